@@ -1,0 +1,128 @@
+"""What a training run says about itself: small frozen records, without torch, a database or a widget.
+
+`trial` is the key the caller gave to the row it trains (the log's trial number). `epoch` counts finished epochs from 1,
+`step` counts optimizer steps from 1. Losses and metrics are means weighted by sample count and never rounded; NaN and
+infinity are legal values.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+__all__ = [
+    "ENDED",
+    "EpochEnd",
+    "Event",
+    "KnobChanged",
+    "Remark",
+    "StepProgress",
+    "TrialEnded",
+    "TrialStarted",
+    "TrialState",
+]
+
+
+class TrialState(StrEnum):
+    """Where a trial stands. The states in `ENDED` are final."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    PAUSED = "paused"
+    COMPLETED = "completed"
+    EARLY_STOPPED = "early_stopped"
+    PRUNED = "pruned"
+    STOPPED = "stopped"
+    DIVERGED = "diverged"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+
+
+ENDED = frozenset(TrialState) - {TrialState.QUEUED, TrialState.RUNNING, TrialState.PAUSED}
+
+
+@dataclass(frozen=True, slots=True)
+class TrialStarted:
+    """The trial's first step is about to run, or (`state`) it was paused or resumed at `step`."""
+
+    trial: int
+    state: TrialState = TrialState.RUNNING
+    step: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StepProgress:
+    """How far the current epoch is; sent a few times a second at most, for progress bars. Not kept in the log."""
+
+    trial: int
+    epoch: int  # the epoch under way, from 1
+    step: int
+    steps_per_epoch: int
+    train_loss: float  # mean over the epoch so far
+
+
+@dataclass(frozen=True, slots=True)
+class EpochEnd:
+    """One finished epoch of one trial.
+
+    train_loss: mean data loss over the epoch's batches, in training mode, without the penalty.
+    penalty: λ1·Σ|w| + λ2·Σw² of the weights as they stand after the epoch.
+    grad_norm: mean over the epoch's steps of the L2 norm of the whole gradient (penalty included, before clipping).
+    learning_rate: the rate used in the epoch's last step, after the schedule.
+    seconds: wall time of the epoch with its validation; in a cohort, of the cohort's epoch.
+    """
+
+    trial: int
+    epoch: int
+    step: int
+    train_loss: float
+    penalty: float
+    train_metric: float
+    val_loss: float
+    val_metric: float
+    learning_rate: float
+    grad_norm: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class KnobChanged:
+    """A live change of one hyperparameter: in force from optimizer step `step + 1` on, in epoch `epoch`."""
+
+    trial: int
+    epoch: int
+    step: int
+    name: str
+    old: float
+    new: float
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """Something worth telling about a trial, e.g. why its cohort was not vectorised."""
+
+    trial: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrialEnded:
+    """The last word on a trial. `best_*` are those of the epoch with the lowest validation loss (epoch 0: none yet).
+
+    reason: why it ended, for people ("no improvement for 5 epochs", "training loss is inf at step 118"...).
+    traceback: the Python traceback of a failed trial, else empty.
+    """
+
+    trial: int
+    state: TrialState
+    epochs_run: int
+    step: int
+    best_epoch: int
+    best_val_loss: float
+    best_val_metric: float
+    seconds: float
+    reason: str = ""
+    traceback: str = ""
+
+
+Event = TrialStarted | StepProgress | EpochEnd | KnobChanged | Remark | TrialEnded

@@ -1,0 +1,1 @@
+"""The runner: trains in the background and is the only writer of a trial's end."""

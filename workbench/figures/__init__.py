@@ -1,0 +1,1 @@
+"""Matplotlib figures from DataFrames: pure functions without state."""

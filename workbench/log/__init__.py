@@ -1,0 +1,1 @@
+"""The trial log: append-only events in a database, read as DataFrames."""

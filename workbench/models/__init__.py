@@ -1,0 +1,1 @@
+"""Built-in architectures and the registry that also takes the user's own."""

@@ -1,0 +1,1 @@
+"""The training engine: losses, optimizers, schedules and the cohort of stacked trials."""

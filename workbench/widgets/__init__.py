@@ -1,0 +1,1 @@
+"""The parts of the user interface. Views only read; callbacks only enqueue."""
