@@ -16,9 +16,9 @@ __all__ = [
     "Event",
     "KnobChanged",
     "Remark",
+    "StateChanged",
     "StepProgress",
     "TrialEnded",
-    "TrialStarted",
     "TrialState",
 ]
 
@@ -42,11 +42,11 @@ ENDED = frozenset(TrialState) - {TrialState.QUEUED, TrialState.RUNNING, TrialSta
 
 
 @dataclass(frozen=True, slots=True)
-class TrialStarted:
-    """The trial's first step is about to run, or (`state`) it was paused or resumed at `step`."""
+class StateChanged:
+    """The trial starts (running at step 0), pauses, or goes on, between the steps `step` and `step + 1`."""
 
     trial: int
-    state: TrialState = TrialState.RUNNING
+    state: TrialState
     step: int = 0
 
 
@@ -125,4 +125,4 @@ class TrialEnded:
     traceback: str = ""
 
 
-Event = TrialStarted | StepProgress | EpochEnd | KnobChanged | Remark | TrialEnded
+Event = StateChanged | StepProgress | EpochEnd | KnobChanged | Remark | TrialEnded
