@@ -1,1 +1,18 @@
 """The training engine: losses, optimizers, schedules and the cohort of stacked trials."""
+
+from workbench.training.commands import Commands
+from workbench.training.losses import resolve_loss
+from workbench.training.schedules import Progress, learning_rate_at, preview
+from workbench.training.trainer import Training, cohort_key, prepare, train
+
+__all__ = [
+    "Commands",
+    "Progress",
+    "Training",
+    "cohort_key",
+    "learning_rate_at",
+    "prepare",
+    "preview",
+    "resolve_loss",
+    "train",
+]

@@ -1,0 +1,92 @@
+"""From a Config to an `nn.Module`: seeded, checked, and told apart into weights that are penalised and those that are not."""
+
+from __future__ import annotations
+
+import inspect
+import textwrap
+from math import prod
+
+import torch
+from torch import Tensor, nn
+
+from workbench.errors import ModelError, WorkbenchError
+from workbench.hyperparameters import Config
+from workbench.models.builtin import DataShape
+from workbench.models.randomness import SeededRandomness
+from workbench.registration import read_arguments
+from workbench.registry import MODELS
+
+__all__ = ["builder_source", "build_model", "count_parameters", "is_builtin", "is_penalised", "probe"]
+
+_NORMALISATIONS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.LocalResponseNorm)
+
+
+def build_model(task: DataShape, config: Config) -> nn.Module:
+    """A new module with initial weights drawn from `config.seed`, on the CPU in float32.
+
+    The draw equals that of `torch.manual_seed(config.seed)` followed by the same construction, but leaves torch's global
+    generator alone. Raises: ModelError if the builder raises or does not return a module.
+    """
+    entry = MODELS[config.model]
+    generator = torch.Generator().manual_seed(config.seed)
+    try:
+        with SeededRandomness(generator):
+            module = entry.value(task, **read_arguments(entry.value, config))
+    except WorkbenchError:
+        raise
+    except Exception as error:
+        message = f"model {config.model!r}: its builder raised {type(error).__name__}: {error}"
+        raise ModelError(message) from error
+    if not isinstance(module, nn.Module):
+        raise ModelError(f"model {config.model!r}: its builder must return an nn.Module, got {type(module).__name__}")
+    if not any(parameter.requires_grad for parameter in module.parameters()):
+        raise ModelError(f"model {config.model!r}: has no parameter to train (requires_grad is off, or there is none)")
+    return module
+
+
+def probe(module: nn.Module, task: DataShape, name: str) -> None:
+    """Run two rows of zeros through the module (evaluation mode). Raises: ModelError on a raise or a wrong shape."""
+    first = next(module.parameters())
+    rows = torch.zeros(2, *task.input_shape, dtype=first.dtype, device=first.device)
+    was_training = module.training
+    try:
+        with torch.no_grad():
+            outputs = module.eval()(rows)
+    except Exception as error:
+        message = f"model {name!r} raised {type(error).__name__} on a batch of shape {tuple(rows.shape)}: {error}"
+        raise ModelError(message) from error
+    finally:
+        module.train(was_training)
+    wanted = (2, task.output_size)
+    if not isinstance(outputs, Tensor) or tuple(outputs.shape) != wanted:
+        got = f"shape {tuple(outputs.shape)}" if isinstance(outputs, Tensor) else type(outputs).__name__
+        raise ModelError(
+            f"model {name!r}: must return a tensor of shape {wanted} for a batch of 2 rows "
+            f"(task.output_size = {task.output_size}), got {got}"
+        )
+
+
+def is_penalised(module: nn.Module, name: str, parameter: Tensor) -> bool:
+    """Whether L1 and L2 act on a parameter: on weights of two or more axes, not on biases or normalisation layers."""
+    owner = module.get_submodule(name.rpartition(".")[0])
+    return parameter.dim() >= 2 and not isinstance(owner, _NORMALISATIONS) and "bias" not in name.rpartition(".")[2]
+
+
+def count_parameters(module: nn.Module) -> int:
+    """Number of trained parameters."""
+    return sum(prod(parameter.shape) for parameter in module.parameters() if parameter.requires_grad)
+
+
+def is_builtin(name: str) -> bool:
+    """Whether the architecture is one of this package."""
+    return bool(MODELS[name].value.__module__ == "workbench.models.builtin")
+
+
+def builder_source(name: str) -> str | None:
+    """The source text of a user's builder, None for a built-in one or where Python cannot find it."""
+    if is_builtin(name):
+        return None
+    try:
+        return textwrap.dedent(inspect.getsource(MODELS[name].value))
+    except (OSError, TypeError):
+        return None

@@ -1,0 +1,92 @@
+"""The built-in architectures and activations, registered like a user's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import prod
+from typing import Protocol
+
+from torch import nn
+
+from workbench.domains import Choice, IntRange
+from workbench.errors import ConfigError, Problem
+from workbench.registration import register_model
+from workbench.registry import ACTIVATIONS
+
+__all__ = ["DataShape", "cnn", "mlp"]
+
+
+class DataShape(Protocol):
+    """What a builder may ask of a task."""
+
+    @property
+    def input_shape(self) -> tuple[int, ...]: ...
+    @property
+    def output_size(self) -> int: ...
+
+
+ACTIVATIONS.register("relu", nn.ReLU, label="ReLU", meaning="max(0, x)")
+ACTIVATIONS.register("leaky_relu", nn.LeakyReLU, label="Leaky ReLU", meaning="x above 0, 0.01 x below")
+ACTIVATIONS.register("elu", nn.ELU, label="ELU", meaning="x above 0, exp(x) - 1 below")
+ACTIVATIONS.register("gelu", nn.GELU, label="GELU", meaning="x Φ(x)")
+ACTIVATIONS.register("silu", nn.SiLU, label="SiLU", meaning="x sigmoid(x), also called swish")
+ACTIVATIONS.register("tanh", nn.Tanh, label="tanh", meaning="hyperbolic tangent")
+ACTIVATIONS.register("sigmoid", nn.Sigmoid, label="Sigmoid", meaning="1 / (1 + exp(-x))")
+
+
+def mlp(
+    task: DataShape, *, hidden_layers: int, hidden_units: int, activation: str, batch_norm: bool, dropout: float
+) -> nn.Module:
+    """Fully connected layers; with no hidden layer a linear model."""
+    make_activation: Callable[[], nn.Module] = ACTIVATIONS[activation].value
+    layers: list[nn.Module] = [nn.Flatten()]
+    width = prod(task.input_shape)
+    for _ in range(hidden_layers):
+        # the bias before a batch normalisation is cancelled by it
+        layers.append(nn.Linear(width, hidden_units, bias=not batch_norm))
+        if batch_norm:
+            layers.append(nn.BatchNorm1d(hidden_units))
+        layers.append(make_activation())
+        if dropout > 0:
+            layers.append(nn.Dropout(dropout))
+        width = hidden_units
+    layers.append(nn.Linear(width, task.output_size))
+    return nn.Sequential(*layers)
+
+
+def cnn(
+    task: DataShape,
+    *,
+    activation: str,
+    batch_norm: bool,
+    dropout: float,
+    channels: int = IntRange(2, 256, default=16, scale="power2"),  # type: ignore[assignment]
+    blocks: int = IntRange(1, 5, default=2),  # type: ignore[assignment]
+    kernel_size: int = Choice(3, 5),  # type: ignore[assignment]
+) -> nn.Module:
+    """Blocks of convolution, activation and 2x2 max-pooling, each with twice the channels; then one linear layer."""
+    if len(task.input_shape) != 3:
+        message = f"model='cnn': needs images of shape (channels, height, width), this task has {task.input_shape}; use 'mlp'"
+        raise ConfigError([Problem("model", "cnn", message)])
+    make_activation: Callable[[], nn.Module] = ACTIVATIONS[activation].value
+    previous, height, width = task.input_shape
+    layers: list[nn.Module] = []
+    for block in range(blocks):
+        if min(height, width) < 2:
+            message = f"blocks={blocks}: {task.input_shape[1:]} images are down to 1 pixel after {block}; lower blocks"
+            raise ConfigError([Problem("blocks", blocks, message)])
+        current = channels * 2**block
+        layers.append(nn.Conv2d(previous, current, kernel_size, padding=kernel_size // 2, bias=not batch_norm))
+        if batch_norm:
+            layers.append(nn.BatchNorm2d(current))
+        layers += [make_activation(), nn.MaxPool2d(2)]
+        previous, height, width = current, height // 2, width // 2
+    layers.append(nn.Flatten())
+    if dropout > 0:
+        layers.append(nn.Dropout(dropout))
+    layers.append(nn.Linear(previous * height * width, task.output_size))
+    return nn.Sequential(*layers)
+
+
+register_model("mlp", mlp, label="MLP")
+register_model("cnn", cnn, label="CNN")

@@ -1,0 +1,152 @@
+"""Adding your own models, losses, metrics, optimizers and schedules: one call each, after which every menu knows them.
+
+All of them follow one rule, the one `ipywidgets.interact` made familiar: **the keyword-only parameters of a function are
+hyperparameters.** A parameter named like a field of `Config` reads that field; any other one must have a domain as its
+default and becomes a hyperparameter of its own, with a control, a check, a search distribution and a column in the log::
+
+    def build(task, *, activation, width=wb.IntRange(8, 256, default=64), kernel=wb.Choice(3, 5)): ...
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable
+from typing import Any, Literal, NamedTuple
+
+from workbench.domains import Choice, Domain, IntRange, Range
+from workbench.errors import ConfigError, Problem
+from workbench.hyperparameters import HYPERPARAMETERS, Config
+from workbench.registry import KINDS, LOSSES, METRICS, MODELS, OPTIMIZERS, SCHEDULES, Registry
+
+__all__ = [
+    "Metric",
+    "hyperparameters_of",
+    "read_arguments",
+    "register",
+    "register_loss",
+    "register_metric",
+    "register_model",
+    "register_optimizer",
+    "register_schedule",
+]
+
+
+class Metric(NamedTuple):
+    """How well outputs fit targets: `function(outputs (rows, outputs), targets (rows, ...)) -> float`."""
+
+    function: Callable[..., Any]
+    better: Literal["higher", "lower"]
+
+
+def hyperparameters_of(function: Callable[..., Any]) -> tuple[frozenset[str], dict[str, Domain]]:
+    """The hyperparameters in a function's signature: names of `Config` fields it reads, and domains of its own.
+
+    Raises: ConfigError naming the parameter when its default is neither a domain nor a list of choices.
+    """
+    uses, own = set(), {}
+    for name, parameter in inspect.signature(function).parameters.items():
+        if parameter.kind is not parameter.KEYWORD_ONLY:
+            continue
+        default = parameter.default
+        if isinstance(default, (Range, IntRange, Choice)):
+            if name in HYPERPARAMETERS:
+                message = f"parameter {name!r} is already a hyperparameter; take it without a default, or use another name"
+                raise ConfigError([Problem(name, default, message)])
+            own[name] = default
+        elif isinstance(default, (list, tuple)) and default:
+            own[name] = Choice(*default)
+        elif isinstance(default, bool):
+            own[name] = Choice(False, True, default=default)
+        elif name in HYPERPARAMETERS:
+            uses.add(name)
+        else:
+            shown = "" if default is parameter.empty else f"={default!r}"
+            message = (
+                f"parameter {name}{shown} says no range; give it one as its default, such as "
+                f"{name}=wb.IntRange(8, 256, default=64), wb.LogRange(1e-4, 1) or wb.Choice(3, 5)"
+            )
+            raise ConfigError([Problem(name, None, message)])
+    return frozenset(uses), own
+
+
+def read_arguments(function: Callable[..., Any], config: Config) -> dict[str, Any]:
+    """The keyword arguments for `function` out of a Config."""
+    return {
+        name: getattr(config, name)
+        for name, parameter in inspect.signature(function).parameters.items()
+        if parameter.kind is parameter.KEYWORD_ONLY
+    }
+
+
+def register(
+    registry: Registry[Any],
+    name: str,
+    function: Callable[..., Any],
+    *,
+    label: str = "",
+    meaning: str = "",
+    kinds: Iterable[str] = KINDS,
+    value: Any = None,
+) -> None:
+    """Put a function into a table under `name`; its hyperparameters are read from its signature."""
+    if not callable(function):
+        raise ConfigError([Problem(name, function, f"{registry.what} {name!r} must be callable, got {function!r}")])
+    uses, own = hyperparameters_of(function)
+    doc = (inspect.getdoc(function) or "").partition("\n")[0]
+    registry.register(
+        name,
+        function if value is None else value,
+        label=label,
+        meaning=meaning or doc,
+        uses=uses,
+        parameters=own,
+        kinds=kinds,
+    )
+
+
+def register_model(name: str, build: Callable[..., Any], *, label: str = "", meaning: str = "") -> None:
+    """Add an architecture: `build(task, *, hyperparameters...) -> nn.Module` mapping (rows, *task.input_shape) to
+    (rows, task.output_size)."""
+    register(MODELS, name, build, label=label, meaning=meaning)
+
+
+def register_loss(
+    name: str, loss: Callable[..., Any], *, label: str = "", meaning: str = "", kinds: Iterable[str] = KINDS
+) -> None:
+    """Add a loss: `loss(outputs (rows, outputs), targets, *, hyperparameters...) -> (rows,)`, one value a row.
+
+    targets: (rows,) int64 class indices, or (rows, outputs) numbers for regression.
+    """
+    register(LOSSES, name, loss, label=label, meaning=meaning, kinds=kinds)
+
+
+def register_metric(
+    name: str,
+    metric: Callable[..., Any],
+    *,
+    better: Literal["higher", "lower"] = "higher",
+    label: str = "",
+    meaning: str = "",
+    kinds: Iterable[str] = KINDS,
+) -> None:
+    """Add a metric: `metric(outputs (rows, outputs), targets) -> float`; ask for it by `Task...(metric=name)`."""
+    if better not in ("higher", "lower"):
+        raise ConfigError([Problem("better", better, f"better={better!r}: must be 'higher' or 'lower'")])
+    register(METRICS, name, metric, label=label, meaning=meaning, kinds=kinds, value=Metric(metric, better))
+
+
+def register_optimizer(name: str, rule: Callable[..., Any], *, label: str = "", meaning: str = "") -> None:
+    """Add an optimizer: `rule(*, hyperparameters...) -> (torch.optim.Optimizer subclass, {option: value})`.
+
+    The options are those of the class, without the learning rate, which the engine sets at every step. The class must
+    work element by element, since each trial's parameters are handed over as one flat vector.
+    """
+    register(OPTIMIZERS, name, rule, label=label, meaning=meaning)
+
+
+def register_schedule(name: str, schedule: Callable[..., Any], *, label: str = "", meaning: str = "") -> None:
+    """Add a schedule: `schedule(rate, progress, *, hyperparameters...) -> float`, the rate of the coming step.
+
+    A pure function of the base rate and of `workbench.training.schedules.Progress` (step, total steps, ...).
+    """
+    register(SCHEDULES, name, schedule, label=label, meaning=meaning)

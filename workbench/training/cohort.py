@@ -1,0 +1,373 @@
+"""A cohort: K trials of one architecture and batch size, trained as one stacked model.
+
+All trained parameters live in one buffer of shape (trials, parameters), all gradients in another. The model's weights are
+views of the first, each optimizer's parameters are rows of it. With one trial the module is called directly; with several
+its forward pass is vectorised over the trial axis by `torch.func.vmap`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+
+from workbench.hyperparameters import Config
+from workbench.models import SeededRandomness, build_model, draws_random_numbers, is_builtin, is_penalised
+from workbench.training.losses import check_rows, loss_of
+from workbench.training.metrics import evaluate_metric
+from workbench.training.optimizers import rule_of, takes_fused
+from workbench.training.schedules import schedule_of
+from workbench.training.stopping import Watch
+
+__all__ = ["Cohort", "Row", "TaskData", "Weights"]
+
+GATHER_BYTES = 64 * 2**20
+"""Shuffled training rows are gathered in pieces of at most this size, one piece for a small data set."""
+ORDER_SEED, NOISE_SEED = 2**32, 2**33
+"""Added to a trial's seed for the order of its data and for its dropout masks, so that no two streams are the same."""
+
+
+class SplitData(Protocol):
+    """Inputs (rows, ...) and targets (rows, ...) of one split."""
+
+    @property
+    def x(self) -> Tensor: ...
+    @property
+    def y(self) -> Tensor: ...
+
+
+class TaskData(Protocol):
+    """What training asks of a task."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def metric(self) -> str: ...
+    @property
+    def input_shape(self) -> tuple[int, ...]: ...
+    @property
+    def output_size(self) -> int: ...
+    @property
+    def train(self) -> SplitData: ...
+    @property
+    def validation(self) -> SplitData: ...
+
+
+@dataclass
+class Weights:
+    """One trial's parameters (a flat vector) and buffers, apart from the cohort."""
+
+    vector: Tensor
+    buffers: dict[str, Tensor]
+
+
+@dataclass
+class Row:
+    """One trial of the cohort: its settings and what it has come to so far."""
+
+    trial: int
+    config: Config
+    rate: Callable[[float, int, int], float]
+    watch: Watch
+    order: torch.Generator
+    parameter: nn.Parameter
+    group: dict[str, Any] = field(default_factory=dict)
+    best: Weights | None = None
+    epoch: int = 0
+    step: int = 0
+    seconds: float = 0.0
+    learning_rate: float = math.nan
+
+
+class Cohort:
+    """The stacked state of the trials that are still training.
+
+    trials: Config by trial key; all with the same model, batch size and loss (see `cohort_key`).
+    """
+
+    def __init__(
+        self, task: TaskData, trials: Mapping[int, Config], device: torch.device, dtype: torch.dtype = torch.float32
+    ) -> None:
+        configs = list(trials.values())
+        modules = [build_model(task, config).to(device, dtype) for config in configs]
+        self.task, self.device = task, device
+        self.module = modules[0]
+        self.batch_size = configs[0].batch_size
+        self.loss = loss_of(configs[0])
+        self.loss_name = configs[0].loss
+        self._own_loss = not self.loss.func.__module__.startswith("workbench.")  # type: ignore[attr-defined]
+        self.x, self.y = _on(task.train, device, dtype)
+        self.x_val, self.y_val = _on(task.validation, device, dtype)
+        self.rows_per_epoch = self._count_rows()
+        self.steps_per_epoch = math.ceil(self.rows_per_epoch / self.batch_size)
+
+        self._shapes = {name: p.shape for name, p in self.module.named_parameters() if p.requires_grad}
+        mask = [
+            torch.full((p.numel(),), is_penalised(self.module, name, p))
+            for name, p in self.module.named_parameters()
+            if p.requires_grad
+        ]
+        self.penalised = torch.cat(mask).to(device, dtype)
+        self.theta = torch.stack([_flat(module) for module in modules])
+        self.buffers = {
+            name: torch.stack([dict(_constants(module))[name] for module in modules])
+            for name, _ in _constants(self.module)
+        }
+        # dropout of a cohort is drawn for all its trials at once: equal in distribution to each alone
+        noise = torch.Generator(device).manual_seed(sum(config.seed for config in configs) + NOISE_SEED)
+        seeded = not is_builtin(configs[0].model) or draws_random_numbers(self.module)
+        self._randomness = SeededRandomness(noise) if seeded else nullcontext()
+        self.rows = [self._make_row(trial, config) for trial, config in trials.items()]
+        self._optimizers: list[torch.optim.Optimizer] = []
+        self._bind({})
+
+    # --- building ---------------------------------------------------------------------------------------------------
+
+    def _count_rows(self) -> int:
+        """Training rows used in an epoch: all, but for a lone last row that batch normalisation could not take."""
+        rows = len(self.x)
+        normalised = any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in self.module.modules())
+        return rows - 1 if normalised and rows % self.batch_size == 1 and rows > 1 else rows
+
+    def _make_row(self, trial: int, config: Config) -> Row:
+        watch = Watch(config.patience, config.min_delta, config.plateau_patience)
+        order = torch.Generator().manual_seed(config.seed + ORDER_SEED)
+        return Row(trial, config, schedule_of(config, self.steps_per_epoch), watch, order, nn.Parameter())
+
+    def _bind(self, states: dict[int, Any]) -> None:
+        """Point weights, gradients and optimizers at the present buffers; `states`: optimizer state by trial."""
+        self.grad = torch.zeros_like(self.theta)
+        self.direct = len(self.rows) == 1
+        if self.direct:
+            self._bind_module()
+        else:
+            self._bind_stack()
+        by_class: dict[Any, list[dict[str, Any]]] = {}
+        for index, row in enumerate(self.rows):
+            row.parameter = nn.Parameter(self.theta[index])
+            row.parameter.grad = self.grad[index]
+            rule = rule_of(row.config)
+            row.group = {"params": [row.parameter], "lr": row.config.learning_rate, **rule.options}
+            by_class.setdefault(rule.optimizer, []).append(row.group)
+        self._optimizers = []
+        for make, groups in by_class.items():
+            fused = {"fused": True} if takes_fused(make, self.device) else {}
+            self._optimizers.append(make(groups, lr=groups[0]["lr"], **fused))
+        for row in self.rows:
+            optimizer = next(o for o in self._optimizers if any(g["params"][0] is row.parameter for g in o.param_groups))
+            row.group = next(g for g in optimizer.param_groups if g["params"][0] is row.parameter)
+            if row.trial in states:
+                optimizer.state[row.parameter] = states[row.trial]
+        self.refresh_penalties()
+
+    def _pieces(self, stacked: Tensor) -> dict[str, Tensor]:
+        """The named views (trials, *shape) of a (trials, parameters) buffer."""
+        views, start = {}, 0
+        for name, shape in self._shapes.items():
+            size = shape.numel()
+            views[name] = stacked[:, start : start + size].view(len(stacked), *shape)
+            start += size
+        return views
+
+    def _bind_module(self) -> None:
+        weights, gradients = self._pieces(self.theta), self._pieces(self.grad)
+        for name, parameter in self.module.named_parameters():
+            if parameter.requires_grad:
+                parameter.data = weights[name][0]
+                parameter.grad = gradients[name][0]
+        for name, values in self.buffers.items():
+            owner, _, leaf = name.rpartition(".")
+            table = self.module.get_submodule(owner)
+            if leaf in table._buffers:
+                table._buffers[leaf] = values[0]
+            else:
+                getattr(table, leaf).data = values[0]
+
+    def _bind_stack(self) -> None:
+        gradients = self._pieces(self.grad)
+        self.parameters = {}
+        for name, view in self._pieces(self.theta).items():
+            leaf = view.detach().requires_grad_()
+            leaf.grad = gradients[name]
+            self.parameters[name] = leaf
+
+        def one(parameters: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor) -> Tensor:
+            outputs: Tensor = functional_call(self.module, (parameters, buffers), (x,))
+            return outputs
+
+        self._stacked = vmap(one, in_dims=(0, 0, 0), randomness="different")
+        self._stacked_shared = vmap(one, in_dims=(0, 0, None), randomness="different")
+
+    def refresh_penalties(self) -> None:
+        """Read λ1 and λ2 anew from the rows' configs, as after a live change."""
+
+        def strengths(name: str) -> Tensor | None:
+            values = [float(getattr(row.config, name)) for row in self.rows]
+            return self.theta.new_tensor(values)[:, None] * self.penalised if any(values) else None
+
+        self._l1, l2 = strengths("l1"), strengths("l2")
+        self._2l2 = None if l2 is None else 2 * l2
+        clips = [math.inf if row.config.gradient_clip is None else row.config.gradient_clip for row in self.rows]
+        self._clip = self.theta.new_tensor(clips) if min(clips) < math.inf else None
+
+    # --- training ---------------------------------------------------------------------------------------------------
+
+    def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """One epoch of shuffled batches: x (rows, ...) for one trial, (trials, rows, ...) for several.
+
+        Each trial has its own order, drawn anew each epoch by `torch.randperm` from its own generator.
+        """
+        orders = [torch.randperm(len(self.x), generator=row.order)[: self.rows_per_epoch] for row in self.rows]
+        order = (orders[0] if self.direct else torch.stack(orders)).to(self.device)
+        axis = 0 if self.direct else 1
+        row_bytes = self.x[0].numel() * self.x.element_size() * len(self.rows)
+        piece = max(1, GATHER_BYTES // max(1, row_bytes * self.batch_size)) * self.batch_size
+        for indices in order.split(piece, axis):
+            x, y = self.x[indices], self.y[indices]
+            yield from zip(x.split(self.batch_size, axis), y.split(self.batch_size, axis), strict=True)
+
+    def step(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """One optimizer step of every trial.
+
+        Returns: mean data loss (trials,), gradient norm before clipping (trials,), outputs; all detached.
+        """
+        self.grad.zero_()
+        with self._randomness:
+            outputs = self.module(x) if self.direct else self._stacked(self.parameters, self.buffers, x)
+        losses = self._row_losses(outputs, y)
+        losses.sum().backward()
+        if self._2l2 is not None:
+            self.grad.addcmul_(self.theta, self._2l2)
+        if self._l1 is not None:
+            self.grad.addcmul_(self.theta.sign(), self._l1)
+        norms = torch.linalg.vector_norm(self.grad, dim=1)
+        if self._clip is not None:
+            self.grad.mul_((self._clip / (norms + 1e-6)).clamp(max=1.0)[:, None])
+        for row in self.rows:
+            row.learning_rate = row.group["lr"] = row.rate(row.config.learning_rate, row.step, row.watch.plateaus)
+            row.step += 1
+        for optimizer in self._optimizers:
+            optimizer.step()
+        return losses.detach(), norms, outputs.detach()
+
+    def _row_losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Mean loss of each trial, (trials,). outputs and targets carry a leading trial axis unless `direct`."""
+        if self.direct:
+            values = self.loss(outputs, targets)
+            if self._own_loss:
+                check_rows(values, len(targets), self.loss_name)
+            return values.mean().reshape(1)
+        values = self.loss(outputs.flatten(0, 1), targets.flatten(0, 1))
+        if self._own_loss:
+            check_rows(values, len(outputs) * outputs.shape[1], self.loss_name)
+        return values.view(len(self.rows), -1).mean(1)
+
+    @torch.no_grad()
+    def evaluate(self) -> list[tuple[float, float]]:
+        """Validation loss and metric of every trial, in evaluation mode."""
+        self.module.eval()
+        row_bytes = self.x_val[0].numel() * self.x_val.element_size() * len(self.rows)
+        piece = max(1, GATHER_BYTES // max(1, row_bytes))
+        if self.direct:
+            outputs = [self.module(x)[None] for x in self.x_val.split(piece)]
+        else:
+            outputs = [self._stacked_shared(self.parameters, self.buffers, x) for x in self.x_val.split(piece)]
+        self.module.train()
+        stacked = torch.cat(outputs, 1)
+        found = []
+        for row_outputs in stacked:
+            values = self.loss(row_outputs, self.y_val)
+            found.append((float(values.mean()), evaluate_metric(self.task.metric, row_outputs, self.y_val)))
+        return found
+
+    @torch.no_grad()
+    def penalties(self) -> list[float]:
+        """λ1 Σ|w| + λ2 Σw² of every trial, at the present weights."""
+        total = torch.zeros(len(self.rows), device=self.device, dtype=self.theta.dtype)
+        if self._l1 is not None:
+            total += (self.theta.abs() * self._l1).sum(1)
+        if self._2l2 is not None:
+            total += (self.theta.square() * self._2l2).sum(1) / 2
+        return [float(value) for value in total]
+
+    # --- weights ----------------------------------------------------------------------------------------------------
+
+    def weights(self, index: int) -> Weights:
+        """A copy of one row's present weights."""
+        return Weights(self.theta[index].clone(), {name: values[index].clone() for name, values in self.buffers.items()})
+
+    def restore(self, index: int, weights: Weights) -> None:
+        """Put saved weights back into a row."""
+        self.theta[index].copy_(weights.vector)
+        for name, values in self.buffers.items():
+            values[index].copy_(weights.buffers[name])
+
+    def keep(self, indices: Sequence[int]) -> None:
+        """Drop all other rows: their place is freed, the kept ones go on with their optimizer state."""
+        states = {
+            row.trial: optimizer.state[row.parameter]
+            for row in self.rows
+            for optimizer in self._optimizers
+            if row.parameter in optimizer.state
+        }
+        index = torch.tensor(indices, dtype=torch.long, device=self.device)
+        self.rows = [self.rows[i] for i in indices]
+        self.theta = self.theta[index]
+        self.buffers = {name: values[index] for name, values in self.buffers.items()}
+        if self.rows:
+            self._bind(states)
+
+    def module_of(self, weights: Weights) -> nn.Module:
+        """A new module on the CPU, in evaluation mode, with these weights."""
+        import copy
+
+        module = copy.deepcopy(self.module).cpu().eval()
+        start = 0
+        with torch.no_grad():
+            for name, shape in self._shapes.items():
+                module.get_parameter(name).data = weights.vector[start : start + shape.numel()].view(shape).cpu().clone()
+                module.get_parameter(name).grad = None
+                start += shape.numel()
+            for name, value in weights.buffers.items():
+                owner, _, leaf = name.rpartition(".")
+                table = module.get_submodule(owner)
+                (table._buffers if leaf in table._buffers else table._parameters)[leaf] = value.cpu().clone()
+        return module
+
+    def refuses_stacking(self) -> str:
+        """Why the module cannot be vectorised over trials, "" when it can. Leaves weights, buffers and draws alone."""
+        buffers = {name: values.clone() for name, values in self.buffers.items()}
+        few = torch.arange(min(4, len(self.x)), device=self.device).expand(len(self.rows), -1)
+        trial_noise = SeededRandomness(torch.Generator(self.device).manual_seed(0))
+        try:
+            with trial_noise:
+                outputs = self._stacked(self.parameters, buffers, self.x[few])
+            self._row_losses(outputs, self.y[few]).sum().backward()
+        except Exception as error:  # whatever a user's module raises under vmap
+            return f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200] if str(error) else 'no message'}"
+        finally:
+            self.grad.zero_()
+        return ""
+
+
+def _on(split: SplitData, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    targets = split.y.to(device)
+    return split.x.to(device, dtype), targets.to(dtype) if targets.is_floating_point() else targets
+
+
+def _flat(module: nn.Module) -> Tensor:
+    return torch.cat([p.detach().reshape(-1) for p in module.parameters() if p.requires_grad])
+
+
+def _constants(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """What a module carries beside trained parameters: buffers, and parameters that are frozen."""
+    yield from module.named_buffers()
+    yield from ((name, p.detach()) for name, p in module.named_parameters() if not p.requires_grad)

@@ -1,0 +1,85 @@
+"""What may be said to a running training loop: set, pause, resume, stop. The loop reads it at its next step boundary."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import NamedTuple
+
+from workbench.errors import ConfigError, Problem, did_you_mean
+from workbench.hyperparameters import HYPERPARAMETERS
+
+__all__ = ["Commands", "SetValue"]
+
+
+class SetValue(NamedTuple):
+    """Change a live hyperparameter; `trial` None means every trial of the run."""
+
+    name: str
+    value: float
+    trial: int | None = None
+
+
+class Commands:
+    """A thread-safe way into a training loop. Any thread may call; only the loop takes."""
+
+    def __init__(self) -> None:
+        self._changes: deque[SetValue] = deque()
+        self._wake = threading.Condition()
+        self._paused = False
+        self._stopped = False
+        self.pending = False
+        """Whether there is something to read: a plain attribute, so that a step's look costs next to nothing."""
+
+    def set(self, trial: int | None = None, **values: float) -> None:
+        """Change live hyperparameters from the next step on. Raises: ConfigError for one that is not live, or a bad value."""
+        live = [name for name, hyperparameter in HYPERPARAMETERS.items() if hyperparameter.live]
+        checked = []
+        for name, value in values.items():
+            if name not in live:
+                known = f"; live are {', '.join(live)}" if name in HYPERPARAMETERS else did_you_mean(name, live)
+                message = f"{name} cannot be changed while a trial runs{known}"
+                raise ConfigError([Problem(name, value, message)])
+            checked.append(SetValue(name, HYPERPARAMETERS[name].check(value), trial))
+        with self._wake:
+            self._changes.extend(checked)
+            self.pending = True
+            self._wake.notify_all()
+
+    def pause(self) -> None:
+        self._turn(paused=True)
+
+    def resume(self) -> None:
+        self._turn(paused=False)
+
+    def stop(self) -> None:
+        """End all trials of the run at the next step; what is done is kept. Ends a pause too."""
+        with self._wake:
+            self._stopped = self.pending = True
+            self._wake.notify_all()
+
+    def _turn(self, *, paused: bool) -> None:
+        with self._wake:
+            self._paused, self.pending = paused, True
+            self._wake.notify_all()
+
+    @property
+    def paused(self) -> bool:
+        return self._paused and not self._stopped
+
+    @property
+    def stopped(self) -> bool:
+        return self._stopped
+
+    def take(self) -> list[SetValue]:
+        """The changes since the last look, in order."""
+        with self._wake:
+            changes = list(self._changes)
+            self._changes.clear()
+            self.pending = self._stopped or self._paused
+            return changes
+
+    def wait(self) -> None:
+        """Sleep while paused, until a change arrives, a resume or a stop."""
+        with self._wake:
+            self._wake.wait_for(lambda: self._changes or not self._paused or self._stopped)

@@ -1,0 +1,83 @@
+"""Losses, one value a row, so that rows can be weighted and trials stacked.
+
+Classification outputs are logits. The numeric losses (squared, absolute, Huber) applied to classes compare the raw outputs
+with one-hot targets, averaged over the classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from workbench.errors import ConfigError, ModelError, Problem
+from workbench.hyperparameters import Config
+from workbench.registration import read_arguments, register_loss
+from workbench.registry import LOSSES
+
+__all__ = ["LossFunction", "loss_of", "resolve_loss"]
+
+LossFunction = Callable[[Tensor, Tensor], Tensor]
+"""(outputs (rows, outputs), targets (rows,) or (rows, outputs)) -> (rows,)"""
+
+
+def _numbers(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Targets in the shape of the outputs: class indices become one-hot rows."""
+    if targets.is_floating_point():
+        return targets
+    return F.one_hot(targets, outputs.shape[-1]).to(outputs.dtype)
+
+
+def cross_entropy(outputs: Tensor, targets: Tensor, *, label_smoothing: float) -> Tensor:
+    """-log softmax(outputs)[target]; with smoothing ε the target is (1 - ε) one-hot + ε / classes."""
+    return F.cross_entropy(outputs, targets, reduction="none", label_smoothing=label_smoothing)
+
+
+def mse(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Mean squared error (y - ŷ)²."""
+    return F.mse_loss(outputs, _numbers(outputs, targets), reduction="none").mean(-1)
+
+
+def mae(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Mean absolute error |y - ŷ|."""
+    return F.l1_loss(outputs, _numbers(outputs, targets), reduction="none").mean(-1)
+
+
+def huber(outputs: Tensor, targets: Tensor, *, huber_delta: float) -> Tensor:
+    """Squared (half) up to an error of δ, absolute beyond: ½e² or δ(|e| - ½δ) (Huber 1964)."""
+    return F.huber_loss(outputs, _numbers(outputs, targets), reduction="none", delta=huber_delta).mean(-1)
+
+
+register_loss("cross_entropy", cross_entropy, label="Cross-entropy", kinds=["classification"])
+register_loss("mse", mse, label="Mean squared error")
+register_loss("mae", mae, label="Mean absolute error")
+register_loss("huber", huber, label="Huber")
+
+
+def resolve_loss(config: Config, kind: str) -> Config:
+    """`config` with loss "auto" made concrete for the kind of task. Raises: ConfigError if the loss does not suit it."""
+    if config.loss == "auto":
+        return config.replace(loss="cross_entropy" if kind == "classification" else "mse")
+    if kind not in LOSSES[config.loss].kinds:
+        suited = ", ".join(map(repr, LOSSES.suited_to(kind)))
+        message = f"loss={config.loss!r}: does not suit a {kind} task; choose one of 'auto', {suited}"
+        raise ConfigError([Problem("loss", config.loss, message)])
+    return config
+
+
+def loss_of(config: Config) -> LossFunction:
+    """The loss a Config asks for, its hyperparameters bound."""
+    function = LOSSES[config.loss].value
+    return cast(LossFunction, partial(function, **read_arguments(function, config)))
+
+
+def check_rows(values: object, rows: int, name: str) -> Tensor:
+    """A registered loss's answer. Raises: ModelError when it is not one value a row."""
+    if isinstance(values, Tensor) and values.shape == torch.Size([rows]):
+        return values
+    got = f"shape {tuple(values.shape)}" if isinstance(values, Tensor) else type(values).__name__
+    raise ModelError(f"loss {name!r}: must return one value a row, shape ({rows},), got {got}; leave out the mean")

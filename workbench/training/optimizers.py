@@ -1,0 +1,84 @@
+"""Optimizers: torch's own classes, one parameter group a trial.
+
+Momentum is PyTorch's: v ← μv + g, w ← w - ηv. The textbook's v ← μv - ηg, w ← w + v has the learning rate inside the
+velocity. At a constant rate both walk the same path; when the rate changes, PyTorch's takes effect on the whole velocity at
+once, the textbook's only on the gradients to come.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+
+from workbench.hyperparameters import Config
+from workbench.registration import read_arguments, register_optimizer
+from workbench.registry import OPTIMIZERS
+
+__all__ = ["Rule", "rule_of"]
+
+
+class Rule(NamedTuple):
+    """An optimizer class and the options of one trial's parameter group, without the learning rate."""
+
+    optimizer: Callable[..., torch.optim.Optimizer]
+    options: dict[str, Any]
+
+
+def sgd() -> Rule:
+    """w ← w - ηg."""
+    return Rule(torch.optim.SGD, {"momentum": 0.0})
+
+
+def momentum(*, momentum: float) -> Rule:
+    """SGD with momentum: v ← μv + g, w ← w - ηv."""
+    return Rule(torch.optim.SGD, {"momentum": momentum, "nesterov": False})
+
+
+def nesterov(*, momentum: float) -> Rule:
+    """SGD with Nesterov's look-ahead momentum: v ← μv + g, w ← w - η(g + μv)."""
+    # torch refuses Nesterov without momentum, where both rules are plain SGD
+    return Rule(torch.optim.SGD, {"momentum": momentum, "nesterov": momentum > 0})
+
+
+def adam(*, beta1: float, beta2: float) -> Rule:
+    """Steps scaled by running means of the gradient and its square (Kingma & Ba 2015)."""
+    return Rule(torch.optim.Adam, {"betas": (beta1, beta2)})
+
+
+def adamw(*, beta1: float, beta2: float, weight_decay: float) -> Rule:
+    """Adam with weight decay apart from the gradient (Loshchilov & Hutter 2019)."""
+    return Rule(torch.optim.AdamW, {"betas": (beta1, beta2), "weight_decay": weight_decay})
+
+
+def rmsprop(*, alpha: float) -> Rule:
+    """Steps scaled by a running mean of the squared gradient (Hinton 2012)."""
+    return Rule(torch.optim.RMSprop, {"alpha": alpha})
+
+
+def adagrad() -> Rule:
+    """Steps scaled by the sum of all squared gradients (Duchi et al. 2011)."""
+    return Rule(torch.optim.Adagrad, {})
+
+
+register_optimizer("sgd", sgd, label="SGD")
+register_optimizer("momentum", momentum, label="SGD + momentum")
+register_optimizer("nesterov", nesterov, label="SGD + Nesterov")
+register_optimizer("adam", adam, label="Adam")
+register_optimizer("adamw", adamw, label="AdamW")
+register_optimizer("rmsprop", rmsprop, label="RMSprop")
+register_optimizer("adagrad", adagrad, label="Adagrad")
+
+
+def rule_of(config: Config) -> Rule:
+    """The optimizer class and group options a Config asks for."""
+    function = OPTIMIZERS[config.optimizer].value
+    optimizer, options = function(**read_arguments(function, config))
+    return Rule(optimizer, dict(options))
+
+
+def takes_fused(optimizer: Callable[..., Any], device: torch.device) -> bool:
+    """Whether the class has a fused kernel for the device: one call a trial instead of several element-wise ones."""
+    return device.type in ("cpu", "cuda", "mps") and "fused" in inspect.signature(optimizer).parameters

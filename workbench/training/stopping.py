@@ -1,0 +1,62 @@
+"""What is watched from epoch to epoch: the best validation loss, patience, and plateaus."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+__all__ = ["Patience", "Watch"]
+
+
+@dataclass
+class Patience:
+    """Counts epochs since a value last fell by more than `min_delta`."""
+
+    min_delta: float = 0.0
+    reference: float = math.inf
+    waited: int = 0
+
+    def update(self, value: float) -> int:
+        """Take one epoch's value in; returns the epochs waited since the last fall."""
+        if value < self.reference - self.min_delta:
+            self.reference, self.waited = value, 0
+        else:
+            self.waited += 1
+        return self.waited
+
+
+@dataclass
+class Watch:
+    """One trial's view of its validation loss.
+
+    patience: epochs to wait before stopping early, None for never. plateaus: drops the plateau schedule has made.
+    """
+
+    patience: int | None
+    min_delta: float
+    plateau_patience: int
+    best_epoch: int = 0
+    best_loss: float = math.inf
+    best_metric: float = math.nan
+    plateaus: int = 0
+    _stop: Patience = field(default_factory=Patience)
+    _plateau: Patience = field(default_factory=Patience)
+
+    def __post_init__(self) -> None:
+        self._stop.min_delta = self.min_delta
+
+    def update(self, epoch: int, loss: float, metric: float) -> bool:
+        """Take in one epoch; returns whether it is the best so far."""
+        improved = loss < self.best_loss
+        if improved:
+            self.best_epoch, self.best_loss, self.best_metric = epoch, loss, metric
+        self._stop.update(loss)
+        if self._plateau.update(loss) > self.plateau_patience:
+            self.plateaus += 1
+            self._plateau.waited = 0
+        return improved
+
+    @property
+    def ran_out(self) -> bool:
+        """Whether patience is spent."""
+        return self.patience is not None and self._stop.waited >= self.patience
