@@ -19,7 +19,7 @@ from torch.func import functional_call, vmap
 
 from workbench.hyperparameters import Config
 from workbench.models import SeededRandomness, build_model, draws_random_numbers, is_builtin, is_penalised
-from workbench.training.losses import check_rows, loss_of
+from workbench.training.losses import loss_of
 from workbench.training.metrics import evaluate_metric
 from workbench.training.optimizers import rule_of, takes_fused
 from workbench.training.schedules import schedule_of
@@ -101,9 +101,7 @@ class Cohort:
         self.task, self.device = task, device
         self.module = modules[0]
         self.batch_size = configs[0].batch_size
-        self.loss = loss_of(configs[0])
-        self.loss_name = configs[0].loss
-        self._own_loss = not self.loss.func.__module__.startswith("workbench.")  # type: ignore[attr-defined]
+        self.loss, self.mean_loss = loss_of(configs[0])
         self.x, self.y = _on(task.train, device, dtype)
         self.x_val, self.y_val = _on(task.validation, device, dtype)
         self.rows_per_epoch = self._count_rows()
@@ -192,12 +190,8 @@ class Cohort:
                 getattr(table, leaf).data = values[0]
 
     def _bind_stack(self) -> None:
-        gradients = self._pieces(self.grad)
-        self.parameters = {}
-        for name, view in self._pieces(self.theta).items():
-            leaf = view.detach().requires_grad_()
-            leaf.grad = gradients[name]
-            self.parameters[name] = leaf
+        self._gradients = list(self._pieces(self.grad).values())
+        self.parameters = {name: view.detach().requires_grad_() for name, view in self._pieces(self.theta).items()}
 
         def one(parameters: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor) -> Tensor:
             outputs: Tensor = functional_call(self.module, (parameters, buffers), (x,))
@@ -239,11 +233,7 @@ class Cohort:
 
         Returns: mean data loss (trials,), gradient norm before clipping (trials,), outputs; all detached.
         """
-        self.grad.zero_()
-        with self._randomness:
-            outputs = self.module(x) if self.direct else self._stacked(self.parameters, self.buffers, x)
-        losses = self._row_losses(outputs, y)
-        losses.sum().backward()
+        losses, outputs = self._backward_direct(x, y) if self.direct else self._backward_stacked(x, y)
         if self._2l2 is not None:
             self.grad.addcmul_(self.theta, self._2l2)
         if self._l1 is not None:
@@ -256,19 +246,29 @@ class Cohort:
             row.step += 1
         for optimizer in self._optimizers:
             optimizer.step()
-        return losses.detach(), norms, outputs.detach()
+        return losses, norms, outputs
 
-    def _row_losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Mean loss of each trial, (trials,). outputs and targets carry a leading trial axis unless `direct`."""
-        if self.direct:
-            values = self.loss(outputs, targets)
-            if self._own_loss:
-                check_rows(values, len(targets), self.loss_name)
-            return values.mean().reshape(1)
-        values = self.loss(outputs.flatten(0, 1), targets.flatten(0, 1))
-        if self._own_loss:
-            check_rows(values, len(outputs) * outputs.shape[1], self.loss_name)
-        return values.view(len(self.rows), -1).mean(1)
+    def _backward_direct(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Forward and backward of the single trial: autograd adds into the gradient buffer's views."""
+        self.grad.zero_()
+        with self._randomness:
+            outputs = self.module(x)
+        loss = self.mean_loss(outputs, y)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.detach().reshape(1), outputs.detach()
+
+    def _backward_stacked(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Forward and backward of all trials at once, the gradients copied into their buffer.
+
+        Copied and not accumulated: autograd wants the layout of a gradient to be that of a contiguous parameter.
+        """
+        with self._randomness:
+            outputs = self._stacked(self.parameters, self.buffers, x)
+        values = self.loss(outputs.flatten(0, 1), y.flatten(0, 1))
+        losses = values.view(len(self.rows), -1).mean(1)
+        found = torch.autograd.grad(losses.sum(), list(self.parameters.values()), materialize_grads=True)
+        torch._foreach_copy_(self._gradients, list(found))
+        return losses.detach(), outputs.detach()
 
     @torch.no_grad()
     def evaluate(self) -> list[tuple[float, float]]:
@@ -350,11 +350,10 @@ class Cohort:
         try:
             with trial_noise:
                 outputs = self._stacked(self.parameters, buffers, self.x[few])
-            self._row_losses(outputs, self.y[few]).sum().backward()
+            loss = self.loss(outputs.flatten(0, 1), self.y[few].flatten(0, 1)).sum()
+            torch.autograd.grad(loss, list(self.parameters.values()), materialize_grads=True)
         except Exception as error:  # whatever a user's module raises under vmap
             return f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200] if str(error) else 'no message'}"
-        finally:
-            self.grad.zero_()
         return ""
 
 

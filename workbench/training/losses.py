@@ -32,24 +32,28 @@ def _numbers(outputs: Tensor, targets: Tensor) -> Tensor:
     return F.one_hot(targets, outputs.shape[-1]).to(outputs.dtype)
 
 
-def cross_entropy(outputs: Tensor, targets: Tensor, *, label_smoothing: float) -> Tensor:
+def cross_entropy(outputs: Tensor, targets: Tensor, reduction: str = "none", *, label_smoothing: float) -> Tensor:
     """-log softmax(outputs)[target]; with smoothing ε the target is (1 - ε) one-hot + ε / classes."""
-    return F.cross_entropy(outputs, targets, reduction="none", label_smoothing=label_smoothing)
+    return F.cross_entropy(outputs, targets, reduction=reduction, label_smoothing=label_smoothing)
 
 
-def mse(outputs: Tensor, targets: Tensor) -> Tensor:
+def mse(outputs: Tensor, targets: Tensor, reduction: str = "none") -> Tensor:
     """Mean squared error (y - ŷ)²."""
-    return F.mse_loss(outputs, _numbers(outputs, targets), reduction="none").mean(-1)
+    return _by_row(F.mse_loss(outputs, _numbers(outputs, targets), reduction=reduction))
 
 
-def mae(outputs: Tensor, targets: Tensor) -> Tensor:
+def mae(outputs: Tensor, targets: Tensor, reduction: str = "none") -> Tensor:
     """Mean absolute error |y - ŷ|."""
-    return F.l1_loss(outputs, _numbers(outputs, targets), reduction="none").mean(-1)
+    return _by_row(F.l1_loss(outputs, _numbers(outputs, targets), reduction=reduction))
 
 
-def huber(outputs: Tensor, targets: Tensor, *, huber_delta: float) -> Tensor:
+def huber(outputs: Tensor, targets: Tensor, reduction: str = "none", *, huber_delta: float) -> Tensor:
     """Squared (half) up to an error of δ, absolute beyond: ½e² or δ(|e| - ½δ) (Huber 1964)."""
-    return F.huber_loss(outputs, _numbers(outputs, targets), reduction="none", delta=huber_delta).mean(-1)
+    return _by_row(F.huber_loss(outputs, _numbers(outputs, targets), reduction=reduction, delta=huber_delta))
+
+
+def _by_row(values: Tensor) -> Tensor:
+    return values.mean(-1) if values.dim() == 2 else values
 
 
 register_loss("cross_entropy", cross_entropy, label="Cross-entropy", kinds=["classification"])
@@ -69,13 +73,24 @@ def resolve_loss(config: Config, kind: str) -> Config:
     return config
 
 
-def loss_of(config: Config) -> LossFunction:
-    """The loss a Config asks for, its hyperparameters bound."""
+def loss_of(config: Config) -> tuple[LossFunction, LossFunction]:
+    """The loss a Config asks for, its hyperparameters bound: by row (rows,), and its mean over the rows ().
+
+    The built-in losses have a mean of their own, one kernel instead of two in each direction.
+    """
     function = LOSSES[config.loss].value
-    return cast(LossFunction, partial(function, **read_arguments(function, config)))
+    arguments = read_arguments(function, config)
+    by_row = cast(LossFunction, partial(function, **arguments))
+    if function.__module__ == __name__:
+        return by_row, cast(LossFunction, partial(function, reduction="mean", **arguments))
+
+    def checked(outputs: Tensor, targets: Tensor) -> Tensor:
+        return _check_rows(by_row(outputs, targets), len(targets), config.loss)
+
+    return checked, lambda outputs, targets: checked(outputs, targets).mean()
 
 
-def check_rows(values: object, rows: int, name: str) -> Tensor:
+def _check_rows(values: object, rows: int, name: str) -> Tensor:
     """A registered loss's answer. Raises: ModelError when it is not one value a row."""
     if isinstance(values, Tensor) and values.shape == torch.Size([rows]):
         return values
