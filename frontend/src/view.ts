@@ -1,0 +1,327 @@
+// A view of the curves: charts side by side, a readout line under each, one legend.
+
+import { LiveChart, type Scene, type Zoom } from "./chart";
+import { nearest, short, type Span } from "./stats";
+import type { Store } from "./store";
+import { colourAt, themeOf, watchTheme } from "./theme";
+import type { Chart } from "./wire";
+
+const WIDE = 700; // from this width of the container the charts stand side by side
+const CROWD = 30; // lines; beyond, redraws are capped near 10 a second
+const CROWD_PAUSE = 100; // ms
+
+export interface Settings {
+  charts: Chart[];
+  xLabel: string;
+  epochs: number;
+  emptyText: string;
+}
+
+let views = 0;
+
+interface Panel {
+  chart: Chart;
+  log: boolean;
+  plot: HTMLElement;
+  readout: HTMLElement;
+  empty: HTMLElement;
+  beyond: HTMLElement;
+  reset: HTMLButtonElement;
+  live: LiveChart;
+}
+
+export class View {
+  private panels: Panel[] = [];
+  private chartsBox = element("div", "wbc-charts");
+  private legend = element("div", "wbc-legend");
+  private failure = element("div", "wbc-error");
+  private zoomX: Span | null = null;
+  private hover: { x: number; key: string | null } | null = null;
+  private legendKey: string | null = null;
+  private hidden = new Set<string>();
+  private legendState = "";
+  private frame = 0;
+  private timer: ReturnType<typeof setTimeout> | undefined;
+  private lastDrawn = 0;
+  private theme;
+  private stops: (() => void)[] = [];
+  private sync = `wbc-${++views}`;
+
+  constructor(
+    private root: HTMLElement,
+    private store: Store,
+    private settings: () => Settings,
+    private pick: (trial: number, epoch: number) => void,
+  ) {
+    root.classList.add("wbc");
+    root.append(this.chartsBox, this.legend, this.failure);
+    this.failure.hidden = true;
+    this.theme = themeOf(root);
+    const resize = new ResizeObserver(() => this.guard(() => this.resize()));
+    resize.observe(root);
+    this.stops.push(() => resize.disconnect());
+    this.stops.push(
+      watchTheme(() => {
+        this.theme = themeOf(root);
+        this.legendState = "";
+        this.request();
+      }),
+    );
+    this.build();
+  }
+
+  destroy(): void {
+    for (const stop of this.stops) stop();
+    cancelAnimationFrame(this.frame);
+    clearTimeout(this.timer);
+    for (const { live } of this.panels) live.destroy();
+    this.panels = [];
+    this.root.replaceChildren();
+  }
+
+  /** Makes the panels anew: the charts themselves have changed. */
+  build(): void {
+    this.guard(() => {
+      for (const { live } of this.panels) live.destroy();
+      this.chartsBox.replaceChildren();
+      this.panels = this.settings().charts.map((chart) => this.panel(chart));
+      this.resize();
+      this.request();
+    });
+  }
+
+  /** Asks for a redraw: at most one an animation frame, and fewer when there is much to draw. */
+  request(): void {
+    if (this.frame || this.timer !== undefined) return;
+    const lines = this.panels.reduce((sum, { chart }) => sum + this.store.linesOf(chart.key).length, 0);
+    const pause = lines > CROWD ? CROWD_PAUSE - (performance.now() - this.lastDrawn) : 0;
+    const schedule = (): void => {
+      this.timer = undefined;
+      this.frame = requestAnimationFrame(() => {
+        this.frame = 0;
+        this.lastDrawn = performance.now();
+        this.guard(() => this.draw());
+      });
+    };
+    if (pause > 0) this.timer = setTimeout(schedule, pause);
+    else schedule();
+  }
+
+  /** Shows an error in the widget's place, with a way back; the points stay. */
+  fail(error: unknown): void {
+    console.error("[workbench curves]", error);
+    const again = element("button", "wbc-button", "Draw again");
+    again.type = "button";
+    again.onclick = () => {
+      this.failure.hidden = true;
+      this.chartsBox.hidden = this.legend.hidden = false;
+      this.build();
+    };
+    const text = error instanceof Error ? error.message : String(error);
+    this.failure.replaceChildren(element("span", "", `The curves could not be drawn: ${text}. Training is not affected.`), again);
+    this.failure.hidden = false;
+    this.chartsBox.hidden = this.legend.hidden = true;
+  }
+
+  private guard(action: () => void): void {
+    try {
+      action();
+    } catch (error) {
+      this.fail(error);
+    }
+  }
+
+  private scene(): Scene {
+    const { epochs, xLabel } = this.settings();
+    const highlight = this.legendKey ?? this.hover?.key ?? null;
+    return { store: this.store, theme: this.theme, epochs, xLabel, highlight, hidden: this.hidden };
+  }
+
+  private panel(chart: Chart, log = chart.log): Panel {
+    const box = element("section", "wbc-chart");
+    box.setAttribute("aria-label", chart.title);
+    const head = element("div", "wbc-head");
+    const beyond = element("span", "wbc-beyond");
+    const reset = button("Reset zoom", "Show the whole range again (or double-click the chart)", () => this.zoom({ x: null, y: null }));
+    reset.classList.add("wbc-reset");
+    const scale = button("log", "", () => this.toggleLog(chart.key));
+    scale.setAttribute("aria-pressed", String(log));
+    scale.title = log ? "Logarithmic y axis: click for a linear one" : "Linear y axis: click for a logarithmic one";
+    head.append(element("span", "wbc-title", chart.title), element("span", "wbc-unit", chart.y_label), beyond, reset, scale);
+    const plot = element("div", "wbc-plot");
+    const empty = element("div", "wbc-empty");
+    plot.append(empty);
+    const readout = element("div", "wbc-readout");
+    box.append(head, plot, readout);
+    this.chartsBox.append(box);
+    const panel: Panel = { chart, log, plot, readout, empty, beyond, reset, live: undefined as unknown as LiveChart };
+    this.chartLive(panel);
+    return panel;
+  }
+
+  private chartLive(panel: Panel): void {
+    const width = Math.max(panel.plot.clientWidth, 200);
+    panel.live = new LiveChart(panel.chart, panel.log, panel.plot, width, this.sync, this.scene(), {
+      hover: (x, key) => this.hovered(x, key),
+      zoom: (zoom, live) => this.zoom(zoom, live),
+      reset: () => this.zoom({ x: null, y: null }),
+      pick: this.pick,
+    });
+  }
+
+  private toggleLog(key: string): void {
+    this.guard(() => {
+      const panel = this.panels.find(({ chart }) => chart.key === key)!;
+      panel.log = !panel.log;
+      panel.live.destroy();
+      this.chartLive(panel);
+      const scale = panel.plot.parentElement!.querySelector<HTMLButtonElement>(".wbc-head button:last-child")!;
+      scale.setAttribute("aria-pressed", String(panel.log));
+      scale.title = panel.log ? "Logarithmic y axis: click for a linear one" : "Linear y axis: click for a logarithmic one";
+      this.request();
+    });
+  }
+
+  private zoom(zoom: Zoom, live?: LiveChart): void {
+    if (!live) {
+      this.zoomX = null;
+      for (const panel of this.panels) panel.live.zoomY = null;
+    } else {
+      if (zoom.x) this.zoomX = zoom.x;
+      if (zoom.y) live.zoomY = zoom.y;
+    }
+    this.request();
+  }
+
+  private resize(): void {
+    const width = this.root.clientWidth;
+    if (!width) return;
+    this.chartsBox.style.setProperty("--wbc-columns", String(width >= WIDE ? Math.min(this.panels.length, 2) : 1));
+    for (const panel of this.panels) panel.live.resize(panel.plot.clientWidth);
+    this.request();
+  }
+
+  private draw(): void {
+    if (!this.root.clientWidth) return; // not shown: the next resize draws
+    const scene = this.scene();
+    const { emptyText } = this.settings();
+    const empty = !this.store.hasPoints();
+    for (const panel of this.panels) {
+      panel.empty.textContent = empty ? emptyText : "";
+      panel.live.update(scene, this.zoomX);
+      const zoomed = this.zoomX !== null || panel.live.zoomY !== null;
+      panel.reset.style.visibility = zoomed ? "visible" : "hidden";
+      const { range } = panel.live;
+      panel.beyond.textContent = range?.clipped && !zoomed ? `▲ up to ${short(range.beyond, 2)} off the axis` : "";
+      if (range && range.beyond < range.min) panel.beyond.textContent = panel.beyond.textContent!.replace("▲ up", "▼ down");
+    }
+    this.drawLegend();
+    this.read();
+  }
+
+  private hovered(x: number | null, key: string | null): void {
+    const before = this.hover?.key ?? null;
+    this.hover = x === null ? null : { x, key };
+    if (before !== (this.hover?.key ?? null)) this.request();
+    this.read();
+  }
+
+  /** The readout under each chart: what is under the cursor, else the latest values. */
+  private read(): void {
+    const { xLabel } = this.settings();
+    for (const { live, readout } of this.panels) {
+      const keys = [...new Set(live.drawn.filter(({ line }) => line.style !== "faint").map(({ line }) => line.key))];
+      const key = this.legendKey ?? this.hover?.key ?? null;
+      let shown = key === null ? keys : [key, ...keys.filter((other) => other !== key)];
+      if (shown.length > 2) shown = key === null ? [] : [key];
+      const parts: (Node | string)[] = [];
+      const x = this.hover?.x ?? Infinity;
+      let at = NaN;
+      for (const one of shown) {
+        const lines = live.drawn.filter(({ line }) => line.key === one).sort((a, b) => a.line.role.localeCompare(b.line.role));
+        if (!lines.length) continue;
+        const chip = element("i", "wbc-chip");
+        chip.style.background = colourAt(this.theme, this.store.colourOf(one));
+        parts.push(chip);
+        if (keys.length > 1 || key !== null) parts.push(element("b", "", lines[0]!.line.label));
+        for (const { line, path } of lines) {
+          const i = x === Infinity ? path.length - 1 : nearest(path.x, path.length, x);
+          at = path.x[i]!;
+          let text = `${line.role} ${short(path.y[i]!)}`;
+          if (path.low && path.high && path.count) {
+            text = `${line.role} mean ${short(path.y[i]!)} [${short(path.low[i]!, 3)}, ${short(path.high[i]!, 3)}]`;
+            if (path.count[i]! < line.members.length) text += ` of ${path.count[i]}`;
+          }
+          parts.push(element("span", "", text));
+        }
+      }
+      if (!parts.length && live.drawn.length) parts.push(element("span", "", `${keys.length || "faint"} curves: point at one to read it`));
+      else if (!Number.isNaN(at)) parts.unshift(element("span", "wbc-x", `${xLabel} ${short(at, 6)}`));
+      if (this.hover) {
+        for (const mark of live.marksNear(this.hover.x).slice(0, 2)) parts.push(element("em", "", mark.text || `${mark.kind} at ${xLabel} ${short(mark.epoch)}`));
+      }
+      readout.replaceChildren(...parts);
+      readout.title = readout.textContent ?? "";
+    }
+  }
+
+  private drawLegend(): void {
+    const lines = this.settings().charts.flatMap(({ key }) => this.store.linesOf(key));
+    const entries = new Map<string, { label: string; faint: boolean; seeds: number }>();
+    for (const line of lines) {
+      const known = entries.get(line.key);
+      entries.set(line.key, { label: line.label, faint: line.style === "faint" && (known?.faint ?? true), seeds: Math.max(known?.seeds ?? 0, line.members.length) });
+    }
+    const roles = new Set(lines.map(({ role }) => role));
+    const state = JSON.stringify([[...entries], [...roles], [...this.hidden], this.theme.dark]);
+    if (state === this.legendState) return;
+    this.legendState = state;
+    for (const key of this.hidden) if (!entries.has(key)) this.hidden.delete(key);
+    const nodes: Node[] = [];
+    if (roles.has("validation")) nodes.push(sample("wbc-solid", "validation"));
+    if (roles.has("train")) nodes.push(sample("wbc-dashed", "train"));
+    if ([...entries.values()].some(({ seeds }) => seeds > 1)) nodes.push(sample("wbc-band", "mean and min–max of seeds"));
+    if (entries.size) nodes.push(element("span", "wbc-divider"));
+    for (const [key, { label, faint, seeds }] of entries) {
+      const entry = button("", "Click to hide or show", () => {
+        if (!this.hidden.delete(key)) this.hidden.add(key);
+        this.request();
+      });
+      entry.className = `wbc-entry${faint ? " wbc-faint" : ""}`;
+      entry.setAttribute("aria-pressed", String(!this.hidden.has(key)));
+      const chip = element("i", "wbc-chip");
+      chip.style.background = colourAt(this.theme, this.store.colourOf(key));
+      entry.append(chip, seeds > 1 ? `${label} (${seeds} seeds)` : label);
+      entry.onpointerenter = entry.onfocus = () => this.point(key);
+      entry.onpointerleave = entry.onblur = () => this.point(null);
+      nodes.push(entry);
+    }
+    this.legend.replaceChildren(...nodes);
+  }
+
+  private point(key: string | null): void {
+    this.legendKey = key;
+    this.request();
+  }
+}
+
+function element<K extends keyof HTMLElementTagNameMap>(tag: K, className = "", text = ""): HTMLElementTagNameMap[K] {
+  const made = document.createElement(tag);
+  if (className) made.className = className;
+  if (text) made.textContent = text;
+  return made;
+}
+
+function button(text: string, title: string, action: () => void): HTMLButtonElement {
+  const made = element("button", "wbc-button", text);
+  made.type = "button";
+  made.title = title;
+  made.onclick = action;
+  return made;
+}
+
+function sample(className: string, text: string): HTMLElement {
+  const box = element("span", "wbc-sample");
+  box.append(element("i", className), text);
+  return box;
+}
