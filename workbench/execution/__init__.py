@@ -1,1 +1,6 @@
 """The runner: trains in the background and is the only writer of a trial's end."""
+
+from workbench.execution.run import Run, RunInterrupted
+from workbench.execution.runner import Runner
+
+__all__ = ["Run", "RunInterrupted", "Runner"]

@@ -83,3 +83,8 @@ class Commands:
         """Sleep while paused, until a change arrives, a resume or a stop."""
         with self._wake:
             self._wake.wait_for(lambda: self._changes or not self._paused or self._stopped)
+
+    def wait_for_stop(self, seconds: float) -> None:
+        """Sleep until a stop, at most `seconds`."""
+        with self._wake:
+            self._wake.wait_for(lambda: self._stopped, timeout=seconds)

@@ -1,0 +1,166 @@
+"""The handle of work under way: what `bench.start` and every other call that starts training returns."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Any
+
+from workbench.errors import RunError
+from workbench.events import ENDED, EpochEnd, Event, StateChanged, TrialEnded, TrialState
+from workbench.training import Commands, Training
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from workbench.hyperparameters import Config
+
+__all__ = ["Run", "RunInterrupted"]
+
+PUMP_SECONDS = 1 / 15
+
+
+class RunInterrupted(KeyboardInterrupt):
+    """The kernel's interrupt reached a waiting cell: the run was stopped and what it did is in the log."""
+
+    def _render_traceback_(self) -> list[str]:
+        """IPython shows these lines in place of a traceback: nothing went wrong."""
+        return [str(self)]
+
+
+class Run:
+    """Some trials that train together, from queued to ended. Thread-safe; can be awaited.
+
+    trials: their numbers in the log. configs: the Config of each, as they started.
+    """
+
+    def __init__(self, configs: dict[int, Config], training: Training, pump: Callable[[], None] | None = None) -> None:
+        self.configs = dict(configs)
+        self.trials = tuple(configs)
+        self.error: BaseException | None = None
+        self._training = training
+        self._commands: Commands = training.commands
+        self._pump = pump
+        self._done = threading.Event()
+        self._states = dict.fromkeys(configs, TrialState.QUEUED)
+        self._epochs = dict.fromkeys(configs, 0)
+
+    # --- what a person asks of it -----------------------------------------------------------------------------------
+
+    def pause(self) -> None:
+        """Stop after the step under way and wait there; nothing is lost."""
+        self._check_going("pause")
+        self._commands.pause()
+
+    def resume(self) -> None:
+        """Go on after `pause`."""
+        self._check_going("resume")
+        self._commands.resume()
+
+    def stop(self) -> None:
+        """End the trials after the step under way; their finished epochs stay in the log. Stopping twice is fine."""
+        self._commands.stop()
+
+    def set(self, trial: int | None = None, **values: float) -> None:
+        """Change live hyperparameters (learning_rate, momentum, l1, l2) from the next step on, of one trial or of all.
+
+        Raises: ConfigError for a name that is not live or an impossible value; RunError when the run has ended.
+        """
+        self._check_going("change")
+        if trial is not None and trial not in self.trials:
+            raise RunError(f"trial {trial} is not part of this run; its trials are {', '.join(map(str, self.trials))}")
+        self._commands.set(trial, **values)
+
+    def wait(self, timeout: float | None = None) -> Run:
+        """Block until all trials ended, with the views kept live. Returns the run itself.
+
+        timeout: seconds, None for no limit. Raises: TimeoutError; the error that ended the run, if one did;
+        RunInterrupted (a KeyboardInterrupt) after the kernel's interrupt, once the run has been stopped cleanly.
+        """
+        try:
+            self._block(timeout)
+        except KeyboardInterrupt:
+            self.stop()
+            self._block(None)
+            kept = ", ".join(f"trial {trial}: {self._epochs[trial]} epochs kept" for trial in self.trials)
+            raise RunInterrupted(f"Stopped by the interrupt ({kept}).") from None
+        self._raise_error()
+        return self
+
+    def __await__(self) -> Generator[Any, None, Run]:
+        while not self._done.is_set():
+            yield from asyncio.sleep(PUMP_SECONDS).__await__()
+            self._refresh()
+        self._refresh()
+        self._raise_error()
+        return self
+
+    @property
+    def done(self) -> bool:
+        """Whether all trials have ended."""
+        return self._done.is_set()
+
+    @property
+    def paused(self) -> bool:
+        return TrialState.PAUSED in self._states.values()
+
+    @property
+    def states(self) -> dict[int, TrialState]:
+        """Where each trial stands."""
+        return dict(self._states)
+
+    def model(self, trial: int | None = None) -> nn.Module:
+        """An ended trial's `nn.Module` with its best weights (lowest validation loss), on the CPU, in evaluation mode.
+
+        Raises: RunError while the trial has not ended, or if it failed.
+        """
+        trial = self.trials[0] if trial is None else trial
+        if trial not in self._training.weights:
+            state = self._states.get(trial, "not part of this run")
+            raise RunError(f"trial {trial} has no trained model (it is {state}); wait for it to end")
+        return self._training.module(trial)
+
+    def __repr__(self) -> str:
+        counts: dict[str, int] = {}
+        for state in self._states.values():
+            counts[state.value] = counts.get(state.value, 0) + 1
+        what = ", ".join(f"{n} {state}" if len(self.trials) > 1 else state for state, n in counts.items())
+        numbers = ", ".join(map(str, self.trials)) if len(self.trials) < 6 else f"{self.trials[0]}...{self.trials[-1]}"
+        return f"<Run of trial{'s' * (len(self.trials) > 1)} {numbers}: {what}>"
+
+    # --- what the runner tells it -----------------------------------------------------------------------------------
+
+    def _hear(self, event: Event) -> None:
+        if isinstance(event, (StateChanged, TrialEnded)):
+            self._states[event.trial] = event.state
+        elif isinstance(event, EpochEnd):
+            self._epochs[event.trial] = event.epoch
+
+    def _finish(self, error: BaseException | None) -> None:
+        self.error = error
+        self._done.set()
+
+    # ----------------------------------------------------------------------------------------------------------------
+
+    def _check_going(self, what: str) -> None:
+        if self._done.is_set():
+            states = ", ".join(sorted({state.value for state in self._states.values() if state in ENDED}))
+            raise RunError(f"cannot {what} a run that has ended ({states}); start a new one")
+
+    def _block(self, timeout: float | None) -> None:
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while not self._done.wait(PUMP_SECONDS):
+            self._refresh()
+            if deadline is not None and time.monotonic() > deadline:
+                raise TimeoutError(f"{self!r} has not ended after {timeout:g} s; it goes on in the background")
+        self._refresh()
+
+    def _refresh(self) -> None:
+        if self._pump is not None and threading.current_thread() is threading.main_thread():
+            self._pump()
+
+    def _raise_error(self) -> None:
+        if self.error is not None:
+            raise self.error

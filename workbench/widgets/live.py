@@ -1,0 +1,225 @@
+"""From events to views: which curves are drawn, and the one-line status of what is running."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from dataclasses import fields as dataclass_fields
+from typing import Any
+
+import pandas as pd
+
+from workbench.events import ENDED, EpochEnd, Event, KnobChanged, Remark, StateChanged, StepProgress, TrialEnded, TrialState
+from workbench.hyperparameters import HYPERPARAMETERS, Config
+from workbench.registration import Metric
+from workbench.registry import LOSSES, METRICS
+from workbench.widgets.curves import Chart, LiveCurves, Series
+from workbench.widgets.run_panel import Status
+
+__all__ = ["LiveRun", "Shown"]
+
+COLUMNS = ("train_loss", "val_loss", "train_metric", "val_metric")
+MARKED_TRIALS = 8
+"""Best epochs are marked as long as this many trials are drawn; among more, the marks hide the curves."""
+
+
+@dataclass
+class Shown:
+    """One trial of the run on show."""
+
+    config: Config
+    label: str
+    group: str | None
+    state: TrialState = TrialState.QUEUED
+    epoch: int = 0
+    fraction: float = 0.0  # of the epoch under way
+    best: EpochEnd | None = None
+    seconds: list[float] = field(default_factory=list)
+
+
+class LiveRun:
+    """Feeds the live charts and keeps the status. Lives on the main thread; takes in events, touches no database.
+
+    metric: a name in the metrics table. loss: a name in the losses table, for the axis.
+    """
+
+    def __init__(self, metric: str, loss: str) -> None:
+        entry = METRICS[metric]
+        self.metric: Metric = entry.value
+        self.metric_label = entry.label
+        self.loss_label = LOSSES[loss].label if loss in LOSSES else "loss"
+        better = self.metric.better
+        self.curves = LiveCurves(
+            charts=[
+                Chart(key="loss", title="Loss", y_label=self.loss_label.lower()),
+                Chart(key="metric", title=self.metric_label, y_label=self.metric_label.lower(), better=better),
+            ]
+        )
+        self.trials: dict[int, Shown] = {}
+        self.overlaid: tuple[int, ...] = ()
+        self.message = ""
+        self._points: dict[str, tuple[list[float], list[float]]] = {}
+
+    # --- which curves ----------------------------------------------------------------------------------------------
+
+    def begin(self, configs: Mapping[int, Config], label: str) -> None:
+        """Put a new run on show: its curves replace those of the run before, overlaid trials stay."""
+        self.message = ""
+        group = f"run {min(configs)}" if len(configs) > 1 else None
+        self.trials = {trial: Shown(config, label or f"trial {trial}", group) for trial, config in configs.items()}
+        known = {series.id for series in self.curves.series}
+        gone = {i for i in known if int(i.partition("/")[0]) not in {*self.trials, *self.overlaid}}
+        with self.curves.hold():
+            self.curves.remove(gone)
+            self._declare(self.trials, "live")
+            self._restyle_overlays()
+        self.curves.epochs = max(config.epochs for config in configs.values())
+
+    def overlay(self, trials: Sequence[int], curves: pd.DataFrame, labels: Mapping[int, str]) -> None:
+        """Draw earlier trials beside the run: `curves` holds their epochs, one row each."""
+        wanted = [trial for trial in trials if trial not in self.trials]
+        with self.curves.hold():
+            shown = {series.id for series in self.curves.series}
+            self.curves.remove({i for i in shown if int(i.partition("/")[0]) in set(self.overlaid) - set(wanted)})
+            new = [trial for trial in wanted if trial not in self.overlaid]
+            self.overlaid = tuple(wanted)
+            style = "faint" if self.going else "selected"
+            self.curves.declare([s for t in new for s in _series(t, labels.get(t, f"trial {t}"), None, style)])
+            for trial in new:
+                rows = curves[curves["trial"] == trial]
+                self._append({f"{trial}/{column}": (rows["epoch"], rows[column]) for column in COLUMNS if len(rows)})
+            self._restyle_overlays()
+        if not self.trials and len(curves):
+            self.curves.epochs = int(curves["epoch"].max())
+
+    def replay(self, curves: pd.DataFrame, states: Mapping[int, TrialState]) -> None:
+        """Catch up with a run that began before there was a view: `curves` holds its epochs as the log has them."""
+        fields = [field.name for field in dataclass_fields(EpochEnd)]
+        with self.curves.hold():
+            for row in curves[fields].itertuples(index=False):
+                self._epoch(self.trials[row.trial], EpochEnd(*row))
+            self._flush()
+        for trial, state in states.items():
+            self.trials[trial].state = state
+
+    def _declare(self, trials: Mapping[int, Shown], style: str) -> None:
+        self.curves.declare([s for t, shown in trials.items() for s in _series(t, shown.label, shown.group, style)])
+
+    def _restyle_overlays(self) -> None:
+        style: Any = "faint" if self.going else "selected"
+        ids = [series.id for series in self.curves.series if series.trial in self.overlaid]
+        if ids:
+            self.curves.restyle(ids, style)
+
+    def _append(self, points: Mapping[str, Any]) -> None:
+        if points:
+            self.curves.append(points)
+
+    # --- events -----------------------------------------------------------------------------------------------------
+
+    def take(self, events: Iterable[Event]) -> None:
+        """Take in what happened since the last refresh; the charts get it in one message."""
+        with self.curves.hold():
+            for event in events:
+                shown = self.trials.get(event.trial)
+                if shown is None:
+                    continue
+                if isinstance(event, EpochEnd):
+                    self._epoch(shown, event)
+                elif isinstance(event, StepProgress):
+                    shown.epoch = event.epoch - 1
+                    shown.fraction = (event.step % event.steps_per_epoch) / event.steps_per_epoch
+                elif isinstance(event, StateChanged):
+                    shown.state = event.state
+                elif isinstance(event, KnobChanged):
+                    symbol = HYPERPARAMETERS[event.name].symbol
+                    text = f"{symbol}: {event.old:g} → {event.new:g}"
+                    self._flush()
+                    self.curves.mark(event.trial, event.epoch - 1 + shown.fraction, "change", text)
+                elif isinstance(event, Remark):
+                    self.message = event.message
+                elif isinstance(event, TrialEnded):
+                    self._ended(shown, event)
+            self._flush()
+
+    def _epoch(self, shown: Shown, event: EpochEnd) -> None:
+        if event.epoch <= shown.epoch:
+            return  # already read from the log
+        shown.epoch, shown.fraction = event.epoch, 0.0
+        shown.seconds = [*shown.seconds[-4:], event.seconds]
+        for column in COLUMNS:
+            xs, ys = self._points.setdefault(f"{event.trial}/{column}", ([], []))
+            xs.append(event.epoch)
+            ys.append(getattr(event, column))
+        if shown.best is None or event.val_loss < shown.best.val_loss:
+            shown.best = event
+            if len(self.trials) <= MARKED_TRIALS and shown.group is None:
+                self.curves.mark(event.trial, event.epoch, "best", f"lowest validation loss {event.val_loss:.4g}")
+
+    def _ended(self, shown: Shown, event: TrialEnded) -> None:
+        shown.state = event.state
+        self._flush()
+        if event.state is TrialState.DIVERGED:
+            self.curves.mark(event.trial, event.epochs_run, "diverged", event.reason)
+            self.message = f"Trial {event.trial} diverged: {event.reason}. A lower learning rate often helps."
+        elif event.state is TrialState.STOPPED and event.epochs_run:
+            self.curves.mark(event.trial, event.epochs_run, "stopped", "stopped")
+        elif event.state is TrialState.FAILED:
+            self.message = f"Trial {event.trial} failed: {event.reason}"
+        if not self.going:
+            self._restyle_overlays()
+
+    def _flush(self) -> None:
+        points, self._points = self._points, {}
+        self._append(points)
+
+    # --- status -----------------------------------------------------------------------------------------------------
+
+    @property
+    def going(self) -> bool:
+        """Whether a trial of the run on show has not ended."""
+        return any(shown.state not in ENDED for shown in self.trials.values())
+
+    def status(self, queued: int = 0) -> Status:
+        """The state of the run on show in one record."""
+        if not self.trials:
+            return Status(metric_label=self.metric_label, queued=queued)
+        active = {t: s for t, s in self.trials.items() if s.state not in ENDED}
+        sample = min((active or self.trials).values(), key=lambda shown: shown.epoch)
+        states = {shown.state for shown in (active or self.trials).values()}
+        state = next(iter(states)) if len(states) == 1 else TrialState.RUNNING if active else TrialState.COMPLETED
+        bests = [(t, s.best) for t, s in self.trials.items() if s.best is not None]
+        top = min(bests, key=lambda pair: pair[1].val_loss, default=None)
+        left = None
+        if active and sample.seconds:
+            epoch_seconds = sum(sample.seconds) / len(sample.seconds)
+            left = epoch_seconds * (sample.config.epochs - sample.epoch - sample.fraction)
+        return Status(
+            state=state.value,
+            trials=tuple(self.trials),
+            epoch=sample.epoch,
+            epochs=sample.config.epochs,
+            fraction=sample.fraction,
+            seconds_left=left,
+            best_metric=None if top is None else top[1].val_metric,
+            best_epoch=None if top is None else top[1].epoch,
+            best_trial=None if top is None else top[0],
+            metric_label=self.metric_label,
+            message=self.message,
+            queued=queued,
+        )
+
+
+def _series(trial: int, label: str, group: str | None, style: Any) -> list[Series]:
+    return [
+        Series(
+            id=f"{trial}/{column}",
+            chart=column.partition("_")[2],
+            trial=trial,
+            label=label,
+            role="train" if column.startswith("train") else "validation",
+            group=group,
+            style=style,
+        )
+        for column in COLUMNS
+    ]
