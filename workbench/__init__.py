@@ -1,8 +1,8 @@
 """Tune deep-learning models by hand and by search, live in a notebook.
 
-    import workbench as wb
-    bench = wb.Workbench(wb.Task.load("digits"), log="trials.db")
-    bench
+import workbench as wb
+bench = wb.Workbench(wb.Task.load("digits"), log="trials.db")
+bench
 """
 
 from __future__ import annotations
@@ -14,21 +14,27 @@ from typing import TYPE_CHECKING, Any
 from workbench import models as models
 from workbench import training as training
 
-if TYPE_CHECKING:
-    from workbench.domains import Choice, IntRange, LogRange, Range
-    from workbench.errors import ConfigError, LogError, ModelError, RunError, TaskError, WorkbenchError
-    from workbench.hyperparameters import Config
-    from workbench.log import TrialLog
-    from workbench.registration import (
-        register_loss,
-        register_metric,
-        register_model,
-        register_optimizer,
-        register_schedule,
-    )
-    from workbench.tasks import Task
-    from workbench.training import train
-    from workbench.workbench import Workbench
+if TYPE_CHECKING:  # what `_HOMES` loads lazily, for type checkers
+    from workbench.domains import Choice as Choice
+    from workbench.domains import IntRange as IntRange
+    from workbench.domains import LogRange as LogRange
+    from workbench.domains import Range as Range
+    from workbench.errors import ConfigError as ConfigError
+    from workbench.errors import LogError as LogError
+    from workbench.errors import ModelError as ModelError
+    from workbench.errors import RunError as RunError
+    from workbench.errors import TaskError as TaskError
+    from workbench.errors import WorkbenchError as WorkbenchError
+    from workbench.hyperparameters import Config as Config
+    from workbench.log import TrialLog as TrialLog
+    from workbench.registration import register_loss as register_loss
+    from workbench.registration import register_metric as register_metric
+    from workbench.registration import register_model as register_model
+    from workbench.registration import register_optimizer as register_optimizer
+    from workbench.registration import register_schedule as register_schedule
+    from workbench.tasks import Task as Task
+    from workbench.training import train as train
+    from workbench.workbench import Workbench as Workbench
 
 __version__ = "0.1.0"
 
@@ -55,7 +61,7 @@ _HOMES = {
     "train": "workbench.training",
 }
 
-__all__ = [*sorted(_HOMES), "__version__"]  # noqa: PLE0604
+__all__ = [*sorted(_HOMES), "__version__"]
 
 
 def __getattr__(name: str) -> Any:

@@ -52,7 +52,9 @@ class Range:
         if low is None or high is None:
             raise _refuse("both bounds must be finite numbers", name, (self.low, self.high))
         if not low < high:
-            raise _refuse(f"the lower bound must be below the upper; swap them: ({self.high}, {self.low})", name, (low, high))
+            raise _refuse(
+                f"the lower bound must be below the upper; swap them: ({self.high}, {self.low})", name, (low, high)
+            )
         if self.scale == "log" and low <= 0:
             raise _refuse("a logarithmic range must start above 0; try 1e-6, or a linear wb.Range", name, (low, high))
         if self.default is not None:
@@ -168,9 +170,11 @@ class Choice:
         for option in self.options:
             if option == value and isinstance(option, bool) == isinstance(value, bool):
                 return option
-        hint = did_you_mean(value, self.options) if isinstance(value, str) and all(
-            isinstance(option, str) for option in self.options
-        ) else ""
+        hint = (
+            did_you_mean(value, self.options)
+            if isinstance(value, str) and all(isinstance(option, str) for option in self.options)
+            else ""
+        )
         raise _refuse(f"must be {self.says}{hint if 'did you mean' in hint else ''}", name, value)
 
 

@@ -1,3 +1,4 @@
+# ruff: noqa: E501  (a declaration is one row of a table)
 """The hyperparameters, each declared once, and the frozen `Config` that holds one value of each.
 
 A declaration says symbol, domain, default, unit, meaning and whether the value may change while a trial runs. Everything
@@ -253,7 +254,9 @@ def _unknown(name: str, value: Any, own: Mapping[str, Any]) -> Problem:
 def _contradictions(config: Config) -> Iterator[Problem]:
     """Values that are fine alone but not together."""
     if config.batch_norm and config.uses("batch_norm") and config.batch_size == 1:
-        message = "batch_size=1: batch normalisation needs at least 2 rows a batch; raise batch_size or switch batch_norm off"
+        message = (
+            "batch_size=1: batch normalisation needs at least 2 rows a batch; raise batch_size or switch batch_norm off"
+        )
         yield Problem("batch_size", config.batch_size, message)
     if config.warmup >= config.epochs and config.warmup > 0:
         message = f"warmup={config.warmup}: must be shorter than epochs={config.epochs}; lower warmup or raise epochs"

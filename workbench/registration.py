@@ -50,7 +50,9 @@ def hyperparameters_of(function: Callable[..., Any]) -> tuple[frozenset[str], di
         default = parameter.default
         if isinstance(default, (Range, IntRange, Choice)):
             if name in HYPERPARAMETERS:
-                message = f"parameter {name!r} is already a hyperparameter; take it without a default, or use another name"
+                message = (
+                    f"parameter {name!r} is already a hyperparameter; take it without a default, or use another name"
+                )
                 raise ConfigError([Problem(name, default, message)])
             own[name] = default
         elif isinstance(default, (list, tuple)) and default:

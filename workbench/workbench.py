@@ -11,16 +11,17 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pandas as pd
+import torch
 from matplotlib.figure import Figure
 
 from workbench.errors import ConfigError, Problem, RunError, did_you_mean
 from workbench.events import Event
 from workbench.execution import Run, Runner
 from workbench.figures import learning_curves
-from workbench.hyperparameters import HYPERPARAMETERS, Config
+from workbench.hyperparameters import Config
 from workbench.log import NewTrial, TrialLog
 from workbench.models import builder_source
 from workbench.registration import register_model
@@ -160,7 +161,7 @@ class Workbench:
 class _Session:
     """What Workbench objects on one log and task share: log, runner, views. Methods for any thread but for `tick`."""
 
-    _going: weakref.WeakValueDictionary[tuple[str, str], _Session] = weakref.WeakValueDictionary()
+    _going: ClassVar[weakref.WeakValueDictionary[tuple[str, str], _Session]] = weakref.WeakValueDictionary()
 
     @classmethod
     def of(cls, task: Task, target: str | os.PathLike[str] | None) -> _Session:
@@ -282,7 +283,7 @@ class _Session:
             self._build_view(bench)
         self.pump.attach()
         self.tick()
-        handle = display(self._bundle(), raw=True, display_id=True)
+        handle = display(self._bundle(), raw=True, display_id=True)  # type: ignore[no-untyped-call]
         if handle is not None:
             self._handles = [*self._handles[-4:], handle]
         self.pump.wake()
@@ -334,7 +335,7 @@ class _Session:
         if self._handles:
             bundle = self._bundle()
             for handle in self._handles:
-                handle.update(bundle, raw=True)
+                handle.update(bundle, raw=True)  # type: ignore[no-untyped-call]
 
     def _refresh_selection(self) -> None:
         if self._select_due and self._live is not None:
@@ -376,7 +377,7 @@ class _Actions:
     def set(self, name: str, value: float) -> None:
         run = self._session.runner.current
         if run is not None and not run.done:
-            run.set(**{name: value})
+            run.set(None, **{name: value})
 
     def select(self, trials: list[int]) -> None:
         self._session.select(trials)
@@ -393,19 +394,14 @@ class _Actions:
 
 def _check_device(device: str) -> str:
     """Raises: ConfigError unless torch can use the device on this machine."""
-    import torch
-
     known = available_devices()
     if device in known or (device == "cuda" and any(name.startswith("cuda") for name in known)):
         return device
-    del torch
     message = f"device={device!r}: this machine has {', '.join(known)}{did_you_mean(device, known)}"
     raise ConfigError([Problem("device", device, message)])
 
 
 def available_devices() -> list[str]:
     """Where trials can train on this machine: the CPU first."""
-    import torch
-
     cuda = [f"cuda:{index}" for index in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
     return ["cpu", *cuda, *(["mps"] if torch.backends.mps.is_available() else [])]

@@ -3,7 +3,7 @@
 import uPlot from "uplot";
 
 import { band, logTicks, lowerBound, nearest, padded, robustRange, settled, short, thin, xRange, type Path, type Range, type Span } from "./stats";
-import type { Line, Mark, Store } from "./store";
+import type { Line, Mark, Points, Store } from "./store";
 import { colourAt, type Theme } from "./theme";
 import type { Chart } from "./wire";
 
@@ -167,11 +167,12 @@ export class LiveChart {
   private options(width: number, sync: string): uPlot.Options {
     const stroke = (): string => this.scene.theme.muted;
     const grid = { stroke: (): string => this.scene.theme.grid, width: 1 };
+    const height = { stroke: (): string => (this.drawn.length ? this.scene.theme.grid : "transparent"), width: 1 };
     const ticks = { stroke: (): string => this.scene.theme.grid, width: 1, size: 4 };
     return {
       width,
       height: PLOT_HEIGHT,
-      padding: [10, 12, 0, 0],
+      padding: [10, 16, 0, 0],
       legend: { show: false },
       cursor: {
         sync: { key: sync, scales: ["x", null], filters: { pub: (type) => type === "mousemove" || type === "mouseleave" } },
@@ -185,9 +186,9 @@ export class LiveChart {
         y: { distr: this.log ? 3 : 1, range: () => [this.shownY.min, this.shownY.max] },
       },
       axes: [
-        { stroke, grid, ticks, font: this.scene.theme.font, size: 30, gap: 4, space: 48, incrs: INTEGERS, values: (_, splits) => splits.map((v) => short(v, 6)) },
+        { stroke, grid, ticks, font: this.scene.theme.font, size: 30, gap: 4, space: 48, incrs: INTEGERS, values: (_, splits) => splits.map(epochText) },
         {
-          stroke, grid, ticks, font: this.scene.theme.font, size: 58, gap: 5, space: 36,
+          stroke, grid: height, ticks: { ...ticks, ...height }, font: this.scene.theme.font, size: 58, gap: 5, space: 36,
           ...(this.log ? { splits: () => logTicks(this.shownY.min, this.shownY.max, 6), filter: (_: uPlot, splits: number[]) => splits } : {}),
           values: (_, splits) => (this.drawn.length ? tickLabels(splits, this.log) : splits.map(() => "")),
         },
@@ -246,7 +247,7 @@ export class LiveChart {
   }
 
   private stroke(u: uPlot, { line, path }: Drawn, ratio: number, many: boolean, strength: number): void {
-    const { ctx, bbox } = u;
+    const { ctx } = u;
     const colour = colourAt(this.scene.theme, this.scene.store.colourOf(line.key));
     const faint = line.style === "faint";
     const train = line.role === "train";
@@ -270,7 +271,7 @@ export class LiveChart {
         ctx.fill();
       }
     }
-    ctx.globalAlpha = strength * (faint ? 0.4 : 1) * (train ? 0.6 : 1) * (many ? 0.75 : 1);
+    ctx.globalAlpha = strength * (faint ? 0.4 : 1) * (train ? (many ? 0.35 : 0.6) : many ? 0.8 : 1);
     ctx.lineWidth = ratio * (faint || many ? 1.25 : train ? 1.5 : 2);
     ctx.setLineDash(train ? [5 * ratio, 3 * ratio] : []);
     ctx.beginPath();
@@ -299,16 +300,14 @@ export class LiveChart {
     ctx.setLineDash([]);
     this.drawEnds(u, { line, path }, start, end, ratio, X, Y);
     ctx.globalAlpha = 1;
-    void bbox;
   }
 
-  /** A dot at the head of a live curve, and an arrow where a curve has left the axis. */
+  /** A dot at the head of a live curve, and an arrow where a curve leaves the axis. */
   private drawEnds(u: uPlot, { line, path }: Drawn, start: number, end: number, ratio: number, X: (v: number) => number, Y: (v: number) => number): void {
     const { ctx, bbox } = u;
-    let last = path.length - 1;
-    while (last >= 0 && !Number.isFinite(path.y[last]!)) last--;
-    if (last < 0) return;
-    if (line.style === "live" && line.role === "validation" && this.drawn.length <= 12) {
+    const last = lastFinite(path.y, path.length - 1);
+    const diverged = line.members.some(({ series }) => this.scene.store.marks.has(`${series.trial} diverged`));
+    if (last >= 0 && line.style === "live" && line.role === "validation" && this.drawn.length <= 12 && !diverged) {
       ctx.beginPath();
       ctx.arc(X(path.x[last]!), Y(path.y[last]!), 3 * ratio, 0, 2 * Math.PI);
       ctx.fill();
@@ -317,9 +316,10 @@ export class LiveChart {
     for (const side of [1, -1]) {
       for (let i = start; i < end; i++) {
         const value = path.y[i]!;
-        if (!Number.isFinite(value) || (side > 0 ? value <= max : value >= min)) continue;
-        if (this.log && value <= 0) continue;
-        const x = X(path.x[i]!);
+        if (!Number.isFinite(value) || (side > 0 ? value <= max : value >= min) || (this.log && value <= 0)) continue;
+        const before = i > start && Number.isFinite(path.y[i - 1]!) ? path.y[i - 1]! : value;
+        const share = value === before ? 1 : ((side > 0 ? max : min) - before) / (value - before);
+        const x = X(path.x[i]!) - (before === value ? 0 : (1 - share) * (X(path.x[i]!) - X(path.x[i - 1]!)));
         const edge = side > 0 ? bbox.top + ratio : bbox.top + bbox.height - ratio;
         ctx.beginPath();
         ctx.moveTo(x, edge);
@@ -334,18 +334,18 @@ export class LiveChart {
   private drawMarks(u: uPlot, ratio: number): void {
     const { ctx, bbox } = u;
     const { store, theme, highlight } = this.scene;
-    const curves = new Map<number, { line: Line; at: (epoch: number) => number }>();
+    const curves = new Map<number, { line: Line; points: Points }>();
     for (const { line } of this.drawn) {
       if (line.role !== "validation" && curves.has(line.members[0]!.series.trial)) continue;
-      for (const { series, points } of line.members) curves.set(series.trial, { line, at: (epoch) => valueAt(points, epoch) });
+      for (const { series, points } of line.members) curves.set(series.trial, { line, points });
     }
     const crowded = new Set(this.drawn.map(({ line }) => line.key)).size > 8;
     for (const mark of store.marks.values()) {
       const curve = curves.get(mark.trial);
       if (!curve) continue;
-      const { line } = curve;
+      const { line, points } = curve;
       if ((crowded || line.style === "faint") && line.key !== highlight && mark.kind !== "diverged") continue;
-      const x = u.valToPos(mark.epoch, "x", true);
+      let x = u.valToPos(mark.epoch, "x", true);
       const colour = colourAt(theme, store.colourOf(line.key));
       ctx.strokeStyle = ctx.fillStyle = colour;
       ctx.globalAlpha = line.style === "faint" ? 0.5 : 1;
@@ -366,14 +366,18 @@ export class LiveChart {
         ctx.fill();
         continue;
       }
-      const value = curve.at(mark.epoch);
-      if (!Number.isFinite(value)) continue;
+      // A divergence is marked where the curve ends, a little aside when that is off the axis.
+      const i = lastFinite(points.y, mark.kind === "diverged" ? points.length - 1 : nearest(points.x, points.length, mark.epoch));
+      if (i < 0) continue;
+      const value = points.y[i]!;
+      if (mark.kind !== "best") x = u.valToPos(points.x[i]!, "x", true) + (value > this.shownY.max ? 12 * ratio : 0);
       const y = Math.max(bbox.top + 6 * ratio, Math.min(bbox.top + bbox.height - 6 * ratio, u.valToPos(value, "y", true)));
       const size = 4.5 * ratio;
       ctx.beginPath();
       if (mark.kind === "best") {
-        ctx.arc(x, y, size, 0, 2 * Math.PI);
+        if (line.members.length === 1) ctx.arc(x, y, size, 0, 2 * Math.PI); // the seeds of a band get the tick only
         ctx.stroke();
+        ctx.beginPath();
         ctx.moveTo(x, bbox.top + bbox.height);
         ctx.lineTo(x, bbox.top + bbox.height - 7 * ratio);
       } else if (mark.kind === "diverged") {
@@ -385,7 +389,7 @@ export class LiveChart {
       } else ctx.rect(x - size * 0.8, y - size * 0.8, size * 1.6, size * 1.6);
       ctx.stroke();
       if (mark.kind === "diverged" && !crowded) {
-        const text = mark.text || `diverged at ${this.scene.xLabel} ${short(mark.epoch)}`;
+        const text = `diverged at ${this.scene.xLabel} ${epochText(mark.epoch)}`;
         ctx.font = theme.font.replace("11px", `${11 * ratio}px`);
         ctx.textBaseline = "middle";
         const wide = ctx.measureText(text).width;
@@ -397,9 +401,10 @@ export class LiveChart {
     ctx.globalAlpha = 1;
   }
 
-  /** The marks within a few pixels of an x. */
-  marksNear(x: number): Mark[] {
-    const trials = new Set(this.drawn.flatMap(({ line }) => line.members.map(({ series }) => series.trial)));
+  /** The marks within a few pixels of an x: of one key, or of all when none is asked for. */
+  marksNear(x: number, key: string | null): Mark[] {
+    const lines = this.drawn.map(({ line }) => line).filter((line) => key === null || line.key === key);
+    const trials = new Set(lines.flatMap((line) => line.members.map(({ series }) => series.trial)));
     const reach = Math.abs(this.plot.posToVal(6, "x") - this.plot.posToVal(0, "x"));
     return [...this.scene.store.marks.values()].filter((mark) => trials.has(mark.trial) && Math.abs(mark.epoch - x) <= reach);
   }
@@ -414,11 +419,15 @@ function pathOf(line: Line): Path {
   return band(members);
 }
 
-/** A curve's value at an x, or the last finite one before it. */
-function valueAt({ x, y, length }: { x: Float32Array; y: Float32Array; length: number }, at: number): number {
-  let i = nearest(x, length, at);
+/** The last index up to `from` with a finite value; -1 if there is none. */
+export function lastFinite(y: ArrayLike<number>, from: number): number {
+  let i = from;
   while (i >= 0 && !Number.isFinite(y[i]!)) i--;
-  return i < 0 ? NaN : y[i]!;
+  return i;
+}
+
+export function epochText(x: number): string {
+  return Number.isInteger(x) ? String(x) : short(x);
 }
 
 function tickLabels(splits: number[], log: boolean): string[] {

@@ -93,6 +93,7 @@ export class Store {
         found.set(`${series.role} ${key}`, { key, label: series.label, role: series.role, style: series.style, members: [curve] });
       } else {
         line.members.push(curve);
+        if (line.label !== series.label && series.group !== null) line.label = series.group;
         if (STRENGTH[series.style] > STRENGTH[line.style]) line.style = series.style;
       }
     }

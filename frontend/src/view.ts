@@ -1,6 +1,6 @@
 // A view of the curves: charts side by side, a readout line under each, one legend.
 
-import { LiveChart, type Scene, type Zoom } from "./chart";
+import { epochText, LiveChart, type Drawn, type Scene, type Zoom } from "./chart";
 import { nearest, short, type Span } from "./stats";
 import type { Store } from "./store";
 import { colourAt, themeOf, watchTheme } from "./theme";
@@ -147,10 +147,11 @@ export class View {
     const scale = button("log", "", () => this.toggleLog(chart.key));
     scale.setAttribute("aria-pressed", String(log));
     scale.title = log ? "Logarithmic y axis: click for a linear one" : "Linear y axis: click for a logarithmic one";
-    head.append(element("span", "wbc-title", chart.title), element("span", "wbc-unit", chart.y_label), beyond, reset, scale);
+    head.append(element("span", "wbc-title", chart.title), element("span", "wbc-unit", chart.y_label.toLowerCase() === chart.title.toLowerCase() ? "" : chart.y_label), beyond, reset, scale);
     const plot = element("div", "wbc-plot");
     const empty = element("div", "wbc-empty");
-    plot.append(empty);
+    const xLabel = element("div", "wbc-xlabel", this.settings().xLabel);
+    plot.append(empty, xLabel);
     const readout = element("div", "wbc-readout");
     box.append(head, plot, readout);
     this.chartsBox.append(box);
@@ -226,47 +227,62 @@ export class View {
     this.read();
   }
 
-  /** The readout under each chart: what is under the cursor, else the latest values. */
+  /** The readout under each chart: what is under the cursor, else the latest values. One line, whatever there is to say. */
   private read(): void {
     const { xLabel } = this.settings();
+    const asked = this.legendKey ?? this.hover?.key ?? null;
     for (const { live, readout } of this.panels) {
-      const keys = [...new Set(live.drawn.filter(({ line }) => line.style !== "faint").map(({ line }) => line.key))];
-      const key = this.legendKey ?? this.hover?.key ?? null;
-      let shown = key === null ? keys : [key, ...keys.filter((other) => other !== key)];
-      if (shown.length > 2) shown = key === null ? [] : [key];
-      const parts: (Node | string)[] = [];
-      const x = this.hover?.x ?? Infinity;
-      let at = NaN;
-      for (const one of shown) {
-        const lines = live.drawn.filter(({ line }) => line.key === one).sort((a, b) => a.line.role.localeCompare(b.line.role));
-        if (!lines.length) continue;
-        const chip = element("i", "wbc-chip");
-        chip.style.background = colourAt(this.theme, this.store.colourOf(one));
-        parts.push(chip);
-        if (keys.length > 1 || key !== null) parts.push(element("b", "", lines[0]!.line.label));
-        for (const { line, path } of lines) {
-          const i = x === Infinity ? path.length - 1 : nearest(path.x, path.length, x);
-          at = path.x[i]!;
-          let text = `${line.role} ${short(path.y[i]!)}`;
-          if (path.low && path.high && path.count) {
-            text = `${line.role} mean ${short(path.y[i]!)} [${short(path.low[i]!, 3)}, ${short(path.high[i]!, 3)}]`;
-            if (path.count[i]! < line.members.length) text += ` of ${path.count[i]}`;
-          }
-          parts.push(element("span", "", text));
+      const front = live.drawn.filter(({ line }) => line.style !== "faint" || line.key === asked);
+      const keys = [...new Set(front.map(({ line }) => line.key))].reverse();
+      const shown = asked !== null && keys.includes(asked) ? [asked] : keys.length > (readout.clientWidth < 500 ? 1 : 2) ? [] : keys;
+      const rows = front.filter(({ line }) => shown.includes(line.key));
+      const parts: Node[] = [];
+      if (rows.length) {
+        const { path } = rows[rows.length - 1]!;
+        const latest = Math.max(...rows.map((row) => row.path.x[row.path.length - 1]!));
+        const at = this.hover ? path.x[nearest(path.x, path.length, this.hover.x)]! : latest;
+        parts.push(element("span", "wbc-x", `${xLabel} ${epochText(at)}`));
+        for (const key of shown) parts.push(...this.values(rows.filter(({ line }) => line.key === key).reverse(), at));
+      } else if (live.drawn.length) {
+        parts.push(element("span", "", keys.length ? `${keys.length} curves: point at one to read it` : "point at a curve to read it"));
+      }
+      if (this.hover) {
+        for (const mark of live.marksNear(this.hover.x, asked).slice(0, 2)) {
+          parts.push(element("em", "", mark.text || `${mark.kind} at ${xLabel} ${epochText(mark.epoch)}`));
         }
       }
-      if (!parts.length && live.drawn.length) parts.push(element("span", "", `${keys.length || "faint"} curves: point at one to read it`));
-      else if (!Number.isNaN(at)) parts.unshift(element("span", "wbc-x", `${xLabel} ${short(at, 6)}`));
-      if (this.hover) {
-        for (const mark of live.marksNear(this.hover.x).slice(0, 2)) parts.push(element("em", "", mark.text || `${mark.kind} at ${xLabel} ${short(mark.epoch)}`));
-      }
       readout.replaceChildren(...parts);
-      readout.title = readout.textContent ?? "";
     }
   }
 
+  /** The chip and label of a key and its values at x: validation first, each behind a sample of its line. */
+  private values(rows: Drawn[], at: number): Node[] {
+    const { line } = rows[0]!;
+    const colour = colourAt(this.theme, this.store.colourOf(line.key));
+    const chip = element("i", "wbc-chip");
+    chip.style.background = colour;
+    const nodes: Node[] = [chip, element("b", "", line.label)];
+    for (const { line: row, path } of rows) {
+      const i = nearest(path.x, path.length, at);
+      const box = element("span", "wbc-sample");
+      const dash = element("i", row.role === "train" ? "wbc-dashed" : "wbc-solid");
+      dash.style.color = colour;
+      let text = short(path.y[i]!);
+      if (path.low && path.high && path.count) {
+        text += ` [${short(path.low[i]!, 3)}, ${short(path.high[i]!, 3)}]`;
+        if (path.count[i]! < row.members.length) text += ` of ${path.count[i]}`;
+      }
+      if (path.x[i] !== at) text += ` at ${epochText(path.x[i]!)}`; // this curve has ended, or has no point here
+      box.append(dash, text);
+      box.title = path.low ? `${row.role}: mean [minimum, maximum] of the seeds` : row.role;
+      nodes.push(box);
+    }
+    return nodes;
+  }
+
   private drawLegend(): void {
-    const lines = this.settings().charts.flatMap(({ key }) => this.store.linesOf(key));
+    // linesOf puts what lies on top last; the legend names it first.
+    const lines = this.settings().charts.flatMap(({ key }) => this.store.linesOf(key)).reverse();
     const entries = new Map<string, { label: string; faint: boolean; seeds: number }>();
     for (const line of lines) {
       const known = entries.get(line.key);

@@ -36,7 +36,9 @@ class Run:
     trials: their numbers in the log. configs: the Config of each, as they started.
     """
 
-    def __init__(self, configs: dict[int, Config], training: Training, pump: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self, configs: dict[int, Config], training: Training, pump: Callable[[], object] | None = None
+    ) -> None:
         self.configs = dict(configs)
         self.trials = tuple(configs)
         self.error: BaseException | None = None

@@ -59,7 +59,9 @@ def learning_curves(
 
 def _wide(rows: pd.DataFrame, column: str) -> pd.DataFrame:
     """(epochs, trials) of one column, infinite values as missing."""
-    return rows.pivot_table(index="epoch", columns="trial", values=column, dropna=False).replace([np.inf, -np.inf], np.nan)
+    return rows.pivot_table(index="epoch", columns="trial", values=column, dropna=False).replace(
+        [np.inf, -np.inf], np.nan
+    )
 
 
 def _draw(axes: Axes, rows: pd.DataFrame, column: str, color: str, style: str, label: str | None) -> pd.Series[Any]:
@@ -68,7 +70,9 @@ def _draw(axes: Axes, rows: pd.DataFrame, column: str, color: str, style: str, l
     alpha = 1.0 if style == "-" else 0.55
     # a single epoch makes no line: show it as a point
     marker = "o" if len(middle) == 1 else ""
-    axes.plot(middle.index, middle, style, color=color, alpha=alpha, label=label, linewidth=1.6, marker=marker, markersize=4)
+    axes.plot(
+        middle.index, middle, style, color=color, alpha=alpha, label=label, linewidth=1.6, marker=marker, markersize=4
+    )
     if wide.shape[1] > 1 and style == "-":
         axes.fill_between(wide.index, wide.min(axis=1), wide.max(axis=1), color=color, alpha=0.15, linewidth=0)
     return middle

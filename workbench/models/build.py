@@ -16,7 +16,7 @@ from workbench.models.randomness import SeededRandomness
 from workbench.registration import read_arguments
 from workbench.registry import MODELS
 
-__all__ = ["builder_source", "build_model", "count_parameters", "is_builtin", "is_penalised", "probe"]
+__all__ = ["build_model", "builder_source", "count_parameters", "is_builtin", "is_penalised", "probe"]
 
 _NORMALISATIONS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.LocalResponseNorm)
 

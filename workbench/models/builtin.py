@@ -66,7 +66,9 @@ def cnn(
 ) -> nn.Module:
     """Blocks of convolution, activation and 2x2 max-pooling, each with twice the channels; then one linear layer."""
     if len(task.input_shape) != 3:
-        message = f"model='cnn': needs images of shape (channels, height, width), this task has {task.input_shape}; use 'mlp'"
+        message = (
+            f"model='cnn': needs images of shape (channels, height, width), this task has {task.input_shape}; use 'mlp'"
+        )
         raise ConfigError([Problem("model", "cnn", message)])
     make_activation: Callable[[], nn.Module] = ACTIVATIONS[activation].value
     previous, height, width = task.input_shape

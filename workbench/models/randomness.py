@@ -18,7 +18,7 @@ from torch.overrides import TorchFunctionMode
 
 __all__ = ["SeededRandomness", "draws_random_numbers"]
 
-_TAKES_GENERATOR: frozenset[Callable[..., Any]] = frozenset(
+_TAKES_GENERATOR: frozenset[Any] = frozenset(
     [
         torch.bernoulli,
         torch.multinomial,
@@ -96,4 +96,7 @@ _DROPOUTS: dict[Callable[..., Any], int | None] = {
 
 def draws_random_numbers(module: nn.Module) -> bool:
     """Whether a forward pass of the module in training mode may draw random numbers: it has a dropout or noise layer."""
-    return any(isinstance(part, (nn.modules.dropout._DropoutNd, nn.RReLU)) and getattr(part, "p", 1) for part in module.modules())
+    return any(
+        isinstance(part, (nn.modules.dropout._DropoutNd, nn.RReLU)) and getattr(part, "p", 1)
+        for part in module.modules()
+    )

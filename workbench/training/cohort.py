@@ -7,6 +7,7 @@ its forward pass is vectorised over the trial axis by `torch.func.vmap`.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
@@ -160,7 +161,9 @@ class Cohort:
             fused = {"fused": True} if takes_fused(make, self.device) else {}
             self._optimizers.append(make(groups, lr=groups[0]["lr"], **fused))
         for row in self.rows:
-            optimizer = next(o for o in self._optimizers if any(g["params"][0] is row.parameter for g in o.param_groups))
+            optimizer = next(
+                o for o in self._optimizers if any(g["params"][0] is row.parameter for g in o.param_groups)
+            )
             row.group = next(g for g in optimizer.param_groups if g["params"][0] is row.parameter)
             if row.trial in states:
                 optimizer.state[row.parameter] = states[row.trial]
@@ -224,9 +227,9 @@ class Cohort:
         axis = 0 if self.direct else 1
         row_bytes = self.x[0].numel() * self.x.element_size() * len(self.rows)
         piece = max(1, GATHER_BYTES // max(1, row_bytes * self.batch_size)) * self.batch_size
-        for indices in order.split(piece, axis):
+        for indices in torch.split(order, piece, axis):
             x, y = self.x[indices], self.y[indices]
-            yield from zip(x.split(self.batch_size, axis), y.split(self.batch_size, axis), strict=True)
+            yield from zip(torch.split(x, self.batch_size, axis), torch.split(y, self.batch_size, axis), strict=True)
 
     def step(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """One optimizer step of every trial.
@@ -277,9 +280,9 @@ class Cohort:
         row_bytes = self.x_val[0].numel() * self.x_val.element_size() * len(self.rows)
         piece = max(1, GATHER_BYTES // max(1, row_bytes))
         if self.direct:
-            outputs = [self.module(x)[None] for x in self.x_val.split(piece)]
+            outputs = [self.module(x)[None] for x in torch.split(self.x_val, piece)]
         else:
-            outputs = [self._stacked_shared(self.parameters, self.buffers, x) for x in self.x_val.split(piece)]
+            outputs = [self._stacked_shared(self.parameters, self.buffers, x) for x in torch.split(self.x_val, piece)]
         self.module.train()
         stacked = torch.cat(outputs, 1)
         found = []
@@ -302,7 +305,9 @@ class Cohort:
 
     def weights(self, index: int) -> Weights:
         """A copy of one row's present weights."""
-        return Weights(self.theta[index].clone(), {name: values[index].clone() for name, values in self.buffers.items()})
+        return Weights(
+            self.theta[index].clone(), {name: values[index].clone() for name, values in self.buffers.items()}
+        )
 
     def restore(self, index: int, weights: Weights) -> None:
         """Put saved weights back into a row."""
@@ -327,19 +332,19 @@ class Cohort:
 
     def module_of(self, weights: Weights) -> nn.Module:
         """A new module on the CPU, in evaluation mode, with these weights."""
-        import copy
-
         module = copy.deepcopy(self.module).cpu().eval()
         start = 0
         with torch.no_grad():
             for name, shape in self._shapes.items():
-                module.get_parameter(name).data = weights.vector[start : start + shape.numel()].view(shape).cpu().clone()
+                module.get_parameter(name).data = (
+                    weights.vector[start : start + shape.numel()].view(shape).cpu().clone()
+                )
                 module.get_parameter(name).grad = None
                 start += shape.numel()
             for name, value in weights.buffers.items():
                 owner, _, leaf = name.rpartition(".")
                 table = module.get_submodule(owner)
-                (table._buffers if leaf in table._buffers else table._parameters)[leaf] = value.cpu().clone()
+                getattr(table, leaf).data = value.cpu().clone()
         return module
 
     def refuses_stacking(self) -> str:

@@ -13,7 +13,7 @@ from torch import Tensor
 from workbench.errors import ConfigError, Problem
 from workbench.events import EpochEnd, Event, KnobChanged, Remark, StateChanged, StepProgress, TrialEnded, TrialState
 from workbench.hyperparameters import Config
-from workbench.models import build_model, is_builtin, probe
+from workbench.models import build_model, probe
 from workbench.registry import LOSSES, METRICS, MODELS
 from workbench.training.cohort import Cohort, Row, TaskData, Weights
 from workbench.training.commands import Commands
@@ -35,7 +35,9 @@ def prepare(task: TaskData, config: Config) -> Config:
     METRICS[task.metric]  # an unknown metric fails here, with a hint
     rows = len(task.train.x)
     if config.batch_size > rows:
-        message = f"batch_size={config.batch_size}: larger than the training split of {rows} rows; choose at most {rows}"
+        message = (
+            f"batch_size={config.batch_size}: larger than the training split of {rows} rows; choose at most {rows}"
+        )
         raise ConfigError([Problem("batch_size", config.batch_size, message)])
     probe(build_model(task, config), task, config.model)
     return config
@@ -112,7 +114,9 @@ class Training:
                 if self.commands.stopped:
                     for row in cohort.rows:
                         row.seconds += time.perf_counter() - started
-                    yield self._end(cohort, {i: (TrialState.STOPPED, "stopped by the user") for i in range(len(cohort.rows))})
+                    yield self._end(
+                        cohort, dict.fromkeys(range(len(cohort.rows)), (TrialState.STOPPED, "stopped by the user"))
+                    )
                     return
             loss, norm, output = cohort.step(x, y)
             losses.append(loss)
@@ -144,7 +148,9 @@ class Training:
         collected: _Collected,
         started: float,
     ) -> Iterator[tuple[Event, ...]]:
-        steps = torch.stack(losses).double().cpu() if cohort.device.type == "cpu" else torch.stack(losses).cpu().double()
+        steps = (
+            torch.stack(losses).double().cpu() if cohort.device.type == "cpu" else torch.stack(losses).cpu().double()
+        )
         counts = torch.tensor(sizes, dtype=torch.float64)[:, None]
         train_losses = (steps * counts).sum(0) / counts.sum()
         mean_norms = torch.stack(norms).mean(0).tolist()
@@ -160,7 +166,10 @@ class Training:
                 first = int(broken[:, index].argmax())
                 row.step += first + 1 - len(losses)
                 value = float(steps[first, index])
-                ended[index] = TrialState.DIVERGED, f"training loss is {value} at step {row.step} (epoch {row.epoch + 1})"
+                ended[index] = (
+                    TrialState.DIVERGED,
+                    f"training loss is {value} at step {row.step} (epoch {row.epoch + 1})",
+                )
                 continue
             row.epoch += 1
             loss, metric = validation[index]

@@ -9,7 +9,17 @@ from typing import Any
 
 import pandas as pd
 
-from workbench.events import ENDED, EpochEnd, Event, KnobChanged, Remark, StateChanged, StepProgress, TrialEnded, TrialState
+from workbench.events import (
+    ENDED,
+    EpochEnd,
+    Event,
+    KnobChanged,
+    Remark,
+    StateChanged,
+    StepProgress,
+    TrialEnded,
+    TrialState,
+)
 from workbench.hyperparameters import HYPERPARAMETERS, Config
 from workbench.registration import Metric
 from workbench.registry import LOSSES, METRICS
