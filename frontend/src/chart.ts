@@ -276,7 +276,7 @@ export class LiveChart {
     ctx.setLineDash(train ? [5 * ratio, 3 * ratio] : []);
     ctx.beginPath();
     let pen = false;
-    let lone = true;
+    const dots: [number, number][] = []; // points between two gaps, or the only one so far, have no segment
     for (let k = 0; k < kept.length; k++) {
       const i = kept[k]!;
       const value = path.y[i]!;
@@ -286,18 +286,19 @@ export class LiveChart {
       }
       const x = X(path.x[i]!);
       const y = Y(value);
-      if (pen) {
-        ctx.lineTo(x, y);
-        lone = false;
-      } else ctx.moveTo(x, y);
-      pen = true;
-      // A point between two gaps, or the only one so far, has no segment: show it as a dot.
       const next = kept[k + 1];
-      if (lone && (next === undefined || !drawable(path.y[next]!))) ctx.rect(x - ratio, y - ratio, 2 * ratio, 2 * ratio);
-      if (!drawable(next === undefined ? NaN : path.y[next]!)) lone = true;
+      if (pen) ctx.lineTo(x, y);
+      else if (next !== undefined && drawable(path.y[next]!)) ctx.moveTo(x, y);
+      else dots.push([x, y]);
+      pen = true;
     }
     ctx.stroke();
     ctx.setLineDash([]);
+    for (const [x, y] of dots) {
+      ctx.beginPath();
+      ctx.arc(x, y, 2 * ratio, 0, 2 * Math.PI);
+      ctx.fill();
+    }
     this.drawEnds(u, { line, path }, start, end, ratio, X, Y);
     ctx.globalAlpha = 1;
   }
@@ -312,23 +313,31 @@ export class LiveChart {
       ctx.arc(X(path.x[last]!), Y(path.y[last]!), 3 * ratio, 0, 2 * Math.PI);
       ctx.fill();
     }
-    const { min, max } = this.shownY;
     for (const side of [1, -1]) {
-      for (let i = start; i < end; i++) {
-        const value = path.y[i]!;
-        if (!Number.isFinite(value) || (side > 0 ? value <= max : value >= min) || (this.log && value <= 0)) continue;
-        const before = i > start && Number.isFinite(path.y[i - 1]!) ? path.y[i - 1]! : value;
-        const share = value === before ? 1 : ((side > 0 ? max : min) - before) / (value - before);
-        const x = X(path.x[i]!) - (before === value ? 0 : (1 - share) * (X(path.x[i]!) - X(path.x[i - 1]!)));
-        const edge = side > 0 ? bbox.top + ratio : bbox.top + bbox.height - ratio;
-        ctx.beginPath();
-        ctx.moveTo(x, edge);
-        ctx.lineTo(x - 4 * ratio, edge + side * 7 * ratio);
-        ctx.lineTo(x + 4 * ratio, edge + side * 7 * ratio);
-        ctx.fill();
-        break;
-      }
+      const x = this.exit(u, path, start, end, side);
+      if (x === null) continue;
+      const edge = side > 0 ? bbox.top + ratio : bbox.top + bbox.height - ratio;
+      ctx.beginPath();
+      ctx.moveTo(x, edge);
+      ctx.lineTo(x - 4 * ratio, edge + side * 7 * ratio);
+      ctx.lineTo(x + 4 * ratio, edge + side * 7 * ratio);
+      ctx.fill();
     }
+  }
+
+  /** Where a curve first leaves the y axis at the top (side 1) or bottom (-1), in canvas pixels. */
+  private exit(u: uPlot, path: Pick<Path, "x" | "y">, start: number, end: number, side: number): number | null {
+    const edge = side > 0 ? this.shownY.max : this.shownY.min;
+    for (let i = start; i < end; i++) {
+      const value = path.y[i]!;
+      if (!Number.isFinite(value) || (value - edge) * side <= 0 || (this.log && value <= 0)) continue;
+      const before = i > start ? path.y[i - 1]! : NaN;
+      const at = u.valToPos(path.x[i]!, "x", true);
+      if (!Number.isFinite(before) || value === before) return at;
+      const from = u.valToPos(path.x[i - 1]!, "x", true);
+      return from + Math.max(0, Math.min(1, (edge - before) / (value - before))) * (at - from);
+    }
+    return null;
   }
 
   private drawMarks(u: uPlot, ratio: number): void {
@@ -370,7 +379,8 @@ export class LiveChart {
       const i = lastFinite(points.y, mark.kind === "diverged" ? points.length - 1 : nearest(points.x, points.length, mark.epoch));
       if (i < 0) continue;
       const value = points.y[i]!;
-      if (mark.kind !== "best") x = u.valToPos(points.x[i]!, "x", true) + (value > this.shownY.max ? 12 * ratio : 0);
+      const left = value > this.shownY.max ? this.exit(u, points, 0, points.length, 1) : null;
+      if (mark.kind !== "best") x = left === null ? u.valToPos(points.x[i]!, "x", true) : left + 12 * ratio;
       const y = Math.max(bbox.top + 6 * ratio, Math.min(bbox.top + bbox.height - 6 * ratio, u.valToPos(value, "y", true)));
       const size = 4.5 * ratio;
       ctx.beginPath();

@@ -232,31 +232,35 @@ export class View {
     const { xLabel } = this.settings();
     const asked = this.legendKey ?? this.hover?.key ?? null;
     for (const { live, readout } of this.panels) {
-      const front = live.drawn.filter(({ line }) => line.style !== "faint" || line.key === asked);
+      const current = live.drawn.some(({ line }) => line.style === "live") && asked === null ? "live" : null;
+      const front = live.drawn.filter(({ line }) => line.key === asked || (current ? line.style === current : line.style !== "faint"));
       const keys = [...new Set(front.map(({ line }) => line.key))].reverse();
-      const shown = asked !== null && keys.includes(asked) ? [asked] : keys.length > (readout.clientWidth < 500 ? 1 : 2) ? [] : keys;
-      const rows = front.filter(({ line }) => shown.includes(line.key));
-      const parts: Node[] = [];
-      if (rows.length) {
-        const { path } = rows[rows.length - 1]!;
-        const latest = Math.max(...rows.map((row) => row.path.x[row.path.length - 1]!));
-        const at = this.hover ? path.x[nearest(path.x, path.length, this.hover.x)]! : latest;
-        parts.push(element("span", "wbc-x", `${xLabel} ${epochText(at)}`));
-        for (const key of shown) parts.push(...this.values(rows.filter(({ line }) => line.key === key).reverse(), at));
-      } else if (live.drawn.length) {
-        parts.push(element("span", "", keys.length ? `${keys.length} curves: point at one to read it` : "point at a curve to read it"));
+      const shown = asked !== null && keys.includes(asked) ? [asked] : keys.length > 2 ? [] : keys;
+      const said = live.marksNear(this.hover?.x ?? NaN, asked).slice(0, 2);
+      const marks = said.map((mark) => element("em", "", mark.text || `${mark.kind} at ${xLabel} ${epochText(mark.epoch)}`));
+      // The fullest form that fits into the line.
+      const forms: [string[], boolean][] = [[shown, true], [shown.slice(0, 1), true], [shown.slice(0, 1), false]];
+      for (const [some, full] of forms) {
+        readout.replaceChildren(...this.reading(front.filter(({ line }) => some.includes(line.key)), some, full, keys.length), ...marks);
+        if (readout.scrollWidth <= readout.clientWidth) break;
       }
-      if (this.hover) {
-        for (const mark of live.marksNear(this.hover.x, asked).slice(0, 2)) {
-          parts.push(element("em", "", mark.text || `${mark.kind} at ${xLabel} ${epochText(mark.epoch)}`));
-        }
-      }
-      readout.replaceChildren(...parts);
     }
   }
 
+  private reading(rows: Drawn[], keys: string[], full: boolean, all: number): Node[] {
+    const last = rows[rows.length - 1];
+    if (!last) return all ? [element("span", "", `${all} curves: point at one to read it`)] : [];
+    const latest = Math.max(...rows.map(({ path }) => path.x[path.length - 1]!));
+    const { path } = last;
+    const at = this.hover ? path.x[nearest(path.x, path.length, this.hover.x)]! : latest;
+    return [
+      element("span", "wbc-x", `${this.settings().xLabel} ${epochText(at)}`),
+      ...keys.flatMap((key) => this.values(rows.filter(({ line }) => line.key === key).reverse(), at, full)),
+    ];
+  }
+
   /** The chip and label of a key and its values at x: validation first, each behind a sample of its line. */
-  private values(rows: Drawn[], at: number): Node[] {
+  private values(rows: Drawn[], at: number, full: boolean): Node[] {
     const { line } = rows[0]!;
     const colour = colourAt(this.theme, this.store.colourOf(line.key));
     const chip = element("i", "wbc-chip");
@@ -268,7 +272,7 @@ export class View {
       const dash = element("i", row.role === "train" ? "wbc-dashed" : "wbc-solid");
       dash.style.color = colour;
       let text = short(path.y[i]!);
-      if (path.low && path.high && path.count) {
+      if (path.low && path.high && path.count && (full || row.role === "validation")) {
         text += ` [${short(path.low[i]!, 3)}, ${short(path.high[i]!, 3)}]`;
         if (path.count[i]! < row.members.length) text += ` of ${path.count[i]}`;
       }
@@ -281,8 +285,9 @@ export class View {
   }
 
   private drawLegend(): void {
-    // linesOf puts what lies on top last; the legend names it first.
-    const lines = this.settings().charts.flatMap(({ key }) => this.store.linesOf(key)).reverse();
+    const lines = this.settings()
+      .charts.flatMap(({ key }) => this.store.linesOf(key))
+      .sort((a, b) => Number(a.style === "faint") - Number(b.style === "faint") || Number(b.style === "live") - Number(a.style === "live"));
     const entries = new Map<string, { label: string; faint: boolean; seeds: number }>();
     for (const line of lines) {
       const known = entries.get(line.key);
