@@ -2,7 +2,7 @@
 
 import uPlot from "uplot";
 
-import { band, logTicks, lowerBound, nearest, padded, robustRange, settled, short, thin, xRange, type Path, type Range, type Span } from "./stats";
+import { band, logTicks, lowerBound, nearest, robustRange, settled, short, thin, xRange, type Path, type Range, type Span } from "./stats";
 import type { Line, Mark, Points, Store } from "./store";
 import { colourAt, type Theme } from "./theme";
 import type { Chart } from "./wire";
@@ -44,7 +44,8 @@ export class LiveChart {
   range: Range | null = null; // of the data in view; tells what is off the axis
   zoomY: Span | null = null;
   private x: Span = { min: 0, max: 10 };
-  private y: Span | null = null;
+  private y: Span | null = null; // settled, without zoom
+  private shownY: Span;
   private scene: Scene;
 
   constructor(
@@ -57,6 +58,7 @@ export class LiveChart {
     private events: ChartEvents,
   ) {
     this.scene = scene;
+    this.shownY = EMPTY(log);
     this.plot = new uPlot(this.options(width, sync), [[0, 1], [1, 2]], host);
     this.plot.over.addEventListener("click", (event) => this.click(event));
   }
@@ -82,14 +84,12 @@ export class LiveChart {
     }
     this.x = zoomX ?? (this.drawn.length ? xRange(first, last, scene.epochs) : xRange(1, 1, scene.epochs));
     this.range = this.visibleRange();
-    const unzoomed = this.range ? settled(zoomX ? null : this.y, this.range, this.log) : padded({ min: this.log ? 0.1 : 0, max: 1 }, this.log);
+    const unzoomed = this.range ? settled(zoomX ? null : this.y, this.range, this.log) : EMPTY(this.log);
     if (!zoomX) this.y = this.range ? unzoomed : null;
     const y = this.zoomY ?? unzoomed;
     this.shownY = y;
     this.plot.setData([[this.x.min, this.x.max], [y.min, y.max]], true);
   }
-
-  private shownY: Span = { min: 0, max: 1 };
 
   /** The key of the line nearest to a position of the cursor in CSS pixels, and the x there. */
   at(left: number, top: number): { x: number; key: string | null } {
@@ -420,6 +420,7 @@ export class LiveChart {
   }
 }
 
+const EMPTY = (log: boolean): Span => ({ min: log ? 0.1 : 0, max: 1 });
 const INTEGERS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 2e4, 5e4, 1e5, 2e5, 5e5, 1e6];
 
 function pathOf(line: Line): Path {

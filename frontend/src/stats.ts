@@ -195,6 +195,7 @@ export function short(value: number, digits = 4): string {
 
 /** Ticks of a log axis between min and max, about `wanted` of them. */
 export function logTicks(min: number, max: number, wanted: number): number[] {
+  if (!(min > 0 && max > min && max < Infinity)) return [];
   const from = Math.floor(Math.log10(min));
   const to = Math.ceil(Math.log10(max));
   const decades = Math.log10(max / min);

@@ -140,4 +140,7 @@ test("log ticks lie within the range, few but at least two over half a decade", 
     assert.ok(ticks.length >= 2 && ticks.length <= 12, `${min} ${max}: ${ticks}`);
     assert.ok(ticks.every((tick) => tick >= min && tick <= max));
   }
+  for (const [min, max] of [[0, 1], [-1, 1], [NaN, 1], [1, Infinity], [1, 1]] as const) {
+    assert.deepEqual(logTicks(min, max, 6), []);
+  }
 });

@@ -84,6 +84,8 @@ class Page:
         """Delivers the messages waiting and waits until they are drawn."""
         messages = [[content, [base64.b64encode(b).decode() for b in buffers]] for content, buffers in self.sent]
         self.sent.clear()
+        for trait in ("epochs", "x_label", "empty_text"):
+            self.page.evaluate("([name, value]) => harness.set(name, value)", [trait, getattr(self.curves, trait)])
         self.page.evaluate("m => { harness.deliver(m); return harness.settled(); }", messages)
 
     def theme(self, dark: bool) -> None:

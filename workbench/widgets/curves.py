@@ -1,8 +1,8 @@
 """Live curves: charts side by side that grow while trials train, drawn by a small front end on uPlot.
 
-The kernel keeps every point once and numbers every message; the front end's model does the same on its side, so several
-views, a page reload and a busy kernel all end with the same picture. Values travel as binary float32, so NaN and infinity
-survive. The protocol is told in docs/live-curves.md.
+The kernel keeps every point once and numbers every message; the front end's model does the same on its side, so that
+several views, a page reload and a busy kernel all end with the same picture. Values travel as binary float32: NaN and
+infinity survive. The protocol is told in docs/live-curves.md.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import threading
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import isfinite
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -22,6 +22,7 @@ import traitlets
 from numpy.typing import NDArray
 
 from workbench.errors import did_you_mean
+from workbench.widgets.wire import pack, thinned
 
 __all__ = ["Chart", "LiveCurves", "Mark", "Series"]
 
@@ -31,7 +32,8 @@ MarkKind = Literal["best", "change", "diverged", "stopped"]
 Points = tuple[Sequence[float] | NDArray[Any], Sequence[float] | NDArray[Any]]
 
 STATIC = Path(__file__).parent / "static"
-SNAPSHOT_POINTS = 500_000  # 4 MB: what a reloaded page is sent at most; longer curves are thinned to their extremes
+SNAPSHOT_POINTS = 500_000
+"""What a reloaded page is sent at most, 4 MB; beyond, curves are thinned to their extremes."""
 
 
 def _one_of(field: str, value: object, choices: Any) -> None:
@@ -168,10 +170,12 @@ class LiveCurves(anywidget.AnyWidget):
     def append(self, points: Mapping[str, Points]) -> None:
         """Adds points to declared series, in one message: series id to (x, y), x finite and increasing within a series.
 
-        Raises: ValueError for an unknown id, x and y of different lengths, or an x that does not increase; then nothing is added.
+        Raises: ValueError for an unknown id, x and y of different lengths, or an x that does not increase; nothing is
+        added then.
         """
         with self.hold():
-            runs: list[tuple[_Curve, array[float], array[float]]] = []
+            curves: list[_Curve] = []
+            runs: list[tuple[int, array[float], array[float]]] = []
             for name, (xs, ys) in points.items():
                 curve, x, y = self._curve(name), array("d", xs), array("d", ys)
                 if len(x) != len(y):
@@ -184,12 +188,13 @@ class LiveCurves(anywidget.AnyWidget):
                         f"series {name!r}: x must be finite and increase, got {x[0]:g} ... {x[-1]:g} after {before:g}; "
                         "to draw the curve anew, remove() and declare() it"
                     )
-                runs.append((curve, x, y))
-            for curve, x, y in runs:
+                curves.append(curve)
+                runs.append((curve.handle, x, y))
+            for curve, (_, x, y) in zip(curves, runs, strict=True):
                 curve.x.extend(x)
                 curve.y.extend(y)
             if runs:
-                self._tell(*_packed(runs))
+                self._tell(_appending(runs), pack(runs))
 
     def restyle(self, ids: str | Iterable[str], style: Style) -> None:
         """Changes how series are drawn: live, selected, or faint in the background. Raises: ValueError if unknown."""
@@ -213,7 +218,10 @@ class LiveCurves(anywidget.AnyWidget):
             self._tell(_marking(kind, [mark]))
 
     def remove(self, ids: str | Iterable[str]) -> None:
-        """Takes series away with their points, and the marks of trials that have none left. Raises: ValueError if unknown."""
+        """Takes series away with their points, and the marks of trials that have none left.
+
+        Raises: ValueError for an unknown id; nothing is removed then.
+        """
         names = [ids] if isinstance(ids, str) else list(ids)
         with self.hold():
             handles = [self._curve(name).handle for name in names]
@@ -222,7 +230,7 @@ class LiveCurves(anywidget.AnyWidget):
             left = {curve.series.trial for curve in self._curves.values()}
             self._marks = {key: mark for key, mark in self._marks.items() if mark.trial in left}
             if handles:
-                self._tell({"op": "remove", "handles": handles})
+                self._tell({"op": "remove", "handles": sorted(set(handles))})
 
     def clear(self) -> None:
         """Takes everything away; the charts are empty again."""
@@ -244,11 +252,15 @@ class LiveCurves(anywidget.AnyWidget):
                 yield
             finally:
                 self._held -= 1
-                if not self._held and self._operations:
-                    operations, self._operations = _merged(self._operations), []
-                    buffers, self._buffers = self._buffers, []
-                    self._sequence += 1
-                    self.send({"seq": self._sequence, "ops": operations}, buffers)
+                if not self._held:
+                    self._flush()
+
+    def _flush(self) -> None:
+        if self._operations:
+            operations, self._operations = _merged(self._operations), []
+            buffers, self._buffers = self._buffers, []
+            self._sequence += 1
+            self.send({"seq": self._sequence, "ops": operations}, buffers)
 
     def _curve(self, name: str) -> _Curve:
         try:
@@ -270,27 +282,33 @@ class LiveCurves(anywidget.AnyWidget):
                 callback(int(content["trial"]), float(content["epoch"]))
 
     def _send_snapshot(self) -> None:
-        """All that stands, under the number of the last message: the front end replaces what it has, or is as far already."""
+        """All that stands, under the number of the last message; a front end that is as far already passes it over."""
         with self._lock:
+            self._flush()  # what is held back must not come again after the snapshot that contains it
             curves = list(self._curves.values())
             operations = [_declaration(curves)]
             buffers: list[bytes] = []
-            share = max(SNAPSHOT_POINTS // max(len(curves), 1), 4)
-            runs = [(curve, *_thinned(np.array(curve.x), np.array(curve.y), share)) for curve in curves if curve.x]
+            share = max(SNAPSHOT_POINTS // max(len(curves), 1), 6)
+            runs = [
+                (curve.handle, *thinned(np.array(curve.x), np.array(curve.y), share)) for curve in curves if curve.x
+            ]
             if runs:
-                operation, buffer = _packed(runs)
-                operations.append(operation)
-                buffers.append(buffer)
+                operations.append(_appending(runs))
+                buffers.append(pack(runs))
             operations += [_marking(mark.kind, [mark]) for mark in self._marks.values()]
             self.send({"seq": self._sequence, "snapshot": True, "ops": _merged(operations)}, buffers)
 
 
 def _styled(series: Series, style: Style) -> Series:
-    return Series(series.id, series.chart, series.trial, series.label, series.role, series.group, style)
+    return replace(series, style=style)
 
 
 def _declaration(curves: Iterable[_Curve]) -> dict[str, Any]:
     return {"op": "declare", "series": [{"handle": curve.handle, **asdict(curve.series)} for curve in curves]}
+
+
+def _appending(runs: Sequence[tuple[int, Any, Any]]) -> dict[str, Any]:
+    return {"op": "append", "runs": len(runs), "points": sum(len(x) for _, x, _ in runs)}
 
 
 def _marking(kind: str, marks: Sequence[Mark]) -> dict[str, Any]:
@@ -314,35 +332,3 @@ def _merged(operations: list[dict[str, Any]]) -> list[dict[str, Any]]:
         else:
             merged.append(operation)
     return merged
-
-
-def _packed(runs: Sequence[tuple[_Curve, Any, Any]]) -> tuple[dict[str, Any], bytes]:
-    """The operation and its buffer: handles uint32[runs], counts uint32[runs] unless all are 1, x and y float32[points]."""
-    handles = np.array([curve.handle for curve, _, _ in runs], "<u4")
-    counts = np.array([len(x) for _, x, _ in runs], "<u4")
-    x = np.concatenate([x for _, x, _ in runs])
-    y = np.concatenate([y for _, _, y in runs])
-    with np.errstate(over="ignore"):
-        short = y.astype("<f4")
-    beyond = np.isinf(short) & np.isfinite(y)  # 1e300 is an outlier, infinity a gap
-    short[beyond] = np.copysign(np.finfo(np.float32).max, y[beyond])
-    middle = b"" if len(x) == len(handles) else counts.tobytes()
-    buffer = handles.tobytes() + middle + x.astype("<f4").tobytes() + short.tobytes()
-    return {"op": "append", "runs": len(handles), "points": len(x)}, buffer
-
-
-def _thinned(
-    x: NDArray[np.float64], y: NDArray[np.float64], share: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """At most about `share` points of a curve: of each stretch the first, the lowest and the highest; the last point stays."""
-    if len(x) <= share:
-        return x, y
-    stretches = np.array_split(np.arange(len(x)), max(share // 3 - 1, 1))
-    finite = np.isfinite(y)
-    low, high = np.where(finite, y, np.inf), np.where(finite, y, -np.inf)
-    keep = {len(x) - 1}
-    for stretch in stretches:
-        first, last = int(stretch[0]), int(stretch[-1]) + 1
-        keep |= {first, first + int(low[first:last].argmin()), first + int(high[first:last].argmax())}
-    chosen = np.array(sorted(keep))
-    return x[chosen], y[chosen]
