@@ -1,0 +1,116 @@
+"""Opening the database and putting its complaints into words."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.pool import StaticPool
+
+from workbench.errors import LogError
+
+__all__ = ["explain", "make_engine", "shown_url", "where"]
+
+LOCK_SECONDS = 60
+"""How long a writer waits for another process's transaction, which takes milliseconds, before it gives up."""
+
+
+def make_engine(target: str | os.PathLike[str] | None) -> Engine:
+    """An engine for a path, an SQLAlchemy URL or None (in memory). Raises: LogError naming the path and the remedy."""
+    if target is None:
+        # one connection for all threads: each new one would be another, empty database
+        arguments = {"check_same_thread": False}
+        engine = create_engine("sqlite://", poolclass=StaticPool, connect_args=arguments)
+    else:
+        url = _url(target)
+        arguments = {"timeout": LOCK_SECONDS} if url.get_backend_name() == "sqlite" else {}
+        try:
+            engine = create_engine(url, connect_args=arguments)
+        except (ImportError, NoSuchModuleError, SQLAlchemyError) as error:
+            raise LogError(f"log={shown_url(url)!r}: cannot be opened: {error}; install the database's driver") from None
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def where(target: str | os.PathLike[str] | None) -> str:
+    """How a log is called in messages: its path or URL, without a password."""
+    if target is None:
+        return "in memory"
+    text = os.fspath(target)
+    return shown_url(make_url(text)) if "://" in text else text
+
+
+def shown_url(url: URL) -> str:
+    return url.render_as_string(hide_password=True)
+
+
+def _url(target: str | os.PathLike[str]) -> URL:
+    text = os.fspath(target)
+    if "://" in text:
+        try:
+            url = make_url(text)
+        except ArgumentError:
+            message = "is no URL that SQLAlchemy understands; write 'postgresql+psycopg://user:password@host/database'"
+            raise LogError(f"the log's URL {message}, or give a path such as 'trials.db'") from None
+        if url.get_backend_name() == "sqlite" and url.database and url.database != ":memory:":
+            _check_path(Path(url.database))
+        return url
+    path = Path(text).expanduser()
+    _check_path(path)
+    return URL.create("sqlite", database=str(path))
+
+
+def _check_path(path: Path) -> None:
+    folder = path.parent
+    if not folder.exists():
+        raise LogError(f"log={str(path)!r}: the folder {str(folder)!r} does not exist; create it or choose another path")
+    if path.is_dir():
+        raise LogError(f"log={str(path)!r}: is a folder; name a file in it, such as {str(path / 'trials.db')!r}")
+    if path.exists() and not os.access(path, os.W_OK):
+        raise LogError(f"log={str(path)!r}: the file is read-only; make it writable or choose another path")
+    if not os.access(folder, os.W_OK):
+        raise LogError(f"log={str(path)!r}: the folder {str(folder)!r} is read-only; choose one you may write to")
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
+    connection.isolation_level = None  # the driver leaves BEGIN to `_begin_sqlite`
+    cursor = connection.cursor()
+    # readers do not block the writer; a commit survives the death of the process (a power cut may cost the last ones)
+    cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.execute("PRAGMA synchronous = NORMAL")
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # a writer takes the lock at once and so waits for its turn; upgrading a read lock later could fail instead
+    immediate = connection.get_execution_options().get("writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+
+def explain(error: SQLAlchemyError, name: str) -> LogError:
+    """A database's complaint as a LogError that names the log and the remedy."""
+    cause = str(getattr(error, "orig", None) or error).strip()
+    text = cause.lower()
+    remedies = {
+        "ends.trial": "is not changed: the trial has ended, and a trial ends once",
+        "foreign key": "is not changed: it has no trial of that number",
+        "trial has ended": "is not changed: the trial has ended, and an ended trial takes no more events",
+        "append-only": "is not changed: it is append-only",
+        "full": "could not be written: the disk is full; free some space. Everything acknowledged so far is kept",
+        "not a database": "is a file but no database; choose another path, the file is unchanged",
+        "readonly": "cannot be written: it is read-only; make the file and its folder writable",
+        "locked": f"is locked by another program for more than {LOCK_SECONDS} s; close that program",
+        "malformed": "is damaged; restore a copy, or rescue it with SQLite's `.recover`",
+        "unable to open": "cannot be opened; check that its folder exists and may be written to",
+    }
+    for sign, remedy in remedies.items():
+        if sign in text:
+            return LogError(f"log={name!r}: {remedy}.")
+    return LogError(f"log={name!r}: the database refused: {cause}")

@@ -1,0 +1,116 @@
+"""Reads of the log as DataFrames."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sqlalchemy import Connection, Select, Table, func, select
+
+from workbench.domains import IntRange, Range
+from workbench.events import TrialState
+from workbench.hyperparameters import HYPERPARAMETERS
+from workbench.log import schema
+
+__all__ = ["curves", "events", "open_states", "trials"]
+
+FIRST = ("trial", "name", "source", "state", "parent")
+RESULTS = ("epochs_run", "best_epoch", "best_val_loss", "best_val_metric", "train_loss", "val_loss", "val_metric", "seconds")
+LAST = ("device", "cohort", "created", "note", "tags", "task", "metric", "reason", "parent_epoch", "task_fingerprint")
+
+
+def trials(connection: Connection) -> pd.DataFrame:
+    """One row a trial: FIRST, every hyperparameter, RESULTS, LAST. Missing numbers are NaN or <NA>."""
+    kept = ("id", *FIRST[1:3], "parent", *LAST[:7], *LAST[8:], "config")
+    ended = ("state", *RESULTS, "reason")
+    columns = [*(schema.trials.c[name] for name in kept), *(schema.ends.c[name] for name in ended)]
+    statement = select(*columns).outerjoin(schema.ends, schema.ends.c.trial == schema.trials.c.id).order_by(schema.trials.c.id)
+    frame = pd.DataFrame(connection.execute(statement).all(), columns=["trial", *kept[1:], *ended])
+    configs = pd.DataFrame(json.loads(f"[{','.join(frame.pop('config'))}]"), index=frame.index)
+    settings = [*HYPERPARAMETERS, *(name for name in configs if name not in HYPERPARAMETERS)]
+    frame = pd.concat([frame, configs.reindex(columns=settings)], axis=1)
+    frame = frame.set_index("trial", drop=False).rename_axis(None)
+    _fill_open(connection, frame)
+    _fill_annotations(connection, frame)
+    frame["tags"] = [tuple(json.loads(tags)) for tags in frame["tags"]]
+    frame["created"] = pd.to_datetime(frame["created"], format="ISO8601", utc=True)
+    frame["reason"] = frame["reason"].fillna("")
+    for name in ("best_val_loss", "best_val_metric", "train_loss", "val_loss", "val_metric", "seconds"):
+        frame[name] = frame[name].astype(float)
+    whole = [name for name in HYPERPARAMETERS if isinstance(HYPERPARAMETERS[name].domain, IntRange)]
+    for name in ("parent", "parent_epoch", "cohort", "epochs_run", "best_epoch", *whole):
+        frame[name] = frame[name].astype("Int64")
+    for name in (name for name in HYPERPARAMETERS if isinstance(HYPERPARAMETERS[name].domain, Range)):
+        frame[name] = frame[name].astype(float)
+    return frame[[*FIRST, *settings, *RESULTS, *LAST]].reset_index(drop=True)
+
+
+def curves(connection: Connection, trials: Sequence[int] | None) -> pd.DataFrame:
+    """One row an epoch, ordered by trial and epoch; every number as it was measured, NaN and infinity included."""
+    statement = _of(select(schema.epochs), schema.epochs, trials)
+    rows = connection.execute(statement.order_by(schema.epochs.c.trial, schema.epochs.c.epoch)).all()
+    frame = pd.DataFrame(rows, columns=[column.name for column in schema.epochs.c])
+    whole = dict.fromkeys(("trial", "epoch", "step"), np.int64)
+    return frame.astype({name: whole.get(name, np.float64) for name in frame})
+
+
+def events(connection: Connection, trials: Sequence[int] | None) -> pd.DataFrame:
+    """State changes, live changes and remarks in the order they happened."""
+    names = ("trial", "epoch", "step", "kind", "name", "old", "new", "message", "created")
+    statement = _of(select(*(schema.events.c[name] for name in names)), schema.events, trials)
+    frame = pd.DataFrame(connection.execute(statement.order_by(schema.events.c.id)).all(), columns=list(names))
+    frame = frame.astype({"trial": np.int64, "epoch": "Int64", "step": "Int64", "old": float, "new": float})
+    frame["created"] = pd.to_datetime(frame["created"], format="ISO8601", utc=True)
+    return frame
+
+
+def open_states(connection: Connection, trials: Iterable[int]) -> dict[int, TrialState]:
+    """The last state that trials without an end have told; those that never started are missing."""
+    table = schema.events
+    latest = select(func.max(table.c.id)).where(table.c.kind == "state", table.c.trial.in_(list(trials))).group_by(table.c.trial)
+    rows = connection.execute(select(table.c.trial, table.c.name).where(table.c.id.in_(latest)))
+    return {int(trial): TrialState(state) for trial, state in rows}
+
+
+def _fill_open(connection: Connection, frame: pd.DataFrame) -> None:
+    """State and results so far of the trials that have not ended, in place."""
+    unfinished = frame.index[frame["state"].isna()]
+    if not len(unfinished):
+        return
+    without_end = select(schema.trials.c.id).where(
+        ~select(schema.ends.c.trial).where(schema.ends.c.trial == schema.trials.c.id).exists()
+    )
+    states = open_states(connection, [int(trial) for trial in unfinished[-1000:]])
+    frame["state"] = frame["state"].astype(object)
+    frame.loc[unfinished, "state"] = [str(states.get(int(trial), TrialState.QUEUED)) for trial in unfinished]
+    statement = select(schema.epochs).where(schema.epochs.c.trial.in_(without_end))
+    rows = pd.DataFrame(connection.execute(statement).all(), columns=[column.name for column in schema.epochs.c])
+    frame.loc[unfinished, "epochs_run"] = 0
+    for trial, epochs in rows.groupby("trial"):
+        last = epochs.loc[epochs["epoch"].idxmax()]
+        losses = epochs["val_loss"].astype(float)
+        values: dict[str, Any] = {name: last[name] for name in ("train_loss", "val_loss", "val_metric")}
+        values |= {"epochs_run": int(last["epoch"]), "seconds": float(epochs["seconds"].sum()), "best_epoch": 0}
+        if losses.notna().any():
+            best = epochs.loc[losses.idxmin()]
+            values |= {
+                "best_epoch": int(best["epoch"]),
+                "best_val_loss": best["val_loss"],
+                "best_val_metric": best["val_metric"],
+            }
+        for name, value in values.items():
+            frame.loc[trial, name] = value
+
+
+def _fill_annotations(connection: Connection, frame: pd.DataFrame) -> None:
+    """The latest name, note and tags of each trial, in place."""
+    table = schema.annotations
+    for trial, field, value in connection.execute(select(table.c.trial, table.c.field, table.c.value).order_by(table.c.id)):
+        frame.loc[trial, field] = value
+
+
+def _of(statement: Select[Any], table: Table, trials: Sequence[int] | None) -> Select[Any]:
+    return statement if trials is None else statement.where(table.c.trial.in_([int(trial) for trial in trials]))
