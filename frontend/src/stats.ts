@@ -211,3 +211,15 @@ export function logTicks(min: number, max: number, wanted: number): number[] {
   }
   return ticks;
 }
+
+/** The last index up to `from` with a finite value; -1 if there is none. */
+export function lastFinite(y: ArrayLike<number>, from: number): number {
+  let i = from;
+  while (i >= 0 && !Number.isFinite(y[i]!)) i--;
+  return i;
+}
+
+/** An epoch, whole or within. */
+export function epochText(x: number): string {
+  return Number.isInteger(x) ? String(x) : short(x);
+}

@@ -1,7 +1,8 @@
 // A view of the curves: charts side by side, a readout line under each, one legend.
 
-import { epochText, LiveChart, type Drawn, type Scene, type Zoom } from "./chart";
-import { nearest, short, type Span } from "./stats";
+import { LiveChart, type Zoom } from "./chart";
+import type { Drawn, Scene } from "./paint";
+import { epochText, nearest, short, type Span } from "./stats";
 import type { Store } from "./store";
 import { colourAt, themeOf, watchTheme } from "./theme";
 import type { Chart } from "./wire";
@@ -16,6 +17,9 @@ export interface Settings {
   epochs: number;
   emptyText: string;
 }
+
+/** How much a readout says: everything, the band of the validation line only, or the validation line only. */
+type Detail = "all" | "brief" | "validation";
 
 let views = 0;
 
@@ -144,6 +148,7 @@ export class View {
     const beyond = element("span", "wbc-beyond");
     const reset = button("Reset zoom", "Show the whole range again (or double-click the chart)", () => this.zoom({ x: null, y: null }));
     reset.classList.add("wbc-reset");
+    reset.hidden = true;
     const scale = button("log", "", () => this.toggleLog(chart.key));
     scale.setAttribute("aria-pressed", String(log));
     scale.title = log ? "Logarithmic y axis: click for a linear one" : "Linear y axis: click for a logarithmic one";
@@ -211,10 +216,10 @@ export class View {
       panel.empty.textContent = empty ? emptyText : "";
       panel.live.update(scene, this.zoomX);
       const zoomed = this.zoomX !== null || panel.live.zoomY !== null;
-      panel.reset.style.visibility = zoomed ? "visible" : "hidden";
+      panel.reset.hidden = !zoomed;
       const { range } = panel.live;
-      panel.beyond.textContent = range?.clipped && !zoomed ? `▲ up to ${short(range.beyond, 2)} off the axis` : "";
-      if (range && range.beyond < range.min) panel.beyond.textContent = panel.beyond.textContent!.replace("▲ up", "▼ down");
+      panel.beyond.textContent = range?.clipped && !zoomed ? `${range.beyond > range.max ? "▲ up" : "▼ down"} to ${short(range.beyond, 2)}` : "";
+      panel.beyond.title = "Values off the axis, which would squash all others";
     }
     this.drawLegend();
     this.read();
@@ -239,15 +244,17 @@ export class View {
       const said = live.marksNear(this.hover?.x ?? NaN, asked).slice(0, 2);
       const marks = said.map((mark) => element("em", "", mark.text || `${mark.kind} at ${xLabel} ${epochText(mark.epoch)}`));
       // The fullest form that fits into the line.
-      const forms: [string[], boolean][] = [[shown, true], [shown.slice(0, 1), true], [shown.slice(0, 1), false]];
-      for (const [some, full] of forms) {
-        readout.replaceChildren(...this.reading(front.filter(({ line }) => some.includes(line.key)), some, full, keys.length), ...marks);
+      const first = shown.slice(0, 1);
+      const forms: [string[], Detail][] = [[shown, "all"], [first, "all"], [first, "brief"], [first, "validation"]];
+      for (const [some, detail] of forms) {
+        const rows = front.filter(({ line }) => some.includes(line.key) && (detail !== "validation" || line.role === "validation"));
+        readout.replaceChildren(...this.reading(rows, some, detail, keys.length), ...marks);
         if (readout.scrollWidth <= readout.clientWidth) break;
       }
     }
   }
 
-  private reading(rows: Drawn[], keys: string[], full: boolean, all: number): Node[] {
+  private reading(rows: Drawn[], keys: string[], detail: Detail, all: number): Node[] {
     const last = rows[rows.length - 1];
     if (!last) return all ? [element("span", "", `${all} curves: point at one to read it`)] : [];
     const latest = Math.max(...rows.map(({ path }) => path.x[path.length - 1]!));
@@ -255,12 +262,13 @@ export class View {
     const at = this.hover ? path.x[nearest(path.x, path.length, this.hover.x)]! : latest;
     return [
       element("span", "wbc-x", `${this.settings().xLabel} ${epochText(at)}`),
-      ...keys.flatMap((key) => this.values(rows.filter(({ line }) => line.key === key).reverse(), at, full)),
+      ...keys.flatMap((key) => this.values(rows.filter(({ line }) => line.key === key).reverse(), at, detail)),
     ];
   }
 
   /** The chip and label of a key and its values at x: validation first, each behind a sample of its line. */
-  private values(rows: Drawn[], at: number, full: boolean): Node[] {
+  private values(rows: Drawn[], at: number, detail: Detail): Node[] {
+    if (!rows.length) return [];
     const { line } = rows[0]!;
     const colour = colourAt(this.theme, this.store.colourOf(line.key));
     const chip = element("i", "wbc-chip");
@@ -272,7 +280,7 @@ export class View {
       const dash = element("i", row.role === "train" ? "wbc-dashed" : "wbc-solid");
       dash.style.color = colour;
       let text = short(path.y[i]!);
-      if (path.low && path.high && path.count && (full || row.role === "validation")) {
+      if (path.low && path.high && path.count && (detail === "all" || row.role === "validation")) {
         text += ` [${short(path.low[i]!, 3)}, ${short(path.high[i]!, 3)}]`;
         if (path.count[i]! < row.members.length) text += ` of ${path.count[i]}`;
       }
