@@ -31,7 +31,9 @@ def make_engine(target: str | os.PathLike[str] | None) -> Engine:
         try:
             engine = create_engine(url, connect_args=arguments)
         except (ImportError, NoSuchModuleError, SQLAlchemyError) as error:
-            raise LogError(f"log={shown_url(url)!r}: cannot be opened: {error}; install the database's driver") from None
+            raise LogError(
+                f"log={shown_url(url)!r}: cannot be opened: {error}; install the database's driver"
+            ) from None
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
@@ -69,7 +71,9 @@ def _url(target: str | os.PathLike[str]) -> URL:
 def _check_path(path: Path) -> None:
     folder = path.parent
     if not folder.exists():
-        raise LogError(f"log={str(path)!r}: the folder {str(folder)!r} does not exist; create it or choose another path")
+        raise LogError(
+            f"log={str(path)!r}: the folder {str(folder)!r} does not exist; create it or choose another path"
+        )
     if path.is_dir():
         raise LogError(f"log={str(path)!r}: is a folder; name a file in it, such as {str(path / 'trials.db')!r}")
     if path.exists() and not os.access(path, os.W_OK):

@@ -18,7 +18,16 @@ from workbench.log import schema
 __all__ = ["curves", "events", "open_states", "trials"]
 
 FIRST = ("trial", "name", "source", "state", "parent")
-RESULTS = ("epochs_run", "best_epoch", "best_val_loss", "best_val_metric", "train_loss", "val_loss", "val_metric", "seconds")
+RESULTS = (
+    "epochs_run",
+    "best_epoch",
+    "best_val_loss",
+    "best_val_metric",
+    "train_loss",
+    "val_loss",
+    "val_metric",
+    "seconds",
+)
 LAST = ("device", "cohort", "created", "note", "tags", "task", "metric", "reason", "parent_epoch", "task_fingerprint")
 
 
@@ -27,7 +36,9 @@ def trials(connection: Connection) -> pd.DataFrame:
     kept = ("id", *FIRST[1:3], "parent", *LAST[:7], *LAST[8:], "config")
     ended = ("state", *RESULTS, "reason")
     columns = [*(schema.trials.c[name] for name in kept), *(schema.ends.c[name] for name in ended)]
-    statement = select(*columns).outerjoin(schema.ends, schema.ends.c.trial == schema.trials.c.id).order_by(schema.trials.c.id)
+    statement = (
+        select(*columns).outerjoin(schema.ends, schema.ends.c.trial == schema.trials.c.id).order_by(schema.trials.c.id)
+    )
     frame = pd.DataFrame(connection.execute(statement).all(), columns=["trial", *kept[1:], *ended])
     configs = pd.DataFrame(json.loads(f"[{','.join(frame.pop('config'))}]"), index=frame.index)
     settings = [*HYPERPARAMETERS, *(name for name in configs if name not in HYPERPARAMETERS)]
@@ -70,7 +81,11 @@ def events(connection: Connection, trials: Sequence[int] | None) -> pd.DataFrame
 def open_states(connection: Connection, trials: Iterable[int]) -> dict[int, TrialState]:
     """The last state that trials without an end have told; those that never started are missing."""
     table = schema.events
-    latest = select(func.max(table.c.id)).where(table.c.kind == "state", table.c.trial.in_(list(trials))).group_by(table.c.trial)
+    latest = (
+        select(func.max(table.c.id))
+        .where(table.c.kind == "state", table.c.trial.in_(list(trials)))
+        .group_by(table.c.trial)
+    )
     rows = connection.execute(select(table.c.trial, table.c.name).where(table.c.id.in_(latest)))
     return {int(trial): TrialState(state) for trial, state in rows}
 
@@ -108,7 +123,9 @@ def _fill_open(connection: Connection, frame: pd.DataFrame) -> None:
 def _fill_annotations(connection: Connection, frame: pd.DataFrame) -> None:
     """The latest name, note and tags of each trial, in place."""
     table = schema.annotations
-    for trial, field, value in connection.execute(select(table.c.trial, table.c.field, table.c.value).order_by(table.c.id)):
+    for trial, field, value in connection.execute(
+        select(table.c.trial, table.c.field, table.c.value).order_by(table.c.id)
+    ):
         frame.loc[trial, field] = value
 
 

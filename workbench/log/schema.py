@@ -13,7 +13,18 @@ from sqlalchemy import Column, Connection, Float, ForeignKey, Integer, MetaData,
 
 from workbench.errors import LogError
 
-__all__ = ["MIGRATIONS", "Migration", "annotations", "cohorts", "ends", "epochs", "events", "migrate", "sessions", "trials"]
+__all__ = [
+    "MIGRATIONS",
+    "Migration",
+    "annotations",
+    "cohorts",
+    "ends",
+    "epochs",
+    "events",
+    "migrate",
+    "sessions",
+    "trials",
+]
 
 metadata = MetaData()
 

@@ -186,7 +186,9 @@ class TrialLog:
         """The Python traceback of a failed trial, "" for any other. Raises: LogError for an unknown trial."""
         with self._read() as connection:
             self._check_known(connection, [trial])
-            return connection.execute(select(schema.ends.c.traceback).where(schema.ends.c.trial == trial)).scalar() or ""
+            return (
+                connection.execute(select(schema.ends.c.traceback).where(schema.ends.c.trial == trial)).scalar() or ""
+            )
 
     # ----------------------------------------------------------------------------------------------------------------
 
@@ -201,9 +203,7 @@ class TrialLog:
     def _field(self, trial: int, column: str) -> Any:
         with self._read() as connection:
             self._check_known(connection, [trial])
-            return connection.execute(
-                select(schema.trials.c[column]).where(schema.trials.c.id == trial)
-            ).scalar_one()
+            return connection.execute(select(schema.trials.c[column]).where(schema.trials.c.id == trial)).scalar_one()
 
     def _check_known(self, connection: Connection, trials: Sequence[int]) -> None:
         for start in range(0, len(trials), ID_CHUNK):
@@ -222,7 +222,9 @@ class TrialLog:
     def _last_epoch(self, connection: Connection, trial: int) -> dict[str, Any]:
         """The numbers at a trial's end, from its last epoch: written with the end, so that tables need not look for them."""
         columns = (schema.epochs.c.train_loss, schema.epochs.c.val_loss, schema.epochs.c.val_metric)
-        statement = select(*columns).where(schema.epochs.c.trial == trial).order_by(schema.epochs.c.epoch.desc()).limit(1)
+        statement = (
+            select(*columns).where(schema.epochs.c.trial == trial).order_by(schema.epochs.c.epoch.desc()).limit(1)
+        )
         row = connection.execute(statement).first()
         return dict(row._mapping) if row else {"train_loss": None, "val_loss": None, "val_metric": None}
 

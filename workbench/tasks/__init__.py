@@ -1,1 +1,6 @@
 """Data sets, their splits and what is fitted on them."""
+
+from workbench.tasks.split import Split
+from workbench.tasks.task import Baseline, Task
+
+__all__ = ["Baseline", "Split", "Task"]

@@ -1,0 +1,91 @@
+"""Training, validation and test rows: how they are divided."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.model_selection import train_test_split
+from torch import Tensor
+
+from workbench.errors import TaskError
+
+__all__ = ["Split", "check_shares", "divide"]
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Rows ready for a model.
+
+    x: (rows, *input_shape) float32. y: (rows,) int64 class indices, or (rows, outputs) float32 for regression.
+    """
+
+    x: Tensor
+    y: Tensor
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+
+def check_shares(split: Sequence[float]) -> tuple[float, float, float]:
+    """The shares of training, validation and test rows. Raises: TaskError unless they are three and sum to 1."""
+    try:
+        shares = tuple(float(share) for share in split)
+    except (TypeError, ValueError):
+        shares = ()
+    fine = len(shares) == 3 and all(0 <= share < 1 for share in shares) and math.isclose(sum(shares), 1, abs_tol=1e-6)
+    if not fine or shares[0] == 0 or shares[1] == 0:
+        raise TaskError(
+            f"split={split!r}: must be three shares (training, validation, test) that sum to 1, the first two above 0; "
+            "try (0.6, 0.2, 0.2), or (0.8, 0.2, 0) to go without a test set"
+        )
+    return shares[0], shares[1], shares[2]
+
+
+def divide(
+    rows: int, shares: tuple[float, float, float], labels: NDArray[Any] | None, seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Row numbers of the training, validation and test split: disjoint, together all rows, in shuffled order.
+
+    labels: class indices, to give each split the same share of every class; None to divide at random.
+    Raises: TaskError when there are too few rows, or a class too rare to stand in every split.
+    """
+    sizes = _sizes(rows, shares)
+    if labels is not None:
+        values, counts = np.unique(labels, return_counts=True)
+        parts = sum(size > 0 for size in sizes)
+        if counts.min() < parts or min(size for size in sizes if size) < len(values):
+            # too rare to stand in each part: the mistake is in the data or in the shares, not here
+            rare = int(values[counts.argmin()])
+            raise RareClassError(rare, int(counts.min()), parts)
+    order = np.arange(rows)
+    rest, test = order, order[:0]
+    if sizes[2]:
+        rest, test = train_test_split(order, test_size=sizes[2], random_state=seed, stratify=labels)
+    within = None if labels is None else labels[rest]
+    train, validation = train_test_split(rest, test_size=sizes[1], random_state=seed, stratify=within)
+    return train, validation, test
+
+
+class RareClassError(ValueError):
+    """A class has too few rows to be divided; the task turns the index into its name."""
+
+    def __init__(self, label: int, rows: int, parts: int) -> None:
+        super().__init__(label, rows, parts)
+        self.label, self.rows, self.parts = label, rows, parts
+
+
+def _sizes(rows: int, shares: tuple[float, float, float]) -> tuple[int, int, int]:
+    """Rows in each split: shares rounded down, the last split taking what is left over, none of those asked for empty."""
+    validation = max(1, int(rows * shares[1] + 1e-9))
+    train = int(rows * shares[0] + 1e-9) if shares[2] > 0 else rows - validation
+    test = rows - train - validation
+    if train < 1 or test < (shares[2] > 0):
+        raise TaskError(
+            f"X has {rows} row{'s' * (rows != 1)}: too few to divide into training, validation and test rows"
+        )
+    return train, validation, test

@@ -1,0 +1,297 @@
+"""A task: data made ready for training, divided once, with the test split under seal."""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from workbench.errors import TaskError, did_you_mean
+from workbench.tasks import seal
+from workbench.tasks.builtin import BUILTIN
+from workbench.tasks.inputs import Kind, as_inputs, as_targets, check_frame, materialise
+from workbench.tasks.preprocessing import Preprocessing
+from workbench.tasks.split import RareClassError, Split, check_shares, divide
+
+__all__ = ["Baseline", "Task"]
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What a model achieves on the validation split that ignores its input.
+
+    metric: accuracy of the most frequent class, or R² of the training mean. loss: cross-entropy of the training split's class
+    shares, or squared error of its mean, in standardised target units.
+    """
+
+    metric: float
+    loss: float
+    description: str
+
+    def __repr__(self) -> str:
+        return f"Baseline(metric={self.metric:.3f}, loss={self.loss:.3f}, {self.description!r})"
+
+
+class Task:
+    """What to learn. Made by `load`, `from_arrays`, `from_frame`, `from_csv` or `from_dataset`, which share these options:
+
+    name: how the log calls it. kind: "classification", "regression" or "auto" (text, booleans, and whole numbers with few
+    different values are classes). split: shares of training, validation and test rows. seed: of the division, which keeps the
+    classes' shares. standardize, clip, transform: see `Preprocessing`; all are fitted on the training rows alone. metric: a
+    name in the metrics table ("accuracy" for classes and "r2" for numbers by default).
+
+    Attributes: train, validation (`Split`); input_shape without the row axis; output_size: classes or regression targets;
+    classes: their labels as text, None for regression; feature_names: of tables; target_mean, target_std (outputs,): by
+    which regression targets are standardised; fingerprint: of the data, its division and preprocessing.
+    The test split is sealed: no attribute leads to it. A pickled or copied task has none.
+    """
+
+    def __init__(
+        self,
+        X: NDArray[np.float64] | pd.DataFrame,
+        y: Any,
+        *,
+        name: str,
+        kind: str = "auto",
+        split: Sequence[float] = (0.6, 0.2, 0.2),
+        seed: int = 0,
+        standardize: bool = True,
+        clip: float | None = None,
+        transform: Any = None,
+        metric: str | None = None,
+        classes: tuple[str, ...] | None = None,
+    ) -> None:
+        self.name = str(name)
+        self.kind: Kind
+        self.kind, targets, found = as_targets(y, len(X), kind)
+        self.classes = classes if classes is not None and found is not None and len(classes) == len(found) else found
+        shares = check_shares(split)
+        try:
+            parts = divide(len(X), shares, targets if self.kind == "classification" else None, seed)
+        except RareClassError as error:
+            label = self.classes[error.label] if self.classes else error.label
+            raise TaskError(
+                f"class {label!r} has {error.rows} row{'s' * (error.rows != 1)}: too few to stand in each of the "
+                f"{error.parts} splits; add rows, merge it with another class, drop it, or change split={tuple(split)}"
+            ) from None
+        image = not isinstance(X, pd.DataFrame) and X.ndim == 4
+        self._preprocessing = Preprocessing(standardize=standardize, clip=clip, transform=transform, image=image)
+        self._preprocessing.fit(_take(X, parts[0]))
+        self._set_target_scale(targets[parts[0]])
+        self.train, self.validation, test = (self._make_split(X, targets, rows) for rows in parts)
+        self.input_shape = tuple(self.train.x.shape[1:])
+        self.output_size = len(self.classes) if self.classes else targets.shape[1]
+        self.metric = metric or ("accuracy" if self.kind == "classification" else "r2")
+        self.feature_names = self._preprocessing.feature_names
+        self.sizes = {"train": len(self.train), "validation": len(self.validation), "test": len(parts[2])}
+        settings = (self.kind, shares, seed, standardize, clip, repr(transform), self.classes)
+        self.fingerprint = _fingerprint(X, targets, settings)
+        if len(test):
+            seal.keep(self, test)
+
+    # --- where data comes from --------------------------------------------------------------------------------------
+
+    @classmethod
+    def load(cls, name: str, **options: Any) -> Task:
+        """A built-in data set, see `Task.available()`; generated ones take n, noise and more as options.
+
+        Raises: TaskError for an unknown name or option, or when a download fails.
+        """
+        if name not in BUILTIN:
+            raise TaskError(f"there is no built-in data set {name!r}{did_you_mean(name, BUILTIN)}")
+        builtin = BUILTIN[name]
+        known = set(inspect.signature(builtin.load).parameters) - {"seed"}
+        own = {key: options.pop(key) for key in list(options) if key in known}
+        _check_options(options, known)
+        if "seed" in inspect.signature(builtin.load).parameters:
+            own["seed"] = options.get("seed", 0)
+        raw = builtin.load(**own)
+        return cls(as_inputs(raw.X), raw.y, **{"name": name, "kind": builtin.kind, "classes": raw.classes, **options})
+
+    @staticmethod
+    def available() -> pd.DataFrame:
+        """The built-in data sets: name, kind and meaning."""
+        return pd.DataFrame(
+            [(name, entry.kind, entry.meaning) for name, entry in BUILTIN.items()], columns=["name", "kind", "meaning"]
+        )
+
+    @classmethod
+    def from_arrays(cls, X: Any, y: Any, *, name: str = "arrays", **options: Any) -> Task:
+        """X (rows, features) or images (rows, channels, height, width); y (rows,) labels or numbers, or (rows, outputs).
+
+        NumPy arrays, torch tensors, lists and sparse matrices are taken. Raises: TaskError naming what is wrong.
+        """
+        _check_options(options)
+        return cls(as_inputs(X), y, name=name, **options)
+
+    @classmethod
+    def from_frame(
+        cls, frame: pd.DataFrame, target: str | Sequence[str], *, name: str = "frame", **options: Any
+    ) -> Task:
+        """A DataFrame: text, category and boolean columns are one-hot encoded (an unknown category is all zeros), missing
+        values filled in (median, most frequent), both as the training rows say. target: a column, or several for regression.
+        """
+        _check_options(options)
+        inputs, targets = check_frame(frame, target)
+        return cls(inputs, targets, name=name, **options)
+
+    @classmethod
+    def from_csv(
+        cls, path: str | Path, target: str | Sequence[str], *, name: str | None = None, **options: Any
+    ) -> Task:
+        """A CSV file, read by pandas; see `from_frame`."""
+        if not Path(path).is_file():
+            raise TaskError(f"path={str(path)!r}: there is no such file")
+        try:
+            frame = pd.read_csv(path)
+        except (ValueError, UnicodeDecodeError) as error:
+            raise TaskError(f"path={str(path)!r}: is no CSV file that pandas can read: {error}") from error
+        return cls.from_frame(frame, target, name=name or Path(path).stem, **options)
+
+    @classmethod
+    def from_dataset(cls, dataset: Any, *, name: str | None = None, **options: Any) -> Task:
+        """A map-style torch data set of pairs (x, y), read once into memory. Raises: TaskError naming the failing item."""
+        _check_options(options)
+        X, y = materialise(dataset)
+        return cls(as_inputs(X), y, name=name or type(dataset).__name__, **options)
+
+    # --- what is known ----------------------------------------------------------------------------------------------
+
+    @property
+    def is_image(self) -> bool:
+        """Whether a row is a picture (channels, height, width)."""
+        return len(self.input_shape) == 3
+
+    @property
+    def baseline(self) -> Baseline:
+        """The score to beat."""
+        train, validation = self.train.y, self.validation.y
+        if self.kind == "regression":
+            loss = float(validation.square().mean())  # the training mean is 0 in standardised units
+            total = (validation - validation.mean(0)).square().sum(0)
+            score = float((1 - validation.square().sum(0) / total).mean())
+            return Baseline(score, loss, "always answers with the training mean")
+        shares = torch.bincount(train, minlength=self.output_size).double() / len(train)
+        top = int(shares.argmax())
+        accuracy = float((validation == top).double().mean())
+        assert self.classes is not None
+        return Baseline(accuracy, float(-shares.log()[validation].mean()), f"always answers {self.classes[top]!r}")
+
+    def summary(self) -> pd.DataFrame:
+        """Sizes, inputs, classes and the baseline, one fact a row."""
+        facts = {
+            "kind": self.kind,
+            "rows": ", ".join(f"{size} {name}" for name, size in self.sizes.items())
+            + (" (sealed)" if self.sizes["test"] else ""),
+            "inputs": " x ".join(map(str, self.input_shape)),
+            "metric": self.metric,
+            "baseline": f"{self.metric} {self.baseline.metric:.3f}, loss {self.baseline.loss:.3f}: {self.baseline.description}",
+        }
+        if self.classes is not None:
+            counts = torch.bincount(self.train.y, minlength=self.output_size).tolist()
+            some = [f"{label} ({count})" for label, count in zip(self.classes, counts, strict=True)][:12]
+            more = f" and {self.output_size - 12} more" if self.output_size > 12 else ""
+            facts["classes"] = f"{self.output_size}, with training rows: {', '.join(some)}{more}"
+        else:
+            mean, spread = (
+                ", ".join(f"{value:.4g}" for value in values) for values in (self.target_mean, self.target_std)
+            )
+            facts["target"] = f"mean {mean}, deviation {spread} (standardised for training)"
+        return pd.DataFrame({"value": facts})
+
+    def preprocess(self, rows: Any) -> torch.Tensor:
+        """Raw rows, of the kind the task was made from, as a model takes them: (rows, *input_shape) float32.
+
+        Raises: TaskError if columns are missing or the shape is another.
+        """
+        names = self._frame_columns
+        if names is not None:
+            if not isinstance(rows, pd.DataFrame):
+                raise TaskError(f"this task was made from a DataFrame: give one with the columns {', '.join(names)}")
+            missing = [name for name in names if name not in rows.columns.astype(str)]
+            if missing:
+                raise TaskError(
+                    f"the column {missing[0]!r} is missing{did_you_mean(missing[0], map(str, rows.columns))}"
+                )
+            return self._preprocessing.apply(rows.set_axis(rows.columns.astype(str), axis=1)[list(names)])
+        X = as_inputs(rows)
+        if X.shape[1:] != self._raw_shape:
+            raise TaskError(f"rows have the shape {X.shape[1:]}, this task's have {self._raw_shape}")
+        return self._preprocessing.apply(X)
+
+    def decode(self, outputs: torch.Tensor) -> NDArray[Any]:
+        """Model outputs (rows, output_size) as labels (rows,), or as numbers (rows, outputs) in the target's own units."""
+        if self.classes is not None:
+            return np.array(self.classes, dtype=object)[outputs.argmax(-1).cpu().numpy()]
+        return (outputs.cpu().double() * self.target_std + self.target_mean).numpy()
+
+    def __repr__(self) -> str:
+        rows = ", ".join(f"{size} {name}" for name, size in self.sizes.items())
+        goal = (
+            f"{self.output_size} classes"
+            if self.classes
+            else f"{self.output_size} target{'s' * (self.output_size != 1)}"
+        )
+        return f"<Task {self.name!r}: {self.kind}, inputs {self.input_shape}, {goal}, rows {rows}>"
+
+    def _repr_html_(self) -> str:
+        table: str = self.summary().to_html(header=False, escape=True)
+        return f"<b>{html.escape(self.name)}</b>{table}"
+
+    # ----------------------------------------------------------------------------------------------------------------
+
+    def _set_target_scale(self, targets: NDArray[Any]) -> None:
+        if self.kind == "classification":
+            self.target_mean, self.target_std = torch.zeros(1), torch.ones(1)
+            return
+        spread = targets.std(0)
+        self.target_mean = torch.from_numpy(targets.mean(0))
+        self.target_std = torch.from_numpy(np.where(spread > 0, spread, 1.0))
+
+    def _make_split(
+        self, X: NDArray[np.float64] | pd.DataFrame, targets: NDArray[Any], rows: NDArray[np.int64]
+    ) -> Split:
+        if isinstance(X, pd.DataFrame):
+            self._frame_columns: tuple[str, ...] | None = tuple(X.columns)
+            self._raw_shape: tuple[int, ...] = (X.shape[1],)
+        else:
+            self._frame_columns, self._raw_shape = None, X.shape[1:]
+        if not len(rows):
+            return Split(torch.empty(0), torch.empty(0))
+        x, y = self._preprocessing.apply(_take(X, rows)), torch.from_numpy(targets[rows])
+        if self.kind == "regression":
+            y = ((y - self.target_mean) / self.target_std).float()
+        return Split(x, y)
+
+
+def _take(X: NDArray[np.float64] | pd.DataFrame, rows: NDArray[np.int64]) -> Any:
+    return X.iloc[rows] if isinstance(X, pd.DataFrame) else X[rows]
+
+
+def _check_options(options: dict[str, Any], also: set[str] | None = None) -> None:
+    known = {"name", "kind", "split", "seed", "standardize", "clip", "transform", "metric"} | (also or set())
+    for option in options:
+        if option not in known:
+            raise TaskError(f"unknown option {option!r} of a task{did_you_mean(option, known)}")
+
+
+def _fingerprint(X: NDArray[np.float64] | pd.DataFrame, targets: NDArray[Any], settings: tuple[Any, ...]) -> str:
+    """A digest of the raw data and of all that decides what a model is shown."""
+    digest = hashlib.sha256(repr(settings).encode())
+    if isinstance(X, pd.DataFrame):
+        digest.update(repr([(str(name), str(dtype)) for name, dtype in X.dtypes.items()]).encode())
+        digest.update(pd.util.hash_pandas_object(X, index=False).to_numpy().tobytes())
+    else:
+        digest.update(repr(X.shape).encode())
+        digest.update(np.ascontiguousarray(X).tobytes())
+    digest.update(np.ascontiguousarray(targets).tobytes())
+    return digest.hexdigest()[:32]
