@@ -3,7 +3,7 @@
 import uPlot from "uplot";
 
 import { paint, type Drawn, type Scene } from "./paint";
-import { band, epochText, logTicks, lowerBound, nearest, robustRange, settled, short, xRange, type Path, type Range, type Span } from "./stats";
+import { band, epochText, logTicks, lowerBound, nearest, robustRange, settled, tickLabels, xRange, type Path, type Range, type Span } from "./stats";
 import type { Line, Mark } from "./store";
 import type { Chart } from "./wire";
 
@@ -224,13 +224,4 @@ function pathOf(line: Line): Path {
   const [only] = members;
   if (members.length === 1 && only) return { x: only.x, y: only.y, length: only.length };
   return band(members);
-}
-
-function tickLabels(splits: number[], log: boolean): string[] {
-  if (log) return splits.map((v) => (v >= 1e5 || v < 1e-4 ? v.toExponential().replace("e+", "e").replace("e-", "e−") : String(v)));
-  const step = splits.length > 1 ? splits[1]! - splits[0]! : 1;
-  const size = Math.max(...splits.map(Math.abs));
-  if (size >= 1e5 || (size < 1e-3 && size > 0)) return splits.map((v) => (v === 0 ? "0" : short(v, 4)));
-  const decimals = Math.max(0, Math.min(6, -Math.floor(Math.log10(step) + 1e-9)));
-  return splits.map((v) => v.toFixed(decimals).replace("-", "−"));
 }

@@ -223,3 +223,14 @@ export function lastFinite(y: ArrayLike<number>, from: number): number {
 export function epochText(x: number): string {
   return Number.isInteger(x) ? String(x) : short(x);
 }
+
+/** Labels of the ticks of a y axis, all with the same decimals. */
+export function tickLabels(splits: number[], log: boolean): string[] {
+  if (log) return splits.map((v) => (v >= 1e5 || v < 1e-4 ? v.toExponential().replace("e+", "e").replace("e-", "e−") : String(v)));
+  const step = splits.length > 1 ? splits[1]! - splits[0]! : 1;
+  const size = Math.max(...splits.map(Math.abs));
+  if (size >= 1e5 || (size < 1e-3 && size > 0)) return splits.map((v) => (v === 0 ? "0" : short(v)));
+  let decimals = 0; // as many as the step needs: 0.25 has two
+  while (decimals < 8 && Math.abs(step * 10 ** decimals - Math.round(step * 10 ** decimals)) > 1e-6 * step * 10 ** decimals) decimals++;
+  return splits.map((v) => v.toFixed(decimals).replace("-", "−"));
+}

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { band, logTicks, lowerBound, nearest, padded, robustRange, settled, short, thin, xRange } from "../src/stats";
+import { band, logTicks, lowerBound, nearest, padded, robustRange, settled, short, thin, tickLabels, xRange } from "../src/stats";
 import { Points } from "../src/store";
 
 function random(seed: number): () => number {
@@ -143,4 +143,12 @@ test("log ticks lie within the range, few but at least two over half a decade", 
   for (const [min, max] of [[0, 1], [-1, 1], [NaN, 1], [1, Infinity], [1, 1]] as const) {
     assert.deepEqual(logTicks(min, max, 6), []);
   }
+});
+
+test("tick labels have the decimals that their step needs", () => {
+  assert.deepEqual(tickLabels([0, 0.25, 0.5], false), ["0.00", "0.25", "0.50"]);
+  assert.deepEqual(tickLabels([-0.1, 0, 0.1], false), ["−0.1", "0.0", "0.1"]);
+  assert.deepEqual(tickLabels([0, 20, 40], false), ["0", "20", "40"]);
+  assert.deepEqual(tickLabels([0.1, 0.1 + 0.002, 0.1 + 0.004], false), ["0.100", "0.102", "0.104"]);
+  assert.deepEqual(tickLabels([0.03, 1, 1e6], true), ["0.03", "1", "1e6"]);
 });
