@@ -294,7 +294,12 @@ class _Session:
 
         self._live = LiveRun(self.task.metric, resolve_loss(Config(), self.task.kind).loss)
         self.view = WorkbenchView(
-            self.task, _Actions(bench), self._live.curves, config_of=bench.config, config=Config()
+            self.task,
+            _Actions(bench),
+            self._live.curves,
+            config_of=bench.config,
+            devices=available_devices(),
+            device=bench.device,
         )
         self._news.clear()  # what has happened is in the log, and read from there
         if self._on_show is None and self.runner.current is not None:

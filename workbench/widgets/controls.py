@@ -1,0 +1,183 @@
+"""The controls: one for every declared hyperparameter, those the present choices do not read hidden."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable
+
+import ipywidgets as widgets
+
+from workbench.errors import ConfigError, Problem
+from workbench.hyperparameters import HYPERPARAMETERS, Config, Hyperparameter, declared
+from workbench.training import preview, resolve_loss
+from workbench.widgets.fields import ChoiceField, Field, Throttle, make_field, shown
+
+__all__ = ["Controls", "schedule_picture"]
+
+
+class Controls:
+    """All hyperparameters as controls.
+
+    kind: of the task, which decides the losses on offer. changed: called after each change by the user. live: called with
+    name and value when a live hyperparameter changed, at most ten times a second.
+    """
+
+    def __init__(self, kind: str, *, changed: Callable[[], None], live: Callable[[str, float], None]) -> None:
+        self._kind = kind
+        self._changed = changed
+        self._live: dict[str, Throttle] = {}
+        self._send_live = live
+        self._fields: dict[str, Field] = {}
+        self._sections: dict[str, widgets.VBox] = {}
+        self._loading = False
+        self.preview = widgets.HTML()
+        self.preview.add_class("wb-preview")
+        for hyperparameter in HYPERPARAMETERS.values():
+            self._add(hyperparameter)
+        for section, box in self._sections.items():
+            heading = widgets.HTML(f'<div class="wb-heading">{html.escape(section.capitalize())}</div>')
+            extra = (self.preview,) if section == "schedule" else ()
+            box.children = (heading, *box.children, *extra)
+        self.widget = widgets.VBox(list(self._sections.values()))
+        self.widget.add_class("wb-controls")
+        self.refresh_choices()
+        self._refresh()
+
+    def read(self) -> Config:
+        """The setting the controls show. Raises: ConfigError, after showing each message under its control."""
+        self.clear_problems()
+        values, problems = {}, []
+        visible = self._visible()
+        for name in {**HYPERPARAMETERS, **declared(self._model)}:
+            try:
+                values[name] = self._fields[name].check()
+            except ConfigError as error:
+                if name in visible:  # what is hidden keeps its default
+                    problems += error.problems
+        try:
+            config = Config(**values)
+            if not problems:
+                return config
+        except ConfigError as error:
+            known = {problem.field for problem in problems}
+            problems += [problem for problem in error.problems if problem.field not in known]
+        error = ConfigError(problems)
+        self.show(error)
+        raise error
+
+    def load(self, config: Config) -> None:
+        """Show a setting."""
+        self.clear_problems()
+        self._loading = True
+        try:
+            self._fields["model"].load(config.model)
+            self._refresh()
+            for name, value in config.model_dump().items():
+                self._fields[name].load(value)
+        finally:
+            self._loading = False
+        self._refresh()
+
+    def show(self, error: ConfigError) -> list[Problem]:
+        """Show each problem under its control. Returns those that have none."""
+        homeless = []
+        for problem in error.problems:
+            field = self._fields.get(problem.field)
+            if field is None:
+                homeless.append(problem)
+            else:
+                field.show_problem(problem.message)
+                field.show(True)
+        return homeless
+
+    def clear_problems(self) -> None:
+        for field in self._fields.values():
+            field.show_problem("")
+
+    def field(self, name: str) -> Field:
+        """The control of a hyperparameter."""
+        return self._fields[name]
+
+    def refresh_choices(self) -> None:
+        """Read the tables of choices anew, after something was registered."""
+        for field in self._fields.values():
+            if isinstance(field, ChoiceField):
+                field.refresh(self._kind)
+
+    # ----------------------------------------------------------------------------------------------------------------
+
+    def _add(self, hyperparameter: Hyperparameter) -> None:
+        field = make_field(hyperparameter, self._touched)
+        self._fields[hyperparameter.name] = field
+        section = self._sections.setdefault(hyperparameter.group, widgets.VBox())
+        section.add_class("wb-section")
+        section.children = (*section.children, field.widget)
+
+    @property
+    def _model(self) -> str:
+        return str(self._fields["model"].raw)
+
+    def _touched(self, name: str) -> None:
+        if self._loading:
+            return
+        field = self._fields[name]
+        field.show_problem("")
+        self._refresh()
+        if field.declaration.live:
+            try:
+                value = field.check()
+            except ConfigError as error:
+                self.show(error)
+            else:
+                self._live.setdefault(name, Throttle(lambda value: self._send_live(name, value)))(value)
+        self._changed()
+
+    def _visible(self) -> set[str]:
+        choices = {
+            name: f.raw
+            for name, f in self._fields.items()
+            if f.declaration.options is not None and name in HYPERPARAMETERS
+        }
+        choices |= {"batch_norm": False}  # cannot contradict anything, and decides about no other field
+        config = resolve_loss(Config(**choices), self._kind)
+        own = declared(config.model)
+        return {name for name in own if config.uses(name)}
+
+    def _refresh(self) -> None:
+        """Show the controls that count under the present choices, and the schedule they make."""
+        for name, hyperparameter in declared(self._model).items():
+            if name not in self._fields:
+                self._add(hyperparameter)
+        visible = self._visible()
+        for name, field in self._fields.items():
+            field.show(name in visible)
+        values = {}
+        for name in {*HYPERPARAMETERS, *declared(self._model)}:
+            try:
+                values[name] = self._fields[name].check()
+            except ConfigError:
+                continue
+        try:
+            self.preview.value = schedule_picture(Config(**values))
+        except ConfigError:
+            self.preview.value = '<div class="wb-nopreview"></div>'
+
+
+def schedule_picture(config: Config) -> str:
+    """The learning rate over the epochs as a small inline SVG, with its largest and smallest value."""
+    epochs, rates = preview(config, 120)
+    top, bottom = max(rates), min(rates)
+    left, right, high, low = 4, 216, 6, 50
+    spread = top - bottom or 1.0
+    points = " ".join(
+        f"{left + (right - left) * epoch / config.epochs:.1f},{low - (low - high) * ((rate - bottom) / spread if top > bottom else 0.5):.1f}"
+        for epoch, rate in zip(epochs, rates, strict=True)
+    )
+    end = f" to {shown(float(f'{rates[-1]:.2g}'))}" if rates[-1] != rates[0] or top > bottom else ""
+    label = f"learning rate η over {config.epochs} epochs: {shown(float(f'{rates[0]:.2g}'))}{end}, highest {shown(float(f'{top:.2g}'))}"
+    return (
+        f'<svg viewBox="0 0 220 56" role="img" aria-label="{html.escape(label)}" preserveAspectRatio="none">'
+        '<line x1="4" y1="52" x2="216" y2="52" stroke="currentColor" opacity=".3"/>'
+        f'<polyline points="{points}" fill="none" stroke="currentColor" stroke-width="1.6" vector-effect="non-scaling-stroke"/></svg>'
+        f'<div class="wb-caption">{html.escape(label)}</div>'
+    )

@@ -1,0 +1,275 @@
+"""One control for one hyperparameter, drawn from its declaration."""
+
+from __future__ import annotations
+
+import html
+import math
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import ipywidgets as widgets
+
+from workbench.domains import Choice, IntRange
+from workbench.hyperparameters import Hyperparameter
+from workbench.registry import Registry
+
+__all__ = ["ChoiceField", "Field", "NumberField", "Throttle", "make_field", "shown"]
+
+WIDE = 1_000_000
+"""A range with more whole numbers than this (a seed) gets a number field and no slider."""
+
+
+def shown(value: object) -> str:
+    """A number as it stands in a number field: short, and read back as the same number."""
+    if isinstance(value, float):
+        return repr(int(value)) if value == int(value) and abs(value) < 1e6 else repr(value)
+    return "" if value is None else str(value)
+
+
+class Field:
+    """A labelled control with room for its message. Subclasses build `parts` and say what `raw` is."""
+
+    def __init__(self, hyperparameter: Hyperparameter, changed: Callable[[str], None]) -> None:
+        self.declaration = hyperparameter
+        self.name = hyperparameter.name
+        self._changed = changed
+        self._quiet = False
+        tip = hyperparameter.meaning + (f" Unit: {hyperparameter.unit}." if hyperparameter.unit else "")
+        if hyperparameter.options is None:
+            tip += f" Allowed: {hyperparameter.says}."
+        self.tip = tip
+        badge = '<span class="wb-live" title="Acts on the running trial">live</span>' if hyperparameter.live else ""
+        label = html.escape(self.name.replace("_", " "))
+        self.label = widgets.HTML(
+            f'<span class="wb-label" title="{html.escape(tip)}">{label} '
+            f'<i class="wb-symbol">{html.escape(hyperparameter.symbol)}</i>{badge}</span>'
+        )
+        self.message = widgets.HTML(layout=widgets.Layout(display="none"))
+        self.message.add_class("wb-problem")
+        self.widget = widgets.Box([self.label, *self.parts(), self.message])
+        self.widget.add_class("wb-field")
+        self.widget.add_class(f"wb-field-{self.name}")
+
+    def parts(self) -> list[widgets.Widget]:
+        raise NotImplementedError
+
+    @property
+    def raw(self) -> Any:
+        """What the control says, not yet checked; text that is no number stays text."""
+        raise NotImplementedError
+
+    def load(self, value: Any) -> None:
+        """Show a value without telling anyone."""
+        raise NotImplementedError
+
+    def check(self) -> Any:
+        """The value. Raises: ConfigError naming field, value and rule."""
+        return self.declaration.check(self.raw)
+
+    def show_problem(self, message: str) -> None:
+        """Show a message under the control; "" takes it away."""
+        self.message.value = f'<span role="alert">{html.escape(message)}</span>' if message else ""
+        self.message.layout.display = "" if message else "none"
+
+    def show(self, visible: bool) -> None:
+        self.widget.layout.display = "" if visible else "none"
+
+    def _tell(self, *_: object) -> None:
+        if not self._quiet:
+            self._changed(self.name)
+
+
+class NumberField(Field):
+    """A slider and a number field that say the same; the number field is what counts. None and 0 have a switch of their own."""
+
+    def parts(self) -> list[widgets.Widget]:
+        self.text = widgets.Text(continuous_update=False, tooltip=self.tip)
+        self.text.add_class("wb-number")
+        self.text.observe(self._text_changed, "value")
+        self.slider = self._make_slider()
+        self.slider.observe(self._slider_moved, "value")
+        self.switch: widgets.Checkbox | None = None
+        row = [self.slider, self.text]
+        if self.declaration.optional:
+            self.switch = widgets.Checkbox(False, indent=False, tooltip=f"{self.name}: off or on")
+            self.switch.add_class("wb-switch")
+            self.switch.observe(self._switched, "value")
+            row = [self.switch, *row]
+        box = widgets.Box(row)
+        box.add_class("wb-input")
+        self.load(self.declaration.default)
+        return [box]
+
+    def _make_slider(self) -> widgets.Widget:
+        domain = self.declaration.domain
+        options = {"readout": False, "continuous_update": True, "tooltip": self.tip}
+        assert not isinstance(domain, (Registry, Choice))
+        if isinstance(domain, IntRange) and domain.high - domain.low > WIDE:
+            return widgets.HTML()
+        if domain.scale == "linear":
+            if isinstance(domain, IntRange):
+                return widgets.IntSlider(domain.start, domain.low, domain.high, **options)
+            step = 10 ** math.floor(math.log10((domain.high - domain.low) / 80))
+            return widgets.FloatSlider(domain.start, min=domain.low, max=domain.high, step=step, **options)
+        base, step = (2, 1) if domain.scale == "power2" else (10, 0.05)
+        low, high = math.log(domain.low, base), math.log(domain.high, base)
+        low = math.floor(low) if domain.scale == "power2" else low
+        self._floor = low
+        if self.declaration.zero:
+            low -= 4 * step  # the left end stands for 0
+        return widgets.FloatLogSlider(base**low, base=base, min=low, max=high, step=step, **options)
+
+    @property
+    def raw(self) -> Any:
+        if self.switch is not None and not self.switch.value:
+            return None
+        text = self.text.value.strip()
+        try:
+            return int(text)
+        except ValueError:
+            pass
+        try:
+            return float(text)
+        except ValueError:
+            return text
+
+    def load(self, value: Any) -> None:
+        self._quiet = True
+        try:
+            if self.switch is not None:
+                self.switch.value = value is not None
+                self.text.disabled = self.slider.disabled = value is None
+                self.text.placeholder = self.declaration.off
+            self.text.value = shown(value)
+            self._move_slider(value)
+        finally:
+            self._quiet = False
+
+    def _move_slider(self, value: Any) -> None:
+        if isinstance(self.slider, widgets.HTML) or not isinstance(value, (int, float)):
+            return
+        if isinstance(self.slider, widgets.FloatLogSlider):
+            low, high = self.slider.base**self.slider.min, self.slider.base**self.slider.max
+        else:
+            low, high = self.slider.min, self.slider.max
+        if value == value:
+            position = min(max(value, low), high)
+            self.slider.value = int(position) if isinstance(self.slider, widgets.IntSlider) else position
+
+    def _slider_value(self) -> Any:
+        value = self.slider.value
+        domain = self.declaration.domain
+        if self.declaration.zero and value < self.slider.base ** (self._floor - self.slider.step / 2):
+            return 0.0
+        if isinstance(domain, IntRange):
+            return min(max(round(value), domain.low), domain.high)
+        assert not isinstance(domain, (Registry, Choice))
+        return min(max(float(f"{value:.3g}"), domain.low), domain.high)
+
+    def _slider_moved(self, _: object) -> None:
+        if self._quiet:
+            return
+        self._quiet = True
+        self.text.value = shown(self._slider_value())
+        self._quiet = False
+        self._tell()
+
+    def _text_changed(self, _: object) -> None:
+        if self._quiet:
+            return
+        self._quiet = True
+        self._move_slider(self.raw)
+        self._quiet = False
+        self._tell()
+
+    def _switched(self, _: object) -> None:
+        if self._quiet or self.switch is None:
+            return
+        domain = self.declaration.domain
+        assert not isinstance(domain, Registry)
+        self.load(domain.start if self.switch.value else None)
+        self._tell()
+
+
+class ChoiceField(Field):
+    """A drop-down, or a check box for off and on."""
+
+    def parts(self) -> list[widgets.Widget]:
+        options = self.declaration.options or ()
+        if set(options) == {False, True}:
+            self.control: widgets.Widget = widgets.Checkbox(self.declaration.default, indent=False, tooltip=self.tip)
+        else:
+            self.control = widgets.Dropdown(options=self.menu(), value=self.declaration.default, tooltip=self.tip)
+        self.control.observe(self._tell, "value")
+        box = widgets.Box([self.control])
+        box.add_class("wb-input")
+        return [box]
+
+    def menu(self, kind: str | None = None) -> list[tuple[str, Any]]:
+        """Labels and values, of a table those that suit the kind of task."""
+        domain = self.declaration.domain
+        if not isinstance(domain, Registry):
+            return [(str(option), option) for option in self.declaration.options or ()]
+        names = domain.suited_to(kind) if kind else list(domain)
+        auto = [("Automatic", "auto")] if self.declaration.auto else []
+        return [*auto, *((domain[name].label, name) for name in names)]
+
+    def refresh(self, kind: str) -> None:
+        """Read the table anew: something may have been registered."""
+        menu = self.menu(kind)
+        if isinstance(self.control, widgets.Dropdown) and list(self.control.options) != menu:
+            self._quiet = True
+            value = self.control.value
+            self.control.options = menu
+            self.control.value = value if value in [v for _, v in menu] else menu[0][1]
+            self._quiet = False
+
+    @property
+    def raw(self) -> Any:
+        return self.control.value
+
+    def load(self, value: Any) -> None:
+        self._quiet = True
+        try:
+            self.control.value = value
+        finally:
+            self._quiet = False
+
+
+def make_field(hyperparameter: Hyperparameter, changed: Callable[[str], None]) -> Field:
+    """The control that suits a declaration."""
+    return (NumberField if hyperparameter.options is None else ChoiceField)(hyperparameter, changed)
+
+
+class Throttle:
+    """Hands values on at most every `seconds`, the last one for certain. For a slider that is being dragged."""
+
+    def __init__(self, send: Callable[[Any], None], seconds: float = 0.1) -> None:
+        self._send, self._seconds = send, seconds
+        self._lock = threading.Lock()
+        self._sent = -math.inf
+        self._waiting: list[Any] = []
+        self._timer: threading.Timer | None = None
+
+    def __call__(self, value: Any) -> None:
+        with self._lock:
+            self._waiting = [value]
+            if self._timer is not None:
+                return
+            delay = self._sent + self._seconds - time.monotonic()
+            if delay > 0:
+                self._timer = threading.Timer(delay, self._fire)
+                self._timer.daemon = True
+                self._timer.start()
+                return
+        self._fire()
+
+    def _fire(self) -> None:
+        with self._lock:
+            self._timer = None
+            self._sent = time.monotonic()
+            values, self._waiting = self._waiting, []
+        for value in values:
+            self._send(value)

@@ -1,0 +1,131 @@
+"""Buttons, progress and messages of the run under way."""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass
+
+import ipywidgets as widgets
+
+from workbench.errors import WorkbenchError
+
+__all__ = ["RunPanel", "Status"]
+
+GOING = frozenset({"queued", "running", "paused"})
+
+
+@dataclass(frozen=True)
+class Status:
+    """What the panel shows. state: a trial state, "" before the first run. fraction: of the epoch under way, 0 to 1."""
+
+    state: str = ""
+    trials: tuple[int, ...] = ()
+    epoch: int = 0
+    epochs: int = 0
+    fraction: float = 0.0
+    seconds_left: float | None = None
+    best_metric: float | None = None
+    best_epoch: int | None = None
+    best_trial: int | None = None
+    metric_label: str = ""
+    message: str = ""
+    queued: int = 0
+
+    @property
+    def going(self) -> bool:
+        return self.state in GOING
+
+
+class RunPanel:
+    """Train, Pause/Resume, Stop; progress; the place for messages that belong to no control."""
+
+    def __init__(self, devices: list[str]) -> None:
+        self.train = widgets.Button(description="Train", icon="play", tooltip="Train a new trial with these settings")
+        self.pause = widgets.Button(
+            description="Pause", icon="pause", disabled=True, tooltip="Wait after the present step"
+        )
+        self.stop = widgets.Button(
+            description="Stop", icon="stop", disabled=True, tooltip="End the run, keep what is done"
+        )
+        self.train.add_class("wb-train")
+        self.name = widgets.Text(placeholder="name (optional)", tooltip="How the log calls this trial")
+        self.name.add_class("wb-name")
+        self.seeds = widgets.BoundedIntText(1, min=1, max=1000, tooltip="Train this many seeds of the setting together")
+        self.device = widgets.Dropdown(options=devices, value=devices[0], tooltip="Where to train")
+        self.progress = widgets.FloatProgress(0.0, min=0.0, max=1.0)
+        self.progress.add_class("wb-progress")
+        self.line = widgets.HTML()
+        self.line.add_class("wb-status")
+        self.message = widgets.HTML()
+        self.message.add_class("wb-message")
+        buttons = widgets.Box([self.train, self.pause, self.stop])
+        buttons.add_class("wb-buttons")
+        options = widgets.Box([self.name, _labelled("seeds", self.seeds), _labelled("device", self.device)])
+        options.add_class("wb-options")
+        top = widgets.Box([buttons, options])
+        top.add_class("wb-toprow")
+        self.widget = widgets.VBox([top, self.progress, self.line, self.message])
+        self.widget.add_class("wb-panel")
+        self._paused = False
+        self._own_message = ""
+        self.update(Status())
+
+    @property
+    def paused(self) -> bool:
+        return self._paused
+
+    def update(self, status: Status) -> None:
+        """Show where the run stands."""
+        self._paused = status.state == "paused"
+        self.pause.disabled = self.stop.disabled = not status.going
+        self.pause.description, self.pause.icon = ("Resume", "play") if self._paused else ("Pause", "pause")
+        self.train.description = "Train next" if status.going else "Train"
+        done = (status.epoch + status.fraction) / status.epochs if status.epochs else 0.0
+        self.progress.value = min(done, 1.0)
+        self.line.value = f'<div role="status">{_line(status)}</div>'
+        if not self._own_message:
+            self._write(status.message, "note")
+
+    def show_error(self, error: Exception | str) -> None:
+        """Show an error until the next run or change."""
+        text = str(error) if isinstance(error, (str, WorkbenchError)) else f"{type(error).__name__}: {error}"
+        self._own_message = text
+        self._write(text, "error")
+
+    def clear_error(self) -> None:
+        self._own_message = ""
+        self._write("", "note")
+
+    def _write(self, text: str, kind: str) -> None:
+        role = "alert" if kind == "error" else "note"
+        self.message.value = f'<div class="wb-{kind}" role="{role}">{html.escape(text)}</div>' if text else ""
+
+
+def _labelled(label: str, control: widgets.Widget) -> widgets.Box:
+    box = widgets.Box([widgets.HTML(f"<span>{label}</span>"), control])
+    box.add_class("wb-labelled")
+    return box
+
+
+def _line(status: Status) -> str:
+    if not status.state:
+        return "Nothing trained yet"
+    numbers = status.trials
+    who = f"Trial {numbers[0]}" if len(numbers) == 1 else f"Trials {numbers[0]}-{numbers[-1]}" if numbers else ""
+    parts = [f"<b>{who}</b> {html.escape(status.state.replace('_', ' '))}", f"epoch {status.epoch}/{status.epochs}"]
+    if status.going and status.seconds_left is not None:
+        parts.append(f"{_duration(status.seconds_left)} left")
+    if status.best_metric is not None:
+        trial = f" (trial {status.best_trial})" if len(numbers) > 1 else ""
+        label = html.escape(status.metric_label.lower())
+        parts.append(f"best {label} <b>{status.best_metric:.4f}</b> at epoch {status.best_epoch}{trial}")
+    if status.queued:
+        parts.append(f"{status.queued} waiting")
+    return " · ".join(parts)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

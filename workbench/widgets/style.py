@@ -1,0 +1,69 @@
+"""The stylesheet of the user interface: JupyterLab's colours, with fallbacks for other front ends."""
+
+from __future__ import annotations
+
+__all__ = ["STYLE"]
+
+STYLE = """<style>
+.wb-root { container-type: inline-size; --wb-gap: 12px; --wb-border: var(--jp-border-color2, #ddd);
+  --wb-muted: var(--jp-ui-font-color2, #666); --wb-error: var(--jp-error-color1, #c62828); --wb-accent: var(--jp-brand-color1, #1976d2);
+  color: var(--jp-ui-font-color1, inherit); overflow: hidden; padding: 2px; }
+.wb-root .widget-html-content, .wb-root .jupyter-widgets { font-size: 12px; line-height: 1.4; }
+.wb-body { display: grid !important; grid-template-columns: 316px minmax(0, 1fr); gap: var(--wb-gap); overflow: visible; }
+.wb-side { max-height: 780px; overflow-y: auto; overflow-x: hidden; border: 1px solid var(--wb-border); border-radius: 6px; padding: 4px 10px 8px; }
+.wb-main { min-width: 0; overflow: hidden; gap: 8px; }
+.wb-controls, .wb-section { overflow: visible; }
+.wb-section { margin-bottom: 4px; }
+.wb-heading { font-weight: 600; font-size: 11px; letter-spacing: .05em; text-transform: uppercase; color: var(--wb-muted);
+  border-bottom: 1px solid var(--wb-border); margin: 8px 0 4px; padding-bottom: 2px; }
+.wb-field { display: grid; grid-template-columns: 126px minmax(0, 1fr); align-items: center; column-gap: 8px; min-height: 28px; overflow: visible; }
+.wb-field > * { margin: 0 !important; }
+.wb-label { white-space: nowrap; cursor: help; }
+.wb-symbol { color: var(--wb-muted); font-family: Georgia, serif; }
+.wb-live { font-size: 9px; line-height: 1; padding: 1px 4px; margin-left: 4px; border-radius: 7px; border: 1px solid var(--wb-accent); color: var(--wb-accent); vertical-align: 1px; }
+.wb-input { display: flex; align-items: center; gap: 6px; min-width: 0; overflow: visible; }
+.wb-input > * { margin: 0 !important; }
+.wb-input .widget-slider, .wb-input .widget-hslider { flex: 1 1 0; width: auto; min-width: 0; }
+.wb-input .widget-html { flex: 1 1 0; }
+.wb-input .wb-number { flex: 0 0 72px; width: 72px; }
+.wb-input .wb-switch { flex: 0 0 16px; width: 16px; }
+.wb-input .widget-dropdown { flex: 1 1 0; width: auto; min-width: 0; }
+.wb-number input { text-align: right; font-variant-numeric: tabular-nums; }
+.wb-problem { grid-column: 1 / -1; color: var(--wb-error); }
+.wb-problem .widget-html-content { font-size: 11px; line-height: 1.35; white-space: normal; overflow-wrap: anywhere; padding: 1px 0 3px; }
+.wb-preview svg { width: 100%; height: 52px; display: block; color: var(--wb-accent); }
+.wb-caption { color: var(--wb-muted); font-size: 11px; white-space: normal; }
+.wb-nopreview { height: 68px; }
+.wb-panel { overflow: visible; border: 1px solid var(--wb-border); border-radius: 6px; padding: 8px 10px; }
+.wb-panel > * { margin: 0 !important; }
+.wb-toprow { display: flex; flex-wrap: wrap; gap: 8px 14px; align-items: center; overflow: visible; }
+.wb-buttons, .wb-options, .wb-labelled, .wb-tablebar { display: flex; gap: 6px; align-items: center; overflow: visible; }
+.wb-options { flex: 1 1 260px; }
+.wb-buttons .jupyter-button { width: 96px; margin: 0; }
+.wb-buttons .wb-train { background: var(--wb-accent); color: #fff; font-weight: 600; width: 108px; }
+.wb-name { flex: 1 1 90px; min-width: 60px; width: auto; }
+.wb-labelled > * { margin: 0; } .wb-labelled { flex: none; }
+.wb-labelled .widget-text { width: 56px; } .wb-labelled .widget-dropdown { width: 78px; }
+.wb-labelled .widget-html-content { color: var(--wb-muted); }
+.wb-progress { width: 100%; height: 6px; margin: 8px 0 4px !important; }
+.wb-progress .progress { height: 6px !important; border-radius: 3px; }
+.wb-progress .progress-bar { transition: none; background: var(--wb-accent); }
+.wb-status { min-height: 18px; font-variant-numeric: tabular-nums; }
+.wb-message { min-height: 0; }
+.wb-error { color: var(--wb-error); white-space: pre-wrap; overflow-wrap: anywhere; border-left: 3px solid var(--wb-error); padding-left: 8px; margin-top: 4px; }
+.wb-note { color: var(--wb-muted); overflow-wrap: anywhere; margin-top: 4px; white-space: normal; }
+.wb-hint { color: var(--wb-muted); }
+.wb-code { background: var(--jp-layout-color2, #f3f3f3); padding: 8px 10px; border-radius: 4px; white-space: pre-wrap; overflow-wrap: anywhere; font-size: 12px; user-select: all; margin: 4px 0 0; }
+.wb-table { overflow: hidden; min-width: 0; }
+.wb-tablebar { flex-wrap: wrap; padding: 4px 0; } .wb-tablebar > * { margin: 0; }
+.wb-tablebar .widget-text { flex: 1 1 90px; width: auto; min-width: 70px; } .wb-tablebar .jupyter-button { width: auto; }
+.wb-facts { border-collapse: collapse; } .wb-facts caption { text-align: left; font-weight: 600; padding-bottom: 4px; }
+.wb-facts th { text-align: left; color: var(--wb-muted); font-weight: 400; padding: 2px 14px 2px 0; vertical-align: top; }
+.wb-facts td { white-space: normal; text-align: left; padding: 2px 0; }
+.wb-tabs { overflow: visible; } .wb-tabs > .widget-tab-contents { padding: 8px 10px; overflow: hidden; }
+@container (max-width: 760px) {
+  .wb-body { grid-template-columns: minmax(0, 1fr); }
+  .wb-side { max-height: 300px; order: 2; } .wb-main { order: 1; }
+  .wb-controls { display: grid !important; grid-template-columns: repeat(auto-fit, minmax(290px, 1fr)); column-gap: 24px; }
+}
+</style>"""

@@ -1,0 +1,140 @@
+"""The user interface as one widget: controls, run panel, live charts, trial table and code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import ipywidgets as widgets
+import pandas as pd
+
+from workbench.errors import ConfigError, WorkbenchError
+from workbench.hyperparameters import Config
+from workbench.widgets.actions import Actions
+from workbench.widgets.code_tab import CodeTab, call
+from workbench.widgets.controls import Controls
+from workbench.widgets.facts import Facts, TaskFacts
+from workbench.widgets.run_panel import RunPanel, Status
+from workbench.widgets.style import STYLE
+from workbench.widgets.trial_table import TrialTable
+
+__all__ = ["WorkbenchView"]
+
+
+class WorkbenchView:
+    """Reads and asks; knows nothing of threads, training or the log.
+
+    curves: the live charts. config_of: a trial's Config, for "Load into controls". `widget` is what is displayed.
+    """
+
+    def __init__(
+        self,
+        task: TaskFacts,
+        actions: Actions,
+        curves: widgets.DOMWidget,
+        *,
+        config_of: Callable[[int], Config],
+        devices: list[str],
+        device: str = "cpu",
+    ) -> None:
+        self._actions, self._config_of = actions, config_of
+        self._going = False
+        self.code = CodeTab()
+        self.panel = RunPanel(devices)
+        if device in devices:
+            self.panel.device.value = device
+        self.controls = Controls(task.kind, changed=self._refresh_code, live=self._set_live)
+        self.table = TrialTable(self._guarded(actions.select), self._load_trial, self._guarded(self._write_annotation))
+        self.panel.train.on_click(lambda _: self._train())
+        self.panel.pause.on_click(lambda _: self._guarded(actions.resume if self.panel.paused else actions.pause)())
+        self.panel.stop.on_click(lambda _: self._guarded(actions.stop)())
+        for control in (self.panel.name, self.panel.seeds, self.panel.device):
+            control.observe(lambda _: self._refresh_code(), "value")
+        side = widgets.VBox([self.controls.widget])
+        side.add_class("wb-side")
+        tabs = widgets.Tab([self.table.widget, self.code.widget, Facts(task).widget])
+        tabs.titles = ("Trials", "Code", "Data")
+        tabs.add_class("wb-tabs")
+        main = widgets.VBox([self.panel.widget, curves, tabs])
+        main.add_class("wb-main")
+        body = widgets.Box([side, main])
+        body.add_class("wb-body")
+        self.widget = widgets.VBox([widgets.HTML(STYLE, layout=widgets.Layout(display="none")), body])
+        self.widget.add_class("wb-root")
+        self._refresh_code()
+
+    def update(self, status: Status) -> None:
+        """Show where the run stands."""
+        self._going = status.going
+        self.panel.update(status)
+
+    def show_trials(self, frame: pd.DataFrame) -> None:
+        """Show the log."""
+        self.table.update(frame)
+
+    def show_error(self, error: Exception) -> None:
+        """Show an error next to the controls it names, what belongs to none of them under the buttons."""
+        if isinstance(error, ConfigError):
+            homeless = self.controls.show(error)
+            self.panel.show_error(
+                "\n".join(problem.message for problem in homeless) or "Not started: see the marked controls."
+            )
+        else:
+            self.panel.show_error(error)
+
+    def load(self, config: Config) -> None:
+        """Put a setting into the controls."""
+        self.controls.load(config)
+        self._refresh_code()
+
+    def read(self) -> Config:
+        """The setting in the controls. Raises: ConfigError, shown."""
+        return self.controls.read()
+
+    # --- callbacks --------------------------------------------------------------------------------------------------
+
+    def _guarded(self, action: Callable[..., Any]) -> Callable[..., None]:
+        """The action with its errors shown: an exception in a callback would only reach a hidden log."""
+
+        def guarded(*arguments: Any) -> None:
+            try:
+                action(*arguments)
+            except Exception as error:
+                self.show_error(error)
+                if not isinstance(error, WorkbenchError):
+                    raise
+
+        return guarded
+
+    def _train(self) -> None:
+        self.panel.clear_error()
+        panel = self.panel
+
+        def start() -> None:
+            config = self.controls.read()
+            self._actions.start(
+                config, seeds=panel.seeds.value, name=panel.name.value.strip(), device=panel.device.value
+            )
+
+        self._guarded(start)()
+
+    def _set_live(self, name: str, value: float) -> None:
+        if self._going:
+            self._guarded(self._actions.set)(name, value)
+
+    def _load_trial(self, trial: int) -> None:
+        self._guarded(lambda: self.load(self._config_of(trial)))()
+
+    def _write_annotation(self, trial: int, name: str | None, note: str | None, tags: list[str] | None) -> None:
+        self._actions.annotate(trial, name=name, note=note, tags=tags)
+
+    def _refresh_code(self) -> None:
+        panel = self.panel
+        try:
+            config = self.controls.read()
+        except ConfigError as error:
+            self.code.show_problem(error)
+        else:
+            self.code.show(
+                call(config, seeds=panel.seeds.value, name=panel.name.value.strip(), device=panel.device.value)
+            )
