@@ -15,11 +15,12 @@ __all__ = ["BUILTIN", "Builtin", "Raw"]
 
 
 class Raw(NamedTuple):
-    """A data set before it is split: inputs (rows, ...), targets (rows,), names of the classes if it has any."""
+    """A data set before it is split: inputs (rows, ...), targets (rows,), names of classes and features if any."""
 
     X: NDArray[Any]
     y: NDArray[Any]
     classes: tuple[str, ...] | None = None
+    feature_names: tuple[str, ...] | None = None
 
 
 class Builtin(NamedTuple):
@@ -38,8 +39,8 @@ def digits() -> Raw:
 def _tabular(load: Callable[..., Any]) -> Callable[[], Raw]:
     def loader() -> Raw:
         bunch = load()
-        names = tuple(str(name) for name in bunch.target_names) if "target_names" in bunch else None
-        return Raw(bunch.data, bunch.target, names)
+        classes = tuple(str(name) for name in bunch.target_names) if "target_names" in bunch else None
+        return Raw(bunch.data, bunch.target, classes, tuple(str(name) for name in bunch.feature_names))
 
     return loader
 
@@ -56,14 +57,14 @@ def blobs(n: int = 1000, noise: float = 1.0, centers: int = 4, seed: int = 0) ->
     return Raw(*datasets.make_blobs(n, centers=centers, cluster_std=noise, random_state=seed)[:2])
 
 
-def spirals(n: int = 1000, noise: float = 0.1, arms: int = 2, turns: float = 1.5, seed: int = 0) -> Raw:
-    """Points along interleaved spiral arms with Gaussian noise across them."""
+def spirals(n: int = 1000, noise: float = 0.03, arms: int = 2, turns: float = 1.5, seed: int = 0) -> Raw:
+    """Points along interleaved spiral arms in the unit disc. noise: standard deviation, added to both coordinates."""
     rng = np.random.default_rng(seed)
     y = np.arange(n) % arms
     radius = np.sqrt(rng.uniform(0.01, 1, n))
     angle = 2 * np.pi * (turns * radius + y / arms)
     points = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
-    return Raw(points + rng.normal(0, noise / 3, (n, 2)), y)
+    return Raw(points + rng.normal(0, noise, (n, 2)), y)
 
 
 def mnist1d(n: int = 4000, noise: float = 0.15, seed: int = 0) -> Raw:
@@ -88,7 +89,7 @@ def mnist1d(n: int = 4000, noise: float = 0.15, seed: int = 0) -> Raw:
     return Raw(X + 0.5 * ripple + rng.normal(0, noise, (n, 40)), y)
 
 
-def _openml(name: str, version: int) -> Callable[[], Raw]:
+def _openml(name: str, version: int, classes: tuple[str, ...] | None = None) -> Callable[[], Raw]:
     """28 x 28 pictures, downloaded on first use into scikit-learn's cache."""
 
     def loader() -> Raw:
@@ -97,13 +98,14 @@ def _openml(name: str, version: int) -> Callable[[], Raw]:
         except Exception as error:  # urllib, ssl and http errors, and a broken cache
             raise TaskError(
                 f"data set {name!r} cannot be downloaded from OpenML ({type(error).__name__}: {error}); connect to the "
-                f"network once (it is then kept in {datasets.get_data_home()!r}), or use 'digits', which needs none"
+                "network once (scikit-learn then keeps it in its data folder), or use 'digits', which needs none"
             ) from error
-        return Raw(np.asarray(X, dtype=np.float64).reshape(-1, 1, 28, 28), np.asarray(y).astype(int))
+        return Raw(np.asarray(X, dtype=np.float64).reshape(-1, 1, 28, 28), np.asarray(y).astype(int), classes)
 
     return loader
 
 
+CLOTHES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 C, R = "classification", "regression"
 BUILTIN: dict[str, Builtin] = {
     "digits": Builtin(digits, C, "handwritten digits, 1,797 pictures of 8 x 8 pixels, 10 classes"),
@@ -118,6 +120,6 @@ BUILTIN: dict[str, Builtin] = {
     "mnist1d": Builtin(mnist1d, C, "generated signals of 40 samples, 10 classes (options n, noise)"),
     "mnist": Builtin(_openml("mnist_784", 1), C, "70,000 digits of 28 x 28 pixels; downloaded on first use"),
     "fashion_mnist": Builtin(
-        _openml("Fashion-MNIST", 1), C, "70,000 clothes of 28 x 28 pixels; downloaded on first use"
+        _openml("Fashion-MNIST", 1, CLOTHES), C, "70,000 clothes of 28 x 28 pixels; downloaded on first use"
     ),
 }

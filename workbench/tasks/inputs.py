@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -13,24 +12,34 @@ from scipy import sparse
 
 from workbench.errors import TaskError, did_you_mean
 
-__all__ = ["Kind", "as_inputs", "as_targets", "check_frame", "kind_of", "materialise"]
+__all__ = ["Kind", "as_inputs", "as_targets", "kind_of", "materialise"]
 
 Kind = Literal["classification", "regression"]
 MANY_VALUES = 20
-"""Whole numbers with more different values than this, in more than a twentieth of the rows, are amounts and not labels."""
+"""Whole numbers with more different values than this, and than a twentieth of the rows, are amounts and not labels."""
 
 
 def _array(values: Any, name: str) -> NDArray[Any]:
+    """What is given as an array; objects that are plain numbers become numbers."""
     if isinstance(values, torch.Tensor):
-        values = values.detach().cpu().numpy()
+        values = values.detach().cpu()
+        values = values.to_dense() if values.layout != torch.strided else values
+        values = (values.float() if values.dtype == torch.bfloat16 else values).numpy()
     if sparse.issparse(values):
         values = values.toarray()
-    if isinstance(values, (pd.Series, pd.DataFrame)):
+    if isinstance(values, (pd.Series, pd.DataFrame, pd.Index)):
         values = values.to_numpy()
+    if isinstance(values, np.ma.MaskedArray):
+        if values.mask.any():
+            raise TaskError(f"{name} has {int(values.mask.sum())} masked values; remove those rows or fill them in")
+        values = values.data
     try:
-        return np.asarray(values)
+        array = np.asarray(values)
     except ValueError:
         raise TaskError(f"{name}: its rows have different lengths; every row needs the same number of values") from None
+    if array.dtype == object and array.ndim == 1:
+        array = pd.Series(array).infer_objects().to_numpy()
+    return array
 
 
 def as_inputs(values: Any) -> NDArray[np.float64]:
@@ -39,33 +48,39 @@ def as_inputs(values: Any) -> NDArray[np.float64]:
     if X.dtype == object:
         try:
             X = X.astype(float)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise TaskError(
                 "X holds values that are not numbers (text, lists or mixed types); use Task.from_frame, which encodes "
                 "text columns, or convert them first"
             ) from None
+    if X.dtype.kind == "c":
+        raise TaskError(f"X has the type {X.dtype}; give real and imaginary parts as features of their own")
     if X.dtype.kind not in "buif":
         raise TaskError(f"X has the type {X.dtype}; it must hold numbers (Task.from_frame takes text columns)")
-    if X.ndim == 1 and X.size:
+    if X.size == 0:
+        raise TaskError(f"X has the shape {X.shape}: there is no data in it")
+    if X.ndim < 2:
         raise TaskError(
             f"X has the shape {X.shape}; it needs one row per example: use X.reshape(-1, 1) for one feature"
         )
-    if X.size == 0:
-        raise TaskError(f"X has the shape {X.shape}: there is no data in it")
     X = X.astype(np.float64)
     bad = ~np.isfinite(X).reshape(len(X), -1)
     if bad.any():
         column = int(bad.any(0).argmax())
         what = "NaN" if np.isnan(X.reshape(len(X), -1)[:, column]).any() else "infinite"
+        count = int(bad.sum())
         raise TaskError(
-            f"X has {int(bad.sum())} values that are NaN or infinite, first in column {column} ({what}); remove those rows, "
-            "or use Task.from_frame, which fills in missing values"
+            f"X has {count} value{'s' * (count != 1)} that are NaN or infinite, first in column {column} ({what}); "
+            "remove those rows, or use Task.from_frame, which fills in missing values"
         )
     return X
 
 
 def kind_of(y: NDArray[Any], kind: str) -> Kind:
-    """What the targets ask for. "auto": text, booleans and few different whole numbers are classes, all else numbers."""
+    """What the targets ask for. "auto": text, booleans and few different whole numbers are classes, all else numbers.
+
+    Few: at most `MANY_VALUES` different ones, or at most one in twenty rows. Several columns are always numbers.
+    """
     if kind in ("classification", "regression"):
         return kind  # type: ignore[return-value]
     if kind != "auto":
@@ -80,117 +95,114 @@ def kind_of(y: NDArray[Any], kind: str) -> Kind:
     return "classification" if whole and not (len(values) > MANY_VALUES and len(values) > len(y) / 20) else "regression"
 
 
-def as_targets(values: Any, rows: int, kind: str) -> tuple[Kind, NDArray[Any], tuple[str, ...] | None]:
+def as_targets(
+    values: Any, rows: int, kind: str, field: str = "y"
+) -> tuple[Kind, NDArray[Any], tuple[str, ...] | None]:
     """y checked: its kind, class indices (rows,) int64 or numbers (rows, outputs) float64, and the classes' names.
 
-    Raises: TaskError for missing or infinite targets, another length than X, or a single class.
+    field: how messages call y. Raises: TaskError for missing or infinite targets, another length than X, or one class.
     """
-    y = _array(values, "y")
+    y = _array(values, field)
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
     if y.ndim == 0 or len(y) != rows:
-        count = "one value" if y.ndim == 0 else f"{len(y)} rows"
-        raise TaskError(f"X has {rows} rows and y has {count}: give one target for each row")
+        count = "one value" if y.ndim == 0 else f"{len(y)} row{'s' * (len(y) != 1)}"
+        raise TaskError(f"X has {rows} row{'s' * (rows != 1)} and {field} has {count}: give one target for each row")
+    _check_values(y, field)
     found = kind_of(y, kind)
-    if y.dtype.kind == "f" and not np.isfinite(y).all():
-        raise TaskError(f"y has {int((~np.isfinite(y)).sum())} values that are NaN or infinite; remove those rows")
-    if y.dtype == object and pd.isna(pd.Series(list(y))).any():
-        raise TaskError(f"y has {int(pd.isna(pd.Series(list(y))).sum())} missing values; remove those rows")
     if found == "regression":
-        if y.dtype.kind not in "buif":
-            raise TaskError(
-                f"y has the type {y.dtype}: a regression needs numbers; for labels use kind='classification'"
-            )
-        numbers = y.astype(np.float64)
-        if np.all(numbers == numbers[0]):
-            raise TaskError(f"y is {numbers.flat[0]:g} in every row: there is nothing to learn")
-        return found, numbers.reshape(rows, -1), None
+        return found, _numbers(y, kind, field), None
+    return found, *_classes(y, field)
+
+
+def _check_values(y: NDArray[Any], field: str) -> None:
+    if y.ndim > 2 or y.size == 0:
+        raise TaskError(f"{field} has the shape {y.shape}; give one target a row, or (rows, outputs) for a regression")
+    if y.dtype.kind in "mM":
+        raise TaskError(f"{field} holds dates; turn them into numbers, such as days since a first one, or into labels")
+    if y.dtype.kind in "cV":
+        raise TaskError(f"{field} has the type {y.dtype}; it must hold labels or real numbers")
+    if y.dtype.kind == "f" and not np.isfinite(y).all():
+        count = int((~np.isfinite(y)).sum())
+        raise TaskError(f"{field} has {count} value{'s' * (count != 1)} that are NaN or infinite; remove those rows")
+    if y.dtype == object:
+        odd = next((value for value in y.flat if isinstance(value, (list, tuple, dict, set, np.ndarray))), None)
+        if odd is not None:
+            raise TaskError(f"{field} holds {type(odd).__name__}s, such as {odd!r}; give one target a row")
+        missing = int(pd.isna(pd.Series(list(y.flat), dtype=object)).sum())
+        if missing:
+            raise TaskError(f"{field} has {missing} missing value{'s' * (missing != 1)}; remove those rows")
+
+
+def _numbers(y: NDArray[Any], kind: str, field: str) -> NDArray[np.float64]:
+    try:
+        numbers = y.astype(np.float64) if y.dtype.kind in "buifO" else None
+    except (TypeError, ValueError, OverflowError):
+        numbers = None
+    if numbers is None:
+        raise TaskError(
+            f"{field} has the type {y.dtype}: a regression needs numbers; for labels use kind='classification'"
+        )
+    numbers = numbers.reshape(len(y), -1)
+    if kind == "auto" and bool(np.isin(numbers, (0, 1)).all()) and bool((numbers.sum(1) == 1).all()):
+        raise TaskError(
+            f"{field} has the shape {y.shape} and looks one-hot: use {field}.argmax(axis=1) for classes, or say "
+            "kind='regression' if it is meant as numbers"
+        )
+    constant = (numbers == numbers[0]).all(0)
+    if constant.any():
+        column = int(constant.argmax())
+        which = f"{field}, column {column}," if len(constant) > 1 else field
+        raise TaskError(
+            f"{which} is {numbers[0, column]:g} in every row: there is nothing to learn; give targets that differ"
+        )
+    return numbers
+
+
+def _classes(y: NDArray[Any], field: str) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     if y.ndim > 1:
         raise TaskError(
-            f"y has the shape {y.shape}: classes need one label a row; use y.argmax(axis=1) for one-hot rows"
+            f"{field} has the shape {y.shape}: classes need one label a row; use {field}.argmax(axis=1) for one-hot"
         )
     try:
-        classes, indices = np.unique(y, return_inverse=True)
+        labels, indices = np.unique(y, return_inverse=True)
+        found = labels.tolist()
     except TypeError:  # labels of mixed types have no order of their own
-        indices, classes = pd.factorize(pd.Series(list(y)).astype(str), sort=True)
-    if len(classes) < 2:
-        raise TaskError(f"y has only one class, {classes[0]!s}; a classification needs at least two")
-    whole = classes.dtype.kind == "f" and np.all(classes == np.round(classes))
-    names = tuple(str(int(label) if whole else label) for label in classes.tolist())
-    return found, indices.astype(np.int64), names
-
-
-def check_frame(frame: pd.DataFrame, target: str | Sequence[str]) -> tuple[pd.DataFrame, pd.DataFrame | pd.Series[Any]]:
-    """A DataFrame divided into inputs and target(s). Raises: TaskError naming the column."""
-    if not isinstance(frame, pd.DataFrame):
-        raise TaskError(f"from_frame needs a DataFrame, got {type(frame).__name__}; use Task.from_arrays(X, y)")
-    columns = [str(column) for column in frame.columns]
-    if len(set(columns)) < len(columns):
-        twice = next(name for name in columns if columns.count(name) > 1)
-        raise TaskError(f"the column {twice!r} stands in the data twice; rename one")
-    frame = frame.set_axis(columns, axis=1)
-    targets = [target] if isinstance(target, str) else list(target)
-    for name in targets:
-        if name not in columns:
-            raise TaskError(f"target={name!r}: there is no such column{did_you_mean(name, columns)}")
-    inputs = frame.drop(columns=targets)
-    if frame.empty or inputs.shape[1] == 0:
-        raise TaskError(
-            f"the data has {len(frame)} rows and {inputs.shape[1]} input columns: there is nothing to learn from"
-        )
-    for name in inputs:
-        _check_column(name, inputs[name])
-    return inputs, frame[targets[0]] if len(targets) == 1 else frame[targets]
-
-
-def _check_column(name: str, column: pd.Series[Any]) -> None:
-    if pd.api.types.is_datetime64_any_dtype(column) or pd.api.types.is_timedelta64_dtype(column):
-        raise TaskError(
-            f"column {name!r} holds dates; turn them into numbers, such as df[{name!r}].dt.dayofyear, or drop it"
-        )
-    if pd.api.types.is_complex_dtype(column):
-        raise TaskError(f"column {name!r} holds complex numbers; split it into real and imaginary parts")
-    if pd.api.types.is_numeric_dtype(column):
-        infinite = int(np.isinf(column.to_numpy(dtype=float, na_value=np.nan)).sum())
-        if infinite:
-            raise TaskError(
-                f"column {name!r} has {infinite} infinite values; replace them by NaN to have them filled in"
-            )
-        return
-    odd = next((value for value in column if isinstance(value, (list, tuple, dict, set, np.ndarray))), None)
-    if odd is not None:
-        raise TaskError(f"column {name!r} holds {type(odd).__name__}s; expand them into one column a value, or drop it")
+        indices, index = pd.factorize(np.array([str(label) for label in y], dtype=object), sort=True)
+        found = list(index)
+    if len(found) < 2:
+        raise TaskError(f"{field} has only one class, {str(found[0])!r}; a classification needs at least two")
+    if all(isinstance(label, float) and label.is_integer() for label in found):
+        found = [int(label) for label in found]
+    return indices.astype(np.int64), tuple(str(label) for label in found)
 
 
 def materialise(dataset: Any) -> tuple[NDArray[Any], NDArray[Any]]:
-    """All items of a map-style torch data set, stacked. Raises: TaskError naming the item that fails or does not fit."""
-    if not hasattr(dataset, "__getitem__") or not hasattr(dataset, "__len__"):
+    """All items of a map-style torch data set, stacked. Raises: TaskError naming the item that fails or differs."""
+    iterable = isinstance(dataset, torch.utils.data.IterableDataset)
+    if iterable or not hasattr(dataset, "__getitem__") or not hasattr(dataset, "__len__"):
         raise TaskError(
-            f"{type(dataset).__name__} has no length or cannot be indexed; a map-style data set is needed: "
+            f"dataset: a {type(dataset).__name__} has no length or cannot be indexed; a map-style data set is needed: "
             "collect an iterable one into a list of (x, y) first"
         )
     xs: list[NDArray[Any]] = []
-    ys: list[Any] = []
+    ys: list[NDArray[Any]] = []
     for index in range(len(dataset)):
         try:
             x, y = dataset[index]
+            xs.append(_array(x, "x"))
+            ys.append(_array(y, "y"))
         except Exception as error:
             raise TaskError(
                 f"item {index} of the data set cannot be read: {type(error).__name__}: {error}; "
                 "each item must be a pair (x, y)"
             ) from error
-        xs.append(np.asarray(x))
-        ys.append(
-            y.item()
-            if isinstance(y, torch.Tensor) and y.dim() == 0
-            else np.asarray(y)
-            if isinstance(y, torch.Tensor)
-            else y
-        )
-        if xs[-1].shape != xs[0].shape:
-            raise TaskError(
-                f"item {index} of the data set has the shape {xs[-1].shape}, item 0 has {xs[0].shape}; make them equal"
-            )
+        for part, arrays in (("x", xs), ("y", ys)):
+            if arrays[-1].shape != arrays[0].shape:
+                raise TaskError(
+                    f"item {index} of the data set has an {part} of shape {arrays[-1].shape}, item 0 has "
+                    f"{arrays[0].shape}; make them equal"
+                )
     if not xs:
-        raise TaskError("the data set is empty")
-    return np.stack(xs), np.asarray(ys)
+        raise TaskError("the data set is empty: its length is 0")
+    return np.stack(xs), np.stack(ys)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from numbers import Real
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from scipy import sparse
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
@@ -15,6 +18,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
 from workbench.errors import TaskError
+from workbench.tasks.frames import is_number
 
 __all__ = ["Preprocessing"]
 
@@ -23,65 +27,142 @@ class Preprocessing:
     """Raw rows to tensors. Everything it knows comes from `fit` on the training rows.
 
     Order: missing values and text columns (DataFrames), clipping, the user's transformer, standardising.
-    clip: numeric inputs are held within the mean ± clip standard deviations of the training rows, which takes the force out
-    of outliers; None for no clipping. transform: a scikit-learn transformer, cloned. standardize: to mean 0 and deviation 1,
-    a feature at a time, or with one mean and deviation over all pixels for images. A constant feature becomes 0.
+    clip: numeric inputs are held within the mean ± clip standard deviations of the training rows, which takes the force
+    out of outliers (one-hot columns are left alone); None for no clipping. transform: a scikit-learn transformer or
+    pipeline, cloned, given (rows, features) and the training targets. standardize: to mean 0 and deviation 1. Clipping
+    and standardising go a feature at a time, or with one mean and deviation over all pixels for images. A constant
+    feature becomes 0. A transformer that keeps the number of values keeps the shape: its pixels stay an image.
     """
 
     def __init__(self, *, standardize: bool, clip: float | None, transform: Any, image: bool) -> None:
-        if clip is not None and not (isinstance(clip, (int, float)) and 0 < clip < np.inf):
+        number = isinstance(clip, Real) and not isinstance(clip, (bool, np.bool_))
+        if clip is not None and not (number and 0 < float(clip) < math.inf):
             raise TaskError(f"clip={clip!r}: must be a number of standard deviations above 0, such as 3, or None")
-        if transform is not None and not (hasattr(transform, "fit") and hasattr(transform, "transform")):
-            raise TaskError(f"transform={transform!r}: must be a scikit-learn transformer (fit and transform)")
-        self.standardize, self.clip, self.image = standardize, clip, image
-        self._transform = None if transform is None else clone(transform)
+        if not isinstance(standardize, (bool, np.bool_)):
+            raise TaskError(f"standardize={standardize!r}: must be True or False")
+        self.standardize, self.clip, self.image = bool(standardize), None if clip is None else float(clip), image
+        self._transform = _cloned(transform)
         self._columns: ColumnTransformer | None = None
+        self._numeric: tuple[str, ...] = ()
         self.feature_names: tuple[str, ...] | None = None
 
-    def fit(self, rows: NDArray[np.float64] | pd.DataFrame) -> None:
-        """Learn from the training rows alone."""
+    def fit(self, rows: NDArray[np.float64] | pd.DataFrame, targets: NDArray[Any]) -> None:
+        """Learn from the training rows alone. Raises: TaskError if the transformer fails on them."""
         if isinstance(rows, pd.DataFrame):
-            self._columns = _column_encoder(rows).fit(_plain(rows))
+            self._numeric = tuple(name for name in rows if is_number(rows[name]))
+            self._columns = _column_encoder(rows, self._numeric).fit(self._plain(rows))
             self.feature_names = tuple(str(name) for name in self._columns.get_feature_names_out())
         X = self._numbers(rows)
+        over = None if self.image else 0
         if self.clip is not None:
-            middle, spread = X.mean(0), X.std(0)
+            middle, spread = X.mean(over), X.std(over)
+            if self._columns is not None:  # numeric columns stand first
+                spread[len(self._numeric) :] = np.inf
             self._low, self._high = middle - self.clip * spread, middle + self.clip * spread
             X = np.clip(X, self._low, self._high)
         if self._transform is not None:
-            shape = X.shape
             try:
-                X = np.asarray(self._transform.fit_transform(X.reshape(len(X), -1)), dtype=np.float64)
+                self._transform.fit(X.reshape(len(X), -1), targets.ravel() if targets.size == len(X) else targets)
             except Exception as error:
-                raise TaskError(f"transform {self._transform!r} cannot be fitted: {error}") from error
-            # a transformer that keeps the number of values keeps the shape: pixels stay an image
-            self._shape = shape[1:] if X.size == np.prod(shape) else X.shape[1:]
-            X = X.reshape(-1, *self._shape)
-        axes = None if self.image else 0
-        spread = X.std(axes)
-        self._mean = X.mean(axes) if self.standardize else np.zeros_like(spread)
+                message = f"transform={self._transform!r}: cannot be fitted to the training rows: {error}"
+                raise TaskError(message) from error
+            values = self._transformed(X)
+            kept = values.shape[1] == math.prod(X.shape[1:])
+            self._shape = X.shape[1:] if kept else values.shape[1:]
+            X = values.reshape(-1, *self._shape)
+            over = over if kept else 0
+            self.feature_names = _names_after(self._transform, self.feature_names, values.shape[1])
+        spread = X.std(over)
+        self._mean = X.mean(over) if self.standardize else np.zeros_like(spread)
         # rounding leaves a constant feature a deviation just above 0, which must not be divided by
-        constant = spread <= 1e-12 * np.abs(X).max(axes)
+        constant = spread <= 1e-12 * np.abs(X).max(over)
         self._scale = np.where(constant, 1.0, spread) if self.standardize else np.ones_like(spread)
 
     def apply(self, rows: NDArray[np.float64] | pd.DataFrame) -> torch.Tensor:
-        """Rows as (rows, *input_shape) float32; computed in float64."""
+        """Rows as (rows, *input_shape) float32; computed in float64.
+
+        Raises: TaskError if a value cannot be turned into a finite float32, naming the first one.
+        """
         X = self._numbers(rows)
         if self.clip is not None:
             X = np.clip(X, self._low, self._high)
         if self._transform is not None:
-            X = np.asarray(self._transform.transform(X.reshape(len(X), -1)), dtype=np.float64).reshape(-1, *self._shape)
-        return torch.from_numpy(((X - self._mean) / self._scale).astype(np.float32))
+            X = self._transformed(X).reshape(-1, *self._shape)
+        X = (X - self._mean) / self._scale
+        flat = X.reshape(len(X), -1)
+        bad = ~(np.abs(flat) <= np.finfo(np.float32).max)
+        if bad.any():
+            row, column = (int(place[0]) for place in np.nonzero(bad))
+            transformed = self._transform is not None
+            name = column if self.feature_names is None else repr(self.feature_names[column])
+            raise TaskError(
+                f"input {name} is {flat[row, column]} in row {row} after preprocessing, which no float32 can hold; "
+                "look for infinite or huge values in the data" + (", or in what transform= makes of them" * transformed)
+            )
+        return torch.from_numpy(X.astype(np.float32))
 
     def _numbers(self, rows: NDArray[np.float64] | pd.DataFrame) -> NDArray[np.float64]:
         if isinstance(rows, pd.DataFrame):
             assert self._columns is not None
-            return np.asarray(self._columns.transform(_plain(rows)), dtype=np.float64)
+            return np.asarray(self._columns.transform(self._plain(rows)), dtype=np.float64)
         return rows
 
+    def _plain(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Columns in the types scikit-learn takes, as the training rows decided: float64 with NaN, or text with NaN."""
+        plain = {}
+        for name in frame:
+            column = frame[name]
+            if name in self._numeric:
+                try:
+                    plain[name] = pd.to_numeric(column).to_numpy(dtype=np.float64, na_value=np.nan)
+                except (TypeError, ValueError) as error:
+                    raise TaskError(f"column {name!r} holds numbers in the training rows, and now: {error}") from error
+            else:
+                text = np.array([str(value) for value in column], dtype=object)
+                text[column.isna().to_numpy()] = np.nan
+                plain[name] = text
+        return pd.DataFrame(plain, index=frame.index)
 
-def _column_encoder(frame: pd.DataFrame) -> ColumnTransformer:
-    numeric = [name for name in frame if pd.api.types.is_numeric_dtype(frame[name]) and frame[name].dtype != bool]
+    def _transformed(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(rows, values) as the user's transformer gives them."""
+        try:
+            values = self._transform.transform(X.reshape(len(X), -1))
+            values = np.asarray(values.toarray() if sparse.issparse(values) else values, dtype=np.float64)
+        except Exception as error:
+            raise TaskError(f"transform={self._transform!r}: {type(error).__name__}: {error}") from error
+        if values.ndim != 2 or len(values) != len(X) or values.shape[1] == 0:
+            raise TaskError(
+                f"transform={self._transform!r}: gives the shape {values.shape} for {len(X)} rows; it must give one "
+                "row of features for each"
+            )
+        return values
+
+
+def _cloned(transform: Any) -> Any:
+    if transform is None:
+        return None
+    if isinstance(transform, type) or not (hasattr(transform, "fit") and hasattr(transform, "transform")):
+        raise TaskError(
+            f"transform={transform!r}: must be a scikit-learn transformer with fit and transform, such as PCA(10)"
+        )
+    try:
+        return clone(transform)
+    except (TypeError, RuntimeError) as error:
+        raise TaskError(f"transform={transform!r}: scikit-learn cannot clone it: {error}") from error
+
+
+def _names_after(transform: Any, names: tuple[str, ...] | None, count: int) -> tuple[str, ...] | None:
+    """The features' names after the user's transformer, where it tells them."""
+    if names is None:
+        return None
+    try:
+        found = tuple(str(name) for name in transform.get_feature_names_out(np.array(names, dtype=object)))
+    except (AttributeError, TypeError, ValueError):
+        found = ()
+    return found if len(found) == count else tuple(f"feature {index}" for index in range(count))
+
+
+def _column_encoder(frame: pd.DataFrame, numeric: tuple[str, ...]) -> ColumnTransformer:
     other = [name for name in frame if name not in numeric]
     for name in frame:
         if frame[name].isna().all():
@@ -89,23 +170,8 @@ def _column_encoder(frame: pd.DataFrame) -> ColumnTransformer:
     one_hot = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
     return ColumnTransformer(
         [
-            ("numeric", SimpleImputer(strategy="median"), numeric),
+            ("numeric", SimpleImputer(strategy="median"), list(numeric)),
             ("text", make_pipeline(SimpleImputer(strategy="most_frequent"), one_hot), other),
         ],
         verbose_feature_names_out=False,
     )
-
-
-def _plain(frame: pd.DataFrame) -> pd.DataFrame:
-    """Columns in the types scikit-learn takes: float64 with NaN, and objects with NaN for what is missing."""
-    plain = {}
-    for name in frame:
-        column = frame[name]
-        if pd.api.types.is_numeric_dtype(column) and column.dtype != bool:
-            plain[name] = column.to_numpy(dtype=np.float64, na_value=np.nan)
-        else:
-            missing = column.isna().to_numpy()
-            text = np.array([str(value) for value in column], dtype=object)
-            text[missing] = np.nan
-            plain[name] = text
-    return pd.DataFrame(plain, index=frame.index)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from weakref import WeakKeyDictionary
 
+from workbench.errors import TaskError
 from workbench.tasks.split import Split
 
 __all__ = ["keep", "open_seal"]
@@ -21,5 +22,9 @@ def keep(task: object, test: Split) -> None:
 
 
 def open_seal(task: object) -> Split:
-    """A task's test split. Raises: KeyError if the task was made without one, or was copied or unpickled."""
+    """A task's test split. Raises: TaskError if the task was made without one, or was copied or unpickled."""
+    if task not in _VAULT:
+        raise TaskError(
+            f"{task!r} has no test split: it was made without one (split=) or is a copy; make it again from its data"
+        )
     return _VAULT[task]

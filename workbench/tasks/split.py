@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -54,21 +55,62 @@ def divide(
     labels: class indices, to give each split the same share of every class; None to divide at random.
     Raises: TaskError when there are too few rows, or a class too rare to stand in every split.
     """
+    if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= int(seed) < 2**32:
+        raise TaskError(f"seed={seed!r}: must be a whole number from 0 to {2**32 - 1}")
     sizes = _sizes(rows, shares)
     if labels is not None:
-        values, counts = np.unique(labels, return_counts=True)
-        parts = sum(size > 0 for size in sizes)
-        if counts.min() < parts or min(size for size in sizes if size) < len(values):
-            # too rare to stand in each part: the mistake is in the data or in the shares, not here
-            rare = int(values[counts.argmin()])
-            raise RareClassError(rare, int(counts.min()), parts)
+        _check_classes(labels, sizes)
     order = np.arange(rows)
     rest, test = order, order[:0]
     if sizes[2]:
-        rest, test = train_test_split(order, test_size=sizes[2], random_state=seed, stratify=labels)
-    within = None if labels is None else labels[rest]
-    train, validation = train_test_split(rest, test_size=sizes[1], random_state=seed, stratify=within)
+        rest, test = _halve(order, sizes[2], labels, seed, least=2)
+    train, validation = _halve(rest, sizes[1], labels, seed, least=1)
     return train, validation, test
+
+
+def _halve(
+    rows: NDArray[np.int64], second: int, labels: NDArray[Any] | None, seed: int, *, least: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows in two parts, the second of the given size.
+
+    Of each class at least `least` rows are in the first part and one is in the second. Scikit-learn keeps the shares of
+    the classes up to rounding, which may leave out a rare class; it is then traded in.
+    """
+    stratify = None if labels is None else labels[rows]
+    first_rows, second_rows = train_test_split(rows, test_size=second, random_state=int(seed), stratify=stratify)
+    if labels is not None:
+        _trade(first_rows, second_rows, labels, least, 1)
+        _trade(second_rows, first_rows, labels, 1, least)
+    return first_rows, second_rows
+
+
+def _trade(giver: NDArray[np.int64], taker: NDArray[np.int64], labels: NDArray[Any], keep: int, need: int) -> None:
+    """Swap rows between the parts, in place, until the taker has `need` rows of each class.
+
+    Such a swap exists: the sizes were checked, so a part that lacks one class has too much of another.
+    """
+    classes = int(labels.max()) + 1
+    while True:
+        has = np.bincount(labels[taker], minlength=classes)
+        if has.min() >= need:
+            return
+        wanted, spare = has.argmin(), has.argmax()
+        give = np.flatnonzero(labels[giver] == wanted)[keep:][0]
+        take = np.flatnonzero(labels[taker] == spare)[0]
+        giver[give], taker[take] = taker[take], giver[give]
+
+
+def _check_classes(labels: NDArray[Any], sizes: tuple[int, int, int]) -> None:
+    """Raises: RareClassError, or TaskError if a split is smaller than the number of classes."""
+    values, counts = np.unique(labels, return_counts=True)
+    parts = sum(size > 0 for size in sizes)
+    if counts.min() < parts:
+        raise RareClassError(int(values[counts.argmin()]), int(counts.min()), parts)
+    if min(size for size in sizes if size) < len(values):
+        raise TaskError(
+            f"y has {len(values)} classes, too many for splits of {sizes[0]} training, {sizes[1]} validation and "
+            f"{sizes[2]} test rows; add rows, merge classes, or change split="
+        )
 
 
 class RareClassError(ValueError):
@@ -80,7 +122,7 @@ class RareClassError(ValueError):
 
 
 def _sizes(rows: int, shares: tuple[float, float, float]) -> tuple[int, int, int]:
-    """Rows in each split: shares rounded down, the last split taking what is left over, none of those asked for empty."""
+    """Rows in each split: shares rounded down, the last taking what is left over, none of those asked for empty."""
     validation = max(1, int(rows * shares[1] + 1e-9))
     train = int(rows * shares[0] + 1e-9) if shares[2] > 0 else rows - validation
     test = rows - train - validation

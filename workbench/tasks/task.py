@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import html
 import inspect
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,41 +18,29 @@ from numpy.typing import NDArray
 from workbench.errors import TaskError, did_you_mean
 from workbench.tasks import seal
 from workbench.tasks.builtin import BUILTIN
-from workbench.tasks.inputs import Kind, as_inputs, as_targets, check_frame, materialise
+from workbench.tasks.facts import Baseline, baseline_of, facts_of
+from workbench.tasks.frames import check_frame, read_csv
+from workbench.tasks.inputs import Kind, as_inputs, as_targets, materialise
 from workbench.tasks.preprocessing import Preprocessing
 from workbench.tasks.split import RareClassError, Split, check_shares, divide
 
 __all__ = ["Baseline", "Task"]
 
 
-@dataclass(frozen=True)
-class Baseline:
-    """What a model achieves on the validation split that ignores its input.
-
-    metric: accuracy of the most frequent class, or R² of the training mean. loss: cross-entropy of the training split's class
-    shares, or squared error of its mean, in standardised target units.
-    """
-
-    metric: float
-    loss: float
-    description: str
-
-    def __repr__(self) -> str:
-        return f"Baseline(metric={self.metric:.3f}, loss={self.loss:.3f}, {self.description!r})"
-
-
 class Task:
-    """What to learn. Made by `load`, `from_arrays`, `from_frame`, `from_csv` or `from_dataset`, which share these options:
+    """What to learn. Made by `load`, `from_arrays`, `from_frame`, `from_csv` or `from_dataset`.
 
-    name: how the log calls it. kind: "classification", "regression" or "auto" (text, booleans, and whole numbers with few
-    different values are classes). split: shares of training, validation and test rows. seed: of the division, which keeps the
-    classes' shares. standardize, clip, transform: see `Preprocessing`; all are fitted on the training rows alone. metric: a
-    name in the metrics table ("accuracy" for classes and "r2" for numbers by default).
+    They share these options. name: how the log calls it. kind: "classification", "regression" or "auto" (text,
+    booleans and whole numbers with at most 20 different values, or one in twenty rows, are classes; all else is numbers).
+    split: shares of training, validation and test rows. seed: of the division, which keeps the classes' shares.
+    standardize, clip, transform: see `Preprocessing`; all are fitted on the training rows alone. metric: a name in the metrics table
+    ("accuracy" for classes and "r2" for numbers by default).
 
-    Attributes: train, validation (`Split`); input_shape without the row axis; output_size: classes or regression targets;
-    classes: their labels as text, None for regression; feature_names: of tables; target_mean, target_std (outputs,): by
-    which regression targets are standardised; fingerprint: of the data, its division and preprocessing.
-    The test split is sealed: no attribute leads to it. A pickled or copied task has none.
+    Attributes: train, validation (`Split`); input_shape without the row axis; output_size: classes or regression
+    targets; classes: their labels as text, None for regression; feature_names: of tables, else None; target_mean,
+    target_std (outputs,): by which regression targets are standardised, as the training rows say, so that losses are in
+    these units; kind_rule: why "auto" took this kind; sizes: rows by split; fingerprint: of the data, its division and
+    preprocessing. The test split is sealed: no attribute leads to it. A pickled or copied task has none.
     """
 
     def __init__(
@@ -69,11 +57,16 @@ class Task:
         transform: Any = None,
         metric: str | None = None,
         classes: tuple[str, ...] | None = None,
+        feature_names: tuple[str, ...] | None = None,
+        target: str = "y",
     ) -> None:
         self.name = str(name)
         self.kind: Kind
-        self.kind, targets, found = as_targets(y, len(X), kind)
+        self.kind, targets, found = as_targets(y, len(X), kind, target)
+        self.kind_rule = _rule(targets, self.kind, found) if kind == "auto" else ""
         self.classes = classes if classes is not None and found is not None and len(classes) == len(found) else found
+        if not isinstance(metric, str | None):
+            raise TaskError(f"metric={metric!r}: must be the name of a metric; wb.register_metric gives a function one")
         shares = check_shares(split)
         try:
             parts = divide(len(X), shares, targets if self.kind == "classification" else None, seed)
@@ -81,19 +74,23 @@ class Task:
             label = self.classes[error.label] if self.classes else error.label
             raise TaskError(
                 f"class {label!r} has {error.rows} row{'s' * (error.rows != 1)}: too few to stand in each of the "
-                f"{error.parts} splits; add rows, merge it with another class, drop it, or change split={tuple(split)}"
+                f"{error.parts} splits; add rows, merge it with another class or drop it"
+                + (", or go without a test set: split=(0.8, 0.2, 0)" if error.rows > 1 else "")
             ) from None
         image = not isinstance(X, pd.DataFrame) and X.ndim == 4
         self._preprocessing = Preprocessing(standardize=standardize, clip=clip, transform=transform, image=image)
-        self._preprocessing.fit(_take(X, parts[0]))
+        self._preprocessing.fit(_take(X, parts[0]), targets[parts[0]])
         self._set_target_scale(targets[parts[0]])
         self.train, self.validation, test = (self._make_split(X, targets, rows) for rows in parts)
         self.input_shape = tuple(self.train.x.shape[1:])
         self.output_size = len(self.classes) if self.classes else targets.shape[1]
         self.metric = metric or ("accuracy" if self.kind == "classification" else "r2")
-        self.feature_names = self._preprocessing.feature_names
+        self.feature_names = self._preprocessing.feature_names or feature_names
         self.sizes = {"train": len(self.train), "validation": len(self.validation), "test": len(parts[2])}
-        settings = (self.kind, shares, seed, standardize, clip, repr(transform), self.classes)
+        # an address in memory, as in the repr of a function, is another one in the next session
+        recipe = re.sub(r" at 0x[0-9a-fA-F]+", "", repr(transform))
+        fitted = self._preprocessing
+        settings = (self.kind, shares, int(seed), fitted.standardize, fitted.clip, recipe, self.classes)
         self.fingerprint = _fingerprint(X, targets, settings)
         if len(test):
             seal.keep(self, test)
@@ -106,16 +103,23 @@ class Task:
 
         Raises: TaskError for an unknown name or option, or when a download fails.
         """
-        if name not in BUILTIN:
-            raise TaskError(f"there is no built-in data set {name!r}{did_you_mean(name, BUILTIN)}")
+        if not isinstance(name, str) or name not in BUILTIN:
+            raise TaskError(f"there is no built-in data set {name!r}{did_you_mean(str(name), BUILTIN)}")
         builtin = BUILTIN[name]
-        known = set(inspect.signature(builtin.load).parameters) - {"seed"}
-        own = {key: options.pop(key) for key in list(options) if key in known}
+        known = set(inspect.signature(builtin.load).parameters)
+        own = {key: options.pop(key) for key in list(options) if key in known - {"seed"}}
         _check_options(options, known)
-        if "seed" in inspect.signature(builtin.load).parameters:
+        if "seed" in known:
             own["seed"] = options.get("seed", 0)
-        raw = builtin.load(**own)
-        return cls(as_inputs(raw.X), raw.y, **{"name": name, "kind": builtin.kind, "classes": raw.classes, **options})
+        try:
+            raw = builtin.load(**own)
+        except TaskError:
+            raise
+        except (TypeError, ValueError, ZeroDivisionError) as error:
+            given = ", ".join(f"{key}={value!r}" for key, value in own.items())
+            raise TaskError(f"the data set {name!r} cannot be made with {given}: {error}") from error
+        known_of = {"name": name, "kind": builtin.kind, "classes": raw.classes, "feature_names": raw.feature_names}
+        return cls(as_inputs(raw.X), raw.y, **{**known_of, **options})
 
     @staticmethod
     def available() -> pd.DataFrame:
@@ -126,7 +130,7 @@ class Task:
 
     @classmethod
     def from_arrays(cls, X: Any, y: Any, *, name: str = "arrays", **options: Any) -> Task:
-        """X (rows, features) or images (rows, channels, height, width); y (rows,) labels or numbers, or (rows, outputs).
+        """X (rows, features) or images (rows, channels, height, width); y (rows,) or, for numbers, (rows, outputs).
 
         NumPy arrays, torch tensors, lists and sparse matrices are taken. Raises: TaskError naming what is wrong.
         """
@@ -137,29 +141,27 @@ class Task:
     def from_frame(
         cls, frame: pd.DataFrame, target: str | Sequence[str], *, name: str = "frame", **options: Any
     ) -> Task:
-        """A DataFrame: text, category and boolean columns are one-hot encoded (an unknown category is all zeros), missing
-        values filled in (median, most frequent), both as the training rows say. target: a column, or several for regression.
+        """A DataFrame. Text, category and boolean columns are one-hot encoded (an unknown category is all zeros).
+
+        Missing values are filled in (median, most frequent). Both as the training rows say. target: a column, or
+        several for regression. Raises: TaskError naming the column that cannot be used.
         """
         _check_options(options)
         inputs, targets = check_frame(frame, target)
-        return cls(inputs, targets, name=name, **options)
+        label = f"target {target!r}" if isinstance(target, str) else f"targets {', '.join(map(repr, target))}"
+        return cls(inputs, targets, name=name, target=label, **options)
 
     @classmethod
     def from_csv(
         cls, path: str | Path, target: str | Sequence[str], *, name: str | None = None, **options: Any
     ) -> Task:
-        """A CSV file, read by pandas; see `from_frame`."""
-        if not Path(path).is_file():
-            raise TaskError(f"path={str(path)!r}: there is no such file")
-        try:
-            frame = pd.read_csv(path)
-        except (ValueError, UnicodeDecodeError) as error:
-            raise TaskError(f"path={str(path)!r}: is no CSV file that pandas can read: {error}") from error
+        """A CSV file, read by pandas; see `from_frame`. A nameless first column, the index of `to_csv`, is left out."""
+        frame = read_csv(path, target)
         return cls.from_frame(frame, target, name=name or Path(path).stem, **options)
 
     @classmethod
     def from_dataset(cls, dataset: Any, *, name: str | None = None, **options: Any) -> Task:
-        """A map-style torch data set of pairs (x, y), read once into memory. Raises: TaskError naming the failing item."""
+        """A map-style torch data set of pairs (x, y), read once into memory. Raises: TaskError naming the item."""
         _check_options(options)
         X, y = materialise(dataset)
         return cls(as_inputs(X), y, name=name or type(dataset).__name__, **options)
@@ -173,40 +175,12 @@ class Task:
 
     @property
     def baseline(self) -> Baseline:
-        """The score to beat."""
-        train, validation = self.train.y, self.validation.y
-        if self.kind == "regression":
-            loss = float(validation.square().mean())  # the training mean is 0 in standardised units
-            total = (validation - validation.mean(0)).square().sum(0)
-            score = float((1 - validation.square().sum(0) / total).mean())
-            return Baseline(score, loss, "always answers with the training mean")
-        shares = torch.bincount(train, minlength=self.output_size).double() / len(train)
-        top = int(shares.argmax())
-        accuracy = float((validation == top).double().mean())
-        assert self.classes is not None
-        return Baseline(accuracy, float(-shares.log()[validation].mean()), f"always answers {self.classes[top]!r}")
+        """The score to beat: that of a model which ignores its input, on the validation split."""
+        return baseline_of(self)
 
     def summary(self) -> pd.DataFrame:
-        """Sizes, inputs, classes and the baseline, one fact a row."""
-        facts = {
-            "kind": self.kind,
-            "rows": ", ".join(f"{size} {name}" for name, size in self.sizes.items())
-            + (" (sealed)" if self.sizes["test"] else ""),
-            "inputs": " x ".join(map(str, self.input_shape)),
-            "metric": self.metric,
-            "baseline": f"{self.metric} {self.baseline.metric:.3f}, loss {self.baseline.loss:.3f}: {self.baseline.description}",
-        }
-        if self.classes is not None:
-            counts = torch.bincount(self.train.y, minlength=self.output_size).tolist()
-            some = [f"{label} ({count})" for label, count in zip(self.classes, counts, strict=True)][:12]
-            more = f" and {self.output_size - 12} more" if self.output_size > 12 else ""
-            facts["classes"] = f"{self.output_size}, with training rows: {', '.join(some)}{more}"
-        else:
-            mean, spread = (
-                ", ".join(f"{value:.4g}" for value in values) for values in (self.target_mean, self.target_std)
-            )
-            facts["target"] = f"mean {mean}, deviation {spread} (standardised for training)"
-        return pd.DataFrame({"value": facts})
+        """Kind, rows, inputs, metric, baseline and classes or target, one fact a row; the column is `value` (text)."""
+        return facts_of(self)
 
     def preprocess(self, rows: Any) -> torch.Tensor:
         """Raw rows, of the kind the task was made from, as a model takes them: (rows, *input_shape) float32.
@@ -229,10 +203,12 @@ class Task:
         return self._preprocessing.apply(X)
 
     def decode(self, outputs: torch.Tensor) -> NDArray[Any]:
-        """Model outputs (rows, output_size) as labels (rows,), or as numbers (rows, outputs) in the target's own units."""
+        """Model outputs (rows, output_size) as labels (rows,), or as numbers (rows, outputs) in the target's units."""
         if self.classes is not None:
-            return np.array(self.classes, dtype=object)[outputs.argmax(-1).cpu().numpy()]
-        return (outputs.cpu().double() * self.target_std + self.target_mean).numpy()
+            labels: NDArray[Any] = np.array(self.classes, dtype=object)[outputs.argmax(-1).cpu().numpy()]
+            return labels
+        numbers: NDArray[Any] = (outputs.detach().cpu().double() * self.target_std + self.target_mean).numpy()
+        return numbers
 
     def __repr__(self) -> str:
         rows = ", ".join(f"{size} {name}" for name, size in self.sizes.items())
@@ -244,7 +220,8 @@ class Task:
         return f"<Task {self.name!r}: {self.kind}, inputs {self.input_shape}, {goal}, rows {rows}>"
 
     def _repr_html_(self) -> str:
-        table: str = self.summary().to_html(header=False, escape=True)
+        with pd.option_context("display.max_colwidth", None):
+            table: str = self.summary().to_html(header=False, escape=True)
         return f"<b>{html.escape(self.name)}</b>{table}"
 
     # ----------------------------------------------------------------------------------------------------------------
@@ -282,6 +259,17 @@ def _check_options(options: dict[str, Any], also: set[str] | None = None) -> Non
     for option in options:
         if option not in known:
             raise TaskError(f"unknown option {option!r} of a task{did_you_mean(option, known)}")
+
+
+def _rule(targets: NDArray[Any], kind: Kind, classes: tuple[str, ...] | None) -> str:
+    """Why "auto" decided for this kind."""
+    if kind == "classification":
+        return f"y has {len(classes or ())} different labels"
+    if targets.shape[1] > 1:
+        return "y has several columns"
+    values = np.unique(targets)
+    fractions = bool((values != np.round(values)).any())
+    return "y has fractions" if fractions else f"y has {len(values)} different numbers"
 
 
 def _fingerprint(X: NDArray[np.float64] | pd.DataFrame, targets: NDArray[Any], settings: tuple[Any, ...]) -> str:
