@@ -298,6 +298,7 @@ class _Session:
             _Actions(bench),
             self._live.curves,
             config_of=bench.config,
+            settle=self.pump.settle,
             devices=available_devices(),
             device=bench.device,
         )

@@ -7,7 +7,7 @@ import type { Store } from "./store";
 import { colourAt, themeOf, watchTheme } from "./theme";
 import type { Chart } from "./wire";
 
-const WIDE = 700; // from this width of the container the charts stand side by side
+const WIDE = 560; // from this width of the container the charts stand side by side
 const CROWD = 30; // lines; beyond, redraws are capped near 10 a second
 const CROWD_PAUSE = 100; // ms
 

@@ -111,7 +111,7 @@ class NumberField(Field):
         if domain.scale == "linear":
             if isinstance(domain, IntRange):
                 return widgets.IntSlider(domain.start, domain.low, domain.high, **options)
-            step = 10 ** math.floor(math.log10((domain.high - domain.low) / 80))
+            step = 10 ** math.floor(math.log10((domain.high - domain.low) / 80)) / 10
             return widgets.FloatSlider(domain.start, min=domain.low, max=domain.high, step=step, **options)
         base, step = (2, 1) if domain.scale == "power2" else (10, 0.05)
         low, high = math.log(domain.low, base), math.log(domain.high, base)
@@ -169,12 +169,26 @@ class NumberField(Field):
         return min(max(float(f"{value:.3g}"), domain.low), domain.high)
 
     def _slider_moved(self, _: object) -> None:
-        if self._quiet:
+        if self._quiet or self._is_echo():
             return
         self._quiet = True
         self.text.value = shown(self._slider_value())
         self._quiet = False
         self._tell()
+
+    def _is_echo(self) -> bool:
+        """Whether the slider only fell into its nearest notch after a value was typed: the page then reports a move."""
+        value, slider = self.raw, self.slider
+        if not isinstance(value, (int, float)) or value != value:
+            return False
+        if isinstance(slider, widgets.FloatLogSlider):
+            base = slider.base
+            place = math.log(value, base) if value > 0 else -math.inf
+            there = math.log(slider.value, base)
+            low, high = slider.min, slider.max
+        else:
+            place, there, low, high = value, slider.value, slider.min, slider.max
+        return bool(abs(min(max(place, low), high) - there) < 0.75 * slider.step)
 
     def _text_changed(self, _: object) -> None:
         if self._quiet:

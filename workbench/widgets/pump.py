@@ -8,6 +8,8 @@ from collections.abc import Callable
 
 __all__ = ["Pump"]
 
+SETTLE_SECONDS = 0.05
+
 
 class Pump:
     """Calls `tick` at most about 15 times a second until it returns False; `wake` starts it again.
@@ -40,6 +42,24 @@ class Pump:
                 self._loop = asyncio.get_running_loop()
             except RuntimeError:
                 self._loop = None
+
+    def settle(self, action: Callable[[], None]) -> None:
+        """Do something after the page's earlier messages were handled.
+
+        JupyterLab sends a widget's first message to the main thread and its later ones to a subshell's thread, so that a
+        click can overtake the value typed before it. On the main thread the action is put off a little; on any other this
+        waits until the main thread has had its turn, at most a second, since a long cell may keep it busy.
+        """
+        if self._loop is None or self._loop.is_closed():
+            action()
+        elif threading.current_thread() is threading.main_thread():
+            self._loop.call_later(SETTLE_SECONDS, action)
+        else:
+            turn = threading.Event()
+            loop = self._loop
+            loop.call_soon_threadsafe(lambda: loop.call_later(SETTLE_SECONDS, turn.set))
+            turn.wait(1.0)
+            action()
 
     def _schedule(self) -> None:
         if not self._scheduled and self._loop is not None:

@@ -9,14 +9,14 @@ STYLE = """<style>
   --wb-muted: var(--jp-ui-font-color2, #666); --wb-error: var(--jp-error-color1, #c62828); --wb-accent: var(--jp-brand-color1, #1976d2);
   color: var(--jp-ui-font-color1, inherit); overflow: hidden; padding: 2px; }
 .wb-root .widget-html-content, .wb-root .jupyter-widgets { font-size: 12px; line-height: 1.4; }
-.wb-body { display: grid !important; grid-template-columns: 316px minmax(0, 1fr); gap: var(--wb-gap); overflow: visible; }
-.wb-side { max-height: 780px; overflow-y: auto; overflow-x: hidden; border: 1px solid var(--wb-border); border-radius: 6px; padding: 4px 10px 8px; }
+.wb-body { display: grid !important; grid-template-columns: 300px minmax(0, 1fr); gap: var(--wb-gap); overflow: visible; }
+.wb-side { align-self: start; overflow: hidden; border: 1px solid var(--wb-border); border-radius: 6px; padding: 4px 10px 8px; }
 .wb-main { min-width: 0; overflow: hidden; gap: 8px; }
 .wb-controls, .wb-section { overflow: visible; }
 .wb-section { margin-bottom: 4px; }
 .wb-heading { font-weight: 600; font-size: 11px; letter-spacing: .05em; text-transform: uppercase; color: var(--wb-muted);
   border-bottom: 1px solid var(--wb-border); margin: 8px 0 4px; padding-bottom: 2px; }
-.wb-field { display: grid; grid-template-columns: 126px minmax(0, 1fr); align-items: center; column-gap: 8px; min-height: 28px; overflow: visible; }
+.wb-field { display: grid; grid-template-columns: 122px minmax(0, 1fr); align-items: center; column-gap: 8px; min-height: 28px; overflow: visible; }
 .wb-field > * { margin: 0 !important; }
 .wb-label { white-space: nowrap; cursor: help; }
 .wb-symbol { color: var(--wb-muted); font-family: Georgia, serif; }
@@ -63,7 +63,7 @@ STYLE = """<style>
 .wb-tabs { overflow: visible; } .wb-tabs > .widget-tab-contents { padding: 8px 10px; overflow: hidden; }
 @container (max-width: 760px) {
   .wb-body { grid-template-columns: minmax(0, 1fr); }
-  .wb-side { max-height: 300px; order: 2; } .wb-main { order: 1; }
+  .wb-side { max-height: 340px; overflow-y: auto; order: 2; align-self: stretch; } .wb-main { order: 1; }
   .wb-controls { display: grid !important; grid-template-columns: repeat(auto-fit, minmax(290px, 1fr)); column-gap: 24px; }
 }
 </style>"""

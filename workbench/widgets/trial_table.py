@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
 
@@ -24,8 +25,9 @@ def readable(frame: pd.DataFrame) -> pd.DataFrame:
     short = frame[columns].iloc[::-1].reset_index(drop=True)
     for name in short.columns:
         if pd.api.types.is_float_dtype(short[name]):
+            # text that reads as a number is sorted as one; a missing or infinite value is left blank
             digits = 4 if name.startswith("best") else 3
-            short[name] = short[name].map(lambda value, digits=digits: float(f"{value:.{digits}g}"))
+            short[name] = [f"{value:.{digits}g}" if math.isfinite(value) else "" for value in short[name]]
     rename = {"best_val_metric": f"best {_metric(frame)}", "best_val_loss": "best loss", "best_epoch": "at epoch"}
     return short.rename(columns={**rename, "epochs_run": "epochs run"}).rename(
         columns=lambda name: str(name).replace("_", " ")

@@ -24,7 +24,8 @@ __all__ = ["WorkbenchView"]
 class WorkbenchView:
     """Reads and asks; knows nothing of threads, training or the log.
 
-    curves: the live charts. config_of: a trial's Config, for "Load into controls". `widget` is what is displayed.
+    curves: the live charts. config_of: a trial's Config, for "Load into controls". settle: calls a function after the
+    messages before it were handled (`Pump.settle`). `widget` is what is displayed.
     """
 
     def __init__(
@@ -34,10 +35,11 @@ class WorkbenchView:
         curves: widgets.DOMWidget,
         *,
         config_of: Callable[[int], Config],
+        settle: Callable[[Callable[[], None]], None],
         devices: list[str],
         device: str = "cpu",
     ) -> None:
-        self._actions, self._config_of = actions, config_of
+        self._actions, self._config_of, self._settle = actions, config_of, settle
         self._going = False
         self.code = CodeTab()
         self.panel = RunPanel(devices)
@@ -116,7 +118,7 @@ class WorkbenchView:
                 config, seeds=panel.seeds.value, name=panel.name.value.strip(), device=panel.device.value
             )
 
-        self._guarded(start)()
+        self._settle(self._guarded(start))
 
     def _set_live(self, name: str, value: float) -> None:
         if self._going:
