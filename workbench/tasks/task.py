@@ -31,10 +31,10 @@ class Task:
     """What to learn. Made by `load`, `from_arrays`, `from_frame`, `from_csv` or `from_dataset`.
 
     They share these options. name: how the log calls it. kind: "classification", "regression" or "auto" (text,
-    booleans and whole numbers with at most 20 different values, or one in twenty rows, are classes; all else is numbers).
-    split: shares of training, validation and test rows. seed: of the division, which keeps the classes' shares.
-    standardize, clip, transform: see `Preprocessing`; all are fitted on the training rows alone. metric: a name in the metrics table
-    ("accuracy" for classes and "r2" for numbers by default).
+    booleans and whole numbers with at most 20 different values, or one in twenty rows, are classes; all else is
+    numbers). split: shares of training, validation and test rows. seed: of the division, which keeps the classes'
+    shares. standardize, clip, transform: see `Preprocessing`; all are fitted on the training rows alone. metric: a name
+    in the metrics table ("accuracy" for classes and "r2" for numbers by default).
 
     Attributes: train, validation (`Split`); input_shape without the row axis; output_size: classes or regression
     targets; classes: their labels as text, None for regression; feature_names: of tables, else None; target_mean,

@@ -1,0 +1,74 @@
+# Two targets are enough to begin: `make lab` opens the quickstart, `make test` runs everything.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+ARGS ?=
+BROWSER ?= yes
+NOTEBOOK ?= notebooks/01_quickstart.ipynb
+ROOT_FLAG := $(shell test "$$(id -u)" = 0 && echo --allow-root)
+
+.PHONY: lab test unit notebooks browser lint format docs bench frontend screenshot pin clean
+
+lab: $(VENV)/.installed-lab
+	$(BIN)/jupyter lab $(ROOT_FLAG) $(ARGS) $(NOTEBOOK)
+
+test: $(VENV)/.installed-test lint unit notebooks browser
+
+unit: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -m "not browser" tests
+
+notebooks: $(VENV)/.installed-test
+	$(BIN)/python -m pytest --nbval --nbval-sanitize-with notebooks/nbval_sanitize.cfg \
+	  --nbval-cell-timeout 300 --timeout 600 notebooks
+
+browser: $(VENV)/.installed-test
+ifeq ($(BROWSER),no)
+	@echo "Browser tests are left out (BROWSER=no)."
+else
+	$(BIN)/python tools/chromium.py
+	$(BIN)/python -m pytest -m browser tests
+endif
+
+lint: $(VENV)/.installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.installed-test
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: $(VENV)/.installed-lab
+	$(BIN)/python tools/reference.py
+
+bench: $(VENV)/.installed-lab
+	$(PIP) install -c constraints.txt -e ".[bench]"
+	$(BIN)/python -m benchmarks.run $(ARGS)
+
+frontend:
+	cd frontend && npm ci && npm run check && npm run build
+
+screenshot: $(VENV)/.installed-test
+	$(BIN)/python tools/screenshot.py
+
+# write constraints.txt from what is installed now
+pin: $(VENV)/.installed-test
+	$(BIN)/python tools/pin.py
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set it with: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+
+# a stamp a set-up: a second call installs nothing, unless the requirements have changed
+$(VENV)/.installed-lab: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) install -c constraints.txt -e ".[lab]"
+	@touch $@
+
+$(VENV)/.installed-test: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) install -c constraints.txt -e ".[lab,test,dev]"
+	@touch $@ $(VENV)/.installed-lab
