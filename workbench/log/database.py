@@ -23,7 +23,7 @@ def make_engine(target: str | os.PathLike[str] | None) -> Engine:
     """An engine for a path, an SQLAlchemy URL or None (in memory). Raises: LogError naming the path and the remedy."""
     if target is None:
         # one connection for all threads: each new one would be another, empty database
-        arguments = {"check_same_thread": False}
+        arguments: dict[str, Any] = {"check_same_thread": False}
         engine = create_engine("sqlite://", poolclass=StaticPool, connect_args=arguments)
     else:
         url = _url(target)

@@ -122,7 +122,7 @@ def _fill_open(connection: Connection, frame: pd.DataFrame) -> None:
 
 def _fill_annotations(connection: Connection, frame: pd.DataFrame) -> None:
     """The latest name, note and tags of each trial, in place."""
-    table = schema.annotations
+    table = schema.edits
     for trial, field, value in connection.execute(
         select(table.c.trial, table.c.field, table.c.value).order_by(table.c.id)
     ):

@@ -73,7 +73,7 @@ trials = Table(
 )
 
 # SQLite keeps NaN as NULL; these columns have no other use for NULL
-epochs = Table(
+epochs: Table = Table(
     "epochs",
     metadata,
     Column("trial", Integer, ForeignKey("trials.id"), primary_key=True, autoincrement=False),
@@ -126,7 +126,7 @@ ends = Table(
 )
 
 # later words on a trial's name, note or tags: the last one counts
-annotations = Table(
+edits = Table(
     "annotations",
     metadata,
     Column("id", Integer, primary_key=True),

@@ -16,7 +16,7 @@ from typing import Any
 
 import pandas as pd
 import psutil
-from sqlalchemy import Connection, Table, func, insert, select
+from sqlalchemy import Connection, CursorResult, Table, func, insert, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from workbench.errors import LogError
@@ -97,7 +97,7 @@ class TrialLog:
     def next_cohort(self) -> int:
         """A number for trials that train together, never given twice."""
         with self._write() as connection:
-            return int(connection.execute(insert(schema.cohorts).values(created=_now())).inserted_primary_key[0])
+            return _inserted(connection.execute(insert(schema.cohorts).values(created=_now())))
 
     def create(self, trials: Sequence[NewTrial]) -> list[int]:
         """Enter trials as queued, in one transaction. Returns their numbers, in order."""
@@ -149,7 +149,7 @@ class TrialLog:
         if rows:
             with self._write() as connection:
                 self._check_known(connection, [trial])
-                connection.execute(insert(schema.annotations), rows)
+                connection.execute(insert(schema.edits), rows)
 
     # --- reading ----------------------------------------------------------------------------------------------------
 
@@ -237,7 +237,7 @@ class TrialLog:
             "created": _now(),
             "versions": json.dumps({package: _version(package) for package in ("tuning-workbench", "torch")}),
         }
-        return int(connection.execute(insert(schema.sessions).values(values)).inserted_primary_key[0])
+        return _inserted(connection.execute(insert(schema.sessions).values(values)))
 
     @contextmanager
     def _write(self) -> Iterator[Connection]:
@@ -284,6 +284,12 @@ def _rows(events: Iterable[Event]) -> dict[Table, list[dict[str, Any]]]:
 def _event(trial: int, kind: str, **values: Any) -> dict[str, Any]:
     blank = {"epoch": None, "step": None, "name": "", "old": None, "new": None, "message": ""}
     return {"trial": trial, "kind": kind, **blank, **values, "created": _now()}
+
+
+def _inserted(result: CursorResult[Any]) -> int:
+    """The number a new row was given."""
+    assert result.inserted_primary_key is not None
+    return int(result.inserted_primary_key[0])
 
 
 def _now() -> str:

@@ -72,10 +72,10 @@ class Preprocessing:
             X = values.reshape(-1, *self._shape)
             over = over if kept else 0
             self.feature_names = _names_after(self._transform, self.feature_names, values.shape[1])
-        spread = X.std(over)
-        self._mean = X.mean(over) if self.standardize else np.zeros_like(spread)
-        # rounding leaves a constant feature a deviation just above 0, which must not be divided by
+        mean, spread = X.mean(over), X.std(over)
+        # rounding leaves a constant feature a deviation just above 0, which must not be divided by, and another mean
         constant = spread <= 1e-12 * np.abs(X).max(over)
+        self._mean = np.where(constant, X.min(over), mean) if self.standardize else np.zeros_like(mean)
         self._scale = np.where(constant, 1.0, spread) if self.standardize else np.ones_like(spread)
 
     def apply(self, rows: NDArray[np.float64] | pd.DataFrame) -> torch.Tensor:
@@ -114,9 +114,12 @@ class Preprocessing:
             column = frame[name]
             if name in self._numeric:
                 try:
-                    plain[name] = pd.to_numeric(column).to_numpy(dtype=np.float64, na_value=np.nan)
+                    values = pd.to_numeric(column).to_numpy(dtype=np.float64, na_value=np.nan)
                 except (TypeError, ValueError) as error:
                     raise TaskError(f"column {name!r} holds numbers in the training rows, and now: {error}") from error
+                if np.isinf(values).any():
+                    raise TaskError(f"column {name!r} has infinite values; replace them by NaN to have them filled in")
+                plain[name] = values
             else:
                 text = np.array([str(value) for value in column], dtype=object)
                 text[column.isna().to_numpy()] = np.nan

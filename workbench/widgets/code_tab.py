@@ -34,7 +34,7 @@ class CodeTab:
     def show(self, text: str) -> None:
         self.text = text
         self.widget.value = (
-            '<div class="wb-hint">The same in Python. Paste it into a cell; <code>import workbench as wb</code> comes first.</div>'
+            '<div class="wb-hint">The same in Python, to paste into a cell after <code>import workbench as wb</code>.</div>'
             f'<pre class="wb-code">{html.escape(text)}</pre>'
         )
 

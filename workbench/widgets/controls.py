@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable
+from typing import Any
 
 import ipywidgets as widgets
 
@@ -46,7 +47,8 @@ class Controls:
     def read(self) -> Config:
         """The setting the controls show. Raises: ConfigError, after showing each message under its control."""
         self.clear_problems()
-        values, problems = {}, []
+        values: dict[str, Any] = {}
+        problems: list[Problem] = []
         visible = self._visible()
         for name in {**HYPERPARAMETERS, **declared(self._model)}:
             try:
@@ -61,9 +63,9 @@ class Controls:
         except ConfigError as error:
             known = {problem.field for problem in problems}
             problems += [problem for problem in error.problems if problem.field not in known]
-        error = ConfigError(problems)
-        self.show(error)
-        raise error
+        refusal = ConfigError(problems)
+        self.show(refusal)
+        raise refusal
 
     def load(self, config: Config) -> None:
         """Show a setting."""
@@ -168,16 +170,22 @@ def schedule_picture(config: Config) -> str:
     epochs, rates = preview(config, 120)
     top, bottom = max(rates), min(rates)
     left, right, high, low = 4, 216, 6, 50
-    spread = top - bottom or 1.0
+
+    def height(rate: float) -> float:
+        return low - (low - high) * ((rate - bottom) / (top - bottom) if top > bottom else 0.5)
+
+    def number(rate: float) -> str:
+        return shown(float(f"{rate:.2g}"))
+
     points = " ".join(
-        f"{left + (right - left) * epoch / config.epochs:.1f},{low - (low - high) * ((rate - bottom) / spread if top > bottom else 0.5):.1f}"
+        f"{left + (right - left) * epoch / config.epochs:.1f},{height(rate):.1f}"
         for epoch, rate in zip(epochs, rates, strict=True)
     )
-    end = f" to {shown(float(f'{rates[-1]:.2g}'))}" if rates[-1] != rates[0] or top > bottom else ""
-    label = f"learning rate η over {config.epochs} epochs: {shown(float(f'{rates[0]:.2g}'))}{end}, highest {shown(float(f'{top:.2g}'))}"
+    course = f"{number(rates[0])} to {number(rates[-1])}, highest {number(top)}" if top > bottom else number(top)
+    label = html.escape(f"learning rate η over {config.epochs} epochs: {course}")
     return (
-        f'<svg viewBox="0 0 220 56" role="img" aria-label="{html.escape(label)}" preserveAspectRatio="none">'
+        f'<svg viewBox="0 0 220 56" role="img" aria-label="{label}" preserveAspectRatio="none">'
         '<line x1="4" y1="52" x2="216" y2="52" stroke="currentColor" opacity=".3"/>'
-        f'<polyline points="{points}" fill="none" stroke="currentColor" stroke-width="1.6" vector-effect="non-scaling-stroke"/></svg>'
-        f'<div class="wb-caption">{html.escape(label)}</div>'
+        f'<polyline points="{points}" fill="none" stroke="currentColor" stroke-width="1.6" '
+        f'vector-effect="non-scaling-stroke"/></svg><div class="wb-caption">{label}</div>'
     )

@@ -1,5 +1,6 @@
 """The stylesheet of the user interface: JupyterLab's colours, with fallbacks for other front ends."""
 
+# ruff: noqa: E501  (a rule is one line)
 from __future__ import annotations
 
 __all__ = ["STYLE"]

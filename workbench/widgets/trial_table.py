@@ -10,7 +10,6 @@ import ipywidgets as widgets
 import pandas as pd
 from itables.widget import ITable
 
-
 __all__ = ["TrialTable", "readable"]
 
 ALWAYS = ("learning_rate", "optimizer", "batch_size")
@@ -35,7 +34,7 @@ def readable(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _metric(frame: pd.DataFrame) -> str:
-    names = frame["metric"].unique() if len(frame) else []
+    names = list(frame["metric"].unique())
     return str(names[0]) if len(names) == 1 else "metric"
 
 
