@@ -98,7 +98,7 @@ class Task:
     # --- where data comes from --------------------------------------------------------------------------------------
 
     @classmethod
-    def load(cls, name: str, **options: Any) -> Task:
+    def load(cls, name: str, /, **options: Any) -> Task:
         """A built-in data set, see `Task.available()`; generated ones take n, noise and more as options.
 
         Raises: TaskError for an unknown name or option, or when a download fails.
