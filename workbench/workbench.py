@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 import os
 import threading
 import time
@@ -15,12 +14,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pandas as pd
 import torch
-from matplotlib.figure import Figure
 
 from workbench.errors import ConfigError, Problem, RunError, did_you_mean
 from workbench.events import Event
 from workbench.execution import Run, Runner
-from workbench.figures import learning_curves
+from workbench.figures import NotebookFigure, learning_curves
 from workbench.hyperparameters import Config
 from workbench.log import NewTrial, TrialLog
 from workbench.models import builder_source
@@ -106,7 +104,7 @@ class Workbench:
 
     @property
     def trials(self) -> pd.DataFrame:
-        """Every attempt in the log, one row a trial."""
+        """Every attempt in the log, one row a trial; those on other tasks included (see the column `task`)."""
         return self._session.log.trials()
 
     def curves(self, *trials: int) -> pd.DataFrame:
@@ -132,7 +130,7 @@ class Workbench:
         self._session.log.annotate(trial, name=name, note=note, tags=tags)
         self._session.refresh_table()
 
-    def figure(self, *trials: int) -> Figure:
+    def figure(self, *trials: int) -> NotebookFigure:
         """Learning curves as a matplotlib figure, of the given trials or of the last run. Raises: RunError without any."""
         shown = [[trial] for trial in trials] or [list(self._session.last_trials())]
         if not shown[0]:
@@ -237,10 +235,15 @@ class _Session:
     def last_trials(self) -> tuple[int, ...]:
         if self._on_show is not None:
             return self._on_show.trials
-        trials = self.log.trials()
+        trials = self.trials()
         return () if trials.empty else (int(trials["trial"].max()),)
 
-    def figure(self, groups: Sequence[Sequence[int]]) -> Figure:
+    def trials(self) -> pd.DataFrame:
+        """The log's trials on this very task: scores on other data cannot be compared with theirs."""
+        frame = self.log.trials()
+        return frame[frame["task_fingerprint"] == self.task.fingerprint]
+
+    def figure(self, groups: Sequence[Sequence[int]]) -> NotebookFigure:
         curves = self.log.curves(*[trial for group in groups for trial in group])
         metric = METRICS[self.task.metric].label
         loss = LOSSES[resolve_loss(Config(), self.task.kind).loss].label
@@ -248,7 +251,7 @@ class _Session:
 
     def summary(self) -> str:
         """The log in one line."""
-        trials = self.log.trials()
+        trials = self.trials()
         if trials.empty:
             return "no trial yet"
         metric = METRICS[self.task.metric]
@@ -269,9 +272,7 @@ class _Session:
         bundle["text/plain"] = f"Workbench on {self.task.name}: {self.summary()}"
         trials = self.last_trials()
         if trials and len(self.log.curves(*trials)):
-            buffer = io.BytesIO()
-            self.figure([trials]).savefig(buffer, format="png")
-            bundle["image/png"] = base64.b64encode(buffer.getvalue()).decode()
+            bundle["image/png"] = base64.b64encode(self.figure([trials])._repr_png_()).decode()
         return bundle
 
     # --- views (main thread) ----------------------------------------------------------------------------------------
@@ -329,7 +330,7 @@ class _Session:
             now = time.monotonic()
             if self._table_due or (events and (not going or now - self._table_read > TABLE_SECONDS)):
                 self._table_due, self._table_read = False, now
-                self.view.show_trials(self.log.trials())
+                self.view.show_trials(self.trials())
             self.view.update(self._live.status(queued=max(0, len(self.runner.runs) - 1)))
         if not going and not self._pictured:
             self._picture()

@@ -348,7 +348,7 @@ def test_raw_rows_of_another_kind_are_refused() -> None:
     task = Task.from_arrays(X, Y)
     with pytest.raises(TaskError, match=r"rows have the shape \(2,\), this task's have \(3,\)"):
         task.preprocess(X[:, :2])
-    with pytest.raises(TaskError, match="NaN or infinite, first in column 1"):
+    with pytest.raises(TaskError, match="1 NaN or infinite value, first in column 1"):
         task.preprocess([[0, float("nan"), 0]])
     table = Task.from_frame(make_frame(), "y")
     with pytest.raises(TaskError, match="made from a DataFrame: give one with the columns size, count, colour"):

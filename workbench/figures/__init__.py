@@ -1,5 +1,5 @@
 """Matplotlib figures from DataFrames: pure functions without state."""
 
-from workbench.figures.curves import learning_curves
+from workbench.figures.curves import NotebookFigure, learning_curves
 
-__all__ = ["learning_curves"]
+__all__ = ["NotebookFigure", "learning_curves"]

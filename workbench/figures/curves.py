@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,10 +12,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-__all__ = ["COLORS", "learning_curves"]
+__all__ = ["COLORS", "NotebookFigure", "learning_curves"]
 
 # Okabe and Ito's palette for all kinds of colour vision, without its yellow, which vanishes on white
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+
+
+class NotebookFigure(Figure):
+    """A figure that a notebook shows as a picture, without pyplot and its global state."""
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="png")
+        return buffer.getvalue()
 
 
 def learning_curves(
@@ -24,7 +34,7 @@ def learning_curves(
     loss_label: str = "loss",
     metric_label: str = "metric",
     labels: Mapping[int, str] | None = None,
-) -> Figure:
+) -> NotebookFigure:
     """Loss and metric against epochs, validation solid and training dashed.
 
     curves: one row an epoch, as `bench.curves()` returns it. groups: trials drawn together as their mean with a band from
@@ -33,7 +43,7 @@ def learning_curves(
     """
     if groups is None:
         groups = [[int(trial)] for trial in curves["trial"].unique()]
-    figure = Figure(figsize=(9.6, 3.4), layout="constrained", dpi=100)
+    figure = NotebookFigure(figsize=(9.6, 3.4), layout="constrained", dpi=100)
     loss, metric = figure.subplots(1, 2)
     for index, group in enumerate(groups):
         rows = curves[curves["trial"].isin(list(group))]

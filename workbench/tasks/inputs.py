@@ -70,7 +70,7 @@ def as_inputs(values: Any) -> NDArray[np.float64]:
         what = "NaN" if np.isnan(X.reshape(len(X), -1)[:, column]).any() else "infinite"
         count = int(bad.sum())
         raise TaskError(
-            f"X has {count} value{'s' * (count != 1)} that are NaN or infinite, first in column {column} ({what}); "
+            f"X has {count} NaN or infinite value{'s' * (count != 1)}, first in column {column} ({what}); "
             "remove those rows, or use Task.from_frame, which fills in missing values"
         )
     return X
@@ -124,7 +124,7 @@ def _check_values(y: NDArray[Any], field: str) -> None:
         raise TaskError(f"{field} has the type {y.dtype}; it must hold labels or real numbers")
     if y.dtype.kind == "f" and not np.isfinite(y).all():
         count = int((~np.isfinite(y)).sum())
-        raise TaskError(f"{field} has {count} value{'s' * (count != 1)} that are NaN or infinite; remove those rows")
+        raise TaskError(f"{field} has {count} NaN or infinite value{'s' * (count != 1)}; remove those rows")
     if y.dtype == object:
         odd = next((value for value in y.flat if isinstance(value, (list, tuple, dict, set, np.ndarray))), None)
         if odd is not None:
@@ -164,12 +164,14 @@ def _classes(y: NDArray[Any], field: str) -> tuple[NDArray[np.int64], tuple[str,
         raise TaskError(
             f"{field} has the shape {y.shape}: classes need one label a row; use {field}.argmax(axis=1) for one-hot"
         )
+    if y.dtype == object and len({type(label) for label in y}) > 1:
+        # mixed types have no order of their own, or a wrong one: False == 0
+        y = np.array([str(label) for label in y], dtype=object)
     try:
         labels, indices = np.unique(y, return_inverse=True)
-        found = labels.tolist()
-    except TypeError:  # labels of mixed types have no order of their own
-        indices, index = pd.factorize(np.array([str(label) for label in y], dtype=object), sort=True)
-        found = list(index)
+    except TypeError:
+        raise TaskError(f"{field} holds {type(y[0]).__name__}s, which have no order; give text or numbers") from None
+    found = labels.tolist()
     if len(found) < 2:
         raise TaskError(f"{field} has only one class, {str(found[0])!r}; a classification needs at least two")
     if all(isinstance(label, float) and label.is_integer() for label in found):

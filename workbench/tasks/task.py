@@ -148,7 +148,7 @@ class Task:
         """
         _check_options(options)
         inputs, targets = check_frame(frame, target)
-        label = f"target {target!r}" if isinstance(target, str) else f"targets {', '.join(map(repr, target))}"
+        label = f"target {target!r}"
         return cls(inputs, targets, name=name, target=label, **options)
 
     @classmethod
