@@ -146,7 +146,7 @@ def spoiled(value: Any, *places: tuple[int, int]) -> np.ndarray:
         (NUMBERS, r"X has the shape \(60,\).*use X.reshape\(-1, 1\)"),
         (5, r"X has the shape \(\); it needs one row per example"),
         (None, r"X has the shape \(\); it needs one row per example"),
-        (spoiled(np.nan, (3, 2), (9, 1), (11, 1)), r"X has 3 NaN or infinite values, first in column 1 \(NaN\).*use Task.from_frame"),
+        (spoiled(np.nan, (3, 2), (9, 1), (11, 1)), r"X has 3 NaN or infinite values, first in column 1 \(NaN\).*use Task.from_frame"),  # noqa: E501
         (spoiled(np.inf, (3, 2)), r"X has 1 NaN or infinite value, first in column 2 \(infinite\); remove"),
         (spoiled(None, (3, 2)), r"X has 1 NaN or infinite value"),
         (X.astype(complex), "X has the type complex128; give real and imaginary parts"),
