@@ -51,7 +51,7 @@ frontend:
 	cd frontend && npm ci && npm run check && npm run build
 
 screenshot: $(VENV)/.installed-test
-	$(BIN)/python tools/screenshot.py
+	$(BIN)/python -m tools.screenshot $(ARGS)
 
 # write constraints.txt from what is installed now
 pin: $(VENV)/.installed-test

@@ -313,6 +313,7 @@ class _Session:
 
     def _put_on_show(self, run: Run) -> None:
         self._on_show, self._pictured = run, False
+        self._select_due = True  # a selected trial may have been drawn as part of the run before
         if self._live is not None:
             self._live.begin(run.configs, self._requests[run][1] if run in self._requests else "")
 

@@ -1,6 +1,6 @@
 """The built front end in a real browser, with a `LiveCurves` in this process playing the kernel.
 
-Run as a script with a folder to look at every scene: `python tests/widgets/harness.py /tmp/shots`.
+Run as a script with a folder to look at every scene: `PYTHONPATH=. python tests/widgets/harness.py shots`.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import math
 import random
-import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -19,11 +18,6 @@ from workbench.widgets.curves import Chart, LiveCurves, Series
 ROOT = Path(__file__).parents[2]
 ORIGIN = "http://curves.invalid"  # answered from the disk, never by a network
 TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css"}
-
-
-def chromium() -> str | None:
-    """The system's Chromium, or None for Playwright's own."""
-    return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
 def make_curves(**settings: Any) -> tuple[LiveCurves, list[tuple[dict[str, Any], list[bytes]]]]:
@@ -200,11 +194,10 @@ SCENES: dict[str, Callable[[LiveCurves], None]] = {
 
 
 def main(folder: Path) -> None:
-    from playwright.sync_api import sync_playwright
+    from tools.lab import headless_browser
 
     folder.mkdir(parents=True, exist_ok=True)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
+    with headless_browser() as browser:
         for name, scene in SCENES.items():
             curves, sent = make_curves()
             scene(curves)
@@ -222,7 +215,6 @@ def main(folder: Path) -> None:
             page.page.screenshot(path=folder / f"{name}-600-light.png")
             if page.problems:
                 print(name, page.problems)
-        browser.close()
 
 
 if __name__ == "__main__":

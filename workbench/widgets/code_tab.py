@@ -8,6 +8,7 @@ import ipywidgets as widgets
 
 from workbench.errors import ConfigError
 from workbench.hyperparameters import Config
+from workbench.widgets.parts import make
 
 __all__ = ["CodeTab", "call"]
 
@@ -28,7 +29,7 @@ class CodeTab:
     """Shows `call`, or why there is none."""
 
     def __init__(self) -> None:
-        self.widget = widgets.HTML()
+        self.widget = make(widgets.HTML)
         self.text = ""
 
     def show(self, text: str) -> None:

@@ -12,6 +12,7 @@ from workbench.errors import ConfigError, Problem
 from workbench.hyperparameters import HYPERPARAMETERS, Config, Hyperparameter, declared
 from workbench.training import preview, resolve_loss
 from workbench.widgets.fields import ChoiceField, Field, Throttle, make_field, shown
+from workbench.widgets.parts import make
 
 __all__ = ["Controls", "schedule_picture"]
 
@@ -31,17 +32,15 @@ class Controls:
         self._fields: dict[str, Field] = {}
         self._sections: dict[str, widgets.VBox] = {}
         self._loading = False
-        self.preview = widgets.HTML()
-        self.preview.add_class("wb-preview")
+        self.preview = make(widgets.HTML, classes="wb-preview")
+        groups: dict[str, list[widgets.Widget]] = {}
         for hyperparameter in HYPERPARAMETERS.values():
-            self._add(hyperparameter)
-        for section, box in self._sections.items():
-            heading = widgets.HTML(f'<div class="wb-heading">{html.escape(section.capitalize())}</div>')
-            extra = (self.preview,) if section == "schedule" else ()
-            box.children = (heading, *box.children, *extra)
-        self.widget = widgets.VBox(list(self._sections.values()))
-        self.widget.add_class("wb-controls")
-        self.refresh_choices()
+            groups.setdefault(hyperparameter.group, []).append(self._make(hyperparameter))
+        for group, controls in groups.items():
+            heading = make(widgets.HTML, f'<div class="wb-heading">{html.escape(group.capitalize())}</div>')
+            extra = [self.preview] if group == "schedule" else []
+            self._sections[group] = make(widgets.VBox, [heading, *controls, *extra], classes="wb-section")
+        self.widget = make(widgets.VBox, list(self._sections.values()), classes="wb-controls")
         self._refresh()
 
     def read(self) -> Config:
@@ -104,16 +103,18 @@ class Controls:
         """Read the tables of choices anew, after something was registered."""
         for field in self._fields.values():
             if isinstance(field, ChoiceField):
-                field.refresh(self._kind)
+                field.refresh()
 
     # ----------------------------------------------------------------------------------------------------------------
 
+    def _make(self, hyperparameter: Hyperparameter) -> widgets.Widget:
+        field = self._fields[hyperparameter.name] = make_field(hyperparameter, self._touched, self._kind)
+        return field.widget
+
     def _add(self, hyperparameter: Hyperparameter) -> None:
-        field = make_field(hyperparameter, self._touched)
-        self._fields[hyperparameter.name] = field
-        section = self._sections.setdefault(hyperparameter.group, widgets.VBox())
-        section.add_class("wb-section")
-        section.children = (*section.children, field.widget)
+        """Put the control of a hyperparameter that a model of the user's brought along at the end of its section."""
+        section = self._sections[hyperparameter.group]
+        section.children = (*section.children, self._make(hyperparameter))
 
     @property
     def _model(self) -> str:

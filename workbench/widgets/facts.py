@@ -8,6 +8,8 @@ from typing import Any, Protocol
 import ipywidgets as widgets
 import pandas as pd
 
+from workbench.widgets.parts import make
+
 __all__ = ["Facts", "TaskFacts"]
 
 
@@ -29,4 +31,6 @@ class Facts:
             f"<tr><th>{html.escape(str(name))}</th><td>{html.escape(str(value))}</td></tr>"
             for name, value in task.summary()["value"].items()
         )
-        self.widget = widgets.HTML(f'<table class="wb-facts"><caption>{html.escape(task.name)}</caption>{rows}</table>')
+        self.widget = make(
+            widgets.HTML, f'<table class="wb-facts"><caption>{html.escape(task.name)}</caption>{rows}</table>'
+        )

@@ -14,6 +14,7 @@ import ipywidgets as widgets
 from workbench.domains import Choice, IntRange
 from workbench.hyperparameters import Hyperparameter
 from workbench.registry import Registry
+from workbench.widgets.parts import make
 
 __all__ = ["ChoiceField", "Field", "NumberField", "Throttle", "make_field", "shown"]
 
@@ -31,8 +32,8 @@ def shown(value: object) -> str:
 class Field:
     """A labelled control with room for its message. Subclasses build `parts` and say what `raw` is."""
 
-    def __init__(self, hyperparameter: Hyperparameter, changed: Callable[[str], None]) -> None:
-        self.declaration = hyperparameter
+    def __init__(self, hyperparameter: Hyperparameter, changed: Callable[[str], None], kind: str) -> None:
+        self.declaration, self.kind = hyperparameter, kind
         self.name = hyperparameter.name
         self._changed = changed
         self._quiet = False
@@ -42,15 +43,18 @@ class Field:
         self.tip = tip
         badge = '<span class="wb-live" title="Acts on the running trial">live</span>' if hyperparameter.live else ""
         label = html.escape(self.name.replace("_", " "))
-        self.label = widgets.HTML(
+        self.label = make(
+            widgets.HTML,
             f'<span class="wb-label" title="{html.escape(tip)}">{label} '
-            f'<i class="wb-symbol">{html.escape(hyperparameter.symbol)}</i>{badge}</span>'
+            f'<i class="wb-symbol">{html.escape(hyperparameter.symbol)}</i>{badge}</span>',
         )
-        self.message = widgets.HTML(layout=widgets.Layout(display="none"))
-        self.message.add_class("wb-problem")
-        self.widget = widgets.Box([self.label, *self.parts(), self.message])
-        self.widget.add_class("wb-field")
-        self.widget.add_class(f"wb-field-{self.name}")
+        self.message = make(widgets.HTML, classes="wb-problem")
+        self.widget = make(
+            widgets.Box,
+            [self.label, *self.parts(), self.message],
+            classes=f"wb-field wb-field-{self.name}",
+            layout=widgets.Layout(),  # its own, to be hidden by
+        )
 
     def parts(self) -> list[widgets.Widget]:
         raise NotImplementedError
@@ -71,10 +75,9 @@ class Field:
     def show_problem(self, message: str) -> None:
         """Show a message under the control; "" takes it away."""
         self.message.value = f'<span role="alert">{html.escape(message)}</span>' if message else ""
-        self.message.layout.display = "" if message else "none"
 
     def show(self, visible: bool) -> None:
-        self.widget.layout.display = "" if visible else "none"
+        self.widget.layout.display = None if visible else "none"
 
     def _tell(self, *_: object) -> None:
         if not self._quiet:
@@ -85,41 +88,49 @@ class NumberField(Field):
     """A slider and a number field that say the same; the number field is what counts. None and 0 have a switch of their own."""
 
     def parts(self) -> list[widgets.Widget]:
-        self.text = widgets.Text(continuous_update=False, tooltip=self.tip)
-        self.text.add_class("wb-number")
+        default = self.declaration.default
+        self.text = make(
+            widgets.Text,
+            value=shown(default),
+            placeholder=self.declaration.off if self.declaration.optional else "",
+            disabled=default is None,
+            continuous_update=False,
+            tooltip=self.tip,
+            classes="wb-number",
+        )
         self.text.observe(self._text_changed, "value")
         self.slider = self._make_slider()
         self.slider.observe(self._slider_moved, "value")
         self.switch: widgets.Checkbox | None = None
         row = [self.slider, self.text]
         if self.declaration.optional:
-            self.switch = widgets.Checkbox(False, indent=False, tooltip=f"{self.name}: off or on")
-            self.switch.add_class("wb-switch")
+            self.switch = make(
+                widgets.Checkbox, False, indent=False, tooltip=f"{self.name}: off or on", classes="wb-switch"
+            )
             self.switch.observe(self._switched, "value")
             row = [self.switch, *row]
-        box = widgets.Box(row)
-        box.add_class("wb-input")
-        self.load(self.declaration.default)
+        box = make(widgets.Box, row, classes="wb-input")
+        self.load(default)
         return [box]
 
     def _make_slider(self) -> widgets.Widget:
         domain = self.declaration.domain
-        options = {"readout": False, "continuous_update": True, "tooltip": self.tip}
+        options: dict[str, Any] = {"readout": False, "continuous_update": True, "tooltip": self.tip}
         assert not isinstance(domain, (Registry, Choice))
         if isinstance(domain, IntRange) and domain.high - domain.low > WIDE:
-            return widgets.HTML()
+            return make(widgets.HTML)
         if domain.scale == "linear":
             if isinstance(domain, IntRange):
-                return widgets.IntSlider(domain.start, domain.low, domain.high, **options)
+                return make(widgets.IntSlider, domain.start, domain.low, domain.high, **options)
             step = 10 ** math.floor(math.log10((domain.high - domain.low) / 80)) / 10
-            return widgets.FloatSlider(domain.start, min=domain.low, max=domain.high, step=step, **options)
+            return make(widgets.FloatSlider, domain.start, min=domain.low, max=domain.high, step=step, **options)
         base, step = (2, 1) if domain.scale == "power2" else (10, 0.05)
         low, high = math.log(domain.low, base), math.log(domain.high, base)
         low = math.floor(low) if domain.scale == "power2" else low
         self._floor = low
         if self.declaration.zero:
             low -= 4 * step  # the left end stands for 0
-        return widgets.FloatLogSlider(base**low, base=base, min=low, max=high, step=step, **options)
+        return make(widgets.FloatLogSlider, base**low, base=base, min=low, max=high, step=step, **options)
 
     @property
     def raw(self) -> Any:
@@ -141,7 +152,6 @@ class NumberField(Field):
             if self.switch is not None:
                 self.switch.value = value is not None
                 self.text.disabled = self.slider.disabled = value is None
-                self.text.placeholder = self.declaration.off
             self.text.value = shown(value)
             self._move_slider(value)
         finally:
@@ -213,26 +223,27 @@ class ChoiceField(Field):
     def parts(self) -> list[widgets.Widget]:
         options = self.declaration.options or ()
         if set(options) == {False, True}:
-            self.control: widgets.Widget = widgets.Checkbox(self.declaration.default, indent=False, tooltip=self.tip)
+            self.control: widgets.Widget = make(
+                widgets.Checkbox, self.declaration.default, indent=False, tooltip=self.tip
+            )
         else:
-            self.control = widgets.Dropdown(options=self.menu(), value=self.declaration.default, tooltip=self.tip)
+            self.control = make(widgets.Dropdown, options=self.menu(), value=self.declaration.default, tooltip=self.tip)
         self.control.observe(self._tell, "value")
-        box = widgets.Box([self.control])
-        box.add_class("wb-input")
+        box = make(widgets.Box, [self.control], classes="wb-input")
         return [box]
 
-    def menu(self, kind: str | None = None) -> list[tuple[str, Any]]:
+    def menu(self) -> list[tuple[str, Any]]:
         """Labels and values, of a table those that suit the kind of task."""
         domain = self.declaration.domain
         if not isinstance(domain, Registry):
             return [(str(option), option) for option in self.declaration.options or ()]
-        names = domain.suited_to(kind) if kind else list(domain)
+        names = domain.suited_to(self.kind)
         auto = [("Automatic", "auto")] if self.declaration.auto else []
         return [*auto, *((domain[name].label, name) for name in names)]
 
-    def refresh(self, kind: str) -> None:
+    def refresh(self) -> None:
         """Read the table anew: something may have been registered."""
-        menu = self.menu(kind)
+        menu = self.menu()
         if isinstance(self.control, widgets.Dropdown) and list(self.control.options) != menu:
             self._quiet = True
             value = self.control.value
@@ -252,9 +263,9 @@ class ChoiceField(Field):
             self._quiet = False
 
 
-def make_field(hyperparameter: Hyperparameter, changed: Callable[[str], None]) -> Field:
-    """The control that suits a declaration."""
-    return (NumberField if hyperparameter.options is None else ChoiceField)(hyperparameter, changed)
+def make_field(hyperparameter: Hyperparameter, changed: Callable[[str], None], kind: str) -> Field:
+    """The control that suits a declaration, on a task of a kind."""
+    return (NumberField if hyperparameter.options is None else ChoiceField)(hyperparameter, changed, kind)
 
 
 class Throttle:

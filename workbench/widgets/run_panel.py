@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import html
 from dataclasses import dataclass
+from typing import Any
 
 import ipywidgets as widgets
 
 from workbench.errors import WorkbenchError
+from workbench.widgets.parts import make
 
 __all__ = ["RunPanel", "Status"]
 
@@ -40,32 +42,37 @@ class RunPanel:
     """Train, Pause/Resume, Stop; progress; the place for messages that belong to no control."""
 
     def __init__(self, devices: list[str]) -> None:
-        self.train = widgets.Button(description="Train", icon="play", tooltip="Train a new trial with these settings")
-        self.pause = widgets.Button(
-            description="Pause", icon="pause", disabled=True, tooltip="Wait after the present step"
+        self.train = make(
+            widgets.Button,
+            description="Train",
+            icon="play",
+            tooltip="Train a new trial with these settings",
+            classes="wb-train",
         )
-        self.stop = widgets.Button(
-            description="Stop", icon="stop", disabled=True, tooltip="End the run, keep what is done"
+        self.pause = make(
+            widgets.Button, description="Pause", icon="pause", disabled=True, tooltip="Wait after the present step"
         )
-        self.train.add_class("wb-train")
-        self.name = widgets.Text(placeholder="name (optional)", tooltip="How the log calls this trial")
-        self.name.add_class("wb-name")
-        self.seeds = widgets.BoundedIntText(1, min=1, max=1000, tooltip="Train this many seeds of the setting together")
-        self.device = widgets.Dropdown(options=devices, value=devices[0], tooltip="Where to train")
-        self.progress = widgets.FloatProgress(0.0, min=0.0, max=1.0)
-        self.progress.add_class("wb-progress")
-        self.line = widgets.HTML()
-        self.line.add_class("wb-status")
-        self.message = widgets.HTML()
-        self.message.add_class("wb-message")
-        buttons = widgets.Box([self.train, self.pause, self.stop])
-        buttons.add_class("wb-buttons")
-        options = widgets.Box([self.name, _labelled("seeds", self.seeds), _labelled("device", self.device)])
-        options.add_class("wb-options")
-        top = widgets.Box([buttons, options])
-        top.add_class("wb-toprow")
-        self.widget = widgets.VBox([top, self.progress, self.line, self.message])
-        self.widget.add_class("wb-panel")
+        self.stop = make(
+            widgets.Button, description="Stop", icon="stop", disabled=True, tooltip="End the run, keep what is done"
+        )
+        self.name = make(
+            widgets.Text, placeholder="name (optional)", tooltip="How the log calls this trial", classes="wb-name"
+        )
+        self.seeds = make(
+            widgets.BoundedIntText, 1, min=1, max=1000, tooltip="Train this many seeds of the setting together"
+        )
+        self.device = make(widgets.Dropdown, options=devices, value=devices[0], tooltip="Where to train")
+        self.progress = make(widgets.FloatProgress, 0.0, min=0.0, max=1.0, classes="wb-progress")
+        self.line = make(widgets.HTML, classes="wb-status")
+        self.message = make(widgets.HTML, classes="wb-message")
+        buttons = make(widgets.Box, [self.train, self.pause, self.stop], classes="wb-buttons")
+        options = make(
+            widgets.Box,
+            [self.name, _labelled("seeds", self.seeds), _labelled("device", self.device)],
+            classes="wb-options",
+        )
+        top = make(widgets.Box, [buttons, options], classes="wb-toprow")
+        self.widget = make(widgets.VBox, [top, self.progress, self.line, self.message], classes="wb-panel")
         self._paused = False
         self._own_message = ""
         self.update(Status())
@@ -101,10 +108,8 @@ class RunPanel:
         self.message.value = f'<div class="wb-{kind}" role="{role}">{html.escape(text)}</div>' if text else ""
 
 
-def _labelled(label: str, control: widgets.Widget) -> widgets.Box:
-    box = widgets.Box([widgets.HTML(f"<span>{label}</span>"), control])
-    box.add_class("wb-labelled")
-    return box
+def _labelled(label: str, control: widgets.Widget) -> Any:
+    return make(widgets.Box, [make(widgets.HTML, f"<span>{label}</span>"), control], classes="wb-labelled")
 
 
 def _line(status: Status) -> str:

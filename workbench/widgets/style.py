@@ -30,6 +30,7 @@ STYLE = """<style>
 .wb-input .wb-switch { flex: 0 0 16px; width: 16px; }
 .wb-input .widget-dropdown { flex: 1 1 0; width: auto; min-width: 0; }
 .wb-number input { text-align: right; font-variant-numeric: tabular-nums; }
+.wb-problem:not(:has([role=alert])) { display: none; }
 .wb-problem { grid-column: 1 / -1; color: var(--wb-error); }
 .wb-problem .widget-html-content { font-size: 11px; line-height: 1.35; white-space: normal; overflow-wrap: anywhere; padding: 1px 0 3px; }
 .wb-preview svg { width: 100%; height: 52px; display: block; color: var(--wb-accent); }

@@ -10,6 +10,8 @@ import ipywidgets as widgets
 import pandas as pd
 from itables.widget import ITable
 
+from workbench.widgets.parts import make
+
 __all__ = ["TrialTable", "readable"]
 
 ALWAYS = ("learning_rate", "optimizer", "batch_size")
@@ -70,22 +72,27 @@ class TrialTable:
             maxBytes="4MB",
         )
         self.table.observe(self._rows_selected, "selected_rows")
-        self.hint = widgets.HTML()
-        self.hint.add_class("wb-hint")
-        self.load_button = widgets.Button(description="Load into controls", icon="sliders", disabled=True)
+        self.hint = make(widgets.HTML, classes="wb-hint")
+        self.load_button = make(widgets.Button, description="Load into controls", icon="sliders", disabled=True)
         self.load_button.on_click(lambda _: self.selection and self._load(self.selection[0]))
-        self.name = widgets.Text(placeholder="name", continuous_update=False, tooltip="Name of the selected trial")
-        self.note = widgets.Text(placeholder="note", continuous_update=False, tooltip="Note to the selected trial")
-        self.tags = widgets.Text(placeholder="tags, separated by commas", continuous_update=False)
-        self.save = widgets.Button(
-            description="Save", icon="pencil", disabled=True, tooltip="Write name, note and tags to the log"
+        self.name = make(
+            widgets.Text, placeholder="name", continuous_update=False, tooltip="Name of the selected trial"
+        )
+        self.note = make(
+            widgets.Text, placeholder="note", continuous_update=False, tooltip="Note to the selected trial"
+        )
+        self.tags = make(widgets.Text, placeholder="tags, separated by commas", continuous_update=False)
+        self.save = make(
+            widgets.Button,
+            description="Save",
+            icon="pencil",
+            disabled=True,
+            tooltip="Write name, note and tags to the log",
         )
         self.save.on_click(self._save)
-        bar = widgets.Box([self.load_button, self.name, self.note, self.tags, self.save])
-        bar.add_class("wb-tablebar")
-        box = widgets.VBox([self.table])
-        box.add_class("wb-table")
-        self.widget = widgets.VBox([self.hint, box, bar])
+        bar = make(widgets.Box, [self.load_button, self.name, self.note, self.tags, self.save], classes="wb-tablebar")
+        box = make(widgets.VBox, [self.table], classes="wb-table")
+        self.widget = make(widgets.VBox, [self.hint, box, bar])
         self._frame = pd.DataFrame()
         self._tell_selection()
 

@@ -14,6 +14,7 @@ from workbench.widgets.actions import Actions
 from workbench.widgets.code_tab import CodeTab, call
 from workbench.widgets.controls import Controls
 from workbench.widgets.facts import Facts, TaskFacts
+from workbench.widgets.parts import make
 from workbench.widgets.run_panel import RunPanel, Status
 from workbench.widgets.style import STYLE
 from workbench.widgets.trial_table import TrialTable
@@ -52,17 +53,14 @@ class WorkbenchView:
         self.panel.stop.on_click(lambda _: self._guarded(actions.stop)())
         for control in (self.panel.name, self.panel.seeds, self.panel.device):
             control.observe(lambda _: self._refresh_code(), "value")
-        side = widgets.VBox([self.controls.widget])
-        side.add_class("wb-side")
-        tabs = widgets.Tab([self.table.widget, self.code.widget, Facts(task).widget])
+        side = make(widgets.VBox, [self.controls.widget], classes="wb-side")
+        tabs = make(widgets.Tab, [self.table.widget, self.code.widget, Facts(task).widget], classes="wb-tabs")
         tabs.titles = ("Trials", "Code", "Data")
-        tabs.add_class("wb-tabs")
-        main = widgets.VBox([self.panel.widget, curves, tabs])
-        main.add_class("wb-main")
-        body = widgets.Box([side, main])
-        body.add_class("wb-body")
-        self.widget = widgets.VBox([widgets.HTML(STYLE, layout=widgets.Layout(display="none")), body])
-        self.widget.add_class("wb-root")
+        main = make(widgets.VBox, [self.panel.widget, curves, tabs], classes="wb-main")
+        body = make(widgets.Box, [side, main], classes="wb-body")
+        self.widget = make(
+            widgets.VBox, [make(widgets.HTML, STYLE, layout=widgets.Layout(display="none")), body], classes="wb-root"
+        )
         self._refresh_code()
 
     def update(self, status: Status) -> None:

@@ -1,0 +1,228 @@
+"""The user interface without a browser: what its controls say, show, refuse and ask for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import comm
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+import workbench as wb
+from workbench.domains import Choice, IntRange, Range
+from workbench.hyperparameters import HYPERPARAMETERS
+from workbench.registry import MODELS
+from workbench.widgets.controls import Controls
+from workbench.widgets.fields import NumberField
+from workbench.widgets.view import WorkbenchView
+
+
+@pytest.fixture
+def bench() -> Iterator[wb.Workbench]:
+    bench = wb.Workbench(wb.Task.load("iris"))
+    yield bench
+    for run in bench.active:
+        run.stop()
+        run.wait()
+
+
+@pytest.fixture
+def view(bench: wb.Workbench) -> WorkbenchView:
+    bench._session._build_view(bench)
+    assert bench._session.view is not None
+    return bench._session.view
+
+
+def controls(kind: str = "classification") -> Controls:
+    return Controls(kind, changed=lambda: None, live=lambda name, value: None)
+
+
+def visible(shown: Controls) -> set[str]:
+    return {name for name in HYPERPARAMETERS if shown.field(name).widget.layout.display != "none"}
+
+
+def test_the_page_gets_few_enough_messages_to_lose_none(monkeypatch: pytest.MonkeyPatch, bench: wb.Workbench) -> None:
+    sent: list[Any] = []
+    monkeypatch.setattr(comm.DummyComm, "publish_msg", lambda self, *message, **rest: sent.append(message))
+    bench._session._build_view(bench)
+    bench._session.tick()
+    assert 100 < len(sent) < 450  # a socket's queue of 1,000 is only sure to take 500 (see parts.py)
+
+
+def test_every_hyperparameter_has_a_control_with_its_symbol_and_meaning() -> None:
+    shown = controls()
+    for name, hyperparameter in HYPERPARAMETERS.items():
+        field = shown.field(name)
+        assert hyperparameter.symbol in field.label.value
+        assert hyperparameter.meaning in field.tip
+
+
+def values(name: str) -> st.SearchStrategy[Any]:
+    hyperparameter = HYPERPARAMETERS[name]
+    domain = hyperparameter.domain
+    if isinstance(domain, IntRange):
+        strategy: st.SearchStrategy[Any] = st.integers(int(domain.low), int(domain.high))
+    elif isinstance(domain, Range):
+        strategy = st.floats(float(domain.low), float(domain.high))
+    else:
+        options = [o for o in hyperparameter.options or () if o != "mine"]
+        strategy = st.sampled_from(options if isinstance(domain, Choice) else [HYPERPARAMETERS[name].default])
+    return st.one_of(st.none(), strategy) if hyperparameter.optional else strategy
+
+
+SETTINGS = st.fixed_dictionaries({}, optional={name: values(name) for name in HYPERPARAMETERS})
+SHOWN = controls()
+
+
+@settings(max_examples=60, deadline=None)
+@given(SETTINGS)
+def test_a_setting_comes_back_from_the_controls_as_it_went_in(chosen: dict[str, Any]) -> None:
+    try:
+        config = wb.Config(**chosen)
+    except wb.ConfigError:
+        return  # fine alone, but not together
+    SHOWN.load(config)
+    assert SHOWN.read() == config
+
+
+def test_what_the_choices_do_not_read_is_hidden() -> None:
+    shown = controls()
+    assert {"beta1", "beta2"} <= visible(shown)
+    assert not {"momentum", "step_size", "gamma", "decay"} & visible(shown)
+    shown.field("optimizer").control.value = "momentum"
+    shown.field("schedule").control.value = "step"
+    assert {"momentum", "step_size", "gamma"} <= visible(shown)
+    assert not {"beta1", "beta2"} & visible(shown)
+    assert {"label_smoothing"} <= visible(shown)
+    assert "label_smoothing" not in visible(controls("regression"))
+
+
+@pytest.mark.parametrize("text", ["fast", "0", "-0.1", "nan", "inf", "1e9", "", "1,5"])
+def test_an_impossible_learning_rate_is_answered_beside_its_control(text: str) -> None:
+    shown = controls()
+    field = shown.field("learning_rate")
+    assert isinstance(field, NumberField)
+    field.text.value = text
+    assert "learning_rate=" in field.message.value
+    with pytest.raises(wb.ConfigError):
+        shown.read()
+    field.text.value = "0.01"
+    assert field.message.value == ""
+    assert shown.read().learning_rate == 0.01
+
+
+def test_slider_and_number_say_the_same() -> None:
+    shown = controls()
+    field = shown.field("learning_rate")
+    assert isinstance(field, NumberField)
+    field.slider.value = 0.1
+    assert field.text.value == "0.1"
+    field.text.value = "0.02"
+    assert field.slider.value == pytest.approx(0.02)
+    assert shown.read().learning_rate == 0.02
+
+
+def test_train_with_a_bad_value_starts_nothing_and_says_so(bench: wb.Workbench, view: WorkbenchView) -> None:
+    view.controls.field("batch_size").text.value = "many"  # type: ignore[attr-defined]
+    view.panel.train.click()
+    assert len(bench.trials) == 0
+    assert "Not started" in view.panel.message.value
+    assert "batch_size=&#x27;many&#x27;" in view.controls.field("batch_size").message.value
+
+
+def test_what_only_the_task_can_refuse_is_shown_as_well(bench: wb.Workbench, view: WorkbenchView) -> None:
+    view.controls.field("batch_size").text.value = "500"  # type: ignore[attr-defined]
+    view.panel.train.click()
+    assert len(bench.trials) == 0
+    assert "larger than the training split" in view.controls.field("batch_size").message.value
+
+
+def test_the_buttons_do_what_the_calls_do(bench: wb.Workbench, view: WorkbenchView) -> None:
+    view.load(wb.Config(epochs=50_000, optimizer="momentum"))
+    view.panel.name.value = "by mouse"
+    view.panel.train.click()
+    (run,) = bench.active
+    view.panel.pause.disabled = view.panel.stop.disabled = False
+    until(bench, lambda: view.panel.pause.description == "Pause" and view._going)
+    view.controls.field("learning_rate").text.value = "0.03"  # type: ignore[attr-defined]
+    view.panel.pause.click()
+    until(bench, lambda: view.panel.paused)
+    assert view.panel.pause.description == "Resume"
+    view.panel.pause.click()
+    until(bench, lambda: not view.panel.paused)
+    view.panel.stop.click()
+    run.wait()
+    bench._session.tick()
+    assert bench.trials.loc[0, ["name", "state"]].tolist() == ["by mouse", "stopped"]
+    changes = bench.events(1).query("kind == 'change'")
+    assert changes[["name", "new"]].to_numpy().tolist() == [["learning_rate", 0.03]]
+
+
+def until(bench: wb.Workbench, condition: Callable[[], bool]) -> None:
+    """Turn the pump until something holds."""
+
+    async def turn() -> None:
+        while not condition():
+            bench._session.tick()
+            await asyncio.sleep(0.01)
+
+    asyncio.run(asyncio.wait_for(turn(), 30))
+
+
+def test_selected_trials_are_overlaid_and_load_into_the_controls(bench: wb.Workbench, view: WorkbenchView) -> None:
+    bench.run(wb.Config(epochs=2, learning_rate=0.05), name="first")
+    bench.run(wb.Config(epochs=2))
+    bench._session.tick()
+    view.table.table.selected_rows = [1]  # newest first
+    bench._session.tick()
+    assert bench.selected == [1]
+    live = bench._session._live
+    assert live is not None
+    assert {series.trial for series in live.curves.series} == {1, 2}
+    view.table.load_button.click()
+    assert view.read() == bench.config(1).replace(loss=view.read().loss)
+    # a run that begins keeps what is selected, be it the run that was on show
+    view.table.table.selected_rows = [0]
+    bench.run(wb.Config(epochs=1))
+    bench._session.tick()
+    assert {series.trial for series in live.curves.series} == {2, 3}
+
+
+def test_a_model_of_ones_own_brings_its_controls() -> None:
+    def build(task: Any, *, width=wb.IntRange(4, 64, default=8)) -> nn.Module:
+        return nn.Sequential(nn.Flatten(), nn.Linear(task.input_shape[0], width), nn.Linear(width, task.output_size))
+
+    wb.register_model("own_model", build)
+    try:
+        shown = controls()
+        shown.field("model").control.value = "own_model"  # type: ignore[attr-defined]
+        assert shown.field("width").widget.layout.display != "none"
+        assert "hidden_units" not in visible(shown)
+        shown.field("width").text.value = "16"  # type: ignore[attr-defined]
+        assert shown.read() == wb.Config(model="own_model", width=16)
+        shown.field("width").text.value = "3"  # type: ignore[attr-defined]
+        with pytest.raises(wb.ConfigError, match="width=3"):
+            shown.read()
+        assert "width=3" in shown.field("width").message.value
+    finally:
+        MODELS.unregister("own_model")
+
+
+def test_names_and_labels_are_shown_as_text(bench: wb.Workbench) -> None:
+    hostile = "<img src=x onerror=alert(1)>"
+    frame = wb.Task.load("iris")
+    bench = wb.Workbench(frame)
+    bench._session._build_view(bench)
+    view = bench._session.view
+    assert view is not None
+    bench.run(wb.Config(epochs=1), name=hostile)
+    bench._session.tick()
+    view.panel.name.value = hostile
+    assert hostile not in view.code.widget.value
+    view.show_error(wb.RunError(hostile))
+    assert hostile not in view.panel.message.value
+    assert "&lt;img" in view.panel.message.value

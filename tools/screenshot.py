@@ -1,0 +1,93 @@
+"""Takes the README's picture of the workbench, or with `--all FOLDER` every scene in both themes and at two widths.
+
+The pictures show the real thing: a JupyterLab, a headless Chromium, a model that trains.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+
+import nbformat
+
+from tools.lab import Lab, Notebook, headless_browser
+
+ROOT = Path(__file__).parents[1]
+PICTURE = ROOT / "docs" / "images" / "workbench.png"
+CELL = """import workbench as wb
+bench = wb.Workbench(wb.Task.load("digits"), log=None)
+bench"""
+EARLIER = """for rate, name in ((0.0003, "too slow"), (0.02, "fast")):
+    bench.run(wb.Config(learning_rate=rate, epochs=25), name=name)
+bench.run(wb.Config(optimizer="momentum", learning_rate=0.05, schedule="cosine", epochs=25), name="momentum, cosine")"""
+
+
+def picture(notebook: Notebook, path: Path) -> None:
+    notebook.root.scroll_into_view_if_needed()
+    notebook.root.screenshot(path=path)
+    print(path)
+
+
+def stage(lab: Lab, width: int, scale: float = 1) -> Notebook:
+    """A notebook with a workbench shown."""
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CELL)], metadata=kernel)
+    nbformat.write(notebook, lab.folder / f"tuning-{width}.ipynb")
+    page = lab.open(f"tuning-{width}.ipynb", width=width, height=1400, scale=scale)
+    page.run_cells(1)
+    page.expect_status("Nothing trained yet")
+    return page
+
+
+def train(notebook: Notebook) -> None:
+    """Some trials with their curves, and one under way."""
+    notebook.execute(EARLIER)
+    notebook.expect_status("Trial 3 completed")
+    for index in (0, 1):
+        notebook.rows.nth(index).locator("td").nth(1).click(modifiers=["Control"] if index else [])
+    notebook.type_number("epochs", "60")
+    notebook.type_number("l2", "0.0001")
+    notebook.press("Train")
+    notebook.expect_status(r"Trial 4 running.*epoch [23]\d/60")
+
+
+def readme_picture() -> None:
+    with tempfile.TemporaryDirectory() as folder, headless_browser() as browser, Lab(Path(folder), browser) as lab:
+        notebook = stage(lab, 1280, scale=1.5)
+        train(notebook)
+        notebook.press("Pause")
+        notebook.expect_status("paused")
+        notebook.press("Resume")
+        picture(notebook, PICTURE)
+
+
+def all_scenes(target: Path) -> None:
+    target.mkdir(parents=True, exist_ok=True)
+    with headless_browser() as browser:
+        for dark in (False, True):
+            with tempfile.TemporaryDirectory() as folder, Lab(Path(folder), browser, dark=dark) as lab:
+                for width in (1200, 800):
+                    suffix = f"{'dark' if dark else 'light'}-{width}.png"
+                    notebook = stage(lab, width)
+                    picture(notebook, target / f"empty-{suffix}")
+                    train(notebook)
+                    picture(notebook, target / f"running-{suffix}")
+                    notebook.type_number("learning_rate", "fast")
+                    notebook.type_number("batch_size", "9000")
+                    notebook.press("Train next")
+                    picture(notebook, target / f"error-{suffix}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--all", type=Path, metavar="FOLDER", help="every scene into this folder, to look at")
+    arguments = parser.parse_args()
+    if arguments.all:
+        all_scenes(arguments.all)
+    else:
+        readme_picture()
+
+
+if __name__ == "__main__":
+    main()
