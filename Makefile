@@ -12,6 +12,8 @@ ROOT_FLAG := $(shell test "$$(id -u)" = 0 && echo --allow-root)
 .PHONY: lab test unit notebooks browser lint format docs bench frontend screenshot pin clean
 
 lab: $(VENV)/.installed-lab
+	@# JupyterLab shows widgets only in notebooks that are trusted, and these are the project's own
+	$(BIN)/jupyter trust notebooks/*.ipynb > /dev/null
 	$(BIN)/jupyter lab $(ROOT_FLAG) $(ARGS) $(NOTEBOOK)
 
 test: $(VENV)/.installed-test lint unit notebooks browser

@@ -40,6 +40,7 @@ SETTINGS = {
     # a page that is reloaded finds only what was saved; the tests save when they mean it
     "docmanager-extension/plugin": '{"autosave": false}',
 }
+WIDGET = "application/vnd.jupyter.widget-view+json"
 INK = """canvas => {
     const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
     let n = 0;
@@ -76,14 +77,16 @@ class Lab:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         self.url = f"http://127.0.0.1:{port}"
-        environment = {
+        self._environment = environment = {
             **os.environ,
             "JUPYTERLAB_SETTINGS_DIR": str(self._home / "settings"),
             "JUPYTERLAB_WORKSPACES_DIR": str(self._home / "workspaces"),
             "JUPYTER_CONFIG_DIR": str(self._home / "config"),
             "JUPYTER_RUNTIME_DIR": str(self._home / "runtime"),
+            "JUPYTER_DATA_DIR": str(self._home / "data"),
             "IPYTHONDIR": str(self._home / "ipython"),
         }
+        self.trust(*(file.name for file in self.folder.glob("*.ipynb")))
         command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}"]
         options = ["--ServerApp.port_retries=0", "--IdentityProvider.token=", f"--ServerApp.root_dir={self.folder}"]
         self._output = (self._home / "server.log").open("w")
@@ -107,6 +110,12 @@ class Lab:
             self._server.kill()
         self._output.close()
         shutil.rmtree(self._home, ignore_errors=True)
+
+    def trust(self, *notebooks: str) -> None:
+        """Have widgets shown in notebooks of the folder, as `make lab` does for the project's."""
+        if notebooks:
+            command = [sys.executable, "-m", "jupyter", "trust", *(str(self.folder / name) for name in notebooks)]
+            subprocess.run(command, env=self._environment, check=True, capture_output=True)
 
     def open(self, notebook: str, *, width: int = 1200, height: int = 1000, scale: float = 1) -> Notebook:
         """Open a notebook of the folder by itself and wait for its kernel."""
@@ -160,6 +169,27 @@ class Notebook:
         expect(cell.locator(".jp-InputPrompt")).to_have_text(re.compile(r"\[\d+\]:"), timeout=PATIENCE)
         return "\n".join(cell.locator(".jp-OutputArea-output").all_inner_texts())
 
+    def save(self, path: Path) -> None:
+        """Save by the keyboard and wait until the file on disk has the cells' outputs, the workbench among them."""
+        before = path.stat().st_mtime_ns
+        self.page.keyboard.press("Escape")
+        self.page.keyboard.press("Control+s")
+        deadline = time.monotonic() + PATIENCE / 1000
+        while path.stat().st_mtime_ns == before or WIDGET not in path.read_text():
+            assert time.monotonic() < deadline, f"{path.name} was not saved"
+            self.page.wait_for_timeout(100)
+
+    def scroll_to_workbench(self) -> None:
+        """Scroll down until the workbench is there; JupyterLab attaches the outputs that are near the view only."""
+        scroller = self.page.locator(".jp-WindowedPanel-outer").first
+        for _ in range(100):
+            if self.page.locator(".wb-root").count():
+                break
+            scroller.hover()
+            self.page.mouse.wheel(0, 300)
+            self.page.wait_for_timeout(200)
+        self.root.scroll_into_view_if_needed()
+
     # --- the workbench ----------------------------------------------------------------------------------------------
 
     @property
@@ -176,6 +206,7 @@ class Notebook:
     def type_number(self, name: str, text: str) -> None:
         self.number(name).fill(text)
         self.number(name).press("Tab")
+        expect(self.number(name)).to_have_value(text)
 
     def drag_slider(self, name: str, pixels: int) -> None:
         handle = self.field(name).locator(".noUi-handle")
@@ -196,6 +227,10 @@ class Notebook:
         line = self.root.locator(".wb-status")
         expect(line).to_have_text(re.compile(pattern), timeout=PATIENCE)
         return line.inner_text()
+
+    def expect_message(self, pattern: str) -> None:
+        """Wait until the message under the buttons says so."""
+        expect(self.root.locator(".wb-message")).to_contain_text(re.compile(pattern), timeout=PATIENCE)
 
     def expect_ink(self, least: int = 1, chart: int = 0) -> int:
         """Wait until a chart shows that many coloured pixels; returns their number."""

@@ -46,10 +46,10 @@ def train(notebook: Notebook) -> None:
     notebook.expect_status("Trial 3 completed")
     for index in (0, 1):
         notebook.rows.nth(index).locator("td").nth(1).click(modifiers=["Control"] if index else [])
-    notebook.type_number("epochs", "60")
+    notebook.type_number("epochs", "150")
     notebook.type_number("l2", "0.0001")
     notebook.press("Train")
-    notebook.expect_status(r"Trial 4 running.*epoch [23]\d/60")
+    notebook.expect_status(r"Trial 4 running.*epoch [2-4]\d/150")
 
 
 def readme_picture() -> None:
@@ -75,7 +75,8 @@ def all_scenes(target: Path) -> None:
                     picture(notebook, target / f"running-{suffix}")
                     notebook.type_number("learning_rate", "fast")
                     notebook.type_number("batch_size", "9000")
-                    notebook.press("Train next")
+                    notebook.press("Train( next)?")
+                    notebook.expect_message("Not started")
                     picture(notebook, target / f"error-{suffix}")
 
 

@@ -10,6 +10,12 @@ STYLE = """<style>
   --wb-muted: var(--jp-ui-font-color2, #666); --wb-error: var(--jp-error-color1, #c62828); --wb-accent: var(--jp-brand-color1, #1976d2);
   color: var(--jp-ui-font-color1, inherit); overflow: hidden; padding: 2px; }
 .wb-root .widget-html-content, .wb-root .jupyter-widgets { font-size: 12px; line-height: 1.4; }
+/* without a kernel: one sentence instead of an icon at each part */
+.wb-root .jupyter-widgets-disconnected::before { content: none !important; }
+.wb-root.jupyter-widgets-disconnected::before { content: "Not connected to a kernel: this is how the workbench was left. Run the cell again (Shift+Enter) to go on; every trial is in the log." !important;
+  display: block; float: none; margin: 0 0 8px; padding: 6px 10px; border-radius: 6px; border-left: 3px solid var(--jp-warn-color1, #ef6c00); background: var(--jp-layout-color2, #f3f3f3);
+  color: var(--jp-ui-font-color1, inherit); font: 12px/1.4 var(--jp-ui-font-family, sans-serif); white-space: normal; position: static; }
+.wb-root.jupyter-widgets-disconnected > * { pointer-events: none; opacity: .6; }
 .wb-body { display: grid !important; grid-template-columns: 300px minmax(0, 1fr); gap: var(--wb-gap); overflow: visible; }
 .wb-side { align-self: start; overflow: hidden; border: 1px solid var(--wb-border); border-radius: 6px; padding: 4px 10px 8px; }
 .wb-main { min-width: 0; overflow: hidden; gap: 8px; }
