@@ -1,6 +1,6 @@
 """Kernel time and bytes of one live update: K curves on each of two charts get one new point each.
 
-    python benchmarks/live_update.py [--json FILE]
+    python -m benchmarks.live_update
 
 Time is CPU time of this process for `append` with the message serialised as ipykernel does it (JSON content, signature,
 buffers beside it), the median of 300 updates; bytes are everything that would go to the socket.
@@ -8,11 +8,8 @@ buffers beside it), the median of 300 updates; bytes are everything that would g
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 import time
-from pathlib import Path
 from typing import Any
 
 from jupyter_client.session import Session
@@ -47,16 +44,12 @@ def measure(k: int) -> dict[str, Any]:
     return {"curves": k, "milliseconds": statistics.median(times), "bytes": max(sizes)}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--json", type=Path, help="write the rows to this file as well")
-    arguments = parser.parse_args()
+def main() -> dict[str, Any]:
     rows = [measure(k) for k in (1, 8, 64)]
-    print(f"{'K':>4} {'ms/update':>10} {'bytes':>7}   limits at K=64: {LIMIT_MS} ms, {LIMIT_BYTES} bytes")
+    print(f"\n{'K':>4} {'ms/update':>10} {'bytes':>7}   limits at K=64: {LIMIT_MS} ms, {LIMIT_BYTES} bytes")
     for row in rows:
         print(f"{row['curves']:>4} {row['milliseconds']:>10.3f} {row['bytes']:>7}")
-    if arguments.json:
-        arguments.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+    return {"rows": rows, "limits": {"milliseconds": LIMIT_MS, "bytes": LIMIT_BYTES}}
 
 
 if __name__ == "__main__":
