@@ -47,6 +47,8 @@ docs: $(VENV)/.installed-lab
 
 bench: $(VENV)/.installed-lab
 	$(PIP) install -c constraints.txt -e ".[bench]"
+	@# comes with the peers, is used by none of what is measured, and its wheel fails beside a torch of another build
+	$(PIP) uninstall -y torchvision
 	$(BIN)/python -m benchmarks.run $(ARGS)
 
 frontend:

@@ -116,7 +116,6 @@ def lightning(task: wb.Task) -> None:
 
 
 def fastai(task: wb.Task) -> None:
-    import fastai.callback.progress  # noqa: F401  (gives Learner its no_bar)
     from fastai.basics import Adam, DataLoaders, Learner, accuracy
     from torch.utils.data import DataLoader, TensorDataset
 
@@ -125,8 +124,8 @@ def fastai(task: wb.Task) -> None:
     learner = Learner(
         DataLoaders(train, validation), model(), loss_func=nn.CrossEntropyLoss(), opt_func=Adam, metrics=accuracy
     )
-    with learner.no_bar(), learner.no_logging():
-        learner.fit(EPOCHS, RATE)
+    learner.logger = lambda values: None  # as its no_logging() does
+    learner.fit(EPOCHS, RATE)
 
 
 def candidates(task: wb.Task, folder: Path) -> dict[str, Callable[[], object]]:
