@@ -272,3 +272,26 @@ def test_registered_pieces_are_known_to_config_training_and_log() -> None:
     finally:
         for registry, name in ((OPTIMIZERS, "my_sgd"), (SCHEDULES, "halving"), (LOSSES, "squared"), (METRICS, "worst")):
             registry.unregister(name)
+
+
+def test_a_small_model_trains_on_one_core_and_other_threads_keep_theirs() -> None:
+    task = wb.Task.load("iris")
+    before, seen = torch.get_num_threads(), []
+
+    def build(task: wb.Task) -> torch.nn.Module:
+        class Watched(torch.nn.Linear):
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                if self.training:
+                    seen.append((threading.current_thread().name, torch.get_num_threads()))
+                return super().forward(x)
+
+        return Watched(4, 3)
+
+    torch.set_num_threads(2)
+    try:
+        bench = wb.Workbench(task, log=None, models={"watched": build})
+        bench.run(wb.Config(model="watched", epochs=1))
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert ("workbench-training", 1) in seen

@@ -6,16 +6,22 @@ import math
 import threading
 import traceback
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
 
 from workbench.errors import LogError
 from workbench.events import EpochEnd, Event, Remark, TrialEnded, TrialState
 from workbench.execution.run import Run
 from workbench.log import TrialLog
+from workbench.training import Training
 
 __all__ = ["Runner"]
 
 RETRY_SECONDS = 1.0
+SMALL_WORK = 50e6
+"""Floating-point operations of a batch's forward pass below which one core trains faster than several."""
 
 
 class Runner:
@@ -66,8 +72,9 @@ class Runner:
         """One run from its first step to every trial's end. Returns what went wrong, after it is in the log."""
         unfinished = _Unfinished(run.trials)
         try:
-            for moment in run._training.moments():
-                self._record(run, unfinished, moment)
+            with _fitting_threads(run._training):
+                for moment in run._training.moments():
+                    self._record(run, unfinished, moment)
         except Exception as error:
             if unfinished.trials:
                 text = f"{type(error).__name__}: {error}"
@@ -94,6 +101,24 @@ class Runner:
             run._hear(event)
             unfinished.hear(event)
         self._publish(events)
+
+
+@contextmanager
+def _fitting_threads(training: Training) -> Iterator[None]:
+    """One core for small models, for as long as they train; every other thread keeps its setting.
+
+    Torch's workers belong to the thread that calls it. Beside the main thread's, those of a second one find no core to spin
+    on, and waking them at each operation costs several times the step of a small model (docs/performance.md).
+    """
+    before = torch.get_num_threads()
+    small = before > 1 and training.device.type == "cpu" and training.work() < SMALL_WORK
+    if small:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        if small:
+            torch.set_num_threads(before)
 
 
 class _Unfinished:

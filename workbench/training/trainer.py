@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -83,6 +84,24 @@ class Training:
     def module(self, trial: int) -> torch.nn.Module:
         """A trial's module with its best weights, on the CPU, in evaluation mode. Raises: KeyError before it ended."""
         return self._modules[trial].module_of(self.weights[trial])
+
+    def work(self) -> float:
+        """Floating-point operations of the largest cohort's forward pass over one batch; inf if they cannot be counted."""
+        from torch.utils.flop_counter import FlopCounterMode
+
+        sizes = Counter(cohort_key(config) for config in self.trials.values())
+        found = []
+        for config in {cohort_key(config): config for config in self.trials.values()}.values():
+            model = build_model(self.task, config)
+            rows: list[int] = []
+            model.register_forward_pre_hook(lambda _, inputs, rows=rows: rows.append(len(inputs[0])))
+            try:
+                with FlopCounterMode(display=False) as counter:
+                    probe(model, self.task, config.model)
+            except Exception:  # a model that the counter cannot follow trains all the same
+                return math.inf
+            found.append(counter.get_total_flops() / sum(rows) * config.batch_size * sizes[cohort_key(config)])
+        return float(max(found))
 
     def _group(self, trials: dict[int, Config]) -> Iterator[tuple[Event, ...]]:
         cohort = Cohort(self.task, trials, self.device, self.dtype)
