@@ -349,9 +349,12 @@ class _Session:
         if self._select_due and self._live is not None:
             self._select_due = False
             trials = list(self.selected)
-            curves = self.log.curves(*trials) if trials else pd.DataFrame({"trial": [], "epoch": []})
-            frame = self.log.trials()
-            names = {int(t): n for t, n in zip(frame["trial"], frame["name"], strict=True) if isinstance(n, str) and n}
+            curves, names = pd.DataFrame({"trial": [], "epoch": []}), {}
+            if trials:
+                curves, frame = self.log.curves(*trials), self.log.trials()
+                names = {
+                    int(t): n for t, n in zip(frame["trial"], frame["name"], strict=True) if isinstance(n, str) and n
+                }
             self._live.overlay(trials, curves, names)
 
     def select(self, trials: Sequence[int]) -> None:

@@ -49,13 +49,14 @@ def trials(connection: Connection) -> pd.DataFrame:
     frame["tags"] = [tuple(json.loads(tags)) for tags in frame["tags"]]
     frame["created"] = pd.to_datetime(frame["created"], format="ISO8601", utc=True)
     frame["reason"] = frame["reason"].fillna("")
-    for name in ("best_val_loss", "best_val_metric", "train_loss", "val_loss", "val_metric", "seconds"):
-        frame[name] = frame[name].astype(float)
-    whole = [name for name in HYPERPARAMETERS if isinstance(HYPERPARAMETERS[name].domain, IntRange)]
-    for name in ("parent", "parent_epoch", "cohort", "epochs_run", "best_epoch", *whole):
-        frame[name] = frame[name].astype("Int64")
-    for name in (name for name in HYPERPARAMETERS if isinstance(HYPERPARAMETERS[name].domain, Range)):
-        frame[name] = frame[name].astype(float)
+    numbers = ["best_val_loss", "best_val_metric", "train_loss", "val_loss", "val_metric", "seconds"]
+    whole = ["parent", "parent_epoch", "cohort", "epochs_run", "best_epoch"]
+    for name, declaration in HYPERPARAMETERS.items():
+        if isinstance(declaration.domain, IntRange):
+            whole.append(name)
+        elif isinstance(declaration.domain, Range):
+            numbers.append(name)
+    frame = frame.astype({**dict.fromkeys(numbers, np.float64), **dict.fromkeys(whole, "Int64")})
     return frame[[*FIRST, *settings, *RESULTS, *LAST]].reset_index(drop=True)
 
 
