@@ -50,6 +50,7 @@ INK = """canvas => {
     }
     return n;
 }"""
+"""How many saturated pixels (curves, not axes) a canvas holds."""
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tools.lab import INK
 from workbench.widgets.curves import Chart, LiveCurves, Series
 
 ROOT = Path(__file__).parents[2]
@@ -88,17 +89,8 @@ class Page:
 
     def ink(self, chart: int = 0, view: int = 0) -> int:
         """How many saturated pixels (curves, not axes) the canvas of a chart holds."""
-        script = """([view, chart]) => {
-            const canvas = document.querySelectorAll('.view')[view].querySelectorAll('canvas')[chart];
-            const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
-            let n = 0;
-            for (let i = 0; i < data.length; i += 4) {
-                const [r, g, b, a] = data.subarray(i, i + 4);
-                if (a > 80 && Math.max(r, g, b) - Math.min(r, g, b) > 60) n++;
-            }
-            return n;
-        }"""
-        return int(self.page.evaluate(script, [view, chart]))
+        canvas = self.page.locator(".view").nth(view).locator("canvas").nth(chart)
+        return int(canvas.evaluate(INK))
 
 
 def grow(curves: LiveCurves, trial: int, epochs: int, rate: float, seed: int, start: int = 1) -> None:
