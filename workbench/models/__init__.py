@@ -3,6 +3,7 @@
 from workbench.models.build import build_model, builder_source, count_parameters, is_builtin, is_penalised, probe
 from workbench.models.builtin import DataShape, cnn, mlp
 from workbench.models.randomness import SeededRandomness, draws_random_numbers
+from workbench.models.stacking import stacked_forward
 
 __all__ = [
     "DataShape",
@@ -16,4 +17,5 @@ __all__ = [
     "is_penalised",
     "mlp",
     "probe",
+    "stacked_forward",
 ]

@@ -1,8 +1,8 @@
 """A cohort: K trials of one architecture and batch size, trained as one stacked model.
 
 All trained parameters live in one buffer of shape (trials, parameters), all gradients in another. The model's weights are
-views of the first, each optimizer's parameters are rows of it. With one trial the module is called directly; with several
-its forward pass is vectorised over the trial axis by `torch.func.vmap`.
+views of the first, the optimizers work on rows of it. With one trial the module is called directly; with several its
+forward pass is stacked: written out for the layers of `models.stacking`, by `torch.func.vmap` for any other module.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import copy
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
@@ -19,11 +19,19 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from workbench.hyperparameters import Config
-from workbench.models import SeededRandomness, build_model, draws_random_numbers, is_builtin, is_penalised
+from workbench.models import (
+    SeededRandomness,
+    build_model,
+    draws_random_numbers,
+    is_builtin,
+    is_penalised,
+    stacked_forward,
+)
 from workbench.training.losses import loss_of
 from workbench.training.metrics import evaluate_metric
-from workbench.training.optimizers import rule_of, takes_fused
+from workbench.training.optimizers import Rule, rule_of
 from workbench.training.schedules import schedule_of
+from workbench.training.stepping import RowState, Stepper, step_key
 from workbench.training.stopping import Watch
 
 __all__ = ["Cohort", "Row", "TaskData", "Weights"]
@@ -79,8 +87,7 @@ class Row:
     rate: Callable[[float, int, int], float]
     watch: Watch
     order: torch.Generator
-    parameter: nn.Parameter
-    group: dict[str, Any] = field(default_factory=dict)
+    rule: Rule
     best: Weights | None = None
     epoch: int = 0
     step: int = 0
@@ -97,36 +104,29 @@ class Cohort:
     def __init__(
         self, task: TaskData, trials: Mapping[int, Config], device: torch.device, dtype: torch.dtype = torch.float32
     ) -> None:
-        configs = list(trials.values())
-        modules = [build_model(task, config).to(device, dtype) for config in configs]
-        self.task, self.device = task, device
-        self.module = modules[0]
-        self.batch_size = configs[0].batch_size
-        self.loss, self.mean_loss = loss_of(configs[0])
+        first = next(iter(trials.values()))
+        self.task, self.device, self.dtype = task, device, dtype
+        self.module = build_model(task, first).to(device, dtype)
+        self.batch_size = first.batch_size
+        self.loss, self.mean_loss = loss_of(first)
         self.x, self.y = _on(task.train, device, dtype)
         self.x_val, self.y_val = _on(task.validation, device, dtype)
         self.rows_per_epoch = self._count_rows()
         self.steps_per_epoch = math.ceil(self.rows_per_epoch / self.batch_size)
 
-        self._shapes = {name: p.shape for name, p in self.module.named_parameters() if p.requires_grad}
-        mask = [
-            torch.full((p.numel(),), is_penalised(self.module, name, p))
-            for name, p in self.module.named_parameters()
-            if p.requires_grad
-        ]
-        self.penalised = torch.cat(mask).to(device, dtype)
-        self.theta = torch.stack([_flat(module) for module in modules])
-        self.buffers = {
-            name: torch.stack([dict(_constants(module))[name] for module in modules])
-            for name, _ in _constants(self.module)
-        }
+        trained = [(name, p) for name, p in self.module.named_parameters() if p.requires_grad]
+        self._shapes = {name: p.shape for name, p in trained}
+        self._penalised = [name for name, p in trained if is_penalised(self.module, name, p)]
         # dropout of a cohort is drawn for all its trials at once: equal in distribution to each alone
-        noise = torch.Generator(device).manual_seed(sum(config.seed for config in configs) + NOISE_SEED)
-        seeded = not is_builtin(configs[0].model) or draws_random_numbers(self.module)
+        noise = torch.Generator(device).manual_seed(sum(config.seed for config in trials.values()) + NOISE_SEED)
+        seeded = not is_builtin(first.model) or draws_random_numbers(self.module)
         self._randomness = SeededRandomness(noise) if seeded else nullcontext()
-        self.rows = [self._make_row(trial, config) for trial, config in trials.items()]
-        self._optimizers: list[torch.optim.Optimizer] = []
-        self._bind({})
+        self.rows: list[Row] = []
+        self._stepper: Stepper | None = None
+        size = sum(shape.numel() for shape in self._shapes.values())
+        self.theta = torch.empty(0, size, device=device, dtype=dtype)
+        self.buffers = {name: value.new_empty(0, *value.shape) for name, value in _constants(self.module)}
+        self.add(trials)
 
     # --- building ---------------------------------------------------------------------------------------------------
 
@@ -139,35 +139,58 @@ class Cohort:
     def _make_row(self, trial: int, config: Config) -> Row:
         watch = Watch(config.patience, config.min_delta, config.plateau_patience)
         order = torch.Generator().manual_seed(config.seed + ORDER_SEED)
-        return Row(trial, config, schedule_of(config, self.steps_per_epoch), watch, order, nn.Parameter())
+        return Row(trial, config, schedule_of(config, self.steps_per_epoch), watch, order, rule_of(config))
 
-    def _bind(self, states: dict[int, Any]) -> None:
-        """Point weights, gradients and optimizers at the present buffers; `states`: optimizer state by trial."""
+    def add(self, trials: Mapping[int, Config]) -> None:
+        """Let further trials in, between two epochs. Trials with the cohort's key only."""
+        theta = self.theta.new_empty(len(trials), self.theta.shape[1])
+        buffers = {name: values.new_empty(len(trials), *values.shape[1:]) for name, values in self.buffers.items()}
+        for index, config in enumerate(trials.values()):
+            module = build_model(self.task, config).to(self.device, self.dtype)
+            torch.cat([p.detach().reshape(-1) for p in module.parameters() if p.requires_grad], out=theta[index])
+            for name, value in _constants(module):
+                buffers[name][index] = value
+        rows = [*self.rows, *(self._make_row(trial, config) for trial, config in trials.items())]
+        states = self._states() + [None] * len(trials)
+        if self.rows:
+            theta = torch.cat([self.theta, theta])
+            buffers = {name: torch.cat([values, buffers[name]]) for name, values in self.buffers.items()}
+        self._arrange(rows, theta, buffers, states)
+
+    def _arrange(
+        self, rows: list[Row], theta: Tensor, buffers: dict[str, Tensor], states: Sequence[RowState | None]
+    ) -> None:
+        """Take these rows, those that can share an optimizer's call beside each other."""
+        places: dict[Any, list[int]] = {}
+        for index, row in enumerate(rows):
+            key = step_key(row.rule, row.step)
+            places.setdefault(repr(key), []).append(index)
+        order = [index for group in places.values() for index in group]
+        if order != list(range(len(rows))):
+            at = torch.tensor(order, device=self.device)
+            theta, buffers = theta[at], {name: values[at] for name, values in buffers.items()}
+        self.rows, self.theta, self.buffers = [rows[index] for index in order], theta, buffers
+        self._bind([states[index] for index in order])
+
+    def _states(self) -> list[RowState | None]:
+        return [] if self._stepper is None else self._stepper.states()
+
+    def _bind(self, states: Sequence[RowState | None]) -> None:
+        """Point weights, gradients and optimizers at the present buffers."""
         self.grad = torch.zeros_like(self.theta)
         self.direct = len(self.rows) == 1
         if self.direct:
             self._bind_module()
         else:
             self._bind_stack()
-        by_class: dict[Any, list[dict[str, Any]]] = {}
-        for index, row in enumerate(self.rows):
-            row.parameter = nn.Parameter(self.theta[index])
-            row.parameter.grad = self.grad[index]
-            rule = rule_of(row.config)
-            row.group = {"params": [row.parameter], "lr": row.config.learning_rate, **rule.options}
-            by_class.setdefault(rule.optimizer, []).append(row.group)
-        self._optimizers = []
-        for make, groups in by_class.items():
-            fused = {"fused": True} if takes_fused(make, self.device) else {}
-            self._optimizers.append(make(groups, lr=groups[0]["lr"], **fused))
-        for row in self.rows:
-            optimizer = next(
-                o for o in self._optimizers if any(g["params"][0] is row.parameter for g in o.param_groups)
-            )
-            row.group = next(g for g in optimizer.param_groups if g["params"][0] is row.parameter)
-            if row.trial in states:
-                optimizer.state[row.parameter] = states[row.trial]
-        self.refresh_penalties()
+        weights, gradients = self._pieces(self.theta), self._pieces(self.grad)
+        self._weight_pieces = [(weights[name], gradients[name]) for name in self._penalised]
+        self._bind_optimizers(states)
+        self.refresh()
+
+    def _bind_optimizers(self, states: Sequence[RowState | None]) -> None:
+        rules, steps = [row.rule for row in self.rows], [row.step for row in self.rows]
+        self._stepper = Stepper(self.theta, self.grad, rules, steps, states)
 
     def _pieces(self, stacked: Tensor) -> dict[str, Tensor]:
         """The named views (trials, *shape) of a (trials, parameters) buffer."""
@@ -195,23 +218,29 @@ class Cohort:
     def _bind_stack(self) -> None:
         self._gradients = list(self._pieces(self.grad).values())
         self.parameters = {name: view.detach().requires_grad_() for name, view in self._pieces(self.theta).items()}
+        forward = stacked_forward(self.module)
+        self.known = forward is not None
+        if forward is not None:
+            self._stacked = forward
+            return
 
         def one(parameters: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor) -> Tensor:
             outputs: Tensor = functional_call(self.module, (parameters, buffers), (x,))
             return outputs
 
         self._stacked = vmap(one, in_dims=(0, 0, 0), randomness="different")
-        self._stacked_shared = vmap(one, in_dims=(0, 0, None), randomness="different")
 
-    def refresh_penalties(self) -> None:
-        """Read λ1 and λ2 anew from the rows' configs, as after a live change."""
-
-        def strengths(name: str) -> Tensor | None:
-            values = [float(getattr(row.config, name)) for row in self.rows]
-            return self.theta.new_tensor(values)[:, None] * self.penalised if any(values) else None
-
-        self._l1, l2 = strengths("l1"), strengths("l2")
-        self._2l2 = None if l2 is None else 2 * l2
+    def refresh(self) -> None:
+        """Read what may change during a run anew from the rows' configs."""
+        rules = [rule_of(row.config) for row in self.rows]
+        if rules != [row.rule for row in self.rows]:
+            states = self._states()
+            for row, rule in zip(self.rows, rules, strict=True):
+                row.rule = rule
+            self._bind_optimizers(states)
+        l1, l2 = ([float(getattr(row.config, name)) for row in self.rows] for name in ("l1", "l2"))
+        self._l1 = self.theta.new_tensor(l1) if any(l1) else None
+        self._2l2 = self.theta.new_tensor([2 * strength for strength in l2]) if any(l2) else None
         clips = [math.inf if row.config.gradient_clip is None else row.config.gradient_clip for row in self.rows]
         self._clip = self.theta.new_tensor(clips) if min(clips) < math.inf else None
 
@@ -237,18 +266,20 @@ class Cohort:
         Returns: mean data loss (trials,), gradient norm before clipping (trials,), outputs; all detached.
         """
         losses, outputs = self._backward_direct(x, y) if self.direct else self._backward_stacked(x, y)
-        if self._2l2 is not None:
-            self.grad.addcmul_(self.theta, self._2l2)
-        if self._l1 is not None:
-            self.grad.addcmul_(self.theta.sign(), self._l1)
+        for weight, gradient in self._weight_pieces:
+            shape = (-1, *[1] * (weight.dim() - 1))
+            if self._2l2 is not None:
+                gradient.addcmul_(weight, self._2l2.view(shape))
+            if self._l1 is not None:
+                gradient.addcmul_(weight.sign(), self._l1.view(shape))
         norms = torch.linalg.vector_norm(self.grad, dim=1)
         if self._clip is not None:
             self.grad.mul_((self._clip / (norms + 1e-6)).clamp(max=1.0)[:, None])
         for row in self.rows:
-            row.learning_rate = row.group["lr"] = row.rate(row.config.learning_rate, row.step, row.watch.plateaus)
+            row.learning_rate = row.rate(row.config.learning_rate, row.step, row.watch.plateaus)
             row.step += 1
-        for optimizer in self._optimizers:
-            optimizer.step()
+        assert self._stepper is not None
+        self._stepper.step([row.learning_rate for row in self.rows])
         return losses, norms, outputs
 
     def _backward_direct(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -282,23 +313,26 @@ class Cohort:
         if self.direct:
             outputs = [self.module(x)[None] for x in torch.split(self.x_val, piece)]
         else:
-            outputs = [self._stacked_shared(self.parameters, self.buffers, x) for x in torch.split(self.x_val, piece)]
+            pieces = torch.split(self.x_val, piece)
+            everyone = (len(self.rows), *[-1] * self.x_val.dim())
+            outputs = [self._stacked(self.parameters, self.buffers, x.expand(everyone)) for x in pieces]
         self.module.train()
         stacked = torch.cat(outputs, 1)
-        found = []
-        for row_outputs in stacked:
-            values = self.loss(row_outputs, self.y_val)
-            found.append((float(values.mean()), evaluate_metric(self.task.metric, row_outputs, self.y_val)))
-        return found
+        targets = self.y_val.expand(len(stacked), *self.y_val.shape).flatten(0, 1)
+        losses = self.loss(stacked.flatten(0, 1), targets).view(len(stacked), -1).mean(1).tolist()
+        metrics = [evaluate_metric(self.task.metric, outputs, self.y_val) for outputs in stacked]
+        return list(zip(losses, metrics, strict=True))
 
     @torch.no_grad()
     def penalties(self) -> list[float]:
         """λ1 Σ|w| + λ2 Σw² of every trial, at the present weights."""
         total = torch.zeros(len(self.rows), device=self.device, dtype=self.theta.dtype)
-        if self._l1 is not None:
-            total += (self.theta.abs() * self._l1).sum(1)
-        if self._2l2 is not None:
-            total += (self.theta.square() * self._2l2).sum(1) / 2
+        for weight, _ in self._weight_pieces:
+            flat = weight.flatten(1)
+            if self._l1 is not None:
+                total += flat.abs().sum(1) * self._l1
+            if self._2l2 is not None:
+                total += flat.square().sum(1) * self._2l2 / 2
         return [float(value) for value in total]
 
     # --- weights ----------------------------------------------------------------------------------------------------
@@ -317,18 +351,14 @@ class Cohort:
 
     def keep(self, indices: Sequence[int]) -> None:
         """Drop all other rows: their place is freed, the kept ones go on with their optimizer state."""
-        states = {
-            row.trial: optimizer.state[row.parameter]
-            for row in self.rows
-            for optimizer in self._optimizers
-            if row.parameter in optimizer.state
-        }
+        states = self._states()
+        if not indices:  # whoever keeps the ended cohort for its module keeps nothing large
+            self.rows, self._stepper, self.theta = [], None, self.theta[:0].clone()
+            self.grad, self.parameters, self._weight_pieces, self._gradients = self.theta, {}, [], []
+            return
         index = torch.tensor(indices, dtype=torch.long, device=self.device)
-        self.rows = [self.rows[i] for i in indices]
-        self.theta = self.theta[index]
-        self.buffers = {name: values[index] for name, values in self.buffers.items()}
-        if self.rows:
-            self._bind(states)
+        buffers = {name: values[index] for name, values in self.buffers.items()}
+        self._arrange([self.rows[i] for i in indices], self.theta[index], buffers, [states[i] for i in indices])
 
     def module_of(self, weights: Weights) -> nn.Module:
         """A new module on the CPU, in evaluation mode, with these weights."""
@@ -349,6 +379,8 @@ class Cohort:
 
     def refuses_stacking(self) -> str:
         """Why the module cannot be vectorised over trials, "" when it can. Leaves weights, buffers and draws alone."""
+        if self.known:
+            return ""
         buffers = {name: values.clone() for name, values in self.buffers.items()}
         few = torch.arange(min(4, len(self.x)), device=self.device).expand(len(self.rows), -1)
         trial_noise = SeededRandomness(torch.Generator(self.device).manual_seed(0))
@@ -365,10 +397,6 @@ class Cohort:
 def _on(split: SplitData, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     targets = split.y.to(device)
     return split.x.to(device, dtype), targets.to(dtype) if targets.is_floating_point() else targets
-
-
-def _flat(module: nn.Module) -> Tensor:
-    return torch.cat([p.detach().reshape(-1) for p in module.parameters() if p.requires_grad])
 
 
 def _constants(module: nn.Module) -> Iterator[tuple[str, Tensor]]:

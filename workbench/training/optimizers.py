@@ -1,4 +1,4 @@
-"""Optimizers: torch's own classes, one parameter group a trial.
+"""Optimizers: torch's own classes, stepped for one trial or for several at once (see `stepping`).
 
 Momentum is PyTorch's: v ← μv + g, w ← w - ηv. The textbook's v ← μv - ηg, w ← w + v has the learning rate inside the
 velocity. At a constant rate both walk the same path; when the rate changes, PyTorch's takes effect on the whole velocity at
@@ -21,46 +21,52 @@ __all__ = ["Rule", "rule_of"]
 
 
 class Rule(NamedTuple):
-    """An optimizer class and the options of one trial's parameter group, without the learning rate."""
+    """An optimizer class and the options of one trial's parameter group, without the learning rate.
+
+    proportional: the step is the learning rate times something that depends on neither the rate nor the weights; then
+    trials with different rates can share one call. decay: decoupled weight decay, w ← w - η·decay·w before the step.
+    """
 
     optimizer: Callable[..., torch.optim.Optimizer]
     options: dict[str, Any]
+    proportional: bool = False
+    decay: float = 0.0
 
 
 def sgd() -> Rule:
     """w ← w - ηg."""
-    return Rule(torch.optim.SGD, {"momentum": 0.0})
+    return Rule(torch.optim.SGD, {"momentum": 0.0}, proportional=True)
 
 
 def momentum(*, momentum: float) -> Rule:
     """SGD with momentum: v ← μv + g, w ← w - ηv."""
-    return Rule(torch.optim.SGD, {"momentum": momentum, "nesterov": False})
+    return Rule(torch.optim.SGD, {"momentum": momentum, "nesterov": False}, proportional=True)
 
 
 def nesterov(*, momentum: float) -> Rule:
     """SGD with Nesterov's look-ahead momentum: v ← μv + g, w ← w - η(g + μv)."""
     # torch refuses Nesterov without momentum, where both rules are plain SGD
-    return Rule(torch.optim.SGD, {"momentum": momentum, "nesterov": momentum > 0})
+    return Rule(torch.optim.SGD, {"momentum": momentum, "nesterov": momentum > 0}, proportional=True)
 
 
 def adam(*, beta1: float, beta2: float) -> Rule:
     """Steps scaled by running means of the gradient and its square (Kingma & Ba 2015)."""
-    return Rule(torch.optim.Adam, {"betas": (beta1, beta2)})
+    return Rule(torch.optim.Adam, {"betas": (beta1, beta2)}, proportional=True)
 
 
 def adamw(*, beta1: float, beta2: float, weight_decay: float) -> Rule:
     """Adam with weight decay apart from the gradient (Loshchilov & Hutter 2019)."""
-    return Rule(torch.optim.AdamW, {"betas": (beta1, beta2), "weight_decay": weight_decay})
+    return Rule(torch.optim.Adam, {"betas": (beta1, beta2)}, proportional=True, decay=weight_decay)
 
 
 def rmsprop(*, alpha: float) -> Rule:
     """Steps scaled by a running mean of the squared gradient (Hinton 2012)."""
-    return Rule(torch.optim.RMSprop, {"alpha": alpha})
+    return Rule(torch.optim.RMSprop, {"alpha": alpha}, proportional=True)
 
 
 def adagrad() -> Rule:
     """Steps scaled by the sum of all squared gradients (Duchi et al. 2011)."""
-    return Rule(torch.optim.Adagrad, {})
+    return Rule(torch.optim.Adagrad, {}, proportional=True)
 
 
 register_optimizer("sgd", sgd, label="SGD")
@@ -75,8 +81,8 @@ register_optimizer("adagrad", adagrad, label="Adagrad")
 def rule_of(config: Config) -> Rule:
     """The optimizer class and group options a Config asks for."""
     function = OPTIMIZERS[config.optimizer].value
-    optimizer, options = function(**read_arguments(function, config))
-    return Rule(optimizer, dict(options))
+    optimizer, options, *rest = function(**read_arguments(function, config))
+    return Rule(optimizer, dict(options), *rest)
 
 
 def takes_fused(optimizer: Callable[..., Any], device: torch.device) -> bool:

@@ -20,7 +20,6 @@ from workbench.training.cohort import Cohort, Row, TaskData, Weights
 from workbench.training.commands import Commands
 from workbench.training.losses import resolve_loss
 from workbench.training.metrics import evaluate_metric
-from workbench.training.optimizers import rule_of
 
 __all__ = ["Training", "cohort_key", "prepare", "train"]
 
@@ -150,7 +149,9 @@ class Training:
                 if not torch.isfinite(mean).any():
                     break  # no trial of the cohort has anything left to learn
                 yield self._progress(cohort, mean)
-        yield from self._finish_epoch(cohort, losses, norms, sizes, _Collected(outputs, targets), started)
+        yield from self._finish_epoch(
+            cohort, losses, norms, sizes, _Collected(outputs, targets, cohort.direct), started
+        )
 
     def _progress(self, cohort: Cohort, mean: Tensor) -> tuple[Event, ...]:
         return tuple(
@@ -192,7 +193,7 @@ class Training:
                 continue
             row.epoch += 1
             loss, metric = validation[index]
-            train_metric = evaluate_metric(self.task.metric, *collected.of(index, cohort.direct))
+            train_metric = evaluate_metric(self.task.metric, *collected.of(index))
             events.append(
                 EpochEnd(
                     row.trial, row.epoch, row.step, float(train_losses[index]), penalties[index], train_metric,
@@ -231,7 +232,7 @@ class Training:
                     if change.trial in (None, row.trial):
                         events.extend(_change(row, change.name, change.value))
             if events:
-                cohort.refresh_penalties()
+                cohort.refresh()
                 yield tuple(events)
             if not self.commands.paused:
                 break
@@ -244,15 +245,14 @@ class Training:
 
 
 class _Collected:
-    """Outputs and targets of an epoch's steps, joined only when the metric asks for them."""
+    """Outputs and targets of an epoch's steps, joined when the metric asks for them."""
 
-    def __init__(self, outputs: list[Tensor], targets: list[Tensor]) -> None:
-        self._outputs, self._targets = outputs, targets
+    def __init__(self, outputs: list[Tensor], targets: list[Tensor], direct: bool) -> None:
+        axis = 0 if direct else 1
+        self._outputs, self._targets, self._direct = torch.cat(outputs, axis), torch.cat(targets, axis), direct
 
-    def of(self, index: int, direct: bool) -> tuple[Tensor, Tensor]:
-        if direct:
-            return torch.cat(self._outputs), torch.cat(self._targets)
-        return torch.cat([o[index] for o in self._outputs]), torch.cat([t[index] for t in self._targets])
+    def of(self, index: int) -> tuple[Tensor, Tensor]:
+        return (self._outputs, self._targets) if self._direct else (self._outputs[index], self._targets[index])
 
 
 def _change(row: Row, name: str, new: float) -> Iterator[Event]:
@@ -265,7 +265,6 @@ def _change(row: Row, name: str, new: float) -> Iterator[Event]:
     except ConfigError as error:  # fine alone, but at odds with another field of this trial
         yield Remark(row.trial, f"not changed: {error}")
         return
-    row.group.update(rule_of(row.config).options)
     yield KnobChanged(row.trial, row.epoch + 1, row.step, name, old, new)
 
 
