@@ -2,5 +2,6 @@
 
 from workbench.execution.run import Run, RunInterrupted
 from workbench.execution.runner import Runner
+from workbench.execution.search import Search
 
-__all__ = ["Run", "RunInterrupted", "Runner"]
+__all__ = ["Run", "RunInterrupted", "Runner", "Search"]

@@ -86,8 +86,7 @@ class Run:
         except KeyboardInterrupt:
             self.stop()
             self._block(None)
-            kept = ", ".join(f"trial {trial}: {self._epochs[trial]} epochs kept" for trial in self.trials)
-            raise RunInterrupted(f"Stopped by the interrupt ({kept}).") from None
+            raise RunInterrupted(f"Stopped by the interrupt ({self._kept()}).") from None
         self._raise_error()
         return self
 
@@ -145,6 +144,9 @@ class Run:
         self._done.set()
 
     # ----------------------------------------------------------------------------------------------------------------
+
+    def _kept(self) -> str:
+        return ", ".join(f"trial {trial}: {self._epochs[trial]} epochs kept" for trial in self.trials)
 
     def _check_going(self, what: str) -> None:
         if self._done.is_set():

@@ -8,14 +8,14 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 
 from workbench.errors import LogError
-from workbench.events import EpochEnd, Event, Remark, TrialEnded, TrialState
+from workbench.events import EpochEnd, Event, Remark, StateChanged, TrialEnded, TrialState
 from workbench.execution.run import Run
 from workbench.log import TrialLog
-from workbench.training import Training
 
 __all__ = ["Runner"]
 
@@ -72,9 +72,9 @@ class Runner:
         """One run from its first step to every trial's end. Returns what went wrong, after it is in the log."""
         unfinished = _Unfinished(run.trials)
         try:
-            with _fitting_threads(run._training):
-                for moment in run._training.moments():
-                    self._record(run, unfinished, moment)
+            run._training.around = partial(_fitting_threads, run._training.device)
+            for moment in run._training.moments():
+                self._record(run, unfinished, moment)
         except Exception as error:
             if unfinished.trials:
                 text = f"{type(error).__name__}: {error}"
@@ -104,14 +104,14 @@ class Runner:
 
 
 @contextmanager
-def _fitting_threads(training: Training) -> Iterator[None]:
+def _fitting_threads(device: torch.device, work: float) -> Iterator[None]:
     """One core for small models, for as long as they train; every other thread keeps its setting.
 
     Torch's workers belong to the thread that calls it. Beside the main thread's, those of a second one find no core to spin
     on, and waking them at each operation costs several times the step of a small model (docs/performance.md).
     """
     before = torch.get_num_threads()
-    small = before > 1 and training.device.type == "cpu" and training.work() < SMALL_WORK
+    small = before > 1 and device.type == "cpu" and work < SMALL_WORK
     if small:
         torch.set_num_threads(1)
     try:
@@ -128,7 +128,9 @@ class _Unfinished:
         self.trials: dict[int, list[EpochEnd]] = {trial: [] for trial in trials}
 
     def hear(self, event: Event) -> None:
-        if isinstance(event, EpochEnd):
+        if isinstance(event, StateChanged):
+            self.trials.setdefault(event.trial, [])  # a search's trials come as they start
+        elif isinstance(event, EpochEnd):
             self.trials[event.trial].append(event)
         elif isinstance(event, TrialEnded):
             self.trials.pop(event.trial, None)

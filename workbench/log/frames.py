@@ -15,7 +15,7 @@ from workbench.events import TrialState
 from workbench.hyperparameters import HYPERPARAMETERS
 from workbench.log import schema
 
-__all__ = ["curves", "events", "open_states", "trials"]
+__all__ = ["curves", "events", "open_states", "searches", "trials"]
 
 FIRST = ("trial", "name", "source", "state", "parent")
 RESULTS = (
@@ -28,7 +28,20 @@ RESULTS = (
     "val_metric",
     "seconds",
 )
-LAST = ("device", "cohort", "created", "note", "tags", "task", "metric", "reason", "parent_epoch", "task_fingerprint")
+LAST = (
+    "device",
+    "cohort",
+    "created",
+    "note",
+    "tags",
+    "task",
+    "metric",
+    "reason",
+    "parent_epoch",
+    "search",
+    "suggestion",
+    "task_fingerprint",
+)
 
 
 def trials(connection: Connection) -> pd.DataFrame:
@@ -50,7 +63,7 @@ def trials(connection: Connection) -> pd.DataFrame:
     frame["created"] = pd.to_datetime(frame["created"], format="ISO8601", utc=True)
     frame["reason"] = frame["reason"].fillna("")
     numbers = ["best_val_loss", "best_val_metric", "train_loss", "val_loss", "val_metric", "seconds"]
-    whole = ["parent", "parent_epoch", "cohort", "epochs_run", "best_epoch"]
+    whole = ["parent", "parent_epoch", "cohort", "epochs_run", "best_epoch", "search", "suggestion"]
     for name, declaration in HYPERPARAMETERS.items():
         if isinstance(declaration.domain, IntRange):
             whole.append(name)
@@ -77,6 +90,21 @@ def events(connection: Connection, trials: Sequence[int] | None) -> pd.DataFrame
     frame = frame.astype({"trial": np.int64, "epoch": "Int64", "step": "Int64", "old": float, "new": float})
     frame["created"] = pd.to_datetime(frame["created"], format="ISO8601", utc=True)
     return frame
+
+
+def searches(connection: Connection) -> pd.DataFrame:
+    """One row a search: its number, strategy, settings, and how many trials it has started."""
+    columns = ("id", "strategy", "continues", "settings", "created", "task_fingerprint")
+    rows = connection.execute(
+        select(*(schema.searches.c[name] for name in columns)).order_by(schema.searches.c.id)
+    ).all()
+    frame = pd.DataFrame(rows, columns=["search", *columns[1:]]).astype({"continues": "Int64"})
+    settings = pd.DataFrame([json.loads(text) for text in frame.pop("settings")], index=frame.index)
+    counts = select(schema.trials.c.search, func.count()).where(schema.trials.c.search.isnot(None))
+    started = {int(search): int(n) for search, n in connection.execute(counts.group_by(schema.trials.c.search))}
+    frame.insert(3, "trials", [started.get(int(search), 0) for search in frame["search"]])
+    frame["created"] = pd.to_datetime(frame["created"], format="ISO8601", utc=True)
+    return pd.concat([frame, settings], axis=1)
 
 
 def open_states(connection: Connection, trials: Iterable[int]) -> dict[int, TrialState]:

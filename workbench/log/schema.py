@@ -22,6 +22,7 @@ __all__ = [
     "epochs",
     "events",
     "migrate",
+    "searches",
     "sessions",
     "trials",
 ]
@@ -69,6 +70,22 @@ trials = Table(
     Column("cohort", Integer),
     Column("config", Text, nullable=False),
     Column("builder_source", Text),
+    Column("search", Integer),
+    Column("suggestion", Integer),
+    sqlite_autoincrement=True,
+)
+
+# what was searched and how; settings: JSON of the space, the base setting, the budget and the pruner
+searches = Table(
+    "searches",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("session", Integer, ForeignKey("sessions.id"), nullable=False),
+    Column("created", Text, nullable=False),
+    Column("task_fingerprint", Text, nullable=False),
+    Column("strategy", Text, nullable=False),
+    Column("continues", Integer),
+    Column("settings", Text, nullable=False),
     sqlite_autoincrement=True,
 )
 
@@ -146,15 +163,12 @@ class Migration(NamedTuple):
 
 
 def _create(connection: Connection) -> None:
+    """A new log, in the newest schema: later migrations find nothing to do."""
     metadata.create_all(connection)
     if connection.dialect.name != "sqlite":
         return
     for table in metadata.sorted_tables:
-        for verb in ("UPDATE", "DELETE"):
-            connection.exec_driver_sql(
-                f"CREATE TRIGGER {table.name}_no_{verb.lower()} BEFORE {verb} ON {table.name} "
-                "BEGIN SELECT RAISE(ABORT, 'the trial log is append-only'); END"
-            )
+        _make_append_only(connection, table)
     for table in (epochs, events):
         connection.exec_driver_sql(
             f"CREATE TRIGGER {table.name}_ended BEFORE INSERT ON {table.name} "
@@ -162,7 +176,25 @@ def _create(connection: Connection) -> None:
         )
 
 
-MIGRATIONS: list[Migration] = [Migration(1, "first schema", _create)]
+def _make_append_only(connection: Connection, table: Table) -> None:
+    for verb in ("UPDATE", "DELETE"):
+        connection.exec_driver_sql(
+            f"CREATE TRIGGER {table.name}_no_{verb.lower()} BEFORE {verb} ON {table.name} "
+            "BEGIN SELECT RAISE(ABORT, 'the trial log is append-only'); END"
+        )
+
+
+def _add_searches(connection: Connection) -> None:
+    if searches.name in inspect(connection).get_table_names():
+        return
+    searches.create(connection)
+    for column in ("search", "suggestion"):
+        connection.exec_driver_sql(f"ALTER TABLE trials ADD COLUMN {column} INTEGER")
+    if connection.dialect.name == "sqlite":
+        _make_append_only(connection, searches)
+
+
+MIGRATIONS: list[Migration] = [Migration(1, "first schema", _create), Migration(2, "searches", _add_searches)]
 
 
 def migrate(connection: Connection, where: str) -> None:

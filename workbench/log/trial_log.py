@@ -51,6 +51,8 @@ class NewTrial:
     device: str = "cpu"
     cohort: int | None = None
     builder_source: str | None = None
+    search: int | None = None
+    suggestion: int | None = None
 
 
 class TrialLog:
@@ -98,6 +100,21 @@ class TrialLog:
         """A number for trials that train together, never given twice."""
         with self._write() as connection:
             return _inserted(connection.execute(insert(schema.cohorts).values(created=_now())))
+
+    def create_search(
+        self, strategy: str, settings: Mapping[str, Any], *, task_fingerprint: str, continues: int | None = None
+    ) -> int:
+        """Enter a search; returns its number. settings: JSON values that tell how to do it again."""
+        values = {
+            "session": self._session,
+            "created": _now(),
+            "task_fingerprint": task_fingerprint,
+            "strategy": strategy,
+            "continues": continues,
+            "settings": json.dumps(dict(settings), ensure_ascii=False),
+        }
+        with self._write() as connection:
+            return _inserted(connection.execute(insert(schema.searches).values(values)))
 
     def create(self, trials: Sequence[NewTrial]) -> list[int]:
         """Enter trials as queued, in one transaction. Returns their numbers, in order."""
@@ -169,6 +186,30 @@ class TrialLog:
     def config(self, trial: int) -> dict[str, Any]:
         """The hyperparameters a trial started with. Raises: LogError for an unknown trial."""
         return dict(json.loads(self._field(trial, "config")))
+
+    def configs(self, trials: Sequence[int]) -> dict[int, dict[str, Any]]:
+        """The hyperparameters that some trials started with, by trial; unknown numbers are left out."""
+        found: dict[int, dict[str, Any]] = {}
+        with self._read() as connection:
+            for start in range(0, len(trials), ID_CHUNK):
+                wanted = [int(trial) for trial in trials[start : start + ID_CHUNK]]
+                rows = connection.execute(
+                    select(schema.trials.c.id, schema.trials.c.config).where(schema.trials.c.id.in_(wanted))
+                )
+                found |= {int(trial): json.loads(config) for trial, config in rows}
+        return found
+
+    def searches(self) -> pd.DataFrame:
+        """One row a search: number, strategy, settings, trials started."""
+        with self._read() as connection:
+            return frames.searches(connection)
+
+    def suggestions(self, search: int) -> int:
+        """How many settings of a search have been started."""
+        table = schema.trials
+        with self._read() as connection:
+            last = connection.execute(select(func.max(table.c.suggestion)).where(table.c.search == search)).scalar()
+            return 0 if last is None else int(last) + 1
 
     def builder_source(self, trial: int) -> str | None:
         """The source text of the user's model builder, None for a built-in model. Raises: LogError if unknown."""

@@ -45,12 +45,17 @@ def stacked_forward(module: nn.Module) -> Forward | None:
             assert layer is not None
             if layer.beside is not None and layer.beside != beside:
                 beside = layer.beside
-                x = x.transpose(0, 1).flatten(1, 2) if beside else x.unflatten(1, (trials, -1)).transpose(0, 1)
+                x = x.transpose(0, 1).flatten(1, 2) if beside else _apart(x, trials)
             own = {leaf: table[f"{name}.{leaf}"] for table, leaf in _leaves(part, name, parameters, buffers)}
             x = layer.forward(part, own, x)
-        return x.unflatten(1, (trials, -1)).transpose(0, 1) if beside else x
+        return _apart(x, trials) if beside else x
 
     return forward
+
+
+def _apart(x: Tensor, trials: int) -> Tensor:
+    """(rows, trials × channels, ...) as (trials, rows, channels, ...)."""
+    return x.reshape(len(x), trials, -1, *x.shape[2:]).transpose(0, 1)
 
 
 def _is_plain(part: nn.Module, kind: type[nn.Module]) -> bool:
@@ -68,7 +73,7 @@ def _leaves(part: nn.Module, name: str, parameters: Tensors, buffers: Tensors) -
 def _linear(part: nn.Module, own: Tensors, x: Tensor) -> Tensor:
     """x: (trials, rows, ..., units)."""
     if x.dim() > 3:
-        return _linear(part, own, x.flatten(1, -2)).unflatten(1, x.shape[1:-1])
+        return _linear(part, own, x.flatten(1, -2)).reshape(*x.shape[:-1], -1)
     weight = own["weight"].transpose(1, 2)
     return torch.baddbmm(own["bias"].unsqueeze(1), x, weight) if "bias" in own else torch.bmm(x, weight)
 
@@ -78,9 +83,9 @@ def _conv2d(part: nn.Module, own: Tensors, x: Tensor) -> Tensor:
     assert isinstance(part, nn.Conv2d)
     weight = own["weight"]
     bias = own["bias"].reshape(-1) if "bias" in own else None
-    padding = part.padding
+    padding: str | tuple[int, ...] = part.padding
     if part.padding_mode != "zeros":
-        x, padding = F.pad(x, part._reversed_padding_repeated_twice, part.padding_mode), 0
+        x, padding = F.pad(x, part._reversed_padding_repeated_twice, part.padding_mode), (0, 0)
     return F.conv2d(x, weight.flatten(0, 1), bias, part.stride, padding, part.dilation, part.groups * len(weight))
 
 
@@ -106,7 +111,7 @@ def _batch_norm(part: nn.Module, own: Tensors, x: Tensor) -> Tensor:
 
 def _flatten(part: nn.Module, own: Tensors, x: Tensor) -> Tensor:
     outputs: Tensor = part(x.flatten(0, 1))
-    return outputs.unflatten(0, x.shape[:2])
+    return outputs.reshape(*x.shape[:2], *outputs.shape[1:])
 
 
 def _as_it_is(part: nn.Module, own: Tensors, x: Tensor) -> Tensor:

@@ -224,8 +224,8 @@ class Cohort:
             self._stacked = forward
             return
 
-        def one(parameters: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor) -> Tensor:
-            outputs: Tensor = functional_call(self.module, (parameters, buffers), (x,))
+        def one(parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor], x: Tensor) -> Tensor:
+            outputs: Tensor = functional_call(self.module, (dict(parameters), dict(buffers)), (x,))
             return outputs
 
         self._stacked = vmap(one, in_dims=(0, 0, 0), randomness="different")

@@ -81,7 +81,7 @@ class Stepper:
         column = None
         if self._decay is not None or len(self._blocks) < len(rates):
             column = self._theta.new_tensor(rates)[:, None]
-        if self._decay is not None:
+        if self._decay is not None and column is not None:
             self._theta.mul_(1 - column * self._decay)
         for block in self._blocks:
             if block.scratch is None:

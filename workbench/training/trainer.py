@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 import time
-from collections import Counter
-from collections.abc import Iterator, Mapping
-from typing import Any
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from workbench.errors import ConfigError, Problem
+from workbench.errors import ConfigError, LogError, Problem, RunError
 from workbench.events import EpochEnd, Event, KnobChanged, Remark, StateChanged, StepProgress, TrialEnded, TrialState
 from workbench.hyperparameters import Config
 from workbench.models import build_model, probe
@@ -20,10 +21,29 @@ from workbench.training.cohort import Cohort, Row, TaskData, Weights
 from workbench.training.commands import Commands
 from workbench.training.losses import resolve_loss
 from workbench.training.metrics import evaluate_metric
+from workbench.training.stopping import Watch
 
-__all__ = ["Training", "cohort_key", "prepare", "train"]
+__all__ = ["Supply", "Training", "check", "cohort_key", "prepare", "train"]
 
 PROGRESS_SECONDS = 0.1
+WEIGHTS_KEPT = 32
+"""So many of the best trials of a search keep their weights in memory."""
+
+
+class Supply(Protocol):
+    """Where the trials of a search come from. Asked by the training loop, between two epochs."""
+
+    def next(self) -> dict[int, Config]:
+        """The trials of the next cohort, all with one `cohort_key`; empty when there are no more."""
+
+    def refill(self, training: int) -> dict[int, Config]:
+        """Further trials for the cohort under way, in which `training` are left."""
+
+    def shrink(self, size: int) -> None:
+        """The cohort ran out of memory; at most `size` such trials fit together."""
+
+    def judge(self, epochs: Sequence[EpochEnd]) -> Mapping[int, str]:
+        """Trials to end as pruned after these epochs, with the reason."""
 
 
 def prepare(task: TaskData, config: Config) -> Config:
@@ -31,6 +51,13 @@ def prepare(task: TaskData, config: Config) -> Config:
 
     Raises: ConfigError naming the field; ModelError when the model cannot be built or returns the wrong shape.
     """
+    config = check(task, config)
+    probe(build_model(task, config), task, config.model)
+    return config
+
+
+def check(task: TaskData, config: Config) -> Config:
+    """`prepare` without building the model: what a look at the values tells. Raises: ConfigError naming the field."""
     config = resolve_loss(config, task.kind)
     METRICS[task.metric]  # an unknown metric fails here, with a hint
     rows = len(task.train.x)
@@ -39,7 +66,6 @@ def prepare(task: TaskData, config: Config) -> Config:
             f"batch_size={config.batch_size}: larger than the training split of {rows} rows; choose at most {rows}"
         )
         raise ConfigError([Problem("batch_size", config.batch_size, message)])
-    probe(build_model(task, config), task, config.model)
     return config
 
 
@@ -55,6 +81,8 @@ class Training:
 
     trials: Config by trial key, as `prepare` returned them. Iterate `moments()` for the events, in groups that belong to one
     moment (one epoch of all trials of a cohort), so that a log can write each group in one transaction.
+    supply: where further trials come from; then a trial that raises ends as failed and the others go on, and only the best
+    keep their weights. around: called with the work of a cohort (see `work_of`), for the time it trains.
     """
 
     def __init__(
@@ -65,8 +93,14 @@ class Training:
         device: str | torch.device = "cpu",
         dtype: torch.dtype = torch.float32,
         commands: Commands | None = None,
+        supply: Supply | None = None,
+        around: Callable[[float], AbstractContextManager[None]] = lambda _: nullcontext(),
     ) -> None:
         self.task, self.trials, self.dtype = task, dict(trials), dtype
+        self.supply, self.around = supply, around
+        self._told: dict[int, int] = {}
+        self._ends: dict[int, TrialEnded] = {}
+        self._row_of: dict[int, Row] = {}
         self.device = torch.device(device)
         self.commands = commands or Commands()
         self.weights: dict[int, Weights] = {}
@@ -79,46 +113,90 @@ class Training:
             groups.setdefault(cohort_key(config), {})[trial] = config
         for group in groups.values():
             yield from self._group(group)
+        while self.supply is not None and not self.commands.stopped:
+            group = self.supply.next()
+            if not group:
+                break
+            yield from self._group(group)
 
     def module(self, trial: int) -> torch.nn.Module:
         """A trial's module with its best weights, on the CPU, in evaluation mode. Raises: KeyError before it ended."""
         return self._modules[trial].module_of(self.weights[trial])
 
-    def work(self) -> float:
-        """Floating-point operations of the largest cohort's forward pass over one batch; inf if they cannot be counted."""
-        from torch.utils.flop_counter import FlopCounterMode
-
-        sizes = Counter(cohort_key(config) for config in self.trials.values())
-        found = []
-        for config in {cohort_key(config): config for config in self.trials.values()}.values():
-            model = build_model(self.task, config)
-            rows: list[int] = []
-            model.register_forward_pre_hook(lambda _, inputs, rows=rows: rows.append(len(inputs[0])))
-            try:
-                with FlopCounterMode(display=False) as counter:
-                    probe(model, self.task, config.model)
-            except Exception:  # a model that the counter cannot follow trains all the same
-                return math.inf
-            found.append(counter.get_total_flops() / sum(rows) * config.batch_size * sizes[cohort_key(config)])
-        return float(max(found))
-
     def _group(self, trials: dict[int, Config]) -> Iterator[tuple[Event, ...]]:
+        """Train together what can be; what breaks off together is tried again in smaller parts, down to one trial."""
+        joined = dict(trials)
+        try:
+            yield from self._together(joined)
+            return
+        except (LogError, RunError):
+            raise  # not the trials' own failure
+        except Exception as error:
+            left = {trial: config for trial, config in joined.items() if trial not in self._ends}
+            short = _out_of_memory(error)
+            if not left or (len(left) == 1 and self.supply is None) or not (short or self.supply is not None):
+                raise
+            text = f"{type(error).__name__}: {error}".strip()
+            if len(left) == 1:
+                yield (self._failed(next(iter(left)), text, traceback.format_exc()),)
+                return
+        size = -(-len(left) // 2) if short else 1
+        if short and self.supply is not None:
+            self.supply.shrink(size)
+        remark = f"{len(left)} trials did not fit into memory together ({text}); tried again with {size} at a time"
+        if not short:
+            remark = f"the cohort raised {text}; its trials are tried again one by one, to find which"
+        yield tuple(Remark(trial, remark) for trial in left)
+        waiting = list(left.items())
+        for start in range(0, len(waiting), size):
+            if self.commands.stopped:
+                ends = [
+                    _ended(_Unstarted(trial), TrialState.STOPPED, "stopped by the user") for trial, _ in waiting[start:]
+                ]
+                yield tuple(ends)
+                return
+            yield from self._group(dict(waiting[start : start + size]))
+
+    def _failed(self, trial: int, reason: str, trace: str) -> TrialEnded:
+        row = self._row_of.get(trial) or _Unstarted(trial)
+        end = _ended(row, TrialState.FAILED, reason, trace)
+        self._ends[trial] = end
+        return end
+
+    def _together(self, trials: dict[int, Config]) -> Iterator[tuple[Event, ...]]:
+        """One cohort, if its model can be stacked. Trials that join it later are added to `trials`."""
         cohort = Cohort(self.task, trials, self.device, self.dtype)
         reason = "" if cohort.direct else cohort.refuses_stacking()
         if not reason:
-            yield from self._cohort(cohort)
+            with self.around(work_of(self.task, cohort)):
+                yield from self._cohort(cohort, trials)
             return
+        if self.supply is not None:
+            self.supply.shrink(1)
         remark = f"trials run one after another: the model cannot be vectorised over trials ({reason})"
         yield tuple(Remark(trial, remark) for trial in trials)
-        for trial, config in trials.items():
-            yield from self._cohort(Cohort(self.task, {trial: config}, self.device, self.dtype))
+        for trial, config in list(trials.items()):
+            yield from self._group({trial: config})
 
-    def _cohort(self, cohort: Cohort) -> Iterator[tuple[Event, ...]]:
-        for row in cohort.rows:
-            self._modules[row.trial] = cohort
-        yield tuple(StateChanged(row.trial, TrialState.RUNNING) for row in cohort.rows)
+    def _cohort(self, cohort: Cohort, trials: dict[int, Config]) -> Iterator[tuple[Event, ...]]:
+        yield from self._welcome(cohort, trials)
         while cohort.rows:
             yield from self._epoch(cohort)
+            if self.supply is not None and cohort.rows and not self.commands.stopped:
+                more = self.supply.refill(len(cohort.rows))
+                if more:
+                    trials |= more
+                    cohort.add(more)
+                    yield from self._welcome(cohort, more)
+
+    def _welcome(self, cohort: Cohort, trials: Mapping[int, Config]) -> Iterator[tuple[Event, ...]]:
+        for row in cohort.rows:
+            self._modules[row.trial] = cohort
+            self._row_of[row.trial] = row
+        new = [trial for trial in trials if trial not in self._told]
+        self._told |= dict.fromkeys(new, 0)
+        if new:
+            yield tuple(StateChanged(trial, TrialState.RUNNING) for trial in new)
 
     def _epoch(self, cohort: Cohort) -> Iterator[tuple[Event, ...]]:
         """One epoch of a cohort with its validation; ended trials leave the cohort."""
@@ -178,7 +256,7 @@ class Training:
         validation = cohort.evaluate()
         penalties = cohort.penalties()
         seconds = time.perf_counter() - started
-        events: list[Event] = []
+        events: list[EpochEnd] = []
         ended: dict[int, tuple[TrialState, str]] = {}
         for index, row in enumerate(cohort.rows):
             row.seconds += seconds
@@ -209,6 +287,13 @@ class Training:
                 ended[index] = TrialState.EARLY_STOPPED, reason
             elif row.epoch >= row.config.epochs:
                 ended[index] = TrialState.COMPLETED, ""
+        # a trial that is trained again, after its cohort broke off, has told its first epochs already
+        events = [event for event in events if event.epoch > self._told[event.trial]]
+        self._told |= {event.trial: event.epoch for event in events}
+        if self.supply is not None:
+            places = {row.trial: index for index, row in enumerate(cohort.rows)}
+            for trial, reason in self.supply.judge(events).items():
+                ended.setdefault(places[trial], (TrialState.PRUNED, reason))
         yield (*events, *self._end(cohort, ended))
 
     def _end(self, cohort: Cohort, ended: Mapping[int, tuple[TrialState, str]]) -> tuple[Event, ...]:
@@ -217,10 +302,20 @@ class Training:
         for index, (state, reason) in ended.items():
             row = cohort.rows[index]
             self.weights[row.trial] = row.best or cohort.weights(index)
-            events.append(_ended(row, state, reason))
+            end = self._ends[row.trial] = _ended(row, state, reason)
+            events.append(end)
+            self._row_of.pop(row.trial, None)
+        if self.supply is not None:
+            self._forget_weights()
         if ended:
             cohort.keep([index for index in range(len(cohort.rows)) if index not in ended])
         return tuple(events)
+
+    def _forget_weights(self) -> None:
+        """Of a long search, only the best trials keep their weights: memory must not grow with the number of trials."""
+        while len(self.weights) > WEIGHTS_KEPT:
+            worst = max(self.weights, key=lambda trial: self._ends[trial].best_val_loss)
+            del self.weights[worst], self._modules[worst]
 
     def _obey(self, cohort: Cohort) -> Iterator[tuple[Event, ...]]:
         """Carry out what was asked: live changes, pause (which waits here), resume; stop is left to the caller."""
@@ -268,11 +363,42 @@ def _change(row: Row, name: str, new: float) -> Iterator[Event]:
     yield KnobChanged(row.trial, row.epoch + 1, row.step, name, old, new)
 
 
-def _ended(row: Row, state: TrialState, reason: str) -> TrialEnded:
+class _Unstarted:
+    """What there is to say of a trial that never came to its first step."""
+
+    def __init__(self, trial: int) -> None:
+        self.trial, self.watch = trial, Watch(None, 0.0, 0)
+        self.epoch = self.step = 0
+        self.seconds = 0.0
+
+
+def _ended(row: Row | _Unstarted, state: TrialState, reason: str, trace: str = "") -> TrialEnded:
     watch = row.watch
-    return TrialEnded(
-        row.trial, state, row.epoch, row.step, watch.best_epoch, watch.best_loss, watch.best_metric, row.seconds, reason
-    )
+    best = (watch.best_epoch, watch.best_loss, watch.best_metric)
+    return TrialEnded(row.trial, state, row.epoch, row.step, *best, row.seconds, reason, trace)
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Whether an error says that memory ran out, in the words of Python, torch's CPU allocator or CUDA."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    words = ("out of memory", "not enough memory", "can't allocate memory")
+    return isinstance(error, RuntimeError) and any(word in str(error).lower() for word in words)
+
+
+def work_of(task: TaskData, cohort: Cohort) -> float:
+    """Floating-point operations of a cohort's forward pass over one batch; inf if they cannot be counted."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    model = build_model(task, cohort.rows[0].config)
+    rows: list[int] = []
+    model.register_forward_pre_hook(lambda _, inputs: rows.append(len(inputs[0])))
+    try:
+        with FlopCounterMode(display=False) as counter:
+            probe(model, task, cohort.rows[0].config.model)
+    except Exception:  # a model that the counter cannot follow trains all the same
+        return math.inf
+    return float(counter.get_total_flops() / sum(rows) * cohort.batch_size * len(cohort.rows))
 
 
 def train(

@@ -1,0 +1,278 @@
+"""What the Workbench objects on one log and task share: log, runner, views, and the way from a request to trials."""
+
+from __future__ import annotations
+
+import base64
+import os
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import pandas as pd
+import torch
+
+from workbench.events import Event
+from workbench.execution import Run, Runner, Search
+from workbench.figures import NotebookFigure, learning_curves
+from workbench.hyperparameters import Config
+from workbench.log import NewTrial, TrialLog
+from workbench.models import builder_source
+from workbench.registry import LOSSES, METRICS
+from workbench.training import Training, capacity, cohort_key, resolve_loss
+
+if TYPE_CHECKING:
+    from IPython.display import DisplayHandle
+
+    from workbench.tasks import Task
+    from workbench.widgets.actions import Actions
+    from workbench.widgets.live import LiveRun
+    from workbench.widgets.view import WorkbenchView
+
+__all__ = ["Session", "available_devices"]
+
+TABLE_SECONDS = 1.0
+"""While trials train, the table is read anew at most this often."""
+
+
+class Session:
+    """What Workbench objects on one log and task share: log, runner, views. Methods for any thread but for `tick`."""
+
+    _going: ClassVar[weakref.WeakValueDictionary[tuple[str, str], Session]] = weakref.WeakValueDictionary()
+
+    @classmethod
+    def of(cls, task: Task, target: str | os.PathLike[str] | None) -> Session:
+        """The session whose training is still going on for this log and task, else a new one."""
+        key = ("" if target is None else str(target), task.fingerprint)
+        session = cls._going.get(key)
+        if session is None or not session.runner.runs:
+            session = cls._going[key] = cls(task, TrialLog.open(target))
+        return session
+
+    def __init__(self, task: Task, log: TrialLog) -> None:
+        self.task, self.log = task, log
+        self.selected: list[int] = []
+        self._news: deque[Sequence[Event]] = deque()
+        self._runs: dict[int, Run] = {}
+        self._requests: dict[Run, tuple[tuple[Config, ...], str, str]] = {}
+        self._capacities: dict[Any, tuple[int, int]] = {}
+        self._lock = threading.Lock()
+        self._table_due = self._select_due = False
+        self._table_read = 0.0
+        self.runner = Runner(log, self._news.append)
+        self.view: WorkbenchView | None = None
+        self._live: LiveRun | None = None
+        self._on_show: Run | None = None
+        self._handles: list[DisplayHandle] = []
+        self._pictured = True
+        from workbench.widgets.pump import Pump
+
+        self.pump = Pump(self.tick)
+
+    def start(self, configs: list[Config], *, name: str, note: str, tags: Sequence[str], device: str) -> Run:
+        """Train replicates of one setting; the same request again, while it trains, is the same run."""
+        with self._lock:
+            request = (tuple(configs), name, device)
+            for run in self.runner.runs:
+                if self._requests.get(run) == request:
+                    return run
+            about = {"name": name, "note": note, "tags": tags, "device": device, "cohort": self.log.next_cohort()}
+            (first,) = self.log.create([self.new_trial(configs[0], source="manual", **about)])
+            others = [self.new_trial(config, source="replicate", parent=first, **about) for config in configs[1:]]
+            trials = dict(zip([first, *self.log.create(others)], configs, strict=True))
+            run = Run(trials, Training(self.task, trials, device=device), pump=self.tick)
+            self._requests[run] = request
+            self._runs.update(dict.fromkeys(trials, run))
+            self.runner.submit(run)
+        self.pump.wake()
+        return run
+
+    def replicate(self, parents: dict[int, list[Config]], *, device: str) -> Run:
+        """Train further seeds of earlier trials: configs by the trial they are replicates of."""
+        cohort = self.log.next_cohort()
+        new = [
+            self.new_trial(config, source="replicate", parent=parent, device=device, cohort=cohort)
+            for parent, configs in parents.items()
+            for config in configs
+        ]
+        configs = [config for group in parents.values() for config in group]
+        trials = dict(zip(self.log.create(new), configs, strict=True))
+        run = Run(trials, Training(self.task, trials, device=device), pump=self.tick)
+        with self._lock:
+            self._runs.update(dict.fromkeys(trials, run))
+            self.runner.submit(run)
+        self.pump.wake()
+        return run
+
+    def submit(self, search: Search) -> None:
+        """Put a search on the runner; its trials are told by `adopt` as they start."""
+        self.runner.submit(search)
+        self.pump.wake()
+
+    def adopt(self, search: Search, configs: dict[int, Config]) -> None:
+        """Trials of a search that were just entered into the log. Training thread."""
+        search.adopt(configs)
+        self._runs.update(dict.fromkeys(configs, search))
+
+    def new_trial(self, config: Config, **about: Any) -> NewTrial:
+        """A trial of this task for the log."""
+        return NewTrial(
+            config=config.model_dump(),
+            task=self.task.name,
+            task_fingerprint=self.task.fingerprint,
+            metric=self.task.metric,
+            builder_source=builder_source(config.model),
+            **about,
+        )
+
+    def capacity(self, config: Config, device: str, wanted: int) -> int:
+        """How many of `wanted` trials like this one train together, measured once for each kind and size."""
+        key = (cohort_key(config), device)
+        asked, found = self._capacities.get(key, (0, 0))
+        if asked < wanted and found == asked:
+            asked, found = self._capacities[key] = wanted, capacity(self.task, config, device, wanted)
+        return min(found, wanted)
+
+    # --- pictures and words -----------------------------------------------------------------------------------------
+
+    def last_trials(self) -> tuple[int, ...]:
+        if self._on_show is not None:
+            return self._on_show.trials
+        trials = self.trials()
+        return () if trials.empty else (int(trials["trial"].max()),)
+
+    def trials(self) -> pd.DataFrame:
+        """The log's trials on this very task: scores on other data cannot be compared with theirs."""
+        frame = self.log.trials()
+        return frame[frame["task_fingerprint"] == self.task.fingerprint]
+
+    def figure(self, groups: Sequence[Sequence[int]]) -> NotebookFigure:
+        curves = self.log.curves(*[trial for group in groups for trial in group])
+        metric = METRICS[self.task.metric].label
+        loss = LOSSES[resolve_loss(Config(), self.task.kind).loss].label
+        return learning_curves(curves, groups, loss_label=loss.lower(), metric_label=f"validation {metric.lower()}")
+
+    def summary(self) -> str:
+        """The log in one line."""
+        trials = self.trials()
+        if trials.empty:
+            return "no trial yet"
+        metric = METRICS[self.task.metric]
+        line = f"{len(trials)} trial{'s' * (len(trials) != 1)}"
+        scores = trials["best_val_metric"].dropna()
+        if len(scores):
+            best = trials.loc[scores.idxmax() if metric.value.better == "higher" else scores.idxmin()]
+            line += (
+                f", best trial {best['trial']} with validation {metric.label.lower()} "
+                f"{best['best_val_metric']:.3f} at epoch {best['best_epoch']}"
+            )
+        return line
+
+    def _bundle(self) -> dict[str, Any]:
+        """The widget, and beside it what a reader without a kernel sees: a picture and a line of text."""
+        assert self.view is not None
+        bundle = dict(self.view.widget._repr_mimebundle_() or {})
+        bundle["text/plain"] = f"Workbench on {self.task.name}: {self.summary()}"
+        trials = self.last_trials()
+        if trials and len(self.log.curves(*trials)):
+            bundle["image/png"] = base64.b64encode(self.figure([trials])._repr_png_()).decode()
+        return bundle
+
+    # --- views (main thread) ----------------------------------------------------------------------------------------
+
+    def show(self, bench: Any, actions: Actions) -> None:
+        from IPython.display import display
+
+        if self.view is None:
+            self._build_view(bench, actions)
+        self.pump.attach()
+        self.tick()
+        handle = display(self._bundle(), raw=True, display_id=True)  # type: ignore[no-untyped-call]
+        if handle is not None:
+            self._handles = [*self._handles[-4:], handle]
+        self.pump.wake()
+
+    def _build_view(self, bench: Any, actions: Actions) -> None:
+        from workbench.widgets.live import LiveRun
+        from workbench.widgets.view import WorkbenchView
+
+        self._live = LiveRun(self.task.metric, resolve_loss(Config(), self.task.kind).loss)
+        self.view = WorkbenchView(
+            self.task,
+            actions,
+            self._live.curves,
+            config_of=bench.config,
+            settle=self.pump.settle,
+            devices=available_devices(),
+            device=bench.device,
+        )
+        self._news.clear()  # what has happened is in the log, and read from there
+        if self._on_show is None and self.runner.current is not None:
+            self._on_show = self.runner.current
+        if self._on_show is not None:
+            self._put_on_show(self._on_show)
+            self._live.replay(self.log.curves(*self._on_show.trials), self._on_show.states)
+        self._table_due = True
+
+    def _put_on_show(self, run: Run) -> None:
+        self._on_show, self._pictured = run, False
+        self._select_due = True  # a selected trial may have been drawn as part of the run before
+        if self._live is not None:
+            self._live.begin(run.configs, self._requests[run][1] if run in self._requests else "")
+
+    def tick(self) -> bool:
+        """Bring the views up to date; returns whether more is to come. Main thread only."""
+        going = bool(self.runner.runs)  # asked before the news are taken: a run publishes its end before it leaves
+        events = [event for _ in range(len(self._news)) for event in self._news.popleft()]
+        for run, group in groupby(events, lambda event: self._runs[event.trial]):
+            if run is not self._on_show:
+                self._put_on_show(run)
+            if self._live is not None:
+                self._live.take(group)
+        if self._live is not None and self.view is not None:
+            self._refresh_selection()
+            now = time.monotonic()
+            if self._table_due or (events and (not going or now - self._table_read > TABLE_SECONDS)):
+                self._table_due, self._table_read = False, now
+                self.view.show_trials(self.trials())
+            self.view.update(self._live.status(queued=max(0, len(self.runner.runs) - 1)))
+        if not going and not self._pictured:
+            self._picture()
+        return going
+
+    def _picture(self) -> None:
+        """Put the picture of what has ended beside the widget, for the saved notebook."""
+        self._pictured = True
+        if self._handles:
+            bundle = self._bundle()
+            for handle in self._handles:
+                handle.update(bundle, raw=True)  # type: ignore[no-untyped-call]
+
+    def _refresh_selection(self) -> None:
+        if self._select_due and self._live is not None:
+            self._select_due = False
+            trials = list(self.selected)
+            curves, names = pd.DataFrame({"trial": [], "epoch": []}), {}
+            if trials:
+                curves, frame = self.log.curves(*trials), self.log.trials()
+                names = {
+                    int(t): n for t, n in zip(frame["trial"], frame["name"], strict=True) if isinstance(n, str) and n
+                }
+            self._live.overlay(trials, curves, names)
+
+    def select(self, trials: Sequence[int]) -> None:
+        self.selected, self._select_due = list(trials), True
+        self.pump.wake()
+
+    def refresh_table(self) -> None:
+        self._table_due = True
+        self.pump.wake()
+
+
+def available_devices() -> list[str]:
+    """Where trials can train on this machine: the CPU first."""
+    cuda = [f"cuda:{index}" for index in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    return ["cpu", *cuda, *(["mps"] if torch.backends.mps.is_available() else [])]

@@ -1,0 +1,100 @@
+"""How many trials of one kind train together: as many as memory holds, and as long as more of them are faster."""
+
+from __future__ import annotations
+
+import time
+
+import psutil
+import torch
+
+from workbench.hyperparameters import Config
+from workbench.training.cohort import Cohort, TaskData
+
+__all__ = ["capacity", "row_bytes"]
+
+MEMORY_SHARE = 0.5
+"""Of the memory that is free, what a cohort may take; the rest is for the user, the page and what is not foreseen."""
+LARGEST = 256
+SIZES = (16, 32, 64, 128, 256)
+STEPS = 2
+WORTH = 0.95
+"""A larger cohort must need less than this part of the time a trial and step, else the smaller one is taken."""
+MEASURE_SECONDS = 0.5
+COPIES = 8
+"""Vectors of a trial's parameters that training keeps at its peak: weights, gradients and autograd's, two of the optimizer's,
+the best weights, and those of rows that join or leave."""
+
+
+def row_bytes(task: TaskData, config: Config, device: torch.device) -> int:
+    """Memory that one more trial takes: its parameters and what goes with them, and one batch with its activations."""
+    cohort = Cohort(task, {0: config}, device)
+    parameters = cohort.theta.numel() * cohort.theta.element_size()
+    kept = _Kept()
+    x, y = next(iter(cohort.batches()))
+    with torch.autograd.graph.saved_tensors_hooks(kept.pack, lambda saved: saved):
+        cohort.step(x, y)
+    return COPIES * parameters + 2 * kept.bytes + x.numel() * x.element_size()
+
+
+def capacity(task: TaskData, config: Config, device: torch.device | str, wanted: int = LARGEST) -> int:
+    """The size of a cohort of trials like `config`, at most `wanted`: from the memory that is free, and a short measurement.
+
+    A few steps of ever larger cohorts are timed, until a trial's share of a step no longer falls; up to 16 trials are not
+    worth that. 1 for a model that cannot
+    be stacked or that raises; what is wrong with it comes out when it trains.
+    """
+    device = torch.device(device)
+    try:
+        fits = int(MEMORY_SHARE * _free_bytes(device) / row_bytes(task, config, device))
+        most = max(1, min(wanted, LARGEST, fits))
+        if most == 1 or _refuses(task, config, device):
+            return 1
+        return most if most <= SIZES[0] else _fastest(task, config, device, most)
+    except Exception:
+        return 1
+
+
+def _fastest(task: TaskData, config: Config, device: torch.device, most: int) -> int:
+    best, share, started = 1, float("inf"), time.perf_counter()
+    for size in sorted({min(size, most) for size in SIZES}):
+        seconds = _seconds_a_row(task, config, device, size)
+        if seconds > WORTH * share:
+            break
+        best, share = size, seconds
+        # the next one takes at most twice as long: stop before measuring costs more than it can save
+        if time.perf_counter() - started > MEASURE_SECONDS:
+            break
+    return best
+
+
+def _seconds_a_row(task: TaskData, config: Config, device: torch.device, size: int) -> float:
+    """The fastest of a few steps of a cohort of `size`, divided by its size."""
+    cohort = Cohort(task, dict.fromkeys(range(size), config), device)
+    times = []
+    for _, (x, y) in zip(range(STEPS + 1), cohort.batches(), strict=False):
+        before = time.perf_counter()
+        losses, _, _ = cohort.step(x, y)
+        losses.tolist()  # waits for a GPU
+        times.append(time.perf_counter() - before)
+    return min(times) / size
+
+
+def _refuses(task: TaskData, config: Config, device: torch.device) -> bool:
+    return bool(Cohort(task, {0: config, 1: config}, device).refuses_stacking())
+
+
+def _free_bytes(device: torch.device) -> int:
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    return int(psutil.virtual_memory().available)
+
+
+class _Kept:
+    """Counts the bytes that autograd keeps for the way back."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+
+    def pack(self, tensor: torch.Tensor) -> torch.Tensor:
+        self.bytes += tensor.numel() * tensor.element_size()
+        return tensor
