@@ -8,6 +8,8 @@ column and the reference table in docs/hyperparameters.md.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
@@ -179,6 +181,12 @@ class Config(BaseModel):
     def uses(self, name: str) -> bool:
         """Whether the present choices read this hyperparameter (momentum is read under SGD with momentum, not under Adam)."""
         return name not in _governed() or any(name in entry.uses for entry in _chosen(self.model_dump()))
+
+    @property
+    def setting(self) -> str:
+        """A short text that two Configs share when they differ in the seed only, or in what their choices do not read."""
+        used = {name: value for name, value in self.model_dump().items() if name != "seed" and self.uses(name)}
+        return hashlib.sha1(json.dumps(used, sort_keys=True).encode(), usedforsecurity=False).hexdigest()[:16]
 
     def changed(self) -> dict[str, Any]:
         """The fields that differ from their default, in the order of declaration."""

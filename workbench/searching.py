@@ -6,11 +6,15 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+import pandas as pd
+
+from workbench.analysis import leaderboard
 from workbench.errors import ConfigError, LogError, Problem
 from workbench.events import TrialState
 from workbench.execution import Search
+from workbench.figures import NotebookFigure, intervals
 from workbench.hyperparameters import CHOICES, Config
 from workbench.registry import METRICS, Registry
 from workbench.search import Arm, Budget, Campaign, NewRow, Result, Space, pruning, strategy
@@ -20,10 +24,58 @@ from workbench.training import Training, check, prepare
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["TRIALS", "SearchRequest", "start_comparison", "start_search"]
+S = TypeVar("S", bound=Search)
+
+__all__ = ["TRIALS", "Comparison", "SearchRequest", "start_comparison", "start_search"]
 
 TRIALS = 64
 """Settings a search tries when no budget is given."""
+
+
+class Comparison(Search):
+    """A fair comparison under way: a search for each value, then fresh seeds of the best setting of each."""
+
+    session: Session
+    field: str
+    values: tuple[Any, ...]
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """One row a value, best first, from the fresh seeds alone.
+
+        Columns: the compared field, mean, low and high (95% confidence interval), seeds, p_value and tied (Welch's t-test
+        against the best, as in `bench.leaderboard`), tuned_score (the best of the tuning, which is too good: it was picked),
+        settings (budget of the tuning), epochs (all that the value's trials trained for), trial, and the tuned values.
+        """
+        frame = self.session.trials_of(self.number)
+        configs = self.session.log.configs([int(trial) for trial in frame["trial"]])
+        frame = frame.assign(value=[str(configs[int(trial)][self.field]) for trial in frame["trial"]])
+        finals = frame[frame["source"] == "replicate"]
+        scores = pd.DataFrame(
+            {"trial": finals["trial"], "setting": finals["value"], "score": finals["best_val_metric"]}
+        )
+        board = leaderboard(scores, better=self.session.better)
+        rows = []
+        for row in board.itertuples(index=False):
+            tuning = frame[(frame["value"] == row.setting) & (frame["source"] != "replicate")]
+            first = finals[finals["value"] == row.setting].iloc[0]
+            tuned = {name: configs[int(first["trial"])][name] for name in self.nuisance}
+            parent = frame[frame["trial"] == first["parent"]].iloc[0]
+            rows.append(
+                {
+                    self.field: row.setting, "mean": row.mean, "low": row.low, "high": row.high, "seeds": row.seeds,
+                    "p_value": row.p_value, "tied": row.tied, "tuned_score": parent["best_val_metric"],
+                    "settings": len(tuning), "epochs": int(frame.loc[frame["value"] == row.setting, "epochs_run"].sum()),
+                    "trial": int(parent["trial"]), **tuned,
+                }
+            )  # fmt: skip
+        return pd.DataFrame(rows)
+
+    nuisance: tuple[str, ...] = ()
+
+    def figure(self) -> NotebookFigure:
+        """The table as a figure: mean and interval of each value."""
+        return intervals(self.table, label=self.field, metric_label=self.session.metric_label)
 
 
 @dataclass(frozen=True)
@@ -101,7 +153,7 @@ def continued(session: Session, number: int, given: Mapping[str, Any]) -> dict[s
     return {**kept, **given, "base": base, "space": space, "continues": number}
 
 
-def start_search(session: Session, request: SearchRequest, pump_request: object = None) -> Search:
+def start_search(session: Session, request: SearchRequest) -> Search:
     """Put a search on the runner. Raises: ConfigError naming what is wrong; nothing is logged then."""
     request = request.checked(session)
     way, pruner = strategy(request.strategy), pruning(request.pruner)
@@ -116,16 +168,16 @@ def start_search(session: Session, request: SearchRequest, pump_request: object 
 
 def start_comparison(
     session: Session, request: SearchRequest, field: str, values: Sequence[Any] | None, finals: int
-) -> Search:
+) -> Comparison:
     """Tune the nuisance hyperparameters anew for each value of `field`, then replicate the best setting of each."""
     request = request.checked(session)
     way, pruner = strategy(request.strategy), pruning(request.pruner)
-    options = Space({field: list(values) if values is not None else _values(session, field)}, request.base)[field]
+    options: Any = Space({field: list(values) if values is not None else _values(session, field)}, request.base)[field]
     if field in request.space:
         message = f"{field!r} is what is compared; take it out of nuisance"
         raise ConfigError([Problem("nuisance", field, message)])
     arms = []
-    for value in options.options:  # type: ignore[union-attr]
+    for value in options.options:
         base = prepare(session.task, request.base.replace(**{field: value}))
         space = Space(request.space, base)
         arm = Arm(
@@ -142,9 +194,12 @@ def start_comparison(
         arms.append(arm)
     each = request.trials or TRIALS // 4
     request = replace(request, trials=each * len(arms))
-    settings = {**request.settings(None), "compare": field, "values": list(options.options), "finals": finals}  # type: ignore[union-attr]
+    settings = {**request.settings(None), "compare": field, "values": list(options.options), "finals": finals}
     settings["nuisance"] = {name: repr(domain) for name, domain in Space(request.space, request.base).items()}
-    return _submit(session, request, f"compare {field}", arms, settings, finals=finals)
+    comparison = _submit(session, request, f"compare {field}", arms, settings, finals=finals, kind=Comparison)
+    comparison.session, comparison.field = session, field
+    comparison.values, comparison.nuisance = tuple(options.options), tuple(request.space)
+    return comparison
 
 
 def _submit(
@@ -156,12 +211,13 @@ def _submit(
     *,
     finals: int = 0,
     first_number: int = 0,
-) -> Search:
+    kind: type[S] = Search,  # type: ignore[assignment]
+) -> S:
     number = session.log.create_search(
         label, settings, task_fingerprint=session.task.fingerprint, continues=request.continues
     )
     origin = request.continues or number
-    search: Search
+    search: S
     cohort: list[int | None] = [None]
 
     def create(rows: Sequence[NewRow], joins: bool) -> list[int]:
@@ -208,7 +264,7 @@ def _submit(
         pruning=pruning(request.pruner) is not None,
     )
     training = Training(session.task, {}, device=request.device, supply=campaign)
-    search = Search(number, label, training, campaign, pump=session.tick)
+    search = kind(number, label, training, campaign, pump=session.tick)
     session.submit(search)
     return search
 
@@ -238,7 +294,7 @@ def _results(session: Session) -> Iterable[Result]:
 
 def _values(session: Session, field: str) -> list[Any]:
     """All values of a choice. Raises: ConfigError when the field has no list of values."""
-    registry: Registry[Any] | None = CHOICES.get(field)  # type: ignore[assignment]
+    registry: Registry[Any] | None = CHOICES.get(field)
     if registry is not None:
         return registry.suited_to(session.task.kind)
     if field in ("batch_norm",):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import threading
 import time
@@ -15,13 +16,23 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pandas as pd
 import torch
 
+from workbench.analysis import Border, border, importance, leaderboard, varied
+from workbench.errors import ConfigError, Problem, RunError, did_you_mean
 from workbench.events import Event
 from workbench.execution import Run, Runner, Search
-from workbench.figures import NotebookFigure, learning_curves
+from workbench.figures import (
+    NotebookFigure,
+    importance_bars,
+    learning_curves,
+    parallel_coordinates,
+    scatter,
+    slices,
+)
 from workbench.hyperparameters import Config
 from workbench.log import NewTrial, TrialLog
 from workbench.models import builder_source
 from workbench.registry import LOSSES, METRICS
+from workbench.search import Space
 from workbench.training import Training, capacity, cohort_key, resolve_loss
 
 if TYPE_CHECKING:
@@ -125,6 +136,7 @@ class Session:
             task_fingerprint=self.task.fingerprint,
             metric=self.task.metric,
             builder_source=builder_source(config.model),
+            setting=config.setting,
             **about,
         )
 
@@ -148,6 +160,75 @@ class Session:
         """The log's trials on this very task: scores on other data cannot be compared with theirs."""
         frame = self.log.trials()
         return frame[frame["task_fingerprint"] == self.task.fingerprint]
+
+    @property
+    def better(self) -> Any:
+        """Which way the task's metric goes."""
+        return METRICS[self.task.metric].value.better
+
+    @property
+    def metric_label(self) -> str:
+        return f"validation {METRICS[self.task.metric].label.lower()}"
+
+    def trials_of(self, search: int | None, trials: Sequence[int] | None = None) -> pd.DataFrame:
+        """The trials on this task, of one search, or those of the given numbers."""
+        frame = self.trials()
+        if search is not None:
+            frame = frame[frame["search"] == search]
+        return frame if trials is None else frame[frame["trial"].isin(list(trials))]
+
+    def leaderboard(self, top: int | None) -> pd.DataFrame:
+        scores = self.log.scores(self.task.fingerprint, self.task.metric)
+        return leaderboard(scores, better=self.better, top=top)
+
+    def seeds_of(self, settings: Sequence[str]) -> dict[str, set[int]]:
+        """The seeds that each of some settings was tried with."""
+        scores = self.log.scores(self.task.fingerprint, self.task.metric)
+        scores = scores[scores["setting"].isin(list(settings))]
+        configs = self.log.configs([int(trial) for trial in scores["trial"]])
+        found: dict[str, set[int]] = {setting: set() for setting in settings}
+        for trial, setting in zip(scores["trial"], scores["setting"], strict=True):
+            found[setting].add(int(configs[int(trial)]["seed"]))
+        return found
+
+    def border(self, search: int | None) -> list[Border]:
+        """Ranges of a search, by default the last one with a space, whose best settings lie at an end."""
+        frame = self.log.searches()
+        if frame.empty:
+            return []
+        frame = frame[(frame["task_fingerprint"] == self.task.fingerprint) & frame["space"].notna()]
+        rows = frame if search is None else frame[frame["search"] == search]
+        if rows.empty:
+            return []
+        row = rows.iloc[-1]
+        origin = int(row["search"] if pd.isna(row["continues"]) else row["continues"])
+        space = Space.from_json(json.dumps(row["space"]), Config(**row["base"]))
+        return border(self.trials_of(origin), space, better=self.better)
+
+    def plot(self, kind: str, names: Sequence[str], search: int | None, trials: Sequence[int] | None) -> NotebookFigure:
+        frame = self.trials_of(search, trials)
+        chosen = list(names) or varied(frame)
+        for name in chosen:
+            if name not in frame:
+                message = f"unknown hyperparameter {name!r}{did_you_mean(name, frame.columns)}"
+                raise ConfigError([Problem("names", name, message)])
+        if frame["best_val_metric"].notna().sum() < 2 or not chosen:
+            raise RunError("there are no trials that differ in a hyperparameter; run a search first")
+        options: dict[str, Any] = {"metric_label": self.metric_label, "better": self.better}
+        if kind == "parallel":
+            return parallel_coordinates(frame, chosen, **options)
+        if kind == "slices":
+            return slices(frame, chosen, **options)
+        if kind == "importance":
+            return importance_bars(importance(frame, better=self.better, names=list(names) or None))
+        if kind == "scatter":
+            if len(chosen) < 2:
+                raise ConfigError(
+                    [Problem("names", chosen, "a scatter needs two hyperparameters: plot('scatter', x, y)")]
+                )
+            return scatter(frame, chosen[0], chosen[1], **options)
+        kinds = ("parallel", "scatter", "slices", "importance")
+        raise ConfigError([Problem("kind", kind, f"kind={kind!r}: unknown{did_you_mean(kind, kinds)}")])
 
     def figure(self, groups: Sequence[Sequence[int]]) -> NotebookFigure:
         curves = self.log.curves(*[trial for group in groups for trial in group])

@@ -14,7 +14,7 @@ from workbench.figures import NotebookFigure
 from workbench.hyperparameters import Config
 from workbench.log import TrialLog
 from workbench.registration import register_model
-from workbench.searching import SearchRequest, continued, start_search
+from workbench.searching import Comparison, SearchRequest, continued, start_comparison, start_search
 from workbench.session import Session, available_devices
 from workbench.training import prepare
 
@@ -70,9 +70,7 @@ class Workbench:
         Raises: ConfigError naming the field; ModelError if the model cannot be built; nothing is logged then.
         """
         config = prepare(self.task, config or Config())
-        if isinstance(seeds, bool) or not isinstance(seeds, int) or not 1 <= seeds <= MAX_SEEDS:
-            message = f"seeds={seeds!r}: must be a whole number from 1 to {MAX_SEEDS}"
-            raise ConfigError([Problem("seeds", seeds, message)])
+        _check_count("seeds", seeds, MAX_SEEDS)
         device = _check_device(device or self.device)
         configs = [config.replace(seed=config.seed + i) for i in range(seeds)]
         return self._session.start(configs, name=name, note=note, tags=tags, device=device)
@@ -139,7 +137,56 @@ class Workbench:
         given["space"] = {} if given["space"] is None else given["space"]
         given["base"] = given["base"] or Config()
         search = start_search(self._session, SearchRequest(**given))
-        return search.wait() if blocking else search  # type: ignore[return-value]
+        return search.wait() if blocking else search
+
+    def compare(
+        self,
+        field: str,
+        values: Sequence[Any] | None = None,
+        *,
+        nuisance: Mapping[str, Any],
+        base: Config | None = None,
+        trials: int = 16,
+        seeds: int = 3,
+        strategy: str | Any = "random",
+        seed: int = 0,
+        name: str = "",
+        note: str = "",
+        tags: Sequence[str] = (),
+        device: str | None = None,
+        blocking: bool = False,
+    ) -> Comparison:
+        """Compare the values of one hyperparameter fairly: each with the others tuned anew for it.
+
+        An optimizer is not better because the learning rate at hand suits it. So for each value of `field` (all of a table
+        of choices, or `values`) the `nuisance` hyperparameters are searched with the same number of `trials` and the same
+        seed of the strategy; the best setting of each is then trained with `seeds` fresh seeds, which the search has not
+        seen and so could not favour, and these decide. All of it trains in shared cohorts.
+        Returns a handle: `wait()`, `table`, `figure()`. Raises: ConfigError naming the argument.
+        """
+        request = SearchRequest(
+            strategy, nuisance, base or Config(), trials=trials, seed=seed, name=name, note=note, tags=tuple(tags),
+            device=_check_device(device or self.device),
+        )  # fmt: skip
+        comparison = start_comparison(self._session, request, field, values, seeds)
+        return comparison.wait() if blocking else comparison
+
+    def add_seeds(self, top: int = 3, seeds: int = 5, *, device: str | None = None) -> Run:
+        """Train `seeds` further seeds of the contenders: of the `top` settings of the leaderboard, those that cannot be
+        told from the best. Returns the run. Raises: RunError when there is no ended trial."""
+        _check_count("top", top)
+        _check_count("seeds", seeds, MAX_SEEDS)
+        board = self._session.leaderboard(top)
+        contenders = board[board["tied"]]
+        if contenders.empty:
+            raise RunError("there is no ended trial to add seeds to; train one with bench.run(wb.Config())")
+        used = self._session.seeds_of(list(contenders["setting"]))
+        configs = {}
+        for trial, setting in zip(contenders["trial"], contenders["setting"], strict=True):
+            config = self.config(int(trial))
+            free = (seed for seed in range(config.seed, 2**31) if seed not in used[setting])
+            configs[int(trial)] = [prepare(self.task, config.replace(seed=next(free))) for _ in range(seeds)]
+        return self._session.replicate(configs, device=_check_device(device or self.device))
 
     # --- reading ----------------------------------------------------------------------------------------------------
 
@@ -157,6 +204,53 @@ class Workbench:
     def searches(self) -> pd.DataFrame:
         """Every search in the log, one row each: its number, strategy, space, budget and how many trials it started."""
         return self._session.log.searches()
+
+    def leaderboard(self, top: int | None = 20) -> pd.DataFrame:
+        """Settings on this task by their mean validation metric over seeds, best first; only trials that ran to their end.
+
+        One row a setting: rank, trial (its first), seeds, mean, low and high (95% confidence interval of the mean by
+        Student's t, NaN for one seed), p_value and tied: whether it cannot be told from the best at 5% by Welch's two-sided
+        t-test. Where a setting has one seed, its variance is taken as the pooled variance of those with more; nothing is
+        told apart while no setting has two. Then the hyperparameters in which the settings differ. top: rows, None for all.
+        """
+        board = self._session.leaderboard(top)
+        configs = self._session.log.configs([int(trial) for trial in board["trial"]])
+        settings = pd.DataFrame([configs[int(trial)] for trial in board["trial"]], index=board.index)
+        varied = [name for name in settings if name != "seed" and settings[name].astype(str).nunique() > 1]
+        return pd.concat([board.drop(columns="setting"), settings[varied]], axis=1)
+
+    def importance(self, search: int | None = None, *, evaluator: str = "fanova") -> pd.DataFrame:
+        """Share of the variation of the validation metric that each hyperparameter explains, largest first.
+
+        search: only the trials of one search, by default all on this task; comparisons across other settings mix effects.
+        evaluator: "fanova" or "ped_anova" (optuna's). The column `trials` says how many trials it rests on; below 10 for
+        each hyperparameter a UserWarning says that it is a hint only. Raises: RunError with fewer than 4 trials.
+        """
+        from workbench.analysis import importance
+
+        return importance(self._session.trials_of(search), better=self._session.better, evaluator=evaluator)
+
+    def border(self, search: int | None = None) -> pd.DataFrame:
+        """The searched ranges at whose end the best trials lie, so that a better value may lie beyond.
+
+        search: its number, by default the last one. One row a range: hyperparameter, side, best, low, high, and wider_low,
+        wider_high: the range to search next.
+        """
+        found = self._session.border(search)
+        columns = ["hyperparameter", "side", "best", "low", "high", "wider_low", "wider_high"]
+        rows = [(b.name, b.side, b.best, b.domain.low, b.domain.high, b.wider.low, b.wider.high) for b in found]
+        return pd.DataFrame(rows, columns=columns)
+
+    def plot(
+        self, kind: str = "parallel", *names: str, search: int | None = None, trials: Sequence[int] | None = None
+    ) -> NotebookFigure:
+        """A matplotlib figure over many trials: "parallel" coordinates, "scatter" of two hyperparameters, "slices",
+        "importance".
+
+        names: the hyperparameters, by default those that vary. search, trials: which trials, by default all on this task.
+        Raises: ConfigError for an unknown kind or name; RunError when there is nothing to draw.
+        """
+        return self._session.plot(kind, names, search, trials)
 
     def curves(self, *trials: int) -> pd.DataFrame:
         """Learning curves, one row an epoch, of the given trials or of all."""
@@ -242,6 +336,11 @@ class _Actions:
         if run is None:
             raise RunError("nothing is training; press Train first")
         return run
+
+
+def _check_count(name: str, value: object, most: int = 10_000) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+        raise ConfigError([Problem(name, value, f"{name}={value!r}: must be a whole number from 1 to {most}")])
 
 
 def _check_device(device: str) -> str:

@@ -151,14 +151,47 @@ def test_a_newer_schema_is_refused_unharmed(tmp_path: Path) -> None:
 
 def test_an_older_schema_is_migrated_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     TrialLog.open(tmp_path / "trials.db").close()
-    planted = schema.Migration(2, "planted", lambda c: c.exec_driver_sql("CREATE TABLE planted (x INTEGER)") and None)
+    newest = schema.MIGRATIONS[-1].version
+    planted = schema.Migration(
+        newest + 1, "planted", lambda c: c.exec_driver_sql("CREATE TABLE planted (x INTEGER)") and None
+    )
     monkeypatch.setattr(schema, "MIGRATIONS", [*schema.MIGRATIONS, planted])
     for _ in range(2):
         log = TrialLog.open(tmp_path / "trials.db")
         with log._read() as connection:
-            assert [v for (v,) in connection.execute(text("SELECT version FROM schema_versions"))] == [1, 2]
+            assert [v for (v,) in connection.execute(text("SELECT version FROM schema_versions"))] == [
+                *range(1, newest + 2)
+            ]
             assert connection.execute(text("SELECT count(*) FROM planted")).scalar() == 0
         log.close()
+
+
+def test_a_log_from_before_searches_keeps_its_trials(tmp_path: Path) -> None:
+    path = tmp_path / "trials.db"
+    log = TrialLog.open(path)
+    first, second = log.create([new(config={"learning_rate": 0.1, "seed": seed}) for seed in (0, 1)])
+    for trial in (first, second):
+        log.append([epoch(trial, 1), end(trial, 1)])
+    with log._write() as connection:  # back to schema 1
+        connection.exec_driver_sql("DROP TRIGGER schema_versions_no_delete")
+        connection.exec_driver_sql("DROP TABLE searches")
+        connection.exec_driver_sql("DELETE FROM schema_versions WHERE version = 2")
+        for column in ("search", "suggestion", "setting"):
+            connection.exec_driver_sql(f"ALTER TABLE trials DROP COLUMN {column}")
+    log.close()
+    log = TrialLog.open(path)
+    assert list(log.trials()["trial"]) == [first, second]
+    assert log.trials()["search"].isna().all()
+    assert log.searches().empty
+    scores = log.scores(new().task_fingerprint, new().metric)
+    assert list(scores["trial"]) == [first, second]
+    assert scores["setting"].nunique() == 1
+    number = log.create_search("random", {"seed": 0}, task_fingerprint="x")
+    (third,) = log.create([new(search=number, suggestion=4, setting="s")])
+    assert log.suggestions(number) == 5
+    assert list(log.searches()["trials"]) == [1]
+    with pytest.raises(wb.LogError, match="append-only"), log._write() as connection:
+        connection.execute(text("DELETE FROM searches"))
 
 
 def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:

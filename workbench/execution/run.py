@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from workbench.errors import RunError
 from workbench.events import ENDED, EpochEnd, Event, StateChanged, TrialEnded, TrialState
@@ -75,7 +75,7 @@ class Run:
             raise RunError(f"trial {trial} is not part of this run; its trials are {', '.join(map(str, self.trials))}")
         self._commands.set(trial, **values)
 
-    def wait(self, timeout: float | None = None) -> Run:
+    def wait(self, timeout: float | None = None) -> Self:
         """Block until all trials ended, with the views kept live. Returns the run itself.
 
         timeout: seconds, None for no limit. Raises: TimeoutError; the error that ended the run, if one did;
@@ -90,7 +90,7 @@ class Run:
         self._raise_error()
         return self
 
-    def __await__(self) -> Generator[Any, None, Run]:
+    def __await__(self) -> Generator[Any, None, Self]:
         while not self._done.is_set():
             yield from asyncio.sleep(PUMP_SECONDS).__await__()
             self._refresh()

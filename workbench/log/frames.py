@@ -15,7 +15,7 @@ from workbench.events import TrialState
 from workbench.hyperparameters import HYPERPARAMETERS
 from workbench.log import schema
 
-__all__ = ["curves", "events", "open_states", "searches", "trials"]
+__all__ = ["curves", "events", "open_states", "scores", "searches", "trials"]
 
 FIRST = ("trial", "name", "source", "state", "parent")
 RESULTS = (
@@ -90,6 +90,31 @@ def events(connection: Connection, trials: Sequence[int] | None) -> pd.DataFrame
     frame = frame.astype({"trial": np.int64, "epoch": "Int64", "step": "Int64", "old": float, "new": float})
     frame["created"] = pd.to_datetime(frame["created"], format="ISO8601", utc=True)
     return frame
+
+
+def scores(connection: Connection, task_fingerprint: str, metric: str) -> pd.DataFrame:
+    """Trial, setting and best validation metric of the trials that ran to their end."""
+    table, ends = schema.trials, schema.ends
+    finished = (str(TrialState.COMPLETED), str(TrialState.EARLY_STOPPED))
+    statement = (
+        select(table.c.id, table.c.setting, ends.c.best_val_metric)
+        .join(ends, ends.c.trial == table.c.id)
+        .where(table.c.task_fingerprint == task_fingerprint, table.c.metric == metric, ends.c.state.in_(finished))
+        .order_by(table.c.id)
+    )
+    frame = pd.DataFrame(connection.execute(statement).all(), columns=["trial", "setting", "score"])
+    old = frame["setting"].isna()
+    if old.any():  # of a log from before settings were kept
+        wanted = select(table.c.id, table.c.config).where(table.c.setting.is_(None))
+        known = {int(trial): _without_seed(config) for trial, config in connection.execute(wanted)}
+        frame.loc[old, "setting"] = [known[int(trial)] for trial in frame.loc[old, "trial"]]
+    return frame.astype({"trial": np.int64, "score": float})
+
+
+def _without_seed(config: str) -> str:
+    values = json.loads(config)
+    values.pop("seed", None)
+    return json.dumps(values, sort_keys=True)
 
 
 def searches(connection: Connection) -> pd.DataFrame:

@@ -72,6 +72,7 @@ trials = Table(
     Column("builder_source", Text),
     Column("search", Integer),
     Column("suggestion", Integer),
+    Column("setting", Text),
     sqlite_autoincrement=True,
 )
 
@@ -188,8 +189,8 @@ def _add_searches(connection: Connection) -> None:
     if searches.name in inspect(connection).get_table_names():
         return
     searches.create(connection)
-    for column in ("search", "suggestion"):
-        connection.exec_driver_sql(f"ALTER TABLE trials ADD COLUMN {column} INTEGER")
+    for column in ("search INTEGER", "suggestion INTEGER", "setting TEXT"):
+        connection.exec_driver_sql(f"ALTER TABLE trials ADD COLUMN {column}")
     if connection.dialect.name == "sqlite":
         _make_append_only(connection, searches)
 

@@ -35,7 +35,9 @@ class NewTrial:
     """What is known of a trial before it starts.
 
     config: every hyperparameter by name, as JSON values. source: who asked for it (manual, replicate, random...).
-    parent, parent_epoch: the trial it was made from. builder_source: source text of the user's model builder.
+    parent, parent_epoch: the trial it was made from. search, suggestion: the search that asked for it, and which of its
+    settings it is. setting: what the seeds of one setting share (`Config.setting`). builder_source: source text of the
+    user's model builder.
     """
 
     config: Mapping[str, Any]
@@ -53,6 +55,7 @@ class NewTrial:
     builder_source: str | None = None
     search: int | None = None
     suggestion: int | None = None
+    setting: str | None = None
 
 
 class TrialLog:
@@ -198,6 +201,11 @@ class TrialLog:
                 )
                 found |= {int(trial): json.loads(config) for trial, config in rows}
         return found
+
+    def scores(self, task_fingerprint: str, metric: str) -> pd.DataFrame:
+        """One row an ended trial of a task that was not cut off: trial, setting, score (best validation metric)."""
+        with self._read() as connection:
+            return frames.scores(connection, task_fingerprint, metric)
 
     def searches(self) -> pd.DataFrame:
         """One row a search: number, strategy, settings, trials started."""

@@ -93,12 +93,17 @@ class Arm:
             if strategy.learns and done:
                 own_seed = int(np.random.SeedSequence([seed, done]).generate_state(1)[0])
             sampler = strategy.sampler(own_seed)
-        self.study: Study = optuna.create_study(
-            study_name="workbench",  # Hyperband's brackets depend on it
-            sampler=sampler or optuna.samplers.RandomSampler(seed=seed),
-            pruner=optuna.pruners.NopPruner() if pruner is None else pruner.make(space.base.epochs),
-            direction="maximize" if better == "higher" else "minimize",
-        )
+        loud = optuna.logging.get_verbosity()
+        optuna.logging.set_verbosity(max(loud, optuna.logging.WARNING))
+        try:
+            self.study: Study = optuna.create_study(
+                study_name="workbench",  # Hyperband's brackets depend on it
+                sampler=sampler or optuna.samplers.RandomSampler(seed=seed),
+                pruner=optuna.pruners.NopPruner() if pruner is None else pruner.make(space.base.epochs),
+                direction="maximize" if better == "higher" else "minimize",
+            )
+        finally:
+            optuna.logging.set_verbosity(loud)
         self.learned = 0
         if strategy.sampler is not None and not strategy.learns:
             for _ in range(done):

@@ -228,6 +228,9 @@ class Campaign:
 
     def _fill(self, count: int) -> None:
         """Ask for settings until `count` are waiting or the budget is spent; each arm in its turn."""
+        if self._budget.trials is None and self._spent() and not self._finals_asked:
+            self._asked -= len(self._pool)  # drawn ahead, and no longer wanted
+            self._pool = []
         while len(self._pool) < count and not self._spent() and len(self._exhausted) < len(self._arms):
             index = self._turn % len(self._arms)
             self._turn += 1

@@ -44,7 +44,6 @@ class Pruning:
 def _samplers() -> Any:
     import optuna
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna.samplers
 
 

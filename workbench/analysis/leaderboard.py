@@ -1,0 +1,71 @@
+"""A leaderboard that knows noise: settings, not single lucky runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+__all__ = ["LEVEL", "leaderboard", "tied_with_best"]
+
+LEVEL = 0.05
+"""Settings whose p-value against the best is below this can be told from it."""
+
+
+def leaderboard(
+    scores: pd.DataFrame, *, better: Literal["higher", "lower"] = "higher", top: int | None = None
+) -> pd.DataFrame:
+    """Settings by their mean score over seeds.
+
+    scores: one row an ended trial, with the columns trial, setting (what the trials of one setting share) and score.
+    Returns one row a setting, best first: rank, setting, trial (its first), seeds, mean, low and high (95% confidence
+    interval of the mean, Student's t; NaN for one seed), p_value and tied (see `tied_with_best`).
+
+    A mean of one seed is one draw: at the top of many settings stand those that were good and lucky. Add seeds
+    (`bench.add_seeds`) before you believe an order.
+    """
+    scores = scores[np.isfinite(scores["score"].astype(float))]
+    groups = scores.groupby("setting", sort=False)["score"]
+    table = pd.DataFrame({"seeds": groups.count(), "mean": groups.mean(), "variance": groups.var(ddof=1)})
+    table["trial"] = scores.groupby("setting", sort=False)["trial"].min()
+    table = table.sort_values(["mean", "trial"], ascending=[better == "lower", True]).reset_index()
+    half = stats.t.ppf(0.975, np.maximum(table["seeds"] - 1, 1)) * np.sqrt(table["variance"] / table["seeds"])
+    half = np.where(table["seeds"] > 1, half, np.nan)
+    table["low"], table["high"] = table["mean"] - half, table["mean"] + half
+    table["p_value"] = tied_with_best(table["mean"], table["variance"], table["seeds"])
+    table["tied"] = ~(table["p_value"] < LEVEL)
+    table.insert(0, "rank", np.arange(1, len(table) + 1))
+    columns = ["rank", "setting", "trial", "seeds", "mean", "low", "high", "p_value", "tied"]
+    return table[columns].head(top) if top is not None else table[columns]
+
+
+def tied_with_best(mean: Sequence[float], variance: Sequence[float], seeds: Sequence[int]) -> np.ndarray:
+    """p-values of each setting against the first one, which is the best: are their means the same?
+
+    Welch's two-sided t-test where both have two seeds or more (`scipy.stats.ttest_ind(equal_var=False)`). Where one has a
+    single seed, its variance is taken to be the pooled variance of all settings with more, and the t-test is that of equal
+    variances with the pooled degrees of freedom. NaN, nothing can be told, when no setting has two seeds. Not corrected for
+    the number of settings, and the best was picked as the best: read a small p as "probably worse", not as proof.
+    """
+    m, v, n = (np.asarray(values, float) for values in (mean, variance, seeds))
+    p = np.full(len(m), np.nan)
+    if not len(m):
+        return p
+    several = n > 1
+    freedom = float((n[several] - 1).sum())
+    pooled = float(((n[several] - 1) * v[several]).sum() / freedom) if freedom else math.nan
+    with np.errstate(divide="ignore", invalid="ignore"):
+        welch = several & several[0]
+        a, b = v / n, v[0] / n[0]
+        spread = np.where(welch, a + b, pooled * (1 / n + 1 / n[0]))
+        df = np.where(welch, (a + b) ** 2 / (a**2 / (n - 1) + b**2 / (n[0] - 1)), freedom)
+        t = np.abs(m - m[0]) / np.sqrt(spread)
+        p = 2 * stats.t.sf(t, np.where(df > 0, df, np.nan))
+    # without any spread, equal means are equal and others are not
+    p = np.where((spread == 0) & (m == m[0]), 1.0, np.where((spread == 0) & (m != m[0]), 0.0, p))
+    p[0] = 1.0
+    return p
