@@ -1,4 +1,4 @@
-// Builds the committed front end: workbench/widgets/static/curves.js and curves.css, stamped with the hash of their sources.
+// Builds the committed front end: curves.js, parallel.js and their CSS in workbench/widgets/static/, stamped with the hash of their sources.
 
 import { createHash } from "node:crypto";
 import { copyFileSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
@@ -22,11 +22,11 @@ function hashOfSources() {
   return hash.digest("hex");
 }
 
-const banner = `/* Built from frontend/ by "npm run build"; do not edit. sources sha256:${hashOfSources()}; contains uPlot (uPlot-LICENSE.txt) */`;
+const banner = `/* Built from frontend/ by "npm run build"; do not edit. sources sha256:${hashOfSources()}; curves contain uPlot (uPlot-LICENSE.txt) */`;
 mkdirSync(out, { recursive: true });
 await build({
-  entryPoints: [join(here, "src", "index.ts")],
-  outfile: join(out, "curves.js"),
+  entryPoints: { curves: join(here, "src", "index.ts"), parallel: join(here, "src", "parallel.ts") },
+  outdir: out,
   bundle: true,
   minify: true,
   format: "esm",

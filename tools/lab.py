@@ -220,6 +220,27 @@ class Notebook:
         self.page.mouse.move(x + pixels, y, steps=8)
         self.page.mouse.up()
 
+    def search_over(self, name: str) -> None:
+        """Switch a hyperparameter's control to a range or a set of choices."""
+        self.field(name).locator(".wb-toggle").click()
+        expect(self.field(name).locator(".wb-toggle")).to_have_class(re.compile("mod-active"))
+
+    def open_tab(self, title: str) -> None:
+        self.root.locator(".wb-tabs .lm-TabBar-tab", has_text=re.compile(f"^{title}$")).click()
+
+    def brush(self, axis: float, low: float, high: float) -> None:
+        """Drag along an axis of the parallel coordinates. axis: 0 for the first to 1 for the last; low, high: shares of it."""
+        canvas = self.root.locator(".wbp canvas")
+        canvas.scroll_into_view_if_needed()
+        box = canvas.bounding_box()
+        assert box is not None
+        x = box["x"] + 44 + axis * (box["width"] - 88)  # the margins of frontend/src/parallel.ts
+        top, height = box["y"] + 34, box["height"] - 48
+        self.page.mouse.move(x, top + (1 - low) * height)
+        self.page.mouse.down()
+        self.page.mouse.move(x, top + (1 - high) * height, steps=6)
+        self.page.mouse.up()
+
     def press(self, label: str) -> None:
         self.root.locator(".wb-buttons button", has_text=re.compile(f"^\\s*{label}\\s*$")).click()
 

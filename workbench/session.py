@@ -7,6 +7,7 @@ import json
 import os
 import threading
 import time
+import warnings
 import weakref
 from collections import deque
 from collections.abc import Sequence
@@ -17,8 +18,8 @@ import pandas as pd
 import torch
 
 from workbench.analysis import Border, border, importance, leaderboard, varied
-from workbench.errors import ConfigError, Problem, RunError, did_you_mean
-from workbench.events import Event
+from workbench.errors import ConfigError, Problem, RunError, WorkbenchError, did_you_mean
+from workbench.events import Event, TrialState
 from workbench.execution import Run, Runner, Search
 from workbench.figures import (
     NotebookFigure,
@@ -40,7 +41,9 @@ if TYPE_CHECKING:
 
     from workbench.tasks import Task
     from workbench.widgets.actions import Actions
+    from workbench.widgets.compare_panel import Look
     from workbench.widgets.live import LiveRun
+    from workbench.widgets.run_panel import Status
     from workbench.widgets.view import WorkbenchView
 
 __all__ = ["Session", "available_devices"]
@@ -64,6 +67,9 @@ class Session:
         return session
 
     def __init__(self, task: Task, log: TrialLog) -> None:
+        from workbench.widgets.compare_panel import Look
+        from workbench.widgets.pump import Pump
+
         self.task, self.log = task, log
         self.selected: list[int] = []
         self._news: deque[Sequence[Event]] = deque()
@@ -71,7 +77,9 @@ class Session:
         self._requests: dict[Run, tuple[tuple[Config, ...], str, str]] = {}
         self._capacities: dict[Any, tuple[int, int]] = {}
         self._lock = threading.Lock()
-        self._table_due = self._select_due = False
+        self._table_due = self._select_due = self._look_due = False
+        self._look: Look = Look()
+        self._joined = 0
         self._table_read = 0.0
         self.runner = Runner(log, self._news.append)
         self.view: WorkbenchView | None = None
@@ -79,7 +87,6 @@ class Session:
         self._on_show: Run | None = None
         self._handles: list[DisplayHandle] = []
         self._pictured = True
-        from workbench.widgets.pump import Pump
 
         self.pump = Pump(self.tick)
 
@@ -180,6 +187,14 @@ class Session:
     def leaderboard(self, top: int | None) -> pd.DataFrame:
         scores = self.log.scores(self.task.fingerprint, self.task.metric)
         return leaderboard(scores, better=self.better, top=top)
+
+    def leaderboard_with_settings(self, top: int | None) -> pd.DataFrame:
+        """The leaderboard with the hyperparameters in which its settings differ."""
+        board = self.leaderboard(top)
+        configs = self.log.configs([int(trial) for trial in board["trial"]])
+        settings = pd.DataFrame([configs[int(trial)] for trial in board["trial"]], index=board.index)
+        names = [name for name in settings if name != "seed" and settings[name].astype(str).nunique() > 1]
+        return pd.concat([board.drop(columns="setting"), settings[names]], axis=1)
 
     def seeds_of(self, settings: Sequence[str]) -> dict[str, set[int]]:
         """The seeds that each of some settings was tried with."""
@@ -301,7 +316,12 @@ class Session:
     def _put_on_show(self, run: Run) -> None:
         self._on_show, self._pictured = run, False
         self._select_due = True  # a selected trial may have been drawn as part of the run before
-        if self._live is not None:
+        if self._live is None:
+            return
+        if isinstance(run, Search):
+            self._live.begin_search()
+            self._live.join(dict(run.configs))
+        else:
             self._live.begin(run.configs, self._requests[run][1] if run in self._requests else "")
 
     def tick(self) -> bool:
@@ -312,17 +332,84 @@ class Session:
             if run is not self._on_show:
                 self._put_on_show(run)
             if self._live is not None:
+                if isinstance(run, Search):
+                    self._live.join({t: config for t, config in dict(run.configs).items() if self._is_new(t)})
                 self._live.take(group)
         if self._live is not None and self.view is not None:
             self._refresh_selection()
             now = time.monotonic()
             if self._table_due or (events and (not going or now - self._table_read > TABLE_SECONDS)):
                 self._table_due, self._table_read = False, now
-                self.view.show_trials(self.trials())
-            self.view.update(self._live.status(queued=max(0, len(self.runner.runs) - 1)))
+                frame = self.trials()
+                self.view.show_trials(frame)
+                self._offer(frame)
+                self._look_due = self.view.comparing
+                self._look_due = self._look_due and (not going or self._look.kind in ("parallel", "leaderboard"))
+            if self._look_due:
+                self._look_due = False
+                self._show_look()
+            self.view.update(self._status())
         if not going and not self._pictured:
             self._picture()
         return going
+
+    def _is_new(self, trial: int) -> bool:
+        """Whether a search's trial has not been drawn yet."""
+        if trial <= self._joined:
+            return False
+        self._joined = trial
+        return True
+
+    def _status(self) -> Status:
+        assert self._live is not None
+        queued = max(0, len(self.runner.runs) - 1)
+        run = self._on_show
+        if not isinstance(run, Search):
+            return self._live.status(queued=queued)
+        states = set(run.states.values())
+        if not run.done:
+            state = TrialState.PAUSED if TrialState.PAUSED in states else TrialState.RUNNING
+        else:
+            state = TrialState.STOPPED if run.stopped else TrialState.FAILED if run.error else TrialState.COMPLETED
+        if run.error is not None:
+            self._live.message = str(run.error)
+        return self._live.search_status(f"Search {run.number} ({run.strategy})", state, run.progress, queued)
+
+    def _offer(self, frame: pd.DataFrame) -> None:
+        """Tell the tabs which searches and hyperparameters there are."""
+        assert self.view is not None
+        searches = self.log.searches()
+        if len(searches):
+            searches = searches[searches["task_fingerprint"] == self.task.fingerprint]
+        labels = [
+            (f"search {row.search} ({row.strategy})", int(row.search), pd.isna(row.continues), row.space is not None)
+            for row in searches.itertuples(index=False)
+        ]
+        self.view.search.offer([(label, number) for label, number, _, own in labels if own])
+        self.view.compare.offer([(label, number) for label, number, first, _ in labels if first], varied(frame))
+
+    def look(self, look: Look) -> None:
+        self._look, self._look_due = look, True
+        self.pump.wake()
+
+    def _show_look(self) -> None:
+        """Bring the compare tab up to date."""
+        assert self.view is not None
+        panel, look = self.view.compare, self._look
+        try:
+            panel.show_borders(self.border(None))
+            if look.kind == "leaderboard":
+                panel.show_leaderboard(self.leaderboard_with_settings(20), self.metric_label)
+            elif look.kind == "parallel":
+                frame = self.trials_of(look.search)
+                panel.show_parallel(frame, varied(frame), metric_label=self.metric_label, better=self.better)
+            else:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", UserWarning)  # the figure says it
+                    names = (look.x, look.y) if look.kind == "scatter" and look.x and look.y else ()
+                    panel.show_picture(self.plot(look.kind, names, look.search, None)._repr_png_())
+        except WorkbenchError as error:
+            panel.show_problem(str(error))
 
     def _picture(self) -> None:
         """Put the picture of what has ended beside the widget, for the saved notebook."""

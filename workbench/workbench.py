@@ -19,7 +19,9 @@ from workbench.session import Session, available_devices
 from workbench.training import prepare
 
 if TYPE_CHECKING:
+    from workbench.domains import Domain
     from workbench.tasks import Task
+    from workbench.widgets.compare_panel import Look
 
 __all__ = ["Workbench"]
 
@@ -213,11 +215,7 @@ class Workbench:
         t-test. Where a setting has one seed, its variance is taken as the pooled variance of those with more; nothing is
         told apart while no setting has two. Then the hyperparameters in which the settings differ. top: rows, None for all.
         """
-        board = self._session.leaderboard(top)
-        configs = self._session.log.configs([int(trial) for trial in board["trial"]])
-        settings = pd.DataFrame([configs[int(trial)] for trial in board["trial"]], index=board.index)
-        varied = [name for name in settings if name != "seed" and settings[name].astype(str).nunique() > 1]
-        return pd.concat([board.drop(columns="setting"), settings[varied]], axis=1)
+        return self._session.leaderboard_with_settings(top)
 
     def importance(self, search: int | None = None, *, evaluator: str = "fanova") -> pd.DataFrame:
         """Share of the variation of the validation metric that each hyperparameter explains, largest first.
@@ -310,6 +308,20 @@ class _Actions:
 
     def start(self, config: Config, *, seeds: int, name: str, device: str) -> None:
         self._bench.start(config, seeds=seeds, name=name, device=device)
+
+    def search(
+        self, space: dict[str, Domain], base: Config, *, name: str, device: str, options: dict[str, Any]
+    ) -> None:
+        if not space and "continues" not in options:
+            message = "press the magnifier beside a hyperparameter to search it"
+            raise ConfigError([Problem("space", space, f"there is nothing to search: {message}")])
+        self._bench.search(space=space or None, base=base, name=name, device=device, **options)
+
+    def add_seeds(self, top: int, seeds: int) -> None:
+        self._bench.add_seeds(top, seeds)
+
+    def look(self, look: Look) -> None:
+        self._session.look(look)
 
     def pause(self) -> None:
         self._current().pause()

@@ -187,7 +187,7 @@ def test_a_log_from_before_searches_keeps_its_trials(tmp_path: Path) -> None:
     assert list(scores["trial"]) == [first, second]
     assert scores["setting"].nunique() == 1
     number = log.create_search("random", {"seed": 0}, task_fingerprint="x")
-    (third,) = log.create([new(search=number, suggestion=4, setting="s")])
+    log.create([new(search=number, suggestion=4, setting="s")])
     assert log.suggestions(number) == 5
     assert list(log.searches()["trials"]) == [1]
     with pytest.raises(wb.LogError, match="append-only"), log._write() as connection:

@@ -19,6 +19,7 @@ from workbench.registry import MODELS
 from workbench.widgets.controls import Controls
 from workbench.widgets.fields import NumberField
 from workbench.widgets.view import WorkbenchView
+from workbench.workbench import _Actions
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def bench() -> Iterator[wb.Workbench]:
 
 @pytest.fixture
 def view(bench: wb.Workbench) -> WorkbenchView:
-    bench._session._build_view(bench)
+    bench._session._build_view(bench, _Actions(bench))
     assert bench._session.view is not None
     return bench._session.view
 
@@ -48,7 +49,7 @@ def visible(shown: Controls) -> set[str]:
 def test_the_page_gets_few_enough_messages_to_lose_none(monkeypatch: pytest.MonkeyPatch, bench: wb.Workbench) -> None:
     sent: list[Any] = []
     monkeypatch.setattr(comm.DummyComm, "publish_msg", lambda self, *message, **rest: sent.append(message))
-    bench._session._build_view(bench)
+    bench._session._build_view(bench, _Actions(bench))
     bench._session.tick()
     assert 100 < len(sent) < 450  # a socket's queue of 1,000 is only sure to take 500 (see parts.py)
 
@@ -216,7 +217,7 @@ def test_names_and_labels_are_shown_as_text(bench: wb.Workbench) -> None:
     hostile = "<img src=x onerror=alert(1)>"
     frame = wb.Task.load("iris")
     bench = wb.Workbench(frame)
-    bench._session._build_view(bench)
+    bench._session._build_view(bench, _Actions(bench))
     view = bench._session.view
     assert view is not None
     bench.run(wb.Config(epochs=1), name=hostile)

@@ -104,6 +104,11 @@ class Run:
         return self._done.is_set()
 
     @property
+    def stopped(self) -> bool:
+        """Whether it was asked to stop."""
+        return self._commands.stopped
+
+    @property
     def paused(self) -> bool:
         return TrialState.PAUSED in self._states.values()
 

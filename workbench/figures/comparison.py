@@ -223,6 +223,8 @@ def _scale(axes: Axes, which: Literal["x", "y"], values: pd.Series[Any], name: s
     if not _numeric(values):
         order = _categories(values)
         axis.set_ticks(range(len(order)), order)
+        if which == "x" and sum(map(len, order)) > 24:
+            axes.tick_params("x", rotation=40)
     elif _is_log(values, name):
         (axes.set_xscale if which == "x" else axes.set_yscale)("log")
         if values.max() / values.min() < 100:

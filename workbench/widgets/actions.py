@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
+from workbench.domains import Domain
 from workbench.hyperparameters import Config
+from workbench.widgets.compare_panel import Look
 
 __all__ = ["Actions"]
 
@@ -14,6 +16,13 @@ class Actions(Protocol):
     shows next to the control of the field it names, else under the buttons."""
 
     def start(self, config: Config, *, seeds: int, name: str, device: str) -> None: ...
+    def search(
+        self, space: dict[str, Domain], base: Config, *, name: str, device: str, options: dict[str, Any]
+    ) -> None: ...
+    def add_seeds(self, top: int, seeds: int) -> None: ...
+    def look(self, look: Look) -> None:
+        """Show this in the compare tab, at the next refresh."""
+
     def pause(self) -> None: ...
     def resume(self) -> None: ...
     def stop(self) -> None: ...

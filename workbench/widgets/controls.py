@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import ipywidgets as widgets
 
+from workbench.domains import Domain
 from workbench.errors import ConfigError, Problem
-from workbench.hyperparameters import HYPERPARAMETERS, Config, Hyperparameter, declared
+from workbench.hyperparameters import CHOICES, HYPERPARAMETERS, Config, Hyperparameter, declared
 from workbench.training import preview, resolve_loss
 from workbench.widgets.fields import ChoiceField, Field, Throttle, make_field, shown
 from workbench.widgets.parts import make
@@ -65,6 +67,23 @@ class Controls:
         refusal = ConfigError(problems)
         self.show(refusal)
         raise refusal
+
+    def space(self) -> dict[str, Domain]:
+        """The domains of the hyperparameters that are searched and count. Raises: ConfigError, after showing it."""
+        found: dict[str, Domain] = {}
+        problems: list[Problem] = []
+        visible = self._visible()
+        for name, field in self._fields.items():
+            if field.searched and name in visible:
+                try:
+                    found[name] = field.domain()
+                except ConfigError as error:
+                    problems += error.problems
+        if problems:
+            refusal = ConfigError(problems)
+            self.show(refusal)
+            raise refusal
+        return found
 
     def load(self, config: Config) -> None:
         """Show a setting."""
@@ -126,7 +145,7 @@ class Controls:
         field = self._fields[name]
         field.show_problem("")
         self._refresh()
-        if field.declaration.live:
+        if field.declaration.live and not field.searched:
             try:
                 value = field.check()
             except ConfigError as error:
@@ -142,9 +161,19 @@ class Controls:
             if f.declaration.options is not None and name in HYPERPARAMETERS
         }
         choices |= {"batch_norm": False}  # cannot contradict anything, and decides about no other field
-        config = resolve_loss(Config(**choices), self._kind)
-        own = declared(config.model)
-        return {name for name in own if config.uses(name)}
+        seen: set[str] = set()
+        for changes in [{}, *self._searched_choices()]:
+            config = resolve_loss(Config(**{**choices, **changes}), self._kind)
+            seen |= {name for name in declared(config.model) if config.uses(name)}
+        return seen
+
+    def _searched_choices(self) -> Iterator[dict[str, Any]]:
+        """Each option that a searched choice may take: what any of them reads, counts."""
+        for name in CHOICES:
+            field = self._fields[name]
+            if field.searched:
+                with suppress(ConfigError):
+                    yield from ({name: option} for option in field.domain().options)  # type: ignore[union-attr]
 
     def _refresh(self) -> None:
         """Show the controls that count under the present choices, and the schedule they make."""

@@ -11,9 +11,10 @@ from typing import Any
 
 import ipywidgets as widgets
 
-from workbench.domains import Choice, IntRange
+from workbench.domains import Choice, Domain, IntRange
 from workbench.hyperparameters import Hyperparameter
 from workbench.registry import Registry
+from workbench.widgets.domain_field import DomainEditor, make_editor
 from workbench.widgets.parts import make
 
 __all__ = ["ChoiceField", "Field", "NumberField", "Throttle", "make_field", "shown"]
@@ -37,6 +38,7 @@ class Field:
         self.name = hyperparameter.name
         self._changed = changed
         self._quiet = False
+        self.editor: DomainEditor | None = None
         tip = hyperparameter.meaning + (f" Unit: {hyperparameter.unit}." if hyperparameter.unit else "")
         if hyperparameter.options is None:
             tip += f" Allowed: {hyperparameter.says}."
@@ -49,15 +51,52 @@ class Field:
             f'<i class="wb-symbol">{html.escape(hyperparameter.symbol)}</i>{badge}</span>',
         )
         self.message = make(widgets.HTML, classes="wb-problem")
+        self.toggle = make(
+            widgets.ToggleButton,
+            False,
+            icon="search",
+            tooltip=f"Search {self.name.replace('_', ' ')} instead of holding it",
+            classes="wb-toggle",
+        )
+        self.toggle.observe(self._toggled, "value")
+        self._held = self.parts()
         self.widget = make(
             widgets.Box,
-            [self.label, *self.parts(), self.message],
+            [self.label, *self._held, self.toggle, self.message],
             classes=f"wb-field wb-field-{self.name}",
             layout=widgets.Layout(),  # its own, to be hidden by
         )
 
     def parts(self) -> list[widgets.Widget]:
         raise NotImplementedError
+
+    def menu(self) -> list[tuple[str, Any]] | None:
+        """Labels and values of a choice, None for a number."""
+        return None
+
+    @property
+    def searched(self) -> bool:
+        """Whether the control stands for a range or a set of choices instead of one value."""
+        return bool(self.toggle.value)
+
+    def domain(self) -> Domain:
+        """What to search. Raises: ConfigError naming field, value and rule."""
+        assert self.editor is not None
+        return self.editor.read()
+
+    def search(self, domain: Domain) -> None:
+        """Switch to searching this domain."""
+        self.toggle.value = True
+        assert self.editor is not None
+        self.editor.load(domain)
+
+    def _toggled(self, _: object) -> None:
+        if self.searched and self.editor is None:
+            self.editor = make_editor(self.declaration, self.menu(), self.raw, shown, self._tell)
+        middle = [self.editor.widget] if self.searched and self.editor is not None else self._held
+        self.widget.children = (self.label, *middle, self.toggle, self.message)
+        self.show_problem("")
+        self._tell()
 
     @property
     def raw(self) -> Any:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from dataclasses import fields as dataclass_fields
-from typing import Any
+from math import inf
+from typing import Any, Protocol
 
 import pandas as pd
 
@@ -24,13 +26,45 @@ from workbench.hyperparameters import HYPERPARAMETERS, Config
 from workbench.registration import Metric
 from workbench.registry import LOSSES, METRICS
 from workbench.widgets.curves import Chart, LiveCurves, Series
-from workbench.widgets.run_panel import Status
+from workbench.widgets.run_panel import Status, duration
 
 __all__ = ["LiveRun", "Shown"]
 
 COLUMNS = ("train_loss", "val_loss", "train_metric", "val_metric")
+VALIDATION = ("val_loss", "val_metric")
+DRAWN = 128
+"""Of a search, so many curves are drawn at most: beyond, the worst of the ended ones go."""
+SURE = 0.02
+"""Below this share of a search, its pace says little about the time left."""
 MARKED_TRIALS = 8
 """Best epochs are marked as long as this many trials are drawn; among more, the marks hide the curves."""
+
+
+class SearchProgress(Protocol):
+    """What is shown of a search (see `search.Progress`)."""
+
+    @property
+    def planned(self) -> int | None: ...
+    @property
+    def done(self) -> int: ...
+    @property
+    def running(self) -> int: ...
+    @property
+    def pruned(self) -> int: ...
+    @property
+    def failed(self) -> int: ...
+    @property
+    def seconds(self) -> float: ...
+    @property
+    def trials_per_second(self) -> float: ...
+    @property
+    def seconds_left(self) -> float | None: ...
+    @property
+    def best_trial(self) -> int | None: ...
+    @property
+    def best_value(self) -> float: ...
+    @property
+    def learned(self) -> int: ...
 
 
 @dataclass
@@ -45,6 +79,7 @@ class Shown:
     fraction: float = 0.0  # of the epoch under way
     best: EpochEnd | None = None
     seconds: list[float] = field(default_factory=list)
+    columns: tuple[str, ...] = COLUMNS
 
 
 class LiveRun:
@@ -85,6 +120,40 @@ class LiveRun:
             self._restyle_overlays()
         self.curves.epochs = max(config.epochs for config in configs.values())
 
+    def begin_search(self) -> None:
+        """Put a search on show: no curve yet, trials come by `join`; overlaid trials stay."""
+        self.message = ""
+        self.trials = {}
+        known = {series.id for series in self.curves.series}
+        with self.curves.hold():
+            self.curves.remove({i for i in known if int(i.partition("/")[0]) not in self.overlaid})
+            self._restyle_overlays()
+
+    def join(self, configs: Mapping[int, Config]) -> None:
+        """Further trials of the search on show; only their validation curves are drawn, as many as can be told apart."""
+        new = {trial: Shown(config, f"trial {trial}", None, columns=VALIDATION) for trial, config in configs.items()}
+        if not new:
+            return
+        drawn = {**self.trials, **new}
+        sign = 1 if self.metric.better == "higher" else -1
+        ended = [trial for trial, shown in drawn.items() if shown.state in ENDED]
+        ended.sort(key=lambda trial: sign * shown_best(drawn[trial]))
+        gone = set(ended[: max(0, len(drawn) - DRAWN)])
+        with self.curves.hold():
+            self._flush()
+            self.curves.remove(
+                [
+                    s.id
+                    for s in self.curves.series
+                    if s.trial in gone and s.trial not in self.overlaid and s.trial in self.trials
+                ]
+            )
+            self.trials = {trial: shown for trial, shown in drawn.items() if trial not in gone}
+            self._declare(new, "live")
+        self.curves.epochs = max(
+            self.curves.epochs if len(drawn) > len(new) else 0, *(c.epochs for c in configs.values()), 0
+        )
+
     def overlay(self, trials: Sequence[int], curves: pd.DataFrame, labels: Mapping[int, str]) -> None:
         """Draw earlier trials beside the run: `curves` holds their epochs, one row each."""
         wanted = [trial for trial in trials if trial not in self.trials]
@@ -107,13 +176,17 @@ class LiveRun:
         fields = [field.name for field in dataclass_fields(EpochEnd)]
         with self.curves.hold():
             for row in curves[fields].itertuples(index=False):
-                self._epoch(self.trials[row.trial], EpochEnd(*row))
+                if row.trial in self.trials:
+                    self._epoch(self.trials[row.trial], EpochEnd(*row))
             self._flush()
         for trial, state in states.items():
-            self.trials[trial].state = state
+            if trial in self.trials:
+                self.trials[trial].state = state
 
     def _declare(self, trials: Mapping[int, Shown], style: str) -> None:
-        self.curves.declare([s for t, shown in trials.items() for s in _series(t, shown.label, shown.group, style)])
+        self.curves.declare(
+            [s for t, shown in trials.items() for s in _series(t, shown.label, shown.group, style, shown.columns)]
+        )
 
     def _restyle_overlays(self) -> None:
         style: Any = "faint" if self.going else "selected"
@@ -157,7 +230,7 @@ class LiveRun:
             return  # already read from the log
         shown.epoch, shown.fraction = event.epoch, 0.0
         shown.seconds = [*shown.seconds[-4:], event.seconds]
-        for column in COLUMNS:
+        for column in shown.columns:
             xs, ys = self._points.setdefault(f"{event.trial}/{column}", ([], []))
             xs.append(event.epoch)
             ys.append(getattr(event, column))
@@ -190,6 +263,37 @@ class LiveRun:
         """Whether a trial of the run on show has not ended."""
         return any(shown.state not in ENDED for shown in self.trials.values())
 
+    def _share(self, progress: SearchProgress) -> float:
+        """How much of a search is done, the epochs of its running trials included."""
+        running = [shown for shown in self.trials.values() if shown.state not in ENDED]
+        begun = sum(shown.epoch / shown.config.epochs for shown in running)
+        if running:  # the seeds of one setting are one of those that are planned
+            begun *= progress.running / len(running)
+        return min(1.0, (progress.done + begun) / progress.planned) if progress.planned else 0.0
+
+    def search_status(self, label: str, state: TrialState, progress: SearchProgress, queued: int = 0) -> Status:
+        """The state of a search on show: counts, pace, time left and the best so far."""
+        planned = "" if progress.planned is None else f" of {progress.planned}"
+        parts = [f"<b>{html.escape(label)}</b> {state.value}", f"{progress.done}{planned} done"]
+        for count, word in ((progress.running, "running"), (progress.pruned, "pruned"), (progress.failed, "failed")):
+            if count:
+                parts.append(f"{count} {word}")
+        if progress.done:
+            parts.append(f"{progress.trials_per_second:.3g} settings/s")
+        share = self._share(progress)
+        left = progress.seconds_left if not progress.planned or share < SURE else progress.seconds * (1 - share) / share
+        if state not in ENDED and left is not None:
+            parts.append(f"{duration(left)} left")
+        if progress.best_trial is not None:
+            value = f"best {html.escape(self.metric_label.lower())} <b>{progress.best_value:.4f}</b>"
+            parts.append(f"{value} (trial {progress.best_trial})")
+        if progress.learned:
+            parts.append(f"learns from {progress.learned} earlier trials")
+        return Status(
+            state=state.value, metric_label=self.metric_label, message=self.message, queued=queued, search=" · ".join(parts),
+            share=1.0 if state in ENDED and state is not TrialState.STOPPED else share,
+        )  # fmt: skip
+
     def status(self, queued: int = 0) -> Status:
         """The state of the run on show in one record."""
         if not self.trials:
@@ -220,7 +324,13 @@ class LiveRun:
         )
 
 
-def _series(trial: int, label: str, group: str | None, style: Any) -> list[Series]:
+def shown_best(shown: Shown) -> float:
+    """The metric at a trial's best epoch, -inf before its first."""
+    value = -inf if shown.best is None else shown.best.val_metric
+    return value if value == value else -inf
+
+
+def _series(trial: int, label: str, group: str | None, style: Any, columns: Sequence[str] = COLUMNS) -> list[Series]:
     return [
         Series(
             id=f"{trial}/{column}",
@@ -231,5 +341,5 @@ def _series(trial: int, label: str, group: str | None, style: Any) -> list[Serie
             group=group,
             style=style,
         )
-        for column in COLUMNS
+        for column in columns
     ]

@@ -11,7 +11,7 @@ import ipywidgets as widgets
 from workbench.errors import WorkbenchError
 from workbench.widgets.parts import make
 
-__all__ = ["RunPanel", "Status"]
+__all__ = ["RunPanel", "Status", "duration"]
 
 GOING = frozenset({"queued", "running", "paused"})
 
@@ -32,6 +32,8 @@ class Status:
     metric_label: str = ""
     message: str = ""
     queued: int = 0
+    search: str = ""  # of a search: its state in words, in place of the trial's
+    share: float = 0.0  # of a search: how much is done
 
     @property
     def going(self) -> bool:
@@ -88,6 +90,7 @@ class RunPanel:
         self.pause.description, self.pause.icon = ("Resume", "play") if self._paused else ("Pause", "pause")
         self.train.description = "Train next" if status.going else "Train"
         done = (status.epoch + status.fraction) / status.epochs if status.epochs else 0.0
+        done = status.share if status.search else done
         self.progress.value = min(done, 1.0)
         self.line.value = f'<div role="status">{_line(status)}</div>'
         if not self._own_message:
@@ -115,11 +118,14 @@ def _labelled(label: str, control: widgets.Widget) -> Any:
 def _line(status: Status) -> str:
     if not status.state:
         return "Nothing trained yet"
+    if status.search:
+        waiting = f" · {status.queued} waiting" if status.queued else ""
+        return f"{status.search}{waiting}"
     numbers = status.trials
     who = f"Trial {numbers[0]}" if len(numbers) == 1 else f"Trials {numbers[0]}-{numbers[-1]}" if numbers else ""
     parts = [f"<b>{who}</b> {html.escape(status.state.replace('_', ' '))}", f"epoch {status.epoch}/{status.epochs}"]
     if status.going and status.seconds_left is not None:
-        parts.append(f"{_duration(status.seconds_left)} left")
+        parts.append(f"{duration(status.seconds_left)} left")
     if status.best_metric is not None:
         trial = f" (trial {status.best_trial})" if len(numbers) > 1 else ""
         label = html.escape(status.metric_label.lower())
@@ -129,7 +135,8 @@ def _line(status: Status) -> str:
     return " · ".join(parts)
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """A time in words."""
     if seconds < 60:
         return f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)

@@ -16,14 +16,14 @@ STYLE = """<style>
   display: block; float: none; margin: 0 0 8px; padding: 6px 10px; border-radius: 6px; border-left: 3px solid var(--jp-warn-color1, #ef6c00); background: var(--jp-layout-color2, #f3f3f3);
   color: var(--jp-ui-font-color1, inherit); font: 12px/1.4 var(--jp-ui-font-family, sans-serif); white-space: normal; position: static; }
 .wb-root.jupyter-widgets-disconnected > * { pointer-events: none; opacity: .6; }
-.wb-body { display: grid !important; grid-template-columns: 300px minmax(0, 1fr); gap: var(--wb-gap); overflow: visible; }
+.wb-body { display: grid !important; grid-template-columns: 324px minmax(0, 1fr); gap: var(--wb-gap); overflow: visible; }
 .wb-side { align-self: start; overflow: hidden; border: 1px solid var(--wb-border); border-radius: 6px; padding: 4px 10px 8px; }
 .wb-main { min-width: 0; overflow: hidden; gap: 8px; }
 .wb-controls, .wb-section { overflow: visible; }
 .wb-section { margin-bottom: 4px; }
 .wb-heading { font-weight: 600; font-size: 11px; letter-spacing: .05em; text-transform: uppercase; color: var(--wb-muted);
   border-bottom: 1px solid var(--wb-border); margin: 8px 0 4px; padding-bottom: 2px; }
-.wb-field { display: grid; grid-template-columns: 122px minmax(0, 1fr); align-items: center; column-gap: 8px; min-height: 28px; overflow: visible; }
+.wb-field { display: grid; grid-template-columns: 122px minmax(0, 1fr) 20px; align-items: center; column-gap: 8px; min-height: 28px; overflow: visible; }
 .wb-field > * { margin: 0 !important; }
 .wb-label { white-space: nowrap; cursor: help; }
 .wb-symbol { color: var(--wb-muted); font-family: Georgia, serif; }
@@ -36,6 +36,15 @@ STYLE = """<style>
 .wb-input .wb-switch { flex: 0 0 16px; width: 16px; }
 .wb-input .widget-dropdown { flex: 1 1 0; width: auto; min-width: 0; }
 .wb-number input { text-align: right; font-variant-numeric: tabular-nums; }
+.wb-toggle.jupyter-button { width: 20px; height: 20px; line-height: 20px; padding: 0; border-radius: 3px; background: transparent; color: var(--wb-muted); opacity: .45; box-shadow: none; font-size: 11px; }
+.wb-field:hover .wb-toggle, .wb-toggle:focus-visible, .wb-toggle.mod-active { opacity: 1; }
+.wb-toggle.mod-active.jupyter-button { background: var(--wb-accent); color: #fff; }
+.wb-toggle.jupyter-button { display: flex; align-items: center; justify-content: center; } .wb-toggle i.fa { margin: 0 !important; }
+.wb-range .wb-number { flex: 1 1 0; width: auto; min-width: 0; } .wb-range.wb-input { gap: 4px; } .wb-range .wb-number input { padding: 0 5px; text-align: left; } .wb-to { flex: none !important; color: var(--wb-muted); font-size: 11px; }
+.wb-input.wb-range .wb-to { flex: none; }
+.wb-options-list { display: flex; flex-wrap: wrap; gap: 0 8px; padding: 2px 0; }
+.wb-option { width: auto !important; height: 20px; } .wb-option label { font-size: 12px; gap: 3px; width: auto; padding: 0; }
+.wb-option .widget-label-basic { width: auto; }
 .wb-problem:not(:has([role=alert])) { display: none; }
 .wb-problem { grid-column: 1 / -1; color: var(--wb-error); }
 .wb-problem .widget-html-content { font-size: 11px; line-height: 1.35; white-space: normal; overflow-wrap: anywhere; padding: 1px 0 3px; }
@@ -68,6 +77,19 @@ STYLE = """<style>
 .wb-facts { border-collapse: collapse; } .wb-facts caption { text-align: left; font-weight: 600; padding-bottom: 4px; }
 .wb-facts th { text-align: left; color: var(--wb-muted); font-weight: 400; padding: 2px 14px 2px 0; vertical-align: top; }
 .wb-facts td { white-space: normal; text-align: left; padding: 2px 0; }
+.wb-search { gap: 6px; }
+.wb-search-grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(190px, 1fr)); gap: 6px 16px; overflow: visible; }
+.wb-search-grid .wb-labelled > :first-child { width: 80px; flex: none; } .wb-search-grid .widget-dropdown, .wb-search-grid .widget-text { flex: 1 1 0; width: auto; min-width: 0; }
+.wb-search-row { display: flex; gap: 12px; align-items: center; overflow: visible; } .wb-search-row > * { margin: 0; }
+.wb-space { flex: 1 1 0; min-width: 0; } .wb-space .widget-html-content, .wb-about .widget-html-content { white-space: normal; }
+.wb-compare { gap: 4px; overflow: hidden; } .wb-compare .wb-labelled .widget-dropdown { width: 170px; }
+.wb-plain { overflow: hidden; width: 100%; } .wb-plain > * { flex: 1 1 0; min-width: 0; margin: 0; }
+.wb-picture { max-width: 100%; height: auto; object-fit: contain; align-self: flex-start; background: #fff; border-radius: 4px; }
+.wb-border { display: flex; gap: 10px; align-items: center; border-left: 3px solid var(--jp-warn-color1, #ef6c00); padding: 2px 8px; margin: 2px 0; overflow: visible; }
+.wb-border > :first-child { flex: 1 1 0; min-width: 0; } .wb-border .widget-html-content { white-space: normal; } .wb-widen { width: auto !important; flex: none; }
+.wb-board { overflow-x: auto; }
+.wb-leaderboard { border-collapse: collapse; font-variant-numeric: tabular-nums; } .wb-leaderboard th { text-align: left; color: var(--wb-muted); font-weight: 400; }
+.wb-leaderboard th, .wb-leaderboard td { padding: 2px 14px 2px 0; white-space: nowrap; border-bottom: 1px solid var(--wb-border); } .wb-leaderboard .wb-worse { color: var(--wb-muted); }
 .wb-tabs { overflow: visible; } .wb-tabs > .widget-tab-contents { padding: 8px 10px; overflow: hidden; }
 @container (max-width: 760px) {
   .wb-body { grid-template-columns: minmax(0, 1fr); }

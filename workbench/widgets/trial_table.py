@@ -101,6 +101,15 @@ class TrialTable:
         """The trial numbers of the selected rows."""
         return [self._trials[row] for row in self.table.selected_rows if row < len(self._trials)]
 
+    def select(self, trials: list[int]) -> None:
+        """Select the rows of these trials, as a brush in the parallel coordinates does."""
+        self._quiet = True
+        try:
+            self.table.selected_rows = [self._trials.index(trial) for trial in trials if trial in self._trials]
+        finally:
+            self._quiet = False
+        self._tell_selection()
+
     def update(self, frame: pd.DataFrame) -> None:
         """Show the log as it is now. An unchanged table is left alone, so that a search is not disturbed."""
         self._frame = frame

@@ -8,14 +8,18 @@ from typing import Any
 import ipywidgets as widgets
 import pandas as pd
 
+from workbench.analysis import Border
 from workbench.errors import ConfigError, WorkbenchError
 from workbench.hyperparameters import Config
+from workbench.search import Space
 from workbench.widgets.actions import Actions
 from workbench.widgets.code_tab import CodeTab, call
+from workbench.widgets.compare_panel import ComparePanel
 from workbench.widgets.controls import Controls
 from workbench.widgets.facts import Facts, TaskFacts
 from workbench.widgets.parts import make
 from workbench.widgets.run_panel import RunPanel, Status
+from workbench.widgets.search_panel import SearchPanel, search_call
 from workbench.widgets.style import STYLE
 from workbench.widgets.trial_table import TrialTable
 
@@ -46,16 +50,29 @@ class WorkbenchView:
         self.panel = RunPanel(devices)
         if device in devices:
             self.panel.device.value = device
+        self.search = SearchPanel(self._refresh_code)
+        self.compare = ComparePanel(
+            self._guarded(actions.look),
+            self._guarded(self._select_brushed),
+            self._guarded(actions.add_seeds),
+            self._widen,
+        )
         self.controls = Controls(task.kind, changed=self._refresh_code, live=self._set_live)
         self.table = TrialTable(self._guarded(actions.select), self._load_trial, self._guarded(self._write_annotation))
+        self.search.start.on_click(lambda _: self._search())
         self.panel.train.on_click(lambda _: self._train())
         self.panel.pause.on_click(lambda _: self._guarded(actions.resume if self.panel.paused else actions.pause)())
         self.panel.stop.on_click(lambda _: self._guarded(actions.stop)())
         for control in (self.panel.name, self.panel.seeds, self.panel.device):
             control.observe(lambda _: self._refresh_code(), "value")
         side = make(widgets.VBox, [self.controls.widget], classes="wb-side")
-        tabs = make(widgets.Tab, [self.table.widget, self.code.widget, Facts(task).widget], classes="wb-tabs")
-        tabs.titles = ("Trials", "Code", "Data")
+        self.tabs = tabs = make(
+            widgets.Tab,
+            [self.table.widget, self.search.widget, self.compare.widget, self.code.widget, Facts(task).widget],
+            classes="wb-tabs",
+        )
+        tabs.titles = ("Trials", "Search", "Compare", "Code", "Data")
+        tabs.observe(lambda _: self._guarded(actions.look)(self.compare.look), "selected_index")
         main = make(widgets.VBox, [self.panel.widget, curves, tabs], classes="wb-main")
         body = make(widgets.Box, [side, main], classes="wb-body")
         self.widget = make(
@@ -118,6 +135,38 @@ class WorkbenchView:
 
         self._settle(self._guarded(start))
 
+    def _search(self) -> None:
+        self.search.show_error("")
+        panel = self.panel
+
+        def start() -> None:
+            space, base = self.controls.space(), self.controls.read()
+            options = self.search.options()
+            self._actions.search(space, base, name=panel.name.value.strip(), device=panel.device.value, options=options)
+
+        def guarded() -> None:
+            try:
+                start()
+            except WorkbenchError as error:
+                homeless = self.controls.show(error) if isinstance(error, ConfigError) else []
+                told = "\n".join(problem.message for problem in homeless) if homeless else str(error)
+                self.search.show_error(told)
+
+        self._settle(guarded)
+
+    def _select_brushed(self, trials: list[int]) -> None:
+        self.table.select(trials)
+        self._actions.select(trials)
+
+    def _widen(self, border: Border) -> None:
+        self.controls.field(border.name).search(border.wider)
+        self.tabs.selected_index = self.tabs.titles.index("Search")
+
+    @property
+    def comparing(self) -> bool:
+        """Whether the compare tab is in front."""
+        return bool(self.tabs.titles[self.tabs.selected_index or 0] == "Compare")
+
     def _set_live(self, name: str, value: float) -> None:
         if self._going:
             self._guarded(self._actions.set)(name, value)
@@ -134,7 +183,15 @@ class WorkbenchView:
             config = self.controls.read()
         except ConfigError as error:
             self.code.show_problem(error)
+            self.search.tell(error, None)
         else:
-            self.code.show(
-                call(config, seeds=panel.seeds.value, name=panel.name.value.strip(), device=panel.device.value)
-            )
+            about = {"name": panel.name.value.strip(), "device": panel.device.value}
+            calls = [call(config, seeds=panel.seeds.value, **about)]
+            try:
+                space = self.controls.space()
+                self.search.tell(space, config)
+                if space:
+                    calls.append(search_call(Space(space, config), self.search.options(), **about))
+            except ConfigError as error:
+                self.search.tell(error, config)
+            self.code.show("\n".join(calls))

@@ -1,0 +1,203 @@
+"""The compare tab: parallel coordinates to brush, the leaderboard, and figures over many trials."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import ipywidgets as widgets
+import pandas as pd
+
+from workbench.analysis import Border
+from workbench.widgets.parallel import ParallelCoordinates
+from workbench.widgets.parts import make
+
+__all__ = ["ComparePanel", "Look"]
+
+KINDS = (
+    ("Parallel coordinates", "parallel"), ("Leaderboard", "leaderboard"), ("Importance", "importance"), ("Scatter", "scatter"),
+    ("Slices", "slices"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the tab shows. search: of one search only. x, y: of a scatter."""
+
+    kind: str = "parallel"
+    search: int | None = None
+    x: str = ""
+    y: str = ""
+
+
+class ComparePanel:
+    """Asks for a look and shows what it is given. widen: called with the border whose button was pressed."""
+
+    def __init__(
+        self,
+        look: Callable[[Look], None],
+        brushed: Callable[[list[int]], None],
+        add_seeds: Callable[[int, int], None],
+        widen: Callable[[Border], None],
+    ) -> None:
+        self._look, self._widen = look, widen
+        self._quiet = False
+        self.kind = make(widgets.Dropdown, options=KINDS, value="parallel", tooltip="What to show")
+        self.scope = make(widgets.Dropdown, options=[("all trials", 0)], value=0, tooltip="Which trials")
+        self.x = make(widgets.Dropdown, options=[], tooltip="Horizontal axis")
+        self.y = make(widgets.Dropdown, options=[], tooltip="Vertical axis")
+        for control in (self.kind, self.scope, self.x, self.y):
+            control.observe(self._ask, "value")
+        self._axes = make(
+            widgets.Box,
+            [_labelled("x", self.x), _labelled("y", self.y)],
+            classes="wb-options",
+            layout=widgets.Layout(display="none"),
+        )
+        bar = make(
+            widgets.Box, [_labelled("show", self.kind), _labelled("of", self.scope), self._axes], classes="wb-toprow"
+        )
+        self.parallel = ParallelCoordinates()
+        self.parallel.observe(lambda change: brushed([int(trial) for trial in change["new"]]), "selected")
+        self._coordinates = make(widgets.Box, [self.parallel], classes="wb-plain", layout=widgets.Layout())
+        self.picture = make(widgets.Image, format="png", classes="wb-picture", layout=widgets.Layout(display="none"))
+        self.text = make(widgets.HTML, classes="wb-board", layout=widgets.Layout(display="none"))
+        self.top = make(widgets.BoundedIntText, 3, min=1, max=100, tooltip="Among so many of the best settings")
+        self.more = make(
+            widgets.BoundedIntText, 5, min=1, max=100, tooltip="Train so many further seeds of each contender"
+        )
+        self.add = make(
+            widgets.Button, description="Add seeds", icon="plus",
+            tooltip="Train more seeds of the settings that cannot be told from the best",
+        )  # fmt: skip
+        self.add.on_click(lambda _: add_seeds(self.top.value, self.more.value))
+        self._seeds = make(
+            widgets.Box, [self.add, _labelled("top", self.top), _labelled("seeds", self.more)], classes="wb-toprow",
+            layout=widgets.Layout(display="none"),
+        )  # fmt: skip
+        self.note = make(widgets.HTML, classes="wb-message")
+        self.borders = make(widgets.VBox, [], classes="wb-borders")
+        self._bordered: list[Border] = []
+        self.widget = make(
+            widgets.VBox,
+            [bar, self.borders, self.note, self._coordinates, self.picture, self.text, self._seeds],
+            classes="wb-compare",
+        )
+
+    @property
+    def look(self) -> Look:
+        """What is asked for."""
+        return Look(self.kind.value, self.scope.value or None, self.x.value or "", self.y.value or "")
+
+    def offer(self, searches: Sequence[tuple[str, int]], names: Sequence[str]) -> None:
+        """The scopes and axes there are to choose from."""
+        self._quiet = True
+        try:
+            for control, options in (
+                (self.scope, [("all trials", 0), *searches]),
+                (self.x, [(name.replace("_", " "), name) for name in names]),
+                (self.y, [(name.replace("_", " "), name) for name in names]),
+            ):
+                if list(control.options) != options:
+                    value = control.value
+                    control.options = options
+                    known = [option for _, option in options]
+                    control.value = value if value in known else known[0] if known else None
+            if self.x.value == self.y.value and len(names) > 1:
+                self.y.value = names[1] if self.x.value == names[0] else names[0]
+        finally:
+            self._quiet = False
+
+    def show_parallel(self, frame: pd.DataFrame, names: Sequence[str], *, metric_label: str, better: str) -> None:
+        self._turn("parallel")
+        self.parallel.show(frame, names, metric_label=metric_label, better=better)
+
+    def show_picture(self, png: bytes, note: str = "") -> None:
+        self._turn("picture")
+        self.picture.value = png
+        self._say(note)
+
+    def show_leaderboard(self, board: pd.DataFrame, metric_label: str) -> None:
+        self._turn("text")
+        self.text.value = _board(board, metric_label)
+        self.add.disabled = board.empty
+
+    def show_problem(self, text: str) -> None:
+        """Nothing to show, and why."""
+        self._turn("")
+        self._say(text)
+
+    def show_borders(self, found: Sequence[Border]) -> None:
+        """Warn of searched ranges whose best settings lie at an end, each with a button that widens it."""
+        if list(found) == self._bordered:
+            return
+        self._bordered = list(found)
+        rows = []
+        for one in found:
+            button = make(
+                widgets.Button, description=f"Widen {one.name.replace('_', ' ')}", icon="arrows-h", classes="wb-widen"
+            )
+            button.on_click(lambda _, one=one: self._widen(one))
+            words = make(widgets.HTML, f'<span class="wb-warning">{html.escape(str(one))}</span>')
+            rows.append(make(widgets.Box, [words, button], classes="wb-border"))
+        self.borders.children = tuple(rows)
+
+    def _say(self, text: str) -> None:
+        self.note.value = f'<div class="wb-note" role="note">{html.escape(text)}</div>' if text else ""
+
+    def _turn(self, part: str) -> None:
+        self._say("")
+        for name, widget in (
+            ("parallel", self._coordinates),
+            ("picture", self.picture),
+            ("text", self.text),
+            ("text", self._seeds),
+        ):
+            widget.layout.display = None if name == part else "none"
+
+    def _ask(self, _: object) -> None:
+        self._axes.layout.display = None if self.kind.value == "scatter" else "none"
+        if not self._quiet:
+            self._look(self.look)
+
+
+def _labelled(label: str, control: widgets.Widget) -> Any:
+    return make(widgets.Box, [make(widgets.HTML, f"<span>{label}</span>"), control], classes="wb-labelled")
+
+
+def _board(board: pd.DataFrame, metric_label: str) -> str:
+    """The leaderboard as an HTML table; all text escaped."""
+    if board.empty:
+        return '<div class="wb-hint">No trial has run to its end yet.</div>'
+    settings = list(board.columns[board.columns.get_loc("tied") + 1 :])[:6]
+    heads = [
+        "",
+        "trial",
+        "seeds",
+        html.escape(metric_label),
+        "95% interval",
+        "against the best",
+        *(html.escape(n.replace("_", " ")) for n in settings),
+    ]
+    rows = []
+    for row in board.to_dict("records"):
+        interval = f"{row['low']:.4f} to {row['high']:.4f}" if math.isfinite(row["low"]) else "needs 2 seeds"
+        if row["rank"] == 1:
+            verdict = "best"
+        elif not math.isfinite(row["p_value"]):
+            verdict = "cannot be told without seeds"
+        else:
+            verdict = f"{'cannot be told apart' if row['tied'] else 'worse'} (p = {row['p_value']:.2g})"
+        cells = [str(row["rank"]), str(row["trial"]), str(row["seeds"]), f"{row['mean']:.4f}", interval, verdict]
+        cells += [_short(row[name]) for name in settings]
+        kind = "" if row["tied"] else ' class="wb-worse"'
+        rows.append(f"<tr{kind}>{''.join(f'<td>{html.escape(cell)}</td>' for cell in cells)}</tr>")
+    head = "".join(f"<th>{text}</th>" for text in heads)
+    return f'<table class="wb-leaderboard"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
