@@ -185,7 +185,9 @@ class Config(BaseModel):
     @property
     def setting(self) -> str:
         """A short text that two Configs share when they differ in the seed only, or in what their choices do not read."""
-        used = {name: value for name, value in self.model_dump().items() if name != "seed" and self.uses(name)}
+        values, governed = self.model_dump(), _governed()
+        read = frozenset().union(*(entry.uses for entry in _chosen(values)))
+        used = {n: value for n, value in values.items() if n != "seed" and (n not in governed or n in read)}
         return hashlib.sha1(json.dumps(used, sort_keys=True).encode(), usedforsecurity=False).hexdigest()[:16]
 
     def changed(self) -> dict[str, Any]:

@@ -165,3 +165,28 @@ def test_divergence_ends_the_trial_with_its_step_and_touches_no_other(numbers: w
     for trial, config in calm.items():
         ours = [event for event in events if isinstance(event, EpochEnd) and event.trial == trial]
         assert_same(ours, reference.train(config, numbers, reference.squared))
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_rows_divided_among_cores(flowers: wb.Task, optimizer: str) -> None:
+    """Two shards of twelve rows that step side by side; rows leave, so that the cohort is divided anew."""
+    from workbench.training import Training, prepare
+
+    configs = {
+        trial: prepare(
+            flowers,
+            BASE.replace(
+                optimizer=optimizer, seed=trial, learning_rate=0.001 * (trial + 1), epochs=1 + trial % 3,
+                l1=1e-3 * (trial % 2), l2=1e-3 * (trial % 5), batch_norm=True, gradient_clip=[None, 1.0][trial % 2],
+            ),
+        )
+        for trial in range(24)
+    }  # fmt: skip
+    rows: dict[int, list[EpochEnd]] = {trial: [] for trial in configs}
+    for moment in Training(flowers, configs, dtype=torch.float64, cores=2).moments():
+        for event in moment:
+            assert not isinstance(event, TrialEnded) or event.state is TrialState.COMPLETED
+            if isinstance(event, EpochEnd):
+                rows[event.trial].append(event)
+    for trial, config in configs.items():
+        assert_same(rows[trial], reference.train(config, flowers))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import threading
 import traceback
 from collections import deque
@@ -72,6 +73,7 @@ class Runner:
         """One run from its first step to every trial's end. Returns what went wrong, after it is in the log."""
         unfinished = _Unfinished(run.trials)
         try:
+            run._training.cores = os.cpu_count() or 1
             run._training.around = partial(_fitting_threads, run._training.device)
             for moment in run._training.moments():
                 self._record(run, unfinished, moment)

@@ -158,20 +158,19 @@ def _fill_open(connection: Connection, frame: pd.DataFrame) -> None:
     statement = select(schema.epochs).where(schema.epochs.c.trial.in_(without_end))
     rows = pd.DataFrame(connection.execute(statement).all(), columns=[column.name for column in schema.epochs.c])
     frame.loc[unfinished, "epochs_run"] = 0
-    for trial, epochs in rows.groupby("trial"):
-        last = epochs.loc[epochs["epoch"].idxmax()]
-        losses = epochs["val_loss"].astype(float)
-        values: dict[str, Any] = {name: last[name] for name in ("train_loss", "val_loss", "val_metric")}
-        values |= {"epochs_run": int(last["epoch"]), "seconds": float(epochs["seconds"].sum()), "best_epoch": 0}
-        if losses.notna().any():
-            best = epochs.loc[losses.idxmin()]
-            values |= {
-                "best_epoch": int(best["epoch"]),
-                "best_val_loss": best["val_loss"],
-                "best_val_metric": best["val_metric"],
-            }
-        for name, value in values.items():
-            frame.loc[trial, name] = value
+    if rows.empty:
+        return
+    groups = rows.groupby("trial")
+    last = rows.sort_values("epoch").drop_duplicates("trial", keep="last").set_index("trial")
+    found = last[["train_loss", "val_loss", "val_metric"]].copy()
+    found["epochs_run"], found["seconds"] = groups["epoch"].max(), groups["seconds"].sum()
+    found["best_epoch"] = 0
+    losses = rows["val_loss"].astype(float)
+    best = rows.loc[losses[losses.notna()].groupby(rows["trial"]).idxmin()].set_index("trial")
+    for name, column in (("best_epoch", "epoch"), ("best_val_loss", "val_loss"), ("best_val_metric", "val_metric")):
+        found.loc[best.index, name] = best[column]
+    for name in found:
+        frame.loc[found.index, name] = found[name]
 
 
 def _fill_annotations(connection: Connection, frame: pd.DataFrame) -> None:

@@ -26,6 +26,7 @@ from workbench.log.database import explain, make_engine, shown_url, where
 
 __all__ = ["NewTrial", "TrialLog"]
 
+EPOCH_FIELDS = tuple(field.name for field in dataclasses.fields(EpochEnd))
 ID_CHUNK = 500
 """Trial numbers in one SQL condition; databases limit their count."""
 
@@ -316,7 +317,7 @@ def _rows(events: Iterable[Event]) -> dict[Table, list[dict[str, Any]]]:
     for event in events:
         match event:
             case EpochEnd():
-                rows[schema.epochs].append(dataclasses.asdict(event))
+                rows[schema.epochs].append({name: getattr(event, name) for name in EPOCH_FIELDS})
             case TrialEnded():
                 rows[schema.ends].append({**dataclasses.asdict(event), "state": str(event.state), "created": _now()})
             case StateChanged(trial, state, step):

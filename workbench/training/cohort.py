@@ -10,8 +10,9 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Protocol
 
 import torch
@@ -27,11 +28,13 @@ from workbench.models import (
     is_penalised,
     stacked_forward,
 )
-from workbench.training.losses import loss_of
+from workbench.models.stacking import Forward
+from workbench.training.losses import is_builtin_loss, loss_of
 from workbench.training.metrics import evaluate_metric
 from workbench.training.optimizers import Rule, rule_of
 from workbench.training.schedules import schedule_of
-from workbench.training.stepping import RowState, Stepper, step_key
+from workbench.training.shard import MOST_SHARDS, ROWS_EACH, Shard, side_by_side
+from workbench.training.stepping import RowState, step_key
 from workbench.training.stopping import Watch
 
 __all__ = ["Cohort", "Row", "TaskData", "Weights"]
@@ -98,11 +101,17 @@ class Row:
 class Cohort:
     """The stacked state of the trials that are still training.
 
-    trials: Config by trial key; all with the same model, batch size and loss (see `cohort_key`).
+    trials: Config by trial key; all with the same model, batch size and loss (see `cohort_key`). cores: threads that its rows
+    may be divided among (on the CPU, and for models and losses that are known to bear it).
     """
 
     def __init__(
-        self, task: TaskData, trials: Mapping[int, Config], device: torch.device, dtype: torch.dtype = torch.float32
+        self,
+        task: TaskData,
+        trials: Mapping[int, Config],
+        device: torch.device,
+        dtype: torch.dtype = torch.float32,
+        cores: int = 1,
     ) -> None:
         first = next(iter(trials.values()))
         self.task, self.device, self.dtype = task, device, dtype
@@ -117,12 +126,12 @@ class Cohort:
         trained = [(name, p) for name, p in self.module.named_parameters() if p.requires_grad]
         self._shapes = {name: p.shape for name, p in trained}
         self._penalised = [name for name, p in trained if is_penalised(self.module, name, p)]
-        # dropout of a cohort is drawn for all its trials at once: equal in distribution to each alone
-        noise = torch.Generator(device).manual_seed(sum(config.seed for config in trials.values()) + NOISE_SEED)
-        seeded = not is_builtin(first.model) or draws_random_numbers(self.module)
-        self._randomness = SeededRandomness(noise) if seeded else nullcontext()
+        self._seeded = not is_builtin(first.model) or draws_random_numbers(self.module)
+        self._noise_seed = sum(config.seed for config in trials.values()) + NOISE_SEED
+        self._noises: list[AbstractContextManager[object]] = []
+        self._cores = cores if device.type == "cpu" and is_builtin_loss(first) else 1
         self.rows: list[Row] = []
-        self._stepper: Stepper | None = None
+        self.shards: list[Shard] = []
         size = sum(shape.numel() for shape in self._shapes.values())
         self.theta = torch.empty(0, size, device=device, dtype=dtype)
         self.buffers = {name: value.new_empty(0, *value.shape) for name, value in _constants(self.module)}
@@ -173,24 +182,44 @@ class Cohort:
         self._bind([states[index] for index in order])
 
     def _states(self) -> list[RowState | None]:
-        return [] if self._stepper is None else self._stepper.states()
+        return [state for shard in self.shards for state in shard.states()]
 
     def _bind(self, states: Sequence[RowState | None]) -> None:
         """Point weights, gradients and optimizers at the present buffers."""
         self.grad = torch.zeros_like(self.theta)
         self.direct = len(self.rows) == 1
+        forward = None
         if self.direct:
             self._bind_module()
         else:
-            self._bind_stack()
-        weights, gradients = self._pieces(self.theta), self._pieces(self.grad)
-        self._weight_pieces = [(weights[name], gradients[name]) for name in self._penalised]
+            forward = self._stacked_forward()
+        count = min(self._cores, MOST_SHARDS, len(self.rows) // ROWS_EACH) if not self.direct and self.known else 1
+        ends = [round(i * len(self.rows) / max(1, count)) for i in range(max(1, count) + 1)]
+        self.shards = [self._shard(first, last, index, forward) for index, (first, last) in enumerate(pairwise(ends))]
         self._bind_optimizers(states)
         self.refresh()
 
+    def _shard(self, first: int, last: int, index: int, forward: Forward | None) -> Shard:
+        # .data: a version count of its own, or autograd takes the steps of one shard for changes to the weights of another
+        theta, grad = self.theta[first:last].data, self.grad[first:last].data
+        buffers = {name: values[first:last].data for name, values in self.buffers.items()}
+        weights, gradients = self._pieces(theta), self._pieces(grad)
+        return Shard(
+            first, last, theta, grad, weights, gradients, buffers, self._penalised, forward, self.loss, self._noise(index)
+        )  # fmt: skip
+
+    def _noise(self, index: int) -> AbstractContextManager[object]:
+        """Where a shard's dropout is drawn from: for all its trials at once, equal in distribution to each alone."""
+        while len(self._noises) <= index:
+            generator = torch.Generator(self.device).manual_seed(self._noise_seed + len(self._noises) * NOISE_SEED)
+            self._noises.append(SeededRandomness(generator) if self._seeded else nullcontext())
+        return self._noises[index]
+
     def _bind_optimizers(self, states: Sequence[RowState | None]) -> None:
         rules, steps = [row.rule for row in self.rows], [row.step for row in self.rows]
-        self._stepper = Stepper(self.theta, self.grad, rules, steps, states)
+        for shard in self.shards:
+            own = slice(shard.first, shard.last)
+            shard.bind(rules[own], steps[own], states[own])
 
     def _pieces(self, stacked: Tensor) -> dict[str, Tensor]:
         """The named views (trials, *shape) of a (trials, parameters) buffer."""
@@ -215,20 +244,18 @@ class Cohort:
             else:
                 getattr(table, leaf).data = values[0]
 
-    def _bind_stack(self) -> None:
-        self._gradients = list(self._pieces(self.grad).values())
-        self.parameters = {name: view.detach().requires_grad_() for name, view in self._pieces(self.theta).items()}
+    def _stacked_forward(self) -> Forward:
         forward = stacked_forward(self.module)
         self.known = forward is not None
         if forward is not None:
-            self._stacked = forward
-            return
+            return forward
 
         def one(parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor], x: Tensor) -> Tensor:
             outputs: Tensor = functional_call(self.module, (dict(parameters), dict(buffers)), (x,))
             return outputs
 
-        self._stacked = vmap(one, in_dims=(0, 0, 0), randomness="different")
+        stacked: Forward = vmap(one, in_dims=(0, 0, 0), randomness="different")
+        return stacked
 
     def refresh(self) -> None:
         """Read what may change during a run anew from the rows' configs."""
@@ -238,11 +265,13 @@ class Cohort:
             for row, rule in zip(self.rows, rules, strict=True):
                 row.rule = rule
             self._bind_optimizers(states)
-        l1, l2 = ([float(getattr(row.config, name)) for row in self.rows] for name in ("l1", "l2"))
-        self._l1 = self.theta.new_tensor(l1) if any(l1) else None
-        self._2l2 = self.theta.new_tensor([2 * strength for strength in l2]) if any(l2) else None
-        clips = [math.inf if row.config.gradient_clip is None else row.config.gradient_clip for row in self.rows]
-        self._clip = self.theta.new_tensor(clips) if min(clips) < math.inf else None
+        for shard in self.shards:
+            configs = [row.config for row in self.rows[shard.first : shard.last]]
+            shard.regularise(
+                [float(config.l1) for config in configs],
+                [float(config.l2) for config in configs],
+                [math.inf if config.gradient_clip is None else config.gradient_clip for config in configs],
+            )
 
     # --- training ---------------------------------------------------------------------------------------------------
 
@@ -265,44 +294,31 @@ class Cohort:
 
         Returns: mean data loss (trials,), gradient norm before clipping (trials,), outputs; all detached.
         """
-        losses, outputs = self._backward_direct(x, y) if self.direct else self._backward_stacked(x, y)
-        for weight, gradient in self._weight_pieces:
-            shape = (-1, *[1] * (weight.dim() - 1))
-            if self._2l2 is not None:
-                gradient.addcmul_(weight, self._2l2.view(shape))
-            if self._l1 is not None:
-                gradient.addcmul_(weight.sign(), self._l1.view(shape))
-        norms = torch.linalg.vector_norm(self.grad, dim=1)
-        if self._clip is not None:
-            self.grad.mul_((self._clip / (norms + 1e-6)).clamp(max=1.0)[:, None])
         for row in self.rows:
             row.learning_rate = row.rate(row.config.learning_rate, row.step, row.watch.plateaus)
+        rates = [row.learning_rate for row in self.rows]
+
+        def work(shard: Shard) -> tuple[Tensor, Tensor, Tensor]:
+            own = slice(shard.first, shard.last)
+            losses, outputs = self._backward_direct(x, y) if self.direct else shard.backward(x[own], y[own])
+            return losses, shard.descend(rates[own]), outputs
+
+        found = side_by_side(self.shards, work)
+        for row in self.rows:
             row.step += 1
-        assert self._stepper is not None
-        self._stepper.step([row.learning_rate for row in self.rows])
+        if len(found) == 1:
+            return found[0]
+        losses, norms, outputs = (torch.cat(parts) for parts in zip(*found, strict=True))
         return losses, norms, outputs
 
     def _backward_direct(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Forward and backward of the single trial: autograd adds into the gradient buffer's views."""
         self.grad.zero_()
-        with self._randomness:
+        with self._noise(0):
             outputs = self.module(x)
         loss = self.mean_loss(outputs, y)
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach().reshape(1), outputs.detach()
-
-    def _backward_stacked(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Forward and backward of all trials at once, the gradients copied into their buffer.
-
-        Copied and not accumulated: autograd wants the layout of a gradient to be that of a contiguous parameter.
-        """
-        with self._randomness:
-            outputs = self._stacked(self.parameters, self.buffers, x)
-        values = self.loss(outputs.flatten(0, 1), y.flatten(0, 1))
-        losses = values.view(len(self.rows), -1).mean(1)
-        found = torch.autograd.grad(losses.sum(), list(self.parameters.values()), materialize_grads=True)
-        torch._foreach_copy_(self._gradients, list(found))
-        return losses.detach(), outputs.detach()
 
     @torch.no_grad()
     def evaluate(self) -> list[tuple[float, float]]:
@@ -310,14 +326,12 @@ class Cohort:
         self.module.eval()
         row_bytes = self.x_val[0].numel() * self.x_val.element_size() * len(self.rows)
         piece = max(1, GATHER_BYTES // max(1, row_bytes))
+        pieces = torch.split(self.x_val, piece)
         if self.direct:
-            outputs = [self.module(x)[None] for x in torch.split(self.x_val, piece)]
+            stacked = torch.cat([self.module(x)[None] for x in pieces], 1)
         else:
-            pieces = torch.split(self.x_val, piece)
-            everyone = (len(self.rows), *[-1] * self.x_val.dim())
-            outputs = [self._stacked(self.parameters, self.buffers, x.expand(everyone)) for x in pieces]
+            stacked = torch.cat(side_by_side(self.shards, lambda shard: shard.evaluate(pieces)))
         self.module.train()
-        stacked = torch.cat(outputs, 1)
         targets = self.y_val.expand(len(stacked), *self.y_val.shape).flatten(0, 1)
         losses = self.loss(stacked.flatten(0, 1), targets).view(len(stacked), -1).mean(1).tolist()
         metrics = [evaluate_metric(self.task.metric, outputs, self.y_val) for outputs in stacked]
@@ -326,14 +340,7 @@ class Cohort:
     @torch.no_grad()
     def penalties(self) -> list[float]:
         """λ1 Σ|w| + λ2 Σw² of every trial, at the present weights."""
-        total = torch.zeros(len(self.rows), device=self.device, dtype=self.theta.dtype)
-        for weight, _ in self._weight_pieces:
-            flat = weight.flatten(1)
-            if self._l1 is not None:
-                total += flat.abs().sum(1) * self._l1
-            if self._2l2 is not None:
-                total += flat.square().sum(1) * self._2l2 / 2
-        return [float(value) for value in total]
+        return [float(value) for shard in self.shards for value in shard.penalties()]
 
     # --- weights ----------------------------------------------------------------------------------------------------
 
@@ -353,8 +360,8 @@ class Cohort:
         """Drop all other rows: their place is freed, the kept ones go on with their optimizer state."""
         states = self._states()
         if not indices:  # whoever keeps the ended cohort for its module keeps nothing large
-            self.rows, self._stepper, self.theta = [], None, self.theta[:0].clone()
-            self.grad, self.parameters, self._weight_pieces, self._gradients = self.theta, {}, [], []
+            self.rows, self.shards = [], []
+            self.theta = self.grad = self.theta[:0].clone()
             return
         index = torch.tensor(indices, dtype=torch.long, device=self.device)
         buffers = {name: values[index] for name, values in self.buffers.items()}
@@ -381,14 +388,10 @@ class Cohort:
         """Why the module cannot be vectorised over trials, "" when it can. Leaves weights, buffers and draws alone."""
         if self.known:
             return ""
-        buffers = {name: values.clone() for name, values in self.buffers.items()}
+        (shard,) = self.shards
         few = torch.arange(min(4, len(self.x)), device=self.device).expand(len(self.rows), -1)
-        trial_noise = SeededRandomness(torch.Generator(self.device).manual_seed(0))
         try:
-            with trial_noise:
-                outputs = self._stacked(self.parameters, buffers, self.x[few])
-            loss = self.loss(outputs.flatten(0, 1), self.y[few].flatten(0, 1)).sum()
-            torch.autograd.grad(loss, list(self.parameters.values()), materialize_grads=True)
+            shard.try_out(self.x[few], self.y[few])
         except Exception as error:  # whatever a user's module raises under vmap
             return f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200] if str(error) else 'no message'}"
         return ""

@@ -19,7 +19,7 @@ from workbench.hyperparameters import Config
 from workbench.registration import read_arguments, register_loss
 from workbench.registry import LOSSES
 
-__all__ = ["LossFunction", "loss_of", "resolve_loss"]
+__all__ = ["LossFunction", "is_builtin_loss", "loss_of", "resolve_loss"]
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
 """(outputs (rows, outputs), targets (rows,) or (rows, outputs)) -> (rows,)"""
@@ -88,6 +88,11 @@ def loss_of(config: Config) -> tuple[LossFunction, LossFunction]:
         return _check_rows(by_row(outputs, targets), len(targets), config.loss)
 
     return checked, lambda outputs, targets: checked(outputs, targets).mean()
+
+
+def is_builtin_loss(config: Config) -> bool:
+    """Whether the loss is one of this package, which any thread may call."""
+    return bool(LOSSES[config.loss].value.__module__ == __name__)
 
 
 def _check_rows(values: object, rows: int, name: str) -> Tensor:

@@ -82,7 +82,8 @@ class Training:
     trials: Config by trial key, as `prepare` returned them. Iterate `moments()` for the events, in groups that belong to one
     moment (one epoch of all trials of a cohort), so that a log can write each group in one transaction.
     supply: where further trials come from; then a trial that raises ends as failed and the others go on, and only the best
-    keep their weights. around: called with the work of a cohort (see `work_of`), for the time it trains.
+    keep their weights. cores: threads that the rows of a cohort may be divided among. around: called with the work of a
+    cohort (see `work_of`), for the time it trains.
     """
 
     def __init__(
@@ -94,10 +95,11 @@ class Training:
         dtype: torch.dtype = torch.float32,
         commands: Commands | None = None,
         supply: Supply | None = None,
+        cores: int = 1,
         around: Callable[[float], AbstractContextManager[None]] = lambda _: nullcontext(),
     ) -> None:
         self.task, self.trials, self.dtype = task, dict(trials), dtype
-        self.supply, self.around = supply, around
+        self.supply, self.cores, self.around = supply, cores, around
         self._told: dict[int, int] = {}
         self._ends: dict[int, TrialEnded] = {}
         self._row_of: dict[int, Row] = {}
@@ -165,7 +167,7 @@ class Training:
 
     def _together(self, trials: dict[int, Config]) -> Iterator[tuple[Event, ...]]:
         """One cohort, if its model can be stacked. Trials that join it later are added to `trials`."""
-        cohort = Cohort(self.task, trials, self.device, self.dtype)
+        cohort = Cohort(self.task, trials, self.device, self.dtype, self.cores)
         reason = "" if cohort.direct else cohort.refuses_stacking()
         if not reason:
             with self.around(work_of(self.task, cohort)):
@@ -390,6 +392,8 @@ def work_of(task: TaskData, cohort: Cohort) -> float:
     """Floating-point operations of a cohort's forward pass over one batch; inf if they cannot be counted."""
     from torch.utils.flop_counter import FlopCounterMode
 
+    if len(cohort.shards) > 1:
+        return 0.0  # each of its shards has a core of its own
     model = build_model(task, cohort.rows[0].config)
     rows: list[int] = []
     model.register_forward_pre_hook(lambda _, inputs: rows.append(len(inputs[0])))

@@ -1,0 +1,165 @@
+"""A part of a cohort's rows, stepped by one core.
+
+A stacked step of small models is memory traffic and many short operations, which torch's own threads share badly. The trials
+are independent, so a cohort is cut into shards, one a core, that step side by side; each waits for none but the last.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from functools import cache
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from workbench.models import SeededRandomness
+from workbench.models.stacking import Forward
+from workbench.training.losses import LossFunction
+from workbench.training.optimizers import Rule
+from workbench.training.stepping import RowState, Stepper
+
+__all__ = ["MOST_SHARDS", "ROWS_EACH", "Shard", "side_by_side"]
+
+ROWS_EACH = 12
+"""A shard of fewer rows costs more in Python than a core saves."""
+MOST_SHARDS = 4
+"""More threads than this wait for Python's lock."""
+
+R = TypeVar("R")
+
+
+class Shard:
+    """Rows first, ..., last - 1 of a cohort: views of its buffers, their gradients and optimizers.
+
+    weights, gradients: views (rows, *shape) by name of these rows' part of theta and grad. penalised: names of the weights
+    that L1 and L2 act on. forward: the stacked forward pass, None for a cohort of one, which is stepped by its module.
+    """
+
+    def __init__(
+        self,
+        first: int,
+        last: int,
+        theta: Tensor,
+        grad: Tensor,
+        weights: Mapping[str, Tensor],
+        gradients: Mapping[str, Tensor],
+        buffers: Mapping[str, Tensor],
+        penalised: Sequence[str],
+        forward: Forward | None,
+        loss: LossFunction,
+        randomness: AbstractContextManager[object],
+    ) -> None:
+        self.first, self.last = first, last
+        self._theta, self._grad = theta, grad
+        self._gradients = list(gradients.values())
+        self._pieces = [(weights[name], gradients[name]) for name in penalised]
+        self.parameters = {name: view.detach().requires_grad_() for name, view in weights.items()} if forward else {}
+        self._buffers, self._forward, self._loss, self._randomness = buffers, forward, loss, randomness
+        self._stepper: Stepper | None = None
+
+    def bind(self, rules: Sequence[Rule], steps: Sequence[int], states: Sequence[RowState | None]) -> None:
+        """Give the rows their optimizers."""
+        self._stepper = Stepper(self._theta, self._grad, rules, steps, states)
+
+    def states(self) -> list[RowState | None]:
+        """What each row's optimizer remembers."""
+        assert self._stepper is not None
+        return self._stepper.states()
+
+    def regularise(self, l1: Sequence[float], l2: Sequence[float], clips: Sequence[float]) -> None:
+        """λ1, λ2 and the longest gradient (inf: any) of each row."""
+        self._l1 = self._theta.new_tensor(l1) if any(l1) else None
+        self._2l2 = self._theta.new_tensor([2 * strength for strength in l2]) if any(l2) else None
+        self._clip = self._theta.new_tensor(clips) if min(clips) < math.inf else None
+
+    def backward(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Forward and backward of all rows at once, the gradients copied into their buffer.
+
+        Copied and not accumulated: autograd wants the layout of a gradient to be that of a contiguous parameter.
+        """
+        assert self._forward is not None
+        with self._randomness:
+            outputs = self._forward(self.parameters, self._buffers, x)
+        values = self._loss(outputs.flatten(0, 1), y.flatten(0, 1))
+        losses = values.view(self.last - self.first, -1).mean(1)
+        found = torch.autograd.grad(losses.sum(), list(self.parameters.values()), materialize_grads=True)
+        torch._foreach_copy_(self._gradients, list(found))
+        return losses.detach(), outputs.detach()
+
+    def try_out(self, x: Tensor, y: Tensor) -> None:
+        """A forward and backward pass that leaves buffers and draws as they were. Raises: whatever the module raises."""
+        kept = {name: values.clone() for name, values in self._buffers.items()}
+        own, self._randomness = self._randomness, SeededRandomness(torch.Generator(x.device).manual_seed(0))
+        try:
+            self.backward(x, y)
+        finally:
+            self._randomness = own
+            for name, values in self._buffers.items():
+                values.copy_(kept[name])
+
+    def descend(self, rates: Sequence[float]) -> Tensor:
+        """Penalties, clipping and one optimizer step on the gradients at hand. Returns the norms before clipping (rows,)."""
+        for weight, gradient in self._pieces:
+            shape = (-1, *[1] * (weight.dim() - 1))
+            if self._2l2 is not None:
+                gradient.addcmul_(weight, self._2l2.view(shape))
+            if self._l1 is not None:
+                gradient.addcmul_(weight.sign(), self._l1.view(shape))
+        norms = torch.linalg.vector_norm(self._grad, dim=1)
+        if self._clip is not None:
+            self._grad.mul_((self._clip / (norms + 1e-6)).clamp(max=1.0)[:, None])
+        assert self._stepper is not None
+        self._stepper.step(rates)
+        return norms
+
+    def evaluate(self, pieces: Sequence[Tensor]) -> Tensor:
+        """Outputs (rows, data rows, outputs) for pieces of shared data; the module is in evaluation mode."""
+        assert self._forward is not None
+        with torch.no_grad():
+            everyone = (self.last - self.first, *[-1] * pieces[0].dim())
+            found: list[Tensor] = [self._forward(self.parameters, self._buffers, x.expand(everyone)) for x in pieces]
+        outputs: Tensor = torch.cat(found, 1)
+        return outputs
+
+    def penalties(self) -> Tensor:
+        """λ1 Σ|w| + λ2 Σw² of each row, at the present weights."""
+        total = torch.zeros(self.last - self.first, device=self._theta.device, dtype=self._theta.dtype)
+        for weight, _ in self._pieces:
+            flat = weight.flatten(1)
+            if self._l1 is not None:
+                total += flat.abs().sum(1) * self._l1
+            if self._2l2 is not None:
+                total += flat.square().sum(1) * self._2l2 / 2
+        return total
+
+
+def side_by_side(shards: Sequence[Shard], work: Callable[[Shard], R]) -> list[R]:
+    """`work` on each shard, the first on this thread, the others on threads of their own. Errors are raised here."""
+    if len(shards) == 1:
+        return [work(shards[0])]
+    others = [_team().submit(work, shard) for shard in shards[1:]]
+    try:
+        mine = work(shards[0])
+    finally:
+        # nobody may still write into the cohort's buffers when an error leaves this function
+        ended = [future.exception() for future in others]
+    for error in ended:
+        if error is not None:
+            raise error
+    return [mine, *(future.result() for future in others)]
+
+
+@cache
+def _team() -> ThreadPoolExecutor:
+    """Threads that each use one core; torch's setting belongs to the thread."""
+    return ThreadPoolExecutor(
+        max(1, min(MOST_SHARDS, os.cpu_count() or 1) - 1),
+        thread_name_prefix="workbench-shard",
+        initializer=torch.set_num_threads,
+        initargs=(1,),
+    )
