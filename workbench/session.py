@@ -48,6 +48,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Session", "available_devices"]
 
+TABLE_TRIALS = 2000
+"""The views show the newest so many trials; all are in `bench.trials`."""
+PICTURED = 64
+"""Of a long search, the saved picture shows so many trials, the last."""
 TABLE_SECONDS = 1.0
 """While trials train, the table is read anew at most this often."""
 
@@ -159,14 +163,13 @@ class Session:
 
     def last_trials(self) -> tuple[int, ...]:
         if self._on_show is not None:
-            return self._on_show.trials
-        trials = self.trials()
-        return () if trials.empty else (int(trials["trial"].max()),)
+            return self._on_show.trials[-PICTURED:]
+        newest = self.log.trials(task_fingerprint=self.task.fingerprint, last=1)
+        return tuple(int(trial) for trial in newest["trial"])
 
-    def trials(self) -> pd.DataFrame:
-        """The log's trials on this very task: scores on other data cannot be compared with theirs."""
-        frame = self.log.trials()
-        return frame[frame["task_fingerprint"] == self.task.fingerprint]
+    def trials(self, last: int | None = None) -> pd.DataFrame:
+        """The log's trials on this very task: scores on other data cannot be compared with theirs. last: the newest only."""
+        return self.log.trials(task_fingerprint=self.task.fingerprint, last=last)
 
     @property
     def better(self) -> Any:
@@ -177,9 +180,11 @@ class Session:
     def metric_label(self) -> str:
         return f"validation {METRICS[self.task.metric].label.lower()}"
 
-    def trials_of(self, search: int | None, trials: Sequence[int] | None = None) -> pd.DataFrame:
-        """The trials on this task, of one search, or those of the given numbers."""
-        frame = self.trials()
+    def trials_of(
+        self, search: int | None, trials: Sequence[int] | None = None, last: int | None = None
+    ) -> pd.DataFrame:
+        """The trials on this task, of one search, those of the given numbers, of the newest."""
+        frame = self.trials(last=last)
         if search is not None:
             frame = frame[frame["search"] == search]
         return frame if trials is None else frame[frame["trial"].isin(list(trials))]
@@ -253,18 +258,15 @@ class Session:
 
     def summary(self) -> str:
         """The log in one line."""
-        trials = self.trials()
-        if trials.empty:
+        count = self.log.count(self.task.fingerprint)
+        if not count:
             return "no trial yet"
-        metric = METRICS[self.task.metric]
-        line = f"{len(trials)} trial{'s' * (len(trials) != 1)}"
-        scores = trials["best_val_metric"].dropna()
-        if len(scores):
-            best = trials.loc[scores.idxmax() if metric.value.better == "higher" else scores.idxmin()]
-            line += (
-                f", best trial {best['trial']} with validation {metric.label.lower()} "
-                f"{best['best_val_metric']:.3f} at epoch {best['best_epoch']}"
-            )
+        line = f"{count} trial{'s' * (count != 1)}"
+        best = self.log.best(self.task.fingerprint, self.task.metric, self.better)
+        if best is not None:
+            label = METRICS[self.task.metric].label.lower()
+            line += f", best trial {best['trial']} "
+            line += f"with validation {label} {best['best_val_metric']:.3f} at epoch {best['best_epoch']}"
         return line
 
     def _bundle(self) -> dict[str, Any]:
@@ -340,8 +342,8 @@ class Session:
             now = time.monotonic()
             if self._table_due or (events and (not going or now - self._table_read > TABLE_SECONDS)):
                 self._table_due, self._table_read = False, now
-                frame = self.trials()
-                self.view.show_trials(frame)
+                frame = self.trials(last=TABLE_TRIALS)
+                self.view.show_trials(frame, self.log.count(self.task.fingerprint))
                 self._offer(frame)
                 self._look_due = self.view.comparing
                 self._look_due = self._look_due and (not going or self._look.kind in ("parallel", "leaderboard"))
@@ -401,7 +403,7 @@ class Session:
             if look.kind == "leaderboard":
                 panel.show_leaderboard(self.leaderboard_with_settings(20), self.metric_label)
             elif look.kind == "parallel":
-                frame = self.trials_of(look.search)
+                frame = self.trials_of(look.search, last=None if look.search else TABLE_TRIALS)
                 panel.show_parallel(frame, varied(frame), metric_label=self.metric_label, better=self.better)
             else:
                 with warnings.catch_warnings():

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,7 @@ from workbench.events import TrialState
 from workbench.hyperparameters import HYPERPARAMETERS
 from workbench.log import schema
 
-__all__ = ["curves", "events", "open_states", "scores", "searches", "trials"]
+__all__ = ["best", "curves", "events", "open_states", "scores", "searches", "trials"]
 
 FIRST = ("trial", "name", "source", "state", "parent")
 RESULTS = (
@@ -44,22 +46,49 @@ LAST = (
 )
 
 
-def trials(connection: Connection) -> pd.DataFrame:
-    """One row a trial: FIRST, every hyperparameter, RESULTS, LAST. Missing numbers are NaN or <NA>."""
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Without the garbage collector: it would look at each of the millions of young objects again and again, for nothing."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
+@_no_collection()
+def trials(connection: Connection, task_fingerprint: str | None = None, last: int | None = None) -> pd.DataFrame:
+    """One row a trial: FIRST, every hyperparameter, RESULTS, LAST. Missing numbers are NaN or <NA>.
+
+    task_fingerprint: only those on this task. last: only so many, the newest.
+    """
     kept = ("id", *FIRST[1:3], "parent", *LAST[:7], *LAST[8:], "config")
     ended = ("state", *RESULTS, "reason")
     columns = [*(schema.trials.c[name] for name in kept), *(schema.ends.c[name] for name in ended)]
     statement = (
         select(*columns).outerjoin(schema.ends, schema.ends.c.trial == schema.trials.c.id).order_by(schema.trials.c.id)
     )
-    frame = pd.DataFrame(connection.execute(statement).all(), columns=["trial", *kept[1:], *ended])
+    if task_fingerprint is not None:
+        statement = statement.where(schema.trials.c.task_fingerprint == task_fingerprint)
+    if last is not None:
+        newest = select(schema.trials.c.id).order_by(schema.trials.c.id.desc()).limit(last)
+        if task_fingerprint is not None:
+            newest = newest.where(schema.trials.c.task_fingerprint == task_fingerprint)
+        statement = statement.where(schema.trials.c.id.in_(newest))
+    names = ["trial", *kept[1:], *ended]
+    # column by column: pandas looks at each attribute of each row object otherwise
+    found = list(zip(*connection.execute(statement).all(), strict=True)) or [()] * len(names)
+    frame = pd.DataFrame(dict(zip(names, found, strict=True)))
     configs = pd.DataFrame(json.loads(f"[{','.join(frame.pop('config'))}]"), index=frame.index)
     settings = [*HYPERPARAMETERS, *(name for name in configs if name not in HYPERPARAMETERS)]
     frame = pd.concat([frame, configs.reindex(columns=settings)], axis=1)
     frame = frame.set_index("trial", drop=False).rename_axis(None)
     _fill_open(connection, frame)
     _fill_annotations(connection, frame)
-    frame["tags"] = [tuple(json.loads(tags)) for tags in frame["tags"]]
+    tags = {text: tuple(json.loads(text)) for text in frame["tags"].unique()}
+    frame["tags"] = [tags[text] for text in frame["tags"]]
     frame["created"] = pd.to_datetime(frame["created"], format="ISO8601", utc=True)
     frame["reason"] = frame["reason"].fillna("")
     numbers = ["best_val_loss", "best_val_metric", "train_loss", "val_loss", "val_metric", "seconds"]
@@ -90,6 +119,22 @@ def events(connection: Connection, trials: Sequence[int] | None) -> pd.DataFrame
     frame = frame.astype({"trial": np.int64, "epoch": "Int64", "step": "Int64", "old": float, "new": float})
     frame["created"] = pd.to_datetime(frame["created"], format="ISO8601", utc=True)
     return frame
+
+
+def best(connection: Connection, task_fingerprint: str, metric: str, better: str) -> dict[str, Any] | None:
+    """Trial, best_val_metric and best_epoch of the best ended trial of a task, None when there is none."""
+    column = schema.ends.c.best_val_metric
+    statement = (
+        select(schema.trials.c.id, column, schema.ends.c.best_epoch)
+        .join(schema.ends, schema.ends.c.trial == schema.trials.c.id)
+        .where(
+            schema.trials.c.task_fingerprint == task_fingerprint, schema.trials.c.metric == metric, column.isnot(None)
+        )
+        .order_by(column.desc() if better == "higher" else column, schema.trials.c.id)
+        .limit(1)
+    )
+    row = connection.execute(statement).first()
+    return None if row is None else {"trial": int(row[0]), "best_val_metric": float(row[1]), "best_epoch": int(row[2])}
 
 
 def scores(connection: Connection, task_fingerprint: str, metric: str) -> pd.DataFrame:

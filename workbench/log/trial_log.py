@@ -174,10 +174,24 @@ class TrialLog:
 
     # --- reading ----------------------------------------------------------------------------------------------------
 
-    def trials(self) -> pd.DataFrame:
-        """One row a trial: what it is, its hyperparameters, what came of it. Ordered by number."""
+    def trials(self, *, task_fingerprint: str | None = None, last: int | None = None) -> pd.DataFrame:
+        """One row a trial: what it is, its hyperparameters, what came of it. Ordered by number.
+
+        task_fingerprint: only those on this task. last: only so many, the newest.
+        """
         with self._read() as connection:
-            return frames.trials(connection)
+            return frames.trials(connection, task_fingerprint, last)
+
+    def count(self, task_fingerprint: str) -> int:
+        """How many trials there are on a task."""
+        statement = select(func.count()).where(schema.trials.c.task_fingerprint == task_fingerprint)
+        with self._read() as connection:
+            return int(connection.execute(statement).scalar_one())
+
+    def best(self, task_fingerprint: str, metric: str, better: str) -> dict[str, Any] | None:
+        """Trial, best_val_metric and best_epoch of the best ended trial of a task, None when there is none."""
+        with self._read() as connection:
+            return frames.best(connection, task_fingerprint, metric, better)
 
     def curves(self, *trials: int) -> pd.DataFrame:
         """One row an epoch of the given trials, or of all. Raises: LogError for an unknown trial."""

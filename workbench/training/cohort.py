@@ -30,7 +30,7 @@ from workbench.models import (
 )
 from workbench.models.stacking import Forward
 from workbench.training.losses import is_builtin_loss, loss_of
-from workbench.training.metrics import evaluate_metric
+from workbench.training.metrics import evaluate_metrics
 from workbench.training.optimizers import Rule, rule_of
 from workbench.training.schedules import schedule_of
 from workbench.training.shard import MOST_SHARDS, ROWS_EACH, Shard, side_by_side
@@ -334,7 +334,7 @@ class Cohort:
         self.module.train()
         targets = self.y_val.expand(len(stacked), *self.y_val.shape).flatten(0, 1)
         losses = self.loss(stacked.flatten(0, 1), targets).view(len(stacked), -1).mean(1).tolist()
-        metrics = [evaluate_metric(self.task.metric, outputs, self.y_val) for outputs in stacked]
+        metrics = evaluate_metrics(self.task.metric, stacked, self.y_val.expand(len(stacked), *self.y_val.shape))
         return list(zip(losses, metrics, strict=True))
 
     @torch.no_grad()

@@ -9,12 +9,12 @@ from workbench.errors import ModelError
 from workbench.registration import Metric, register_metric
 from workbench.registry import METRICS
 
-__all__ = ["evaluate_metric"]
+__all__ = ["evaluate_metric", "evaluate_metrics"]
 
 
 def accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
     """Share of rows whose largest output is the target's class."""
-    return (outputs.argmax(-1) == targets).count_nonzero() / len(targets)
+    return (outputs.argmax(-1) == targets).sum() / len(targets)
 
 
 def r2(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -42,3 +42,16 @@ def evaluate_metric(name: str, outputs: Tensor, targets: Tensor) -> float:
             return float(metric.function(outputs.cpu(), targets.cpu()))
     except Exception as error:
         raise ModelError(f"metric {name!r}: must return one number, raised {type(error).__name__}: {error}") from error
+
+
+def evaluate_metrics(name: str, outputs: Tensor, targets: Tensor) -> list[float]:
+    """The metric of several trials: outputs (trials, rows, outputs), targets of each trial (trials, rows, ...).
+
+    Ours are computed for all trials at once; one of the user's may do what it likes and is called for each.
+    """
+    metric: Metric = METRICS[name].value
+    if len(outputs) == 1 or metric.function.__module__ != __name__:
+        return [evaluate_metric(name, own, target) for own, target in zip(outputs, targets, strict=True)]
+    with torch.no_grad():
+        values: list[float] = torch.vmap(metric.function)(outputs.cpu(), targets.cpu()).tolist()
+    return values

@@ -110,7 +110,7 @@ class Shard:
                 gradient.addcmul_(weight, self._2l2.view(shape))
             if self._l1 is not None:
                 gradient.addcmul_(weight.sign(), self._l1.view(shape))
-        norms = torch.linalg.vector_norm(self._grad, dim=1)
+        norms: Tensor = torch.linalg.vector_norm(self._grad, dim=1)
         if self._clip is not None:
             self._grad.mul_((self._clip / (norms + 1e-6)).clamp(max=1.0)[:, None])
         assert self._stepper is not None
@@ -123,8 +123,7 @@ class Shard:
         with torch.no_grad():
             everyone = (self.last - self.first, *[-1] * pieces[0].dim())
             found: list[Tensor] = [self._forward(self.parameters, self._buffers, x.expand(everyone)) for x in pieces]
-        outputs: Tensor = torch.cat(found, 1)
-        return outputs
+        return torch.cat(found, 1)
 
     def penalties(self) -> Tensor:
         """λ1 Σ|w| + λ2 Σw² of each row, at the present weights."""

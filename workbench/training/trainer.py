@@ -20,7 +20,7 @@ from workbench.registry import LOSSES, METRICS, MODELS
 from workbench.training.cohort import Cohort, Row, TaskData, Weights
 from workbench.training.commands import Commands
 from workbench.training.losses import resolve_loss
-from workbench.training.metrics import evaluate_metric
+from workbench.training.metrics import evaluate_metric, evaluate_metrics
 from workbench.training.stopping import Watch
 
 __all__ = ["Supply", "Training", "check", "cohort_key", "prepare", "train"]
@@ -229,9 +229,7 @@ class Training:
                 if not torch.isfinite(mean).any():
                     break  # no trial of the cohort has anything left to learn
                 yield self._progress(cohort, mean)
-        yield from self._finish_epoch(
-            cohort, losses, norms, sizes, _Collected(outputs, targets, cohort.direct), started
-        )
+        yield from self._finish_epoch(cohort, losses, norms, sizes, outputs, targets, started)
 
     def _progress(self, cohort: Cohort, mean: Tensor) -> tuple[Event, ...]:
         return tuple(
@@ -245,7 +243,8 @@ class Training:
         losses: list[Tensor],
         norms: list[Tensor],
         sizes: list[int],
-        collected: _Collected,
+        outputs: list[Tensor],
+        targets: list[Tensor],
         started: float,
     ) -> Iterator[tuple[Event, ...]]:
         steps = (
@@ -257,6 +256,7 @@ class Training:
         broken = (~torch.isfinite(steps)).int()
         validation = cohort.evaluate()
         penalties = cohort.penalties()
+        train_metrics = _training_metrics(self.task.metric, outputs, targets, cohort.direct)
         seconds = time.perf_counter() - started
         events: list[EpochEnd] = []
         ended: dict[int, tuple[TrialState, str]] = {}
@@ -273,10 +273,9 @@ class Training:
                 continue
             row.epoch += 1
             loss, metric = validation[index]
-            train_metric = evaluate_metric(self.task.metric, *collected.of(index))
             events.append(
                 EpochEnd(
-                    row.trial, row.epoch, row.step, float(train_losses[index]), penalties[index], train_metric,
+                    row.trial, row.epoch, row.step, float(train_losses[index]), penalties[index], train_metrics[index],
                     loss, metric, row.learning_rate, mean_norms[index], seconds,
                 )
             )  # fmt: skip
@@ -341,15 +340,11 @@ class Training:
             yield tuple(StateChanged(row.trial, TrialState.RUNNING, row.step) for row in cohort.rows)
 
 
-class _Collected:
-    """Outputs and targets of an epoch's steps, joined when the metric asks for them."""
-
-    def __init__(self, outputs: list[Tensor], targets: list[Tensor], direct: bool) -> None:
-        axis = 0 if direct else 1
-        self._outputs, self._targets, self._direct = torch.cat(outputs, axis), torch.cat(targets, axis), direct
-
-    def of(self, index: int) -> tuple[Tensor, Tensor]:
-        return (self._outputs, self._targets) if self._direct else (self._outputs[index], self._targets[index])
+def _training_metrics(name: str, outputs: list[Tensor], targets: list[Tensor], direct: bool) -> list[float]:
+    """The metric of each trial over what an epoch's steps put out, each step with the weights it had."""
+    if direct:
+        return [evaluate_metric(name, torch.cat(outputs), torch.cat(targets))]
+    return evaluate_metrics(name, torch.cat(outputs, 1), torch.cat(targets, 1))
 
 
 def _change(row: Row, name: str, new: float) -> Iterator[Event]:

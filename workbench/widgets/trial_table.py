@@ -56,6 +56,7 @@ class TrialTable:
         self._trials: list[int] = []
         self._shown: pd.DataFrame | None = None
         self._quiet = False
+        self._more = ""
         self.table = ITable(
             pd.DataFrame({"trial": []}),
             showIndex=False,
@@ -110,9 +111,13 @@ class TrialTable:
             self._quiet = False
         self._tell_selection()
 
-    def update(self, frame: pd.DataFrame) -> None:
-        """Show the log as it is now. An unchanged table is left alone, so that a search is not disturbed."""
+    def update(self, frame: pd.DataFrame, count: int | None = None) -> None:
+        """Show the log as it is now, or its newest of `count` trials.
+
+        An unchanged table is left alone, so that a search is not disturbed.
+        """
         self._frame = frame
+        self._more = "" if count is None or count <= len(frame) else f" The newest {len(frame):,} of {count:,} trials."
         short = readable(frame)
         if self._shown is not None and short.equals(self._shown):
             return
@@ -139,7 +144,7 @@ class TrialTable:
         self.load_button.disabled = count != 1
         self.save.disabled = self.name.disabled = self.note.disabled = self.tags.disabled = count != 1
         self.hint.value = (
-            "Every attempt is here. Select rows to draw them in the charts."
+            f"Every attempt is here. Select rows to draw them in the charts.{self._more}"
             if not count
             else f"{count} selected and drawn in the charts. Ctrl or Shift and click to select more."
         )

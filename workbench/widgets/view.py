@@ -85,9 +85,9 @@ class WorkbenchView:
         self._going = status.going
         self.panel.update(status)
 
-    def show_trials(self, frame: pd.DataFrame) -> None:
-        """Show the log."""
-        self.table.update(frame)
+    def show_trials(self, frame: pd.DataFrame, count: int | None = None) -> None:
+        """Show the log's newest trials, of `count` in all."""
+        self.table.update(frame, count)
 
     def show_error(self, error: Exception) -> None:
         """Show an error next to the controls it names, what belongs to none of them under the buttons."""
