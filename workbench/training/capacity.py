@@ -10,7 +10,7 @@ import torch
 from workbench.hyperparameters import Config
 from workbench.training.cohort import Cohort, TaskData
 
-__all__ = ["capacity", "row_bytes"]
+__all__ = ["capacity", "kept_bytes", "row_bytes"]
 
 MEMORY_SHARE = 0.5
 """Of the memory that is free, what a cohort may take; the rest is for the user, the page and what is not foreseen."""
@@ -29,11 +29,24 @@ def row_bytes(task: TaskData, config: Config, device: torch.device) -> int:
     """Memory that one more trial takes: its parameters and what goes with them, and one batch with its activations."""
     cohort = Cohort(task, {0: config}, device)
     parameters = cohort.theta.numel() * cohort.theta.element_size()
-    kept = _Kept()
+    return COPIES * parameters + 2 * kept_bytes(cohort)
+
+
+def kept_bytes(cohort: Cohort) -> int:
+    """Bytes that autograd keeps of one batch for the way back, weights left out; takes a step."""
+    weights = {cohort.theta.untyped_storage().data_ptr()}
+    kept: dict[int, int] = {}
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
     x, y = next(iter(cohort.batches()))
-    with torch.autograd.graph.saved_tensors_hooks(kept.pack, lambda saved: saved):
-        cohort.step(x, y)
-    return COPIES * parameters + 2 * kept.bytes + x.numel() * x.element_size()
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda saved: saved):
+        cohort.step(x.clone(), y)
+    return sum(kept.values())
 
 
 def capacity(task: TaskData, config: Config, device: torch.device | str, wanted: int = LARGEST) -> int:
@@ -87,14 +100,3 @@ def _free_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     return int(psutil.virtual_memory().available)
-
-
-class _Kept:
-    """Counts the bytes that autograd keeps for the way back."""
-
-    def __init__(self) -> None:
-        self.bytes = 0
-
-    def pack(self, tensor: torch.Tensor) -> torch.Tensor:
-        self.bytes += tensor.numel() * tensor.element_size()
-        return tensor

@@ -33,13 +33,13 @@ from workbench.training.losses import is_builtin_loss, loss_of
 from workbench.training.metrics import evaluate_metrics
 from workbench.training.optimizers import Rule, rule_of
 from workbench.training.schedules import schedule_of
-from workbench.training.shard import MOST_SHARDS, ROWS_EACH, Shard, side_by_side
+from workbench.training.shard import Shard, shard_count, side_by_side
 from workbench.training.stepping import RowState, step_key
 from workbench.training.stopping import Watch
 
 __all__ = ["Cohort", "Row", "TaskData", "Weights"]
 
-GATHER_BYTES = 64 * 2**20
+GATHER_BYTES = 16 * 2**20
 """Shuffled training rows are gathered in pieces of at most this size, one piece for a small data set."""
 ORDER_SEED, NOISE_SEED = 2**32, 2**33
 """Added to a trial's seed for the order of its data and for its dropout masks, so that no two streams are the same."""
@@ -193,8 +193,9 @@ class Cohort:
             self._bind_module()
         else:
             forward = self._stacked_forward()
-        count = min(self._cores, MOST_SHARDS, len(self.rows) // ROWS_EACH) if not self.direct and self.known else 1
-        ends = [round(i * len(self.rows) / max(1, count)) for i in range(max(1, count) + 1)]
+        row_bytes = self.theta.shape[1] * self.theta.element_size()
+        count = 1 if self.direct or not self.known else shard_count(len(self.rows), row_bytes, self._cores)
+        ends = [round(i * len(self.rows) / count) for i in range(count + 1)]
         self.shards = [self._shard(first, last, index, forward) for index, (first, last) in enumerate(pairwise(ends))]
         self._bind_optimizers(states)
         self.refresh()
@@ -303,7 +304,7 @@ class Cohort:
             losses, outputs = self._backward_direct(x, y) if self.direct else shard.backward(x[own], y[own])
             return losses, shard.descend(rates[own]), outputs
 
-        found = side_by_side(self.shards, work)
+        found = side_by_side(self.shards, work, self._cores)
         for row in self.rows:
             row.step += 1
         if len(found) == 1:
@@ -330,7 +331,7 @@ class Cohort:
         if self.direct:
             stacked = torch.cat([self.module(x)[None] for x in pieces], 1)
         else:
-            stacked = torch.cat(side_by_side(self.shards, lambda shard: shard.evaluate(pieces)))
+            stacked = torch.cat(side_by_side(self.shards, lambda shard: shard.evaluate(pieces), self._cores))
         self.module.train()
         targets = self.y_val.expand(len(stacked), *self.y_val.shape).flatten(0, 1)
         losses = self.loss(stacked.flatten(0, 1), targets).view(len(stacked), -1).mean(1).tolist()

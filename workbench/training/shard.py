@@ -23,10 +23,12 @@ from workbench.training.losses import LossFunction
 from workbench.training.optimizers import Rule
 from workbench.training.stepping import RowState, Stepper
 
-__all__ = ["MOST_SHARDS", "ROWS_EACH", "Shard", "side_by_side"]
+__all__ = ["Shard", "shard_count", "side_by_side"]
 
 ROWS_EACH = 12
 """A shard of fewer rows costs more in Python than a core saves."""
+SHARD_BYTES = 16 * 2**20
+"""Weights of a shard at most: autograd's gradients are as large again, for the shards that are being worked on only."""
 MOST_SHARDS = 4
 """More threads than this wait for Python's lock."""
 
@@ -137,20 +139,33 @@ class Shard:
         return total
 
 
-def side_by_side(shards: Sequence[Shard], work: Callable[[Shard], R]) -> list[R]:
-    """`work` on each shard, the first on this thread, the others on threads of their own. Errors are raised here."""
+def shard_count(rows: int, row_bytes: int, cores: int) -> int:
+    """Into how many shards to cut so many rows: one a core if that pays, more if their gradients would fill the memory."""
+    busy = min(cores, MOST_SHARDS, rows // ROWS_EACH)
+    return max(1, busy, min(rows, -(-rows * row_bytes // SHARD_BYTES)))
+
+
+def side_by_side(shards: Sequence[Shard], work: Callable[[Shard], R], cores: int) -> list[R]:
+    """`work` on each shard, by this thread and others, each taking the next shard when it is done. Errors are raised here."""
     if len(shards) == 1:
         return [work(shards[0])]
-    others = [_team().submit(work, shard) for shard in shards[1:]]
+    found: dict[int, R] = {}
+    waiting = iter(range(len(shards)))  # next() on it is one step of the interpreter, which no other thread can split
+
+    def take() -> None:
+        for index in waiting:
+            found[index] = work(shards[index])
+
+    others = [_team().submit(take) for _ in range(min(cores, MOST_SHARDS, len(shards)) - 1)]
     try:
-        mine = work(shards[0])
+        take()
     finally:
         # nobody may still write into the cohort's buffers when an error leaves this function
         ended = [future.exception() for future in others]
     for error in ended:
         if error is not None:
             raise error
-    return [mine, *(future.result() for future in others)]
+    return [found[index] for index in range(len(shards))]
 
 
 @cache
