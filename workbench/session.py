@@ -198,7 +198,7 @@ class Session:
         board = self.leaderboard(top)
         configs = self.log.configs([int(trial) for trial in board["trial"]])
         settings = pd.DataFrame([configs[int(trial)] for trial in board["trial"]], index=board.index)
-        names = [name for name in settings if name != "seed" and settings[name].astype(str).nunique() > 1]
+        names = [name for name in settings if name != "seed" and settings[name].nunique(dropna=False) > 1]
         return pd.concat([board.drop(columns="setting"), settings[names]], axis=1)
 
     def seeds_of(self, settings: Sequence[str]) -> dict[str, set[int]]:

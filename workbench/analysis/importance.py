@@ -97,7 +97,7 @@ def importance(
 def varied(frame: pd.DataFrame) -> list[str]:
     """The hyperparameters, but for the seed, that take several values in the trials and are missing in none."""
     names = list(frame.columns[5 : frame.columns.get_loc("epochs_run")]) if len(frame) else []
-    return [n for n in names if n != "seed" and frame[n].notna().all() and frame[n].astype(str).nunique() > 1]
+    return [n for n in names if n != "seed" and frame[n].nunique(dropna=False) > 1 and frame[n].notna().all()]
 
 
 def _observed(values: pd.Series[Any], name: str) -> BaseDistribution:

@@ -287,8 +287,17 @@ class Cohort:
         row_bytes = self.x[0].numel() * self.x.element_size() * len(self.rows)
         piece = max(1, GATHER_BYTES // max(1, row_bytes * self.batch_size)) * self.batch_size
         for indices in torch.split(order, piece, axis):
-            x, y = self.x[indices], self.y[indices]
-            yield from zip(torch.split(x, self.batch_size, axis), torch.split(y, self.batch_size, axis), strict=True)
+            whole = indices.shape[axis] // self.batch_size
+            if self.direct:
+                x, y = self.x[indices], self.y[indices]
+                yield from zip(torch.split(x, self.batch_size), torch.split(y, self.batch_size), strict=True)
+                continue
+            # step by step in memory, so that each batch is contiguous
+            steps = indices[:, : whole * self.batch_size].reshape(-1, whole, self.batch_size).transpose(0, 1)
+            yield from zip(self.x[steps], self.y[steps], strict=True)
+            rest = indices[:, whole * self.batch_size :]
+            if rest.shape[1]:
+                yield self.x[rest], self.y[rest]
 
     def step(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """One optimizer step of every trial.

@@ -110,6 +110,9 @@ def schedule_of(config: Config, steps_per_epoch: int) -> Callable[[float, int, i
     warmup = config.warmup * steps_per_epoch
     total = config.epochs * steps_per_epoch - warmup
 
+    if function is constant and not warmup:
+        return lambda base, step, plateaus: base  # asked for at every step of every trial
+
     def rate(base: float, step: int, plateaus: int) -> float:
         if step < warmup:
             return base * (step + 1) / warmup

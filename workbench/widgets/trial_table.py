@@ -21,7 +21,7 @@ LAST = ("seconds", "source", "note")
 def readable(frame: pd.DataFrame) -> pd.DataFrame:
     """The columns worth reading, newest trial first: what a trial is called and came to, and the hyperparameters that differ."""
     settings = [name for name in frame.columns[5 : frame.columns.get_loc("epochs_run")] if name in frame]
-    varied = [name for name in settings if name in ALWAYS or frame[name].astype(str).nunique() > 1]
+    varied = [name for name in settings if name in ALWAYS or frame[name].nunique(dropna=False) > 1]
     columns = ["trial", "name", "state", "best_val_metric", "best_val_loss", "best_epoch", "epochs_run", *varied, *LAST]
     short = frame[columns].iloc[::-1].reset_index(drop=True)
     for name in short.columns:
