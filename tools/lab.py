@@ -252,7 +252,7 @@ class Notebook:
 
     def expect_message(self, pattern: str) -> None:
         """Wait until the message under the buttons says so."""
-        expect(self.root.locator(".wb-message")).to_contain_text(re.compile(pattern), timeout=PATIENCE)
+        expect(self.root.locator(".wb-panel .wb-message")).to_contain_text(re.compile(pattern), timeout=PATIENCE)
 
     def expect_ink(self, least: int = 1, chart: int = 0) -> int:
         """Wait until a chart shows that many coloured pixels; returns their number."""

@@ -226,3 +226,19 @@ def test_events_come_in_order(flowers: wb.Task) -> None:
     events = [e for e in wb.train(flowers, {1: BASE, 2: BASE.replace(epochs=2)}) if e.trial == 2]
     kinds = [type(event) for event in events if isinstance(event, (StateChanged, EpochEnd, TrialEnded))]
     assert kinds == [StateChanged, EpochEnd, EpochEnd, TrialEnded]
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize("classes", [2, 3, 10, 20])
+@pytest.mark.parametrize("rows", [8, 300])
+def test_cross_entropy_is_torchs_whatever_its_shape(rows: int, classes: int, smoothing: float) -> None:
+    from workbench.training.losses import cross_entropy
+
+    outputs = torch.randn(rows, classes, dtype=torch.float64, requires_grad=True)
+    targets = torch.randint(0, classes, (rows,))
+    for reduction in ("none", "mean"):
+        ours = cross_entropy(outputs, targets, reduction, label_smoothing=smoothing)
+        theirs = torch.nn.functional.cross_entropy(outputs, targets, reduction=reduction, label_smoothing=smoothing)
+        torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
+        gradients = [torch.autograd.grad(values.sum(), outputs)[0] for values in (ours, theirs)]
+        torch.testing.assert_close(*gradients, rtol=1e-12, atol=1e-12)

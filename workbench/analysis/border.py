@@ -49,7 +49,7 @@ def border(
     range's scale. A range that already ends where the hyperparameter does is passed over.
     """
     frame = frame[np.isfinite(frame["best_val_metric"].astype(float))]
-    best = frame.sort_values("best_val_metric", ascending=better == "lower")
+    best = frame.sort_values("best_val_metric", ascending=better == "lower", kind="stable")
     best = best.head(max(BEST_LEAST, round(BEST_SHARE * len(best))))
     found = []
     for name, domain in space.items():
