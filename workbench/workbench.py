@@ -109,12 +109,13 @@ class Workbench:
         others. Strategies that learn know every earlier trial on this task that lies in the space and agrees with `base`
         in what is not searched, manual ones included.
 
-        Budget: no new setting is started after `trials` settings, after `seconds`, or after `no_improvement` settings in
-        a row without a better one; 64 settings (or the whole grid) when none is given. pruner: "median", "halving",
+        Budget: no new setting is started after `trials` settings, after `seconds`, or after `no_improvement` settings
+        in a row without a better one; 64 settings (or the whole grid) when none is given. pruner: "median", "halving",
         "hyperband", "patience" or an optuna pruner. seeds: replicates of each setting, trained together and told to the
-        strategy as their mean. seed: of the strategy: the same seed gives the same settings. points: values a grid takes
-        of a range. cohort: trials that train together; by default from memory and a short measurement. continues: an
-        earlier search to go on with; what is not given anew stays. blocking: wait for the end, as `search(...).wait()`.
+        strategy as their mean. seed: of the strategy: the same seed gives the same settings (with `cohort` given too,
+        the same results to the last bit). points: values a grid takes of a range. cohort: trials that train together;
+        by default from memory and a short measurement. continues: an earlier search to go on with; what is not given
+        anew stays. blocking: wait for the end, as `search(...).wait()`.
 
         Raises: ConfigError naming the argument or hyperparameter; nothing is logged then.
         """
