@@ -10,8 +10,9 @@ import tempfile
 from pathlib import Path
 
 import nbformat
+from playwright.sync_api import expect
 
-from tools.lab import Lab, Notebook, headless_browser
+from tools.lab import PATIENCE, Lab, Notebook, headless_browser
 
 ROOT = Path(__file__).parents[1]
 PICTURE = ROOT / "docs" / "images" / "workbench.png"
@@ -46,14 +47,30 @@ def train(notebook: Notebook) -> None:
     notebook.expect_status("Trial 3 completed")
     for index in (0, 1):
         notebook.rows.nth(index).locator("td").nth(1).click(modifiers=["Control"] if index else [])
-    notebook.type_number("epochs", "150")
+    notebook.type_number("epochs", "400")
     notebook.type_number("l2", "0.0001")
     notebook.press("Train")
-    notebook.expect_status(r"Trial 4 running.*epoch [2-4]\d/150")
+    notebook.expect_status(r"Trial 4 running.*epoch [4-9]\d/400")
+
+
+def search(notebook: Notebook) -> None:
+    """A search that has ended, its best trials brushed in the parallel coordinates."""
+    for name in ("learning_rate", "l2", "optimizer"):
+        notebook.search_over(name)
+    notebook.open_tab("Search")
+    notebook.root.locator(".wb-search button", has_text="Search").click()
+    notebook.expect_status("64 of 64 done")
+    notebook.open_tab("Compare")
+    expect(notebook.root.locator(".wbp-note")).to_contain_text("64 trials", timeout=PATIENCE)
+    notebook.brush(1.0, 0.95, 1.05)
+    expect(notebook.root.locator(".wbp-note")).to_contain_text("selected")
 
 
 def readme_picture() -> None:
     with tempfile.TemporaryDirectory() as folder, headless_browser() as browser, Lab(Path(folder), browser) as lab:
+        notebook = stage(lab, 1281, scale=1.5)
+        search(notebook)
+        picture(notebook, PICTURE.with_name("search.png"))
         notebook = stage(lab, 1280, scale=1.5)
         train(notebook)
         notebook.press("Pause")
@@ -78,6 +95,9 @@ def all_scenes(target: Path) -> None:
                     notebook.press("Train( next)?")
                     notebook.expect_message("Not started")
                     picture(notebook, target / f"error-{suffix}")
+                    notebook = stage(lab, width + 1)
+                    search(notebook)
+                    picture(notebook, target / f"search-{suffix}")
 
 
 def main() -> None:
