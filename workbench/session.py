@@ -171,6 +171,13 @@ class Session:
         """The log's trials on this very task: scores on other data cannot be compared with theirs. last: the newest only."""
         return self.log.trials(task_fingerprint=self.task.fingerprint, last=last)
 
+    def seeds_together(self, trials: Sequence[int]) -> list[list[int]]:
+        """Trials by setting: the seeds of one are drawn as mean and band."""
+        groups: dict[str, list[int]] = {}
+        for trial, config in self.log.configs(trials).items():
+            groups.setdefault(json.dumps({**config, "seed": 0}, sort_keys=True), []).append(trial)
+        return list(groups.values())
+
     @property
     def better(self) -> Any:
         """Which way the task's metric goes."""
@@ -276,7 +283,7 @@ class Session:
         bundle["text/plain"] = f"Workbench on {self.task.name}: {self.summary()}"
         trials = self.last_trials()
         if trials and len(self.log.curves(*trials)):
-            bundle["image/png"] = base64.b64encode(self.figure([trials])._repr_png_()).decode()
+            bundle["image/png"] = base64.b64encode(self.figure(self.seeds_together(trials))._repr_png_()).decode()
         return bundle
 
     # --- views (main thread) ----------------------------------------------------------------------------------------

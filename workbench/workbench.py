@@ -276,8 +276,8 @@ class Workbench:
 
     def figure(self, *trials: int) -> NotebookFigure:
         """Learning curves as a matplotlib figure, of the given trials or of the last run. Raises: RunError without any."""
-        shown = [[trial] for trial in trials] or [list(self._session.last_trials())]
-        if not shown[0]:
+        shown = [[trial] for trial in trials] or self._session.seeds_together(self._session.last_trials())
+        if not shown:
             raise RunError("there is no trial to draw yet; train one with bench.run(wb.Config())")
         return self._session.figure(shown)
 

@@ -228,3 +228,22 @@ def test_a_long_search_draws_so_many_curves_and_keeps_the_best() -> None:
     assert len(drawn) <= DRAWN
     assert 7 in drawn
     assert 400 in drawn
+
+
+def test_the_seeds_of_a_setting_are_one_line_and_settings_are_several() -> None:
+    live = LiveRun("accuracy", "cross_entropy")
+    settings = {1: 0.01, 2: 0.01, 3: 0.02, 4: 0.02, 5: 0.03}
+    configs = {trial: BASE.replace(learning_rate=rate, seed=trial) for trial, rate in settings.items()}
+    for show in (lambda: live.begin(configs, ""), lambda: (live.begin_search(), live.join(configs))):
+        show()
+        groups = {series.trial: series.group for series in live.curves.series}
+        assert groups[1] == groups[2] != groups[3] == groups[4]
+        assert groups[5] is None
+
+
+def test_the_picture_of_a_search_has_a_line_a_setting(bench: wb.Workbench) -> None:
+    bench.search("random", SPACE, BASE, trials=3, seeds=2, blocking=True)
+    figure = bench.figure()
+    labels = [line.get_label() for line in figure.axes[1].get_lines() if "trial" in str(line.get_label())]
+    assert len(labels) == 3
+    assert all("2 seeds" in str(label) for label in labels)

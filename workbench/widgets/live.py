@@ -110,8 +110,10 @@ class LiveRun:
     def begin(self, configs: Mapping[int, Config], label: str) -> None:
         """Put a new run on show: its curves replace those of the run before, overlaid trials stay."""
         self.message = ""
-        group = f"run {min(configs)}" if len(configs) > 1 else None
-        self.trials = {trial: Shown(config, label or f"trial {trial}", group) for trial, config in configs.items()}
+        groups = _groups(configs)
+        self.trials = {
+            trial: Shown(config, label or f"trial {trial}", groups[trial]) for trial, config in configs.items()
+        }
         known = {series.id for series in self.curves.series}
         gone = {i for i in known if int(i.partition("/")[0]) not in {*self.trials, *self.overlaid}}
         with self.curves.hold():
@@ -131,7 +133,8 @@ class LiveRun:
 
     def join(self, configs: Mapping[int, Config]) -> None:
         """Further trials of the search on show; only their validation curves are drawn, as many as can be told apart."""
-        new = {trial: Shown(config, f"trial {trial}", None, columns=VALIDATION) for trial, config in configs.items()}
+        groups = _groups(configs)
+        new = {t: Shown(config, f"trial {t}", groups[t], columns=VALIDATION) for t, config in configs.items()}
         if not new:
             return
         drawn = {**self.trials, **new}
@@ -322,6 +325,14 @@ class LiveRun:
             message=self.message,
             queued=queued,
         )
+
+
+def _groups(configs: Mapping[int, Config]) -> dict[int, str | None]:
+    """The seeds of one setting are drawn as one: the name of each trial's group, None for a setting with one seed."""
+    settings: dict[str, list[int]] = {}
+    for trial, config in configs.items():
+        settings.setdefault(config.setting, []).append(trial)
+    return {t: f"seeds of {trials[0]}" if len(trials) > 1 else None for trials in settings.values() for t in trials}
 
 
 def shown_best(shown: Shown) -> float:
