@@ -351,9 +351,7 @@ class Session:
                 self._table_due, self._table_read = False, now
                 frame = self.trials(last=TABLE_TRIALS)
                 self.view.show_trials(frame, self.log.count(self.task.fingerprint))
-                self._offer(frame)
-                self._look_due = self.view.comparing
-                self._look_due = self._look_due and (not going or self._look.kind in ("parallel", "leaderboard"))
+                self._look_due = not going or self._look.kind in ("parallel", "leaderboard")
             if self._look_due:
                 self._look_due = False
                 self._show_look()
@@ -402,8 +400,13 @@ class Session:
         self.pump.wake()
 
     def _show_look(self) -> None:
-        """Bring the compare tab up to date."""
+        """Bring the search or compare tab up to date, whichever is in front."""
         assert self.view is not None
+        if self.view.in_front not in ("Search", "Compare"):
+            return
+        self._offer(self.trials(last=TABLE_TRIALS))
+        if self.view.in_front == "Search":
+            return
         panel, look = self.view.compare, self._look
         try:
             panel.show_borders(self.border(None))

@@ -132,6 +132,7 @@ def test_a_grid_says_how_many_points_before_it_starts(view: WorkbenchView) -> No
 
 
 def test_the_line_tells_where_a_search_stands(view: WorkbenchView, bench: wb.Workbench) -> None:
+    view.tabs.selected_index = view.tabs.titles.index("Search")
     bench.search("random", SPACE, BASE, trials=10, pruner="patience", blocking=True)
     bench._session.tick()
     line = view.panel.line.value

@@ -163,9 +163,9 @@ class WorkbenchView:
         self.tabs.selected_index = self.tabs.titles.index("Search")
 
     @property
-    def comparing(self) -> bool:
-        """Whether the compare tab is in front."""
-        return bool(self.tabs.titles[self.tabs.selected_index or 0] == "Compare")
+    def in_front(self) -> str:
+        """The title of the tab that is shown."""
+        return str(self.tabs.titles[self.tabs.selected_index or 0])
 
     def _set_live(self, name: str, value: float) -> None:
         if self._going:
