@@ -16,7 +16,7 @@ from workbench.events import TrialState
 from workbench.execution import Search
 from workbench.figures import NotebookFigure, intervals
 from workbench.hyperparameters import CHOICES, Config
-from workbench.registry import METRICS, Registry
+from workbench.registry import Registry
 from workbench.search import Arm, Budget, Campaign, NewRow, Result, Space, pruning, strategy
 from workbench.session import Session
 from workbench.training import Training, check, prepare
@@ -37,7 +37,7 @@ class Comparison(Search):
 
     session: Session
     field: str
-    values: tuple[Any, ...]
+    nuisance: tuple[str, ...]
 
     @property
     def table(self) -> pd.DataFrame:
@@ -47,14 +47,14 @@ class Comparison(Search):
         against the best, as in `bench.leaderboard`), tuned_score (the best of the tuning, which is too good: it was picked),
         settings (budget of the tuning), epochs (all that the value's trials trained for), trial, and the tuned values.
         """
-        frame = self.session.trials_of(self.number)
+        frame = self.session.reads.trials_of(self.number)
         configs = self.session.log.configs([int(trial) for trial in frame["trial"]])
         frame = frame.assign(value=[str(configs[int(trial)][self.field]) for trial in frame["trial"]])
         finals = frame[frame["source"] == "replicate"]
         scores = pd.DataFrame(
             {"trial": finals["trial"], "setting": finals["value"], "score": finals["best_val_metric"]}
         )
-        board = leaderboard(scores, better=self.session.better)
+        board = leaderboard(scores, better=self.session.reads.better)
         rows = []
         for row in board.itertuples(index=False):
             tuning = frame[(frame["value"] == row.setting) & (frame["source"] != "replicate")]
@@ -71,11 +71,9 @@ class Comparison(Search):
             )  # fmt: skip
         return pd.DataFrame(rows)
 
-    nuisance: tuple[str, ...] = ()
-
     def figure(self) -> NotebookFigure:
         """The table as a figure: mean and interval of each value."""
-        return intervals(self.table, label=self.field, metric_label=self.session.metric_label)
+        return intervals(self.table, label=self.field, metric_label=self.session.reads.metric_label)
 
 
 @dataclass(frozen=True)
@@ -158,8 +156,10 @@ def start_search(session: Session, request: SearchRequest) -> Search:
     request = request.checked(session)
     way, pruner = strategy(request.strategy), pruning(request.pruner)
     space = Space(request.space, request.base)
-    done = 0 if request.continues is None else _done(session, request.continues)
-    arm = Arm(space, way, better=_better(session), seed=request.seed, pruner=pruner, points=request.points, done=done)
+    done = 0 if request.continues is None else session.log.suggestions(request.continues)
+    arm = Arm(
+        space, way, better=session.reads.better, seed=request.seed, pruner=pruner, points=request.points, done=done
+    )
     if way.learns:
         arm.teach(_results(session))
     settings = request.settings(space)
@@ -176,6 +176,7 @@ def start_comparison(
     if field in request.space:
         message = f"{field!r} is what is compared; take it out of nuisance"
         raise ConfigError([Problem("nuisance", field, message)])
+    known = list(_results(session)) if way.learns else []
     arms = []
     for value in options.options:
         base = prepare(session.task, request.base.replace(**{field: value}))
@@ -183,14 +184,12 @@ def start_comparison(
         arm = Arm(
             space,
             way,
-            better=_better(session),
+            better=session.reads.better,
             seed=request.seed,
             pruner=pruner,
             points=request.points,
-            label=str(value),
         )
-        if way.learns:
-            arm.teach(_results(session))
+        arm.teach(known)
         arms.append(arm)
     each = request.trials or TRIALS // 4
     request = replace(request, trials=each * len(arms))
@@ -198,7 +197,7 @@ def start_comparison(
     settings["nuisance"] = {name: repr(domain) for name, domain in Space(request.space, request.base).items()}
     comparison = _submit(session, request, f"compare {field}", arms, settings, finals=finals, kind=Comparison)
     comparison.session, comparison.field = session, field
-    comparison.values, comparison.nuisance = tuple(options.options), tuple(request.space)
+    comparison.nuisance = tuple(request.space)
     return comparison
 
 
@@ -256,7 +255,7 @@ def _submit(
         request.budget,
         create=create,
         capacity=fitting,
-        better=_better(session),
+        better=session.reads.better,
         check=lambda config: check(session.task, config),
         seeds=request.seeds,
         finals=finals,
@@ -269,19 +268,10 @@ def _submit(
     return search
 
 
-def _done(session: Session, number: int) -> int:
-    """How many settings the search and those that continued it have started."""
-    return session.log.suggestions(number)
-
-
-def _better(session: Session) -> Any:
-    return METRICS[session.task.metric].value.better
-
-
 def _results(session: Session) -> Iterable[Result]:
     """What the log knows on this task, manual trials included: ended trials only, the seeds of one setting each alone."""
     useful = {str(TrialState.COMPLETED), str(TrialState.EARLY_STOPPED)}
-    frame = session.trials()
+    frame = session.reads.trials()
     frame = frame[frame["state"].isin(useful | {str(TrialState.DIVERGED)}) & (frame["metric"] == session.task.metric)]
     configs = session.log.configs([int(trial) for trial in frame["trial"]])
     for trial, state, value in zip(frame["trial"], frame["state"], frame["best_val_metric"], strict=True):

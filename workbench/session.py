@@ -1,9 +1,8 @@
-"""What the Workbench objects on one log and task share: log, runner, views, and the way from a request to trials."""
+"""What the Workbench objects on one log and task share: log, runner and views, and how news get from one to the other."""
 
 from __future__ import annotations
 
 import base64
-import json
 import os
 import threading
 import time
@@ -17,23 +16,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pandas as pd
 import torch
 
-from workbench.analysis import Border, border, importance, leaderboard, varied
-from workbench.errors import ConfigError, Problem, RunError, WorkbenchError, did_you_mean
+from workbench.analysis import varied
+from workbench.errors import WorkbenchError
 from workbench.events import Event, TrialState
 from workbench.execution import Run, Runner, Search
-from workbench.figures import (
-    NotebookFigure,
-    importance_bars,
-    learning_curves,
-    parallel_coordinates,
-    scatter,
-    slices,
-)
 from workbench.hyperparameters import Config
 from workbench.log import NewTrial, TrialLog
 from workbench.models import builder_source
-from workbench.registry import LOSSES, METRICS
-from workbench.search import Space
+from workbench.reads import Reads
 from workbench.training import Training, capacity, cohort_key, resolve_loss
 
 if TYPE_CHECKING:
@@ -74,7 +64,7 @@ class Session:
         from workbench.widgets.compare_panel import Look
         from workbench.widgets.pump import Pump
 
-        self.task, self.log = task, log
+        self.task, self.log, self.reads = task, log, Reads(task, log)
         self.selected: list[int] = []
         self._news: deque[Sequence[Event]] = deque()
         self._runs: dict[int, Run] = {}
@@ -83,7 +73,6 @@ class Session:
         self._lock = threading.Lock()
         self._table_due = self._select_due = self._look_due = False
         self._look: Look = Look()
-        self._joined = 0
         self._table_read = 0.0
         self.runner = Runner(log, self._news.append)
         self.view: WorkbenchView | None = None
@@ -159,7 +148,7 @@ class Session:
             asked, found = self._capacities[key] = wanted, capacity(self.task, config, device, wanted)
         return min(found, wanted)
 
-    # --- pictures and words -----------------------------------------------------------------------------------------
+    # --- the saved picture -------------------------------------------------------------------------------------------------
 
     def last_trials(self) -> tuple[int, ...]:
         if self._on_show is not None:
@@ -167,123 +156,16 @@ class Session:
         newest = self.log.trials(task_fingerprint=self.task.fingerprint, last=1)
         return tuple(int(trial) for trial in newest["trial"])
 
-    def trials(self, last: int | None = None) -> pd.DataFrame:
-        """The log's trials on this very task: scores on other data cannot be compared with theirs. last: the newest only."""
-        return self.log.trials(task_fingerprint=self.task.fingerprint, last=last)
-
-    def seeds_together(self, trials: Sequence[int]) -> list[list[int]]:
-        """Trials by setting: the seeds of one are drawn as mean and band."""
-        groups: dict[str, list[int]] = {}
-        for trial, config in self.log.configs(trials).items():
-            groups.setdefault(json.dumps({**config, "seed": 0}, sort_keys=True), []).append(trial)
-        return list(groups.values())
-
-    @property
-    def better(self) -> Any:
-        """Which way the task's metric goes."""
-        return METRICS[self.task.metric].value.better
-
-    @property
-    def metric_label(self) -> str:
-        return f"validation {METRICS[self.task.metric].label.lower()}"
-
-    def trials_of(
-        self, search: int | None, trials: Sequence[int] | None = None, last: int | None = None
-    ) -> pd.DataFrame:
-        """The trials on this task, of one search, those of the given numbers, of the newest."""
-        frame = self.trials(last=last)
-        if search is not None:
-            frame = frame[frame["search"] == search]
-        return frame if trials is None else frame[frame["trial"].isin(list(trials))]
-
-    def leaderboard(self, top: int | None) -> pd.DataFrame:
-        scores = self.log.scores(self.task.fingerprint, self.task.metric)
-        return leaderboard(scores, better=self.better, top=top)
-
-    def leaderboard_with_settings(self, top: int | None) -> pd.DataFrame:
-        """The leaderboard with the hyperparameters in which its settings differ."""
-        board = self.leaderboard(top)
-        configs = self.log.configs([int(trial) for trial in board["trial"]])
-        settings = pd.DataFrame([configs[int(trial)] for trial in board["trial"]], index=board.index)
-        names = [name for name in settings if name != "seed" and settings[name].nunique(dropna=False) > 1]
-        return pd.concat([board.drop(columns="setting"), settings[names]], axis=1)
-
-    def seeds_of(self, settings: Sequence[str]) -> dict[str, set[int]]:
-        """The seeds that each of some settings was tried with."""
-        scores = self.log.scores(self.task.fingerprint, self.task.metric)
-        scores = scores[scores["setting"].isin(list(settings))]
-        configs = self.log.configs([int(trial) for trial in scores["trial"]])
-        found: dict[str, set[int]] = {setting: set() for setting in settings}
-        for trial, setting in zip(scores["trial"], scores["setting"], strict=True):
-            found[setting].add(int(configs[int(trial)]["seed"]))
-        return found
-
-    def border(self, search: int | None) -> list[Border]:
-        """Ranges of a search, by default the last one with a space, whose best settings lie at an end."""
-        frame = self.log.searches()
-        if frame.empty:
-            return []
-        frame = frame[(frame["task_fingerprint"] == self.task.fingerprint) & frame["space"].notna()]
-        rows = frame if search is None else frame[frame["search"] == search]
-        if rows.empty:
-            return []
-        row = rows.iloc[-1]
-        origin = int(row["search"] if pd.isna(row["continues"]) else row["continues"])
-        space = Space.from_json(json.dumps(row["space"]), Config(**row["base"]))
-        return border(self.trials_of(origin), space, better=self.better)
-
-    def plot(self, kind: str, names: Sequence[str], search: int | None, trials: Sequence[int] | None) -> NotebookFigure:
-        frame = self.trials_of(search, trials)
-        chosen = list(names) or varied(frame)
-        for name in chosen:
-            if name not in frame:
-                message = f"unknown hyperparameter {name!r}{did_you_mean(name, frame.columns)}"
-                raise ConfigError([Problem("names", name, message)])
-        if frame["best_val_metric"].notna().sum() < 2 or not chosen:
-            raise RunError("there are no trials that differ in a hyperparameter; run a search first")
-        options: dict[str, Any] = {"metric_label": self.metric_label, "better": self.better}
-        if kind == "parallel":
-            return parallel_coordinates(frame, chosen, **options)
-        if kind == "slices":
-            return slices(frame, chosen, **options)
-        if kind == "importance":
-            return importance_bars(importance(frame, better=self.better, names=list(names) or None))
-        if kind == "scatter":
-            if len(chosen) < 2:
-                raise ConfigError(
-                    [Problem("names", chosen, "a scatter needs two hyperparameters: plot('scatter', x, y)")]
-                )
-            return scatter(frame, chosen[0], chosen[1], **options)
-        kinds = ("parallel", "scatter", "slices", "importance")
-        raise ConfigError([Problem("kind", kind, f"kind={kind!r}: unknown{did_you_mean(kind, kinds)}")])
-
-    def figure(self, groups: Sequence[Sequence[int]]) -> NotebookFigure:
-        curves = self.log.curves(*[trial for group in groups for trial in group])
-        metric = METRICS[self.task.metric].label
-        loss = LOSSES[resolve_loss(Config(), self.task.kind).loss].label
-        return learning_curves(curves, groups, loss_label=loss.lower(), metric_label=f"validation {metric.lower()}")
-
-    def summary(self) -> str:
-        """The log in one line."""
-        count = self.log.count(self.task.fingerprint)
-        if not count:
-            return "no trial yet"
-        line = f"{count} trial{'s' * (count != 1)}"
-        best = self.log.best(self.task.fingerprint, self.task.metric, self.better)
-        if best is not None:
-            label = METRICS[self.task.metric].label.lower()
-            line += f", best trial {best['trial']} "
-            line += f"with validation {label} {best['best_val_metric']:.3f} at epoch {best['best_epoch']}"
-        return line
-
     def _bundle(self) -> dict[str, Any]:
         """The widget, and beside it what a reader without a kernel sees: a picture and a line of text."""
         assert self.view is not None
         bundle = dict(self.view.widget._repr_mimebundle_() or {})
-        bundle["text/plain"] = f"Workbench on {self.task.name}: {self.summary()}"
+        bundle["text/plain"] = f"Workbench on {self.task.name}: {self.reads.summary()}"
         trials = self.last_trials()
         if trials and len(self.log.curves(*trials)):
-            bundle["image/png"] = base64.b64encode(self.figure(self.seeds_together(trials))._repr_png_()).decode()
+            bundle["image/png"] = base64.b64encode(
+                self.reads.figure(self.reads.seeds_together(trials))._repr_png_()
+            ).decode()
         return bundle
 
     # --- views (main thread) ----------------------------------------------------------------------------------------
@@ -342,14 +224,14 @@ class Session:
                 self._put_on_show(run)
             if self._live is not None:
                 if isinstance(run, Search):
-                    self._live.join({t: config for t, config in dict(run.configs).items() if self._is_new(t)})
+                    self._live.join(dict(run.configs))
                 self._live.take(group)
         if self._live is not None and self.view is not None:
             self._refresh_selection()
             now = time.monotonic()
             if self._table_due or (events and (not going or now - self._table_read > TABLE_SECONDS)):
                 self._table_due, self._table_read = False, now
-                frame = self.trials(last=TABLE_TRIALS)
+                frame = self.reads.trials(last=TABLE_TRIALS)
                 self.view.show_trials(frame, self.log.count(self.task.fingerprint))
                 self._look_due = not going or self._look.kind in ("parallel", "leaderboard")
             if self._look_due:
@@ -359,13 +241,6 @@ class Session:
         if not going and not self._pictured:
             self._picture()
         return going
-
-    def _is_new(self, trial: int) -> bool:
-        """Whether a search's trial has not been drawn yet."""
-        if trial <= self._joined:
-            return False
-        self._joined = trial
-        return True
 
     def _status(self) -> Status:
         assert self._live is not None
@@ -404,22 +279,24 @@ class Session:
         assert self.view is not None
         if self.view.in_front not in ("Search", "Compare"):
             return
-        self._offer(self.trials(last=TABLE_TRIALS))
+        self._offer(self.reads.trials(last=TABLE_TRIALS))
         if self.view.in_front == "Search":
             return
         panel, look = self.view.compare, self._look
         try:
-            panel.show_borders(self.border(None))
+            panel.show_borders(self.reads.border(None))
             if look.kind == "leaderboard":
-                panel.show_leaderboard(self.leaderboard_with_settings(20), self.metric_label)
+                panel.show_leaderboard(self.reads.leaderboard_with_settings(20), self.reads.metric_label)
             elif look.kind == "parallel":
-                frame = self.trials_of(look.search, last=None if look.search else TABLE_TRIALS)
-                panel.show_parallel(frame, varied(frame), metric_label=self.metric_label, better=self.better)
+                frame = self.reads.trials_of(look.search, last=None if look.search else TABLE_TRIALS)
+                panel.show_parallel(
+                    frame, varied(frame), metric_label=self.reads.metric_label, better=self.reads.better
+                )
             else:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore", UserWarning)  # the figure says it
                     names = (look.x, look.y) if look.kind == "scatter" and look.x and look.y else ()
-                    panel.show_picture(self.plot(look.kind, names, look.search, None)._repr_png_())
+                    panel.show_picture(self.reads.plot(look.kind, names, look.search, None)._repr_png_())
         except WorkbenchError as error:
             panel.show_problem(str(error))
 

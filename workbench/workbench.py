@@ -14,6 +14,7 @@ from workbench.figures import NotebookFigure
 from workbench.hyperparameters import Config
 from workbench.log import TrialLog
 from workbench.registration import register_model
+from workbench.search import DEFAULTS
 from workbench.searching import Comparison, SearchRequest, continued, start_comparison, start_search
 from workbench.session import Session, available_devices
 from workbench.training import prepare
@@ -126,15 +127,7 @@ class Workbench:
             "device": _check_device(device or self.device),
         }  # fmt: skip
         if continues is not None:
-            defaults = {
-                "strategy": "random",
-                "space": None,
-                "base": None,
-                "pruner": None,
-                "seeds": 1,
-                "seed": 0,
-                "points": 5,
-            }
+            defaults = {**DEFAULTS, "space": None, "base": None}
             anew = {name: value for name, value in given.items() if name not in defaults or value != defaults[name]}
             given = continued(self._session, continues if isinstance(continues, int) else continues.number, anew)
         given["space"] = {} if given["space"] is None else given["space"]
@@ -179,11 +172,11 @@ class Workbench:
         told from the best. Returns the run. Raises: RunError when there is no ended trial."""
         _check_count("top", top)
         _check_count("seeds", seeds, MAX_SEEDS)
-        board = self._session.leaderboard(top)
+        board = self._session.reads.leaderboard(top)
         contenders = board[board["tied"]]
         if contenders.empty:
             raise RunError("there is no ended trial to add seeds to; train one with bench.run(wb.Config())")
-        used = self._session.seeds_of(list(contenders["setting"]))
+        used = self._session.reads.seeds_of(list(contenders["setting"]))
         configs = {}
         for trial, setting in zip(contenders["trial"], contenders["setting"], strict=True):
             config = self.config(int(trial))
@@ -216,7 +209,7 @@ class Workbench:
         t-test. Where a setting has one seed, its variance is taken as the pooled variance of those with more; nothing is
         told apart while no setting has two. Then the hyperparameters in which the settings differ. top: rows, None for all.
         """
-        return self._session.leaderboard_with_settings(top)
+        return self._session.reads.leaderboard_with_settings(top)
 
     def importance(self, search: int | None = None, *, evaluator: str = "fanova") -> pd.DataFrame:
         """Share of the variation of the validation metric that each hyperparameter explains, largest first.
@@ -227,7 +220,7 @@ class Workbench:
         """
         from workbench.analysis import importance
 
-        return importance(self._session.trials_of(search), better=self._session.better, evaluator=evaluator)
+        return importance(self._session.reads.trials_of(search), better=self._session.reads.better, evaluator=evaluator)
 
     def border(self, search: int | None = None) -> pd.DataFrame:
         """The searched ranges at whose end the best trials lie, so that a better value may lie beyond.
@@ -235,7 +228,7 @@ class Workbench:
         search: its number, by default the last one. One row a range: hyperparameter, side, best, low, high, and wider_low,
         wider_high: the range to search next.
         """
-        found = self._session.border(search)
+        found = self._session.reads.border(search)
         columns = ["hyperparameter", "side", "best", "low", "high", "wider_low", "wider_high"]
         rows = [(b.name, b.side, b.best, b.domain.low, b.domain.high, b.wider.low, b.wider.high) for b in found]
         return pd.DataFrame(rows, columns=columns)
@@ -249,7 +242,7 @@ class Workbench:
         names: the hyperparameters, by default those that vary. search, trials: which trials, by default all on this task.
         Raises: ConfigError for an unknown kind or name; RunError when there is nothing to draw.
         """
-        return self._session.plot(kind, names, search, trials)
+        return self._session.reads.plot(kind, names, search, trials)
 
     def curves(self, *trials: int) -> pd.DataFrame:
         """Learning curves, one row an epoch, of the given trials or of all."""
@@ -276,10 +269,10 @@ class Workbench:
 
     def figure(self, *trials: int) -> NotebookFigure:
         """Learning curves as a matplotlib figure, of the given trials or of the last run. Raises: RunError without any."""
-        shown = [[trial] for trial in trials] or self._session.seeds_together(self._session.last_trials())
+        shown = [[trial] for trial in trials] or self._session.reads.seeds_together(self._session.last_trials())
         if not shown:
             raise RunError("there is no trial to draw yet; train one with bench.run(wb.Config())")
-        return self._session.figure(shown)
+        return self._session.reads.figure(shown)
 
     @property
     def selected(self) -> list[int]:
@@ -297,7 +290,7 @@ class Workbench:
         self._session.show(self, _Actions(self))
 
     def __repr__(self) -> str:
-        return f"<Workbench on {self.task.name!r}, log {self._session.log.url}: {self._session.summary()}>"
+        return f"<Workbench on {self.task.name!r}, log {self._session.log.url}: {self._session.reads.summary()}>"
 
 
 class _Actions:

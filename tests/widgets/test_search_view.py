@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -17,22 +16,6 @@ from workbench.workbench import _Actions
 
 SPACE = {"learning_rate": wb.LogRange(1e-4, 1e-1), "l2": wb.LogRange(1e-6, 1e-2)}
 BASE = wb.Config(epochs=2, hidden_units=8)
-
-
-@pytest.fixture
-def bench() -> Iterator[wb.Workbench]:
-    bench = wb.Workbench(wb.Task.load("iris"))
-    yield bench
-    for run in bench.active:
-        run.stop()
-        run.wait()
-
-
-@pytest.fixture
-def view(bench: wb.Workbench) -> WorkbenchView:
-    bench._session._build_view(bench, _Actions(bench))
-    assert bench._session.view is not None
-    return bench._session.view
 
 
 def controls() -> Controls:
@@ -248,3 +231,28 @@ def test_the_picture_of_a_search_has_a_line_a_setting(bench: wb.Workbench) -> No
     labels = [line.get_label() for line in figure.axes[1].get_lines() if "trial" in str(line.get_label())]
     assert len(labels) == 3
     assert all("2 seeds" in str(label) for label in labels)
+
+
+def test_a_trial_that_joins_again_keeps_its_points() -> None:
+    from workbench.events import EpochEnd
+
+    live = LiveRun("accuracy", "cross_entropy")
+    live.begin_search()
+    for _ in range(2):
+        live.join({1: BASE})
+        live.take(
+            [EpochEnd(1, 1, 1, 1.0, 0.0, 0.5, 1.0, 0.5, 0.01, 1.0, 0.1)]
+        )  # the same news, read from the log before
+    assert len(live.curves.snapshot()["1/val_loss"][0]) == 1
+
+
+def test_the_defaults_of_a_search_are_those_of_the_call() -> None:
+    import inspect
+
+    from workbench.search import DEFAULTS
+    from workbench.searching import SearchRequest
+
+    signature = inspect.signature(wb.Workbench.search).parameters
+    assert {name: signature[name].default for name in DEFAULTS} == DEFAULTS
+    request = SearchRequest("random", {}, BASE)
+    assert {name: getattr(request, name) for name in DEFAULTS} == DEFAULTS

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import comm
@@ -20,22 +20,6 @@ from workbench.widgets.controls import Controls
 from workbench.widgets.fields import NumberField
 from workbench.widgets.view import WorkbenchView
 from workbench.workbench import _Actions
-
-
-@pytest.fixture
-def bench() -> Iterator[wb.Workbench]:
-    bench = wb.Workbench(wb.Task.load("iris"))
-    yield bench
-    for run in bench.active:
-        run.stop()
-        run.wait()
-
-
-@pytest.fixture
-def view(bench: wb.Workbench) -> WorkbenchView:
-    bench._session._build_view(bench, _Actions(bench))
-    assert bench._session.view is not None
-    return bench._session.view
 
 
 def controls(kind: str = "classification") -> Controls:

@@ -2,10 +2,11 @@
 
 from workbench.search.arm import Arm, Result, Suggestion
 from workbench.search.campaign import Budget, Campaign, NewRow, Progress
-from workbench.search.space import GRID_LIMIT, Space
+from workbench.search.space import GRID_LIMIT, GRID_POINTS, Space
 from workbench.search.strategies import PRUNERS, STRATEGIES, pruning, strategy
 
 __all__ = [
+    "DEFAULTS",
     "GRID_LIMIT",
     "PRUNERS",
     "STRATEGIES",
@@ -20,3 +21,15 @@ __all__ = [
     "pruning",
     "strategy",
 ]
+
+DEFAULTS = {
+    "strategy": "random",
+    "trials": None,
+    "seconds": None,
+    "no_improvement": None,
+    "pruner": None,
+    "seeds": 1,
+    "seed": 0,
+    "points": GRID_POINTS,
+}
+"""The options of a search where none is given; `bench.search` has the same, which a test holds."""

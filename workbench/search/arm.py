@@ -78,11 +78,10 @@ class Arm:
         pruner: Pruning | None = None,
         points: int = GRID_POINTS,
         done: int = 0,
-        label: str = "",
     ) -> None:
         import optuna
 
-        self.space, self.strategy, self.label = space, strategy, label
+        self.space, self.strategy = space, strategy
         self._better = better
         self._pruned = pruner is not None
         self.best: Suggestion | None = None
@@ -107,8 +106,7 @@ class Arm:
         self.learned = 0
         if strategy.sampler is not None and not strategy.learns:
             for _ in range(done):
-                if self._draw() is None:
-                    break
+                self._draw()
 
     @property
     def planned(self) -> int | None:
@@ -145,14 +143,11 @@ class Arm:
                 return None
             config, trial = self._grid.pop(0), self.study.ask() if self._pruned else None
         else:
-            drawn = self._draw()
-            if drawn is None:
-                return None
-            config, trial = drawn
+            config, trial = self._draw()
         configs = [config.replace(seed=config.seed + i) for i in range(seeds)] if seeds > 1 else [config]
         return Suggestion(number, self, configs, trial)
 
-    def _draw(self) -> tuple[Config, Trial] | None:
+    def _draw(self) -> tuple[Config, Trial]:
         from optuna.trial import TrialState as State
 
         refusal = None
@@ -174,7 +169,11 @@ class Arm:
         from optuna.trial import TrialState as State
 
         value = suggestion.value
-        if math.isfinite(value) and not suggestion.pruned and self._beats(value):
+        if (
+            math.isfinite(value)
+            and not suggestion.pruned
+            and (self.best is None or beats(value, self.best.value, self._better))
+        ):
             self.best = suggestion
         if suggestion.trial is None:
             return
@@ -190,5 +189,7 @@ class Arm:
         suggestion.trial.report(value, epoch)
         return bool(suggestion.trial.should_prune())
 
-    def _beats(self, value: float) -> bool:
-        return self.best is None or (value > self.best.value if self._better == "higher" else value < self.best.value)
+
+def beats(value: float, other: float, better: Better) -> bool:
+    """Whether a score is better than another, whichever way the metric goes."""
+    return value > other if better == "higher" else value < other

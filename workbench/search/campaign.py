@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from workbench.errors import ConfigError, RunError
 from workbench.events import EpochEnd, Event, TrialEnded, TrialState
 from workbench.hyperparameters import Config
-from workbench.search.arm import Arm, Better, Suggestion
+from workbench.search.arm import Arm, Better, Suggestion, beats
 from workbench.training import cohort_key
 
 __all__ = ["Budget", "Campaign", "NewRow", "Progress"]
@@ -65,7 +65,6 @@ class Progress(NamedTuple):
     best_trial: int | None
     best_value: float
     learned: int
-    waiting: str = ""
 
 
 class Campaign:
@@ -110,7 +109,6 @@ class Campaign:
         self._last_failure = ""
         self._finals_asked = False
         self._started: float | None = None
-        self._begun_trials = 0
 
     # --- what the training loop asks --------------------------------------------------------------------------------
 
@@ -272,7 +270,7 @@ class Campaign:
         size = min(self._capacity(waiting[0].configs[0], wanted), self._limit.get(self._key, 2**31))
         if self._learns:
             # a measured size would make what is learned from depend on the machine's mood
-            size = min(max(size, 1), BATCH * self._seeds) if size < BATCH * self._seeds else BATCH * self._seeds
+            size = min(size, BATCH * self._seeds)
         elif self._pruning and self._planned is not None:
             size = min(size, max(BATCH, math.ceil(self._planned * self._seeds / WITH_PRUNER)))
         return max(1, size)
@@ -315,10 +313,7 @@ class Campaign:
             return
         suggestion.arm.tell(suggestion)
         value = suggestion.value
-        if math.isfinite(value) and (self._best is None or self._beats(value, self._best[0])):
+        if math.isfinite(value) and (self._best is None or beats(value, self._best[0], self._better)):
             self._best, self._since_best = (value, suggestion.trials[0]), 0
         else:
             self._since_best += 1
-
-    def _beats(self, value: float, other: float) -> bool:
-        return value > other if self._better == "higher" else value < other

@@ -1,16 +1,18 @@
-"""How many trials of one kind train together: as many as memory holds, and as long as more of them are faster."""
+"""What training costs: how many trials of one kind fit together and pay, and how much work a cohort's step is."""
 
 from __future__ import annotations
 
+import math
 import time
 
 import psutil
 import torch
 
 from workbench.hyperparameters import Config
+from workbench.models import build_model, probe
 from workbench.training.cohort import Cohort, TaskData
 
-__all__ = ["capacity", "kept_bytes", "row_bytes"]
+__all__ = ["capacity", "kept_bytes", "row_bytes", "work_of"]
 
 MEMORY_SHARE = 0.5
 """Of the memory that is free, what a cohort may take; the rest is for the user, the page and what is not foreseen."""
@@ -100,3 +102,20 @@ def _free_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     return int(psutil.virtual_memory().available)
+
+
+def work_of(task: TaskData, cohort: Cohort) -> float:
+    """Floating-point operations of a cohort's forward pass over one batch; inf if they cannot be counted."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    if len(cohort.shards) > 1:
+        return 0.0  # each of its shards has a core of its own
+    model = build_model(task, cohort.rows[0].config)
+    rows: list[int] = []
+    model.register_forward_pre_hook(lambda _, inputs: rows.append(len(inputs[0])))
+    try:
+        with FlopCounterMode(display=False) as counter:
+            probe(model, task, cohort.rows[0].config.model)
+    except Exception:  # a model that the counter cannot follow trains all the same
+        return math.inf
+    return float(counter.get_total_flops() / sum(rows) * cohort.batch_size * len(cohort.rows))

@@ -12,18 +12,17 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from workbench.errors import ConfigError, LogError, Problem, RunError
+from workbench.errors import ConfigError, LogError, RunError
 from workbench.events import EpochEnd, Event, KnobChanged, Remark, StateChanged, StepProgress, TrialEnded, TrialState
 from workbench.hyperparameters import Config
-from workbench.models import build_model, probe
-from workbench.registry import LOSSES, METRICS, MODELS
+from workbench.training.capacity import work_of
 from workbench.training.cohort import Cohort, Row, TaskData, Weights
 from workbench.training.commands import Commands
-from workbench.training.losses import resolve_loss
 from workbench.training.metrics import evaluate_metric, evaluate_metrics
+from workbench.training.preparation import cohort_key, prepare
 from workbench.training.stopping import Watch
 
-__all__ = ["Supply", "Training", "check", "cohort_key", "prepare", "train"]
+__all__ = ["Supply", "Training", "train"]
 
 PROGRESS_SECONDS = 0.1
 WEIGHTS_KEPT = 32
@@ -44,36 +43,6 @@ class Supply(Protocol):
 
     def judge(self, epochs: Sequence[EpochEnd]) -> Mapping[int, str]:
         """Trials to end as pruned after these epochs, with the reason."""
-
-
-def prepare(task: TaskData, config: Config) -> Config:
-    """`config` made concrete for the task, after every check that can be made before the first step.
-
-    Raises: ConfigError naming the field; ModelError when the model cannot be built or returns the wrong shape.
-    """
-    config = check(task, config)
-    probe(build_model(task, config), task, config.model)
-    return config
-
-
-def check(task: TaskData, config: Config) -> Config:
-    """`prepare` without building the model: what a look at the values tells. Raises: ConfigError naming the field."""
-    config = resolve_loss(config, task.kind)
-    METRICS[task.metric]  # an unknown metric fails here, with a hint
-    rows = len(task.train.x)
-    if config.batch_size > rows:
-        message = (
-            f"batch_size={config.batch_size}: larger than the training split of {rows} rows; choose at most {rows}"
-        )
-        raise ConfigError([Problem("batch_size", config.batch_size, message)])
-    return config
-
-
-def cohort_key(config: Config) -> tuple[Any, ...]:
-    """Trials with the same key can be stacked: same architecture, batch size and loss."""
-    entries = MODELS[config.model], LOSSES[config.loss]
-    names = sorted(frozenset().union(*(entry.uses for entry in entries)))
-    return (config.model, config.loss, config.batch_size, *((name, getattr(config, name)) for name in names))
 
 
 class Training:
@@ -381,23 +350,6 @@ def _out_of_memory(error: Exception) -> bool:
         return True
     words = ("out of memory", "not enough memory", "can't allocate memory")
     return isinstance(error, RuntimeError) and any(word in str(error).lower() for word in words)
-
-
-def work_of(task: TaskData, cohort: Cohort) -> float:
-    """Floating-point operations of a cohort's forward pass over one batch; inf if they cannot be counted."""
-    from torch.utils.flop_counter import FlopCounterMode
-
-    if len(cohort.shards) > 1:
-        return 0.0  # each of its shards has a core of its own
-    model = build_model(task, cohort.rows[0].config)
-    rows: list[int] = []
-    model.register_forward_pre_hook(lambda _, inputs: rows.append(len(inputs[0])))
-    try:
-        with FlopCounterMode(display=False) as counter:
-            probe(model, task, cohort.rows[0].config.model)
-    except Exception:  # a model that the counter cannot follow trains all the same
-        return math.inf
-    return float(counter.get_total_flops() / sum(rows) * cohort.batch_size * len(cohort.rows))
 
 
 def train(

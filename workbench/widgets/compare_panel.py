@@ -6,14 +6,13 @@ import html
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import ipywidgets as widgets
 import pandas as pd
 
 from workbench.analysis import Border
 from workbench.widgets.parallel import ParallelCoordinates
-from workbench.widgets.parts import make
+from workbench.widgets.parts import labelled, make
 
 __all__ = ["ComparePanel", "Look"]
 
@@ -53,12 +52,12 @@ class ComparePanel:
             control.observe(self._ask, "value")
         self._axes = make(
             widgets.Box,
-            [_labelled("x", self.x), _labelled("y", self.y)],
+            [labelled("x", self.x), labelled("y", self.y)],
             classes="wb-options",
             layout=widgets.Layout(display="none"),
         )
         bar = make(
-            widgets.Box, [_labelled("show", self.kind), _labelled("of", self.scope), self._axes], classes="wb-toprow"
+            widgets.Box, [labelled("show", self.kind), labelled("of", self.scope), self._axes], classes="wb-toprow"
         )
         self.parallel = ParallelCoordinates()
         self.parallel.observe(lambda change: brushed([int(trial) for trial in change["new"]]), "selected")
@@ -75,7 +74,7 @@ class ComparePanel:
         )  # fmt: skip
         self.add.on_click(lambda _: add_seeds(self.top.value, self.more.value))
         self._seeds = make(
-            widgets.Box, [self.add, _labelled("top", self.top), _labelled("seeds", self.more)], classes="wb-toprow",
+            widgets.Box, [self.add, labelled("top", self.top), labelled("seeds", self.more)], classes="wb-toprow",
             layout=widgets.Layout(display="none"),
         )  # fmt: skip
         self.note = make(widgets.HTML, classes="wb-message")
@@ -162,10 +161,6 @@ class ComparePanel:
         self._axes.layout.display = None if self.kind.value == "scatter" else "none"
         if not self._quiet:
             self._look(self.look)
-
-
-def _labelled(label: str, control: widgets.Widget) -> Any:
-    return make(widgets.Box, [make(widgets.HTML, f"<span>{label}</span>"), control], classes="wb-labelled")
 
 
 def _board(board: pd.DataFrame, metric_label: str) -> str:

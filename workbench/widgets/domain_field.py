@@ -10,7 +10,7 @@ import ipywidgets as widgets
 from workbench.domains import Choice, Domain, IntRange, LogRange, Range
 from workbench.errors import ConfigError, Problem
 from workbench.hyperparameters import Hyperparameter
-from workbench.widgets.parts import make
+from workbench.widgets.parts import make, number_of
 
 __all__ = ["ChoiceDomain", "DomainEditor", "RangeDomain", "make_editor"]
 
@@ -55,7 +55,7 @@ class RangeDomain(DomainEditor):
 
     def read(self) -> Domain:
         kind = type(self._declared.domain)
-        bounds = [self._number(field.value) for field in (self.low, self.high)]
+        bounds = [number_of(field.value) for field in (self.low, self.high)]
         for bound in bounds:
             self._declared.check(bound)
         try:
@@ -70,16 +70,6 @@ class RangeDomain(DomainEditor):
     def load(self, domain: Domain) -> None:
         assert isinstance(domain, (Range, IntRange))
         self.low.value, self.high.value = self._show(domain.low), self._show(domain.high)
-
-    def _number(self, text: str) -> Any:
-        try:
-            return int(text)
-        except ValueError:
-            pass
-        try:
-            return float(text)
-        except ValueError:
-            return text
 
 
 class ChoiceDomain(DomainEditor):

@@ -15,7 +15,7 @@ from workbench.domains import Choice, Domain, IntRange
 from workbench.hyperparameters import Hyperparameter
 from workbench.registry import Registry
 from workbench.widgets.domain_field import DomainEditor, make_editor
-from workbench.widgets.parts import make
+from workbench.widgets.parts import make, number_of
 
 __all__ = ["ChoiceField", "Field", "NumberField", "Throttle", "make_field", "shown"]
 
@@ -175,15 +175,7 @@ class NumberField(Field):
     def raw(self) -> Any:
         if self.switch is not None and not self.switch.value:
             return None
-        text = self.text.value.strip()
-        try:
-            return int(text)
-        except ValueError:
-            pass
-        try:
-            return float(text)
-        except ValueError:
-            return text
+        return number_of(self.text.value.strip())
 
     def load(self, value: Any) -> None:
         self._quiet = True

@@ -102,6 +102,7 @@ class LiveRun:
         )
         self.trials: dict[int, Shown] = {}
         self.overlaid: tuple[int, ...] = ()
+        self._newest = 0
         self.message = ""
         self._points: dict[str, tuple[list[float], list[float]]] = {}
 
@@ -125,18 +126,23 @@ class LiveRun:
     def begin_search(self) -> None:
         """Put a search on show: no curve yet, trials come by `join`; overlaid trials stay."""
         self.message = ""
-        self.trials = {}
+        self.trials, self._newest = {}, 0
         known = {series.id for series in self.curves.series}
         with self.curves.hold():
             self.curves.remove({i for i in known if int(i.partition("/")[0]) not in self.overlaid})
             self._restyle_overlays()
 
     def join(self, configs: Mapping[int, Config]) -> None:
-        """Further trials of the search on show; only their validation curves are drawn, as many as can be told apart."""
+        """The trials of the search on show; those known are left as they are.
+
+        Only their validation curves are drawn, and as many as can be told apart.
+        """
+        configs = {trial: config for trial, config in configs.items() if trial > self._newest}
         groups = _groups(configs)
         new = {t: Shown(config, f"trial {t}", groups[t], columns=VALIDATION) for t, config in configs.items()}
         if not new:
             return
+        self._newest = max(new)  # what has left the charts does not come back
         drawn = {**self.trials, **new}
         sign = 1 if self.metric.better == "higher" else -1
         ended = [trial for trial, shown in drawn.items() if shown.state in ENDED]

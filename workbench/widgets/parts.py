@@ -11,7 +11,7 @@ from typing import Any
 
 import ipywidgets as widgets
 
-__all__ = ["make"]
+__all__ = ["labelled", "make", "number_of"]
 
 _shared: dict[type, Any] = {}
 
@@ -32,3 +32,18 @@ def _common(kind: type) -> Any:
     if widget is None or widget.comm is None:  # closed, as by `Widget.close_all()`
         widget = _shared[kind] = kind()
     return widget
+
+
+def labelled(label: str, control: widgets.Widget) -> Any:
+    """A control with a short word before it."""
+    return make(widgets.Box, [make(widgets.HTML, f"<span>{label}</span>"), control], classes="wb-labelled")
+
+
+def number_of(text: str) -> Any:
+    """What a number field says: an int or a float, else the text itself, for the check to complain of."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text

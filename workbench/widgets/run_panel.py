@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import html
 from dataclasses import dataclass
-from typing import Any
 
 import ipywidgets as widgets
 
 from workbench.errors import WorkbenchError
-from workbench.widgets.parts import make
+from workbench.widgets.parts import labelled, make
 
 __all__ = ["RunPanel", "Status", "duration"]
 
@@ -70,7 +69,7 @@ class RunPanel:
         buttons = make(widgets.Box, [self.train, self.pause, self.stop], classes="wb-buttons")
         options = make(
             widgets.Box,
-            [self.name, _labelled("seeds", self.seeds), _labelled("device", self.device)],
+            [self.name, labelled("seeds", self.seeds), labelled("device", self.device)],
             classes="wb-options",
         )
         top = make(widgets.Box, [buttons, options], classes="wb-toprow")
@@ -109,10 +108,6 @@ class RunPanel:
     def _write(self, text: str, kind: str) -> None:
         role = "alert" if kind == "error" else "note"
         self.message.value = f'<div class="wb-{kind}" role="{role}">{html.escape(text)}</div>' if text else ""
-
-
-def _labelled(label: str, control: widgets.Widget) -> Any:
-    return make(widgets.Box, [make(widgets.HTML, f"<span>{label}</span>"), control], classes="wb-labelled")
 
 
 def _line(status: Status) -> str:

@@ -11,8 +11,8 @@ import ipywidgets as widgets
 from workbench.domains import Domain
 from workbench.errors import ConfigError, Problem
 from workbench.hyperparameters import Config
-from workbench.search import PRUNERS, STRATEGIES, Space
-from workbench.widgets.parts import make
+from workbench.search import DEFAULTS, PRUNERS, STRATEGIES, Space
+from workbench.widgets.parts import labelled, make
 
 __all__ = ["SearchPanel", "search_call"]
 
@@ -34,9 +34,9 @@ class SearchPanel:
         self.trials = self._number("64", "settings to try; empty: no limit")
         self.seconds = self._number("", "start no further setting after so many seconds; empty: no limit")
         self.no_improvement = self._number("", "stop after so many settings without a better one; empty: no limit")
-        self.seeds = self._number("1", "replicates of each setting, trained together")
-        self.points = self._number("5", "values a grid takes of each range")
-        self.seed = self._number("0", "seed of the strategy: the same seed draws the same settings")
+        self.seeds = self._number(str(DEFAULTS["seeds"]), "replicates of each setting, trained together")
+        self.points = self._number(str(DEFAULTS["points"]), "values a grid takes of each range")
+        self.seed = self._number(str(DEFAULTS["seed"]), "seed of the strategy: the same seed draws the same settings")
         self.continues = make(
             widgets.Dropdown, options=[NEW], value=0, tooltip="Start anew, or go on with an earlier search"
         )
@@ -58,10 +58,10 @@ class SearchPanel:
         grid = make(
             widgets.Box,
             [
-                _labelled("strategy", self.strategy), _labelled("pruner", self.pruner), _labelled("trials", self.trials),
-                _labelled("seconds", self.seconds), _labelled("no better for", self.no_improvement),
-                _labelled("seeds", self.seeds), _labelled("grid points", self.points), _labelled("draw seed", self.seed),
-                _labelled("start", self.continues),
+                labelled("strategy", self.strategy), labelled("pruner", self.pruner), labelled("trials", self.trials),
+                labelled("seconds", self.seconds), labelled("no better for", self.no_improvement),
+                labelled("seeds", self.seeds), labelled("grid points", self.points), labelled("draw seed", self.seed),
+                labelled("start", self.continues),
             ],
             classes="wb-search-grid",
         )  # fmt: skip
@@ -84,8 +84,8 @@ class SearchPanel:
                 problems.append(Problem(name, text, f"{name}={text!r}: must be a number, or empty"))
         if problems:
             raise ConfigError(problems)
-        for name, default in (("seeds", 1), ("points", 5), ("seed", 0)):
-            found[name] = default if found[name] is None else found[name]
+        for name in ("seeds", "points", "seed"):
+            found[name] = DEFAULTS[name] if found[name] is None else found[name]
         if self.continues.value:
             found["continues"] = self.continues.value
         return found
@@ -142,25 +142,12 @@ class SearchPanel:
 
 def search_call(space: Space, options: Mapping[str, Any], *, name: str = "", device: str = "cpu") -> str:
     """The call of `bench.search` as text; what is at its default is left out."""
-    defaults = {
-        "pruner": None,
-        "trials": None,
-        "seconds": None,
-        "no_improvement": None,
-        "seeds": 1,
-        "points": 5,
-        "seed": 0,
-    }
     arguments = [repr(options["strategy"]), repr(space), repr(space.base)]
     for key, value in options.items():
-        if key != "strategy" and value != defaults.get(key):
+        if key != "strategy" and value != DEFAULTS.get(key):
             arguments.append(f"{key}={value!r}")
     if name:
         arguments.append(f"name={name!r}")
     if device != "cpu":
         arguments.append(f"device={device!r}")
     return f"search = bench.search({', '.join(arguments)})"
-
-
-def _labelled(label: str, control: widgets.Widget) -> Any:
-    return make(widgets.Box, [make(widgets.HTML, f"<span>{label}</span>"), control], classes="wb-labelled")

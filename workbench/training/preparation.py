@@ -1,0 +1,44 @@
+"""What can be said of a setting before it trains: whether the task can take it, and with which others it can be stacked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from workbench.errors import ConfigError, Problem
+from workbench.hyperparameters import Config
+from workbench.models import build_model, probe
+from workbench.registry import LOSSES, METRICS, MODELS
+from workbench.training.cohort import TaskData
+from workbench.training.losses import resolve_loss
+
+__all__ = ["check", "cohort_key", "prepare"]
+
+
+def prepare(task: TaskData, config: Config) -> Config:
+    """`config` made concrete for the task, after every check that can be made before the first step.
+
+    Raises: ConfigError naming the field; ModelError when the model cannot be built or returns the wrong shape.
+    """
+    config = check(task, config)
+    probe(build_model(task, config), task, config.model)
+    return config
+
+
+def check(task: TaskData, config: Config) -> Config:
+    """`prepare` without building the model: what a look at the values tells. Raises: ConfigError naming the field."""
+    config = resolve_loss(config, task.kind)
+    METRICS[task.metric]  # an unknown metric fails here, with a hint
+    rows = len(task.train.x)
+    if config.batch_size > rows:
+        message = (
+            f"batch_size={config.batch_size}: larger than the training split of {rows} rows; choose at most {rows}"
+        )
+        raise ConfigError([Problem("batch_size", config.batch_size, message)])
+    return config
+
+
+def cohort_key(config: Config) -> tuple[Any, ...]:
+    """Trials with the same key can be stacked: same architecture, batch size and loss."""
+    entries = MODELS[config.model], LOSSES[config.loss]
+    names = sorted(frozenset().union(*(entry.uses for entry in entries)))
+    return (config.model, config.loss, config.batch_size, *((name, getattr(config, name)) for name in names))
