@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 __all__ = [
+    "CheckpointError",
     "ConfigError",
     "LogError",
     "ModelError",
@@ -56,7 +57,26 @@ class ModelError(WorkbenchError):
 
 
 class LogError(WorkbenchError):
-    """The trial log cannot be opened, read or written."""
+    """The trial log cannot be opened, read or written.
+
+    passing: the cause may go away by itself or by the user's hand (a full disk, a lock, a lost connection), so that trying
+    again makes sense.
+    """
+
+    def __init__(self, message: str, *, passing: bool = False) -> None:
+        super().__init__(message)
+        self.passing = passing
+
+
+class CheckpointError(WorkbenchError):
+    """A snapshot or model file cannot be written, is missing, is damaged, or holds what must not be read.
+
+    passing: as in `LogError`.
+    """
+
+    def __init__(self, message: str, *, passing: bool = False) -> None:
+        super().__init__(message)
+        self.passing = passing
 
 
 class RunError(WorkbenchError, RuntimeError):

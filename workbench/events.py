@@ -7,11 +7,15 @@ infinity are legal values.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 __all__ = [
     "ENDED",
+    "Branched",
+    "CohortJoined",
     "EpochEnd",
     "Event",
     "KnobChanged",
@@ -24,7 +28,7 @@ __all__ = [
 
 
 class TrialState(StrEnum):
-    """Where a trial stands. The states in `ENDED` are final."""
+    """Where a trial stands. The states in `ENDED` are final; an interrupted trial, whose process has died, can be resumed."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -38,7 +42,7 @@ class TrialState(StrEnum):
     INTERRUPTED = "interrupted"
 
 
-ENDED = frozenset(TrialState) - {TrialState.QUEUED, TrialState.RUNNING, TrialState.PAUSED}
+ENDED = frozenset(TrialState) - {TrialState.QUEUED, TrialState.RUNNING, TrialState.PAUSED, TrialState.INTERRUPTED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +102,28 @@ class KnobChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class CohortJoined:
+    """The trial takes a row of a cohort, whose snapshots are kept under the number `series`, after `after` of its epochs.
+
+    So the state after the trial's epoch e is in the snapshot that the series took after its epoch `after + e`.
+    """
+
+    trial: int
+    series: int
+    after: int
+
+
+@dataclass(frozen=True, slots=True)
+class Branched:
+    """The trial goes on from where `parent` stood after its epoch `epoch`. changes: old and new value by field of Config."""
+
+    trial: int
+    parent: int
+    epoch: int
+    changes: Mapping[str, tuple[Any, Any]]
+
+
+@dataclass(frozen=True, slots=True)
 class Remark:
     """Something worth telling about a trial, e.g. why its cohort was not vectorised."""
 
@@ -125,4 +151,4 @@ class TrialEnded:
     traceback: str = ""
 
 
-Event = StateChanged | StepProgress | EpochEnd | KnobChanged | Remark | TrialEnded
+Event = StateChanged | StepProgress | EpochEnd | KnobChanged | CohortJoined | Branched | Remark | TrialEnded

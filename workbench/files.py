@@ -1,0 +1,123 @@
+"""Files of tensors and plain values: written whole or not at all, read without ever running what they hold.
+
+Each is an ordinary `torch.save` file that `torch.load(path, weights_only=True)` opens. torch does not look at the checksums
+of its own format, so a checksum of the content lies beside it: a flipped bit is noticed.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import pickle
+import threading
+import warnings
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from workbench.errors import CheckpointError
+
+__all__ = ["pack", "read", "write"]
+
+FORMAT = 1
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def pack(kind: str, content: Mapping[str, Any]) -> bytes:
+    """A file's bytes. kind: "snapshot", "model"... content: nested dicts and lists of tensors, numbers, text and None.
+
+    Tensors should own their storage: of a view, torch writes all that lies behind it.
+    """
+    buffer = io.BytesIO()
+    torch.save({"kind": kind, "format": FORMAT, "checksum": _checksum(content, 0), "content": dict(content)}, buffer)
+    return buffer.getvalue()
+
+
+def write(path: Path, data: bytes, *, through: bool = True) -> None:
+    """Put a file in its place in one move: whoever looks sees the old one or the new one, whole.
+
+    through: wait until the folder's entry, too, is on the disk. Raises: CheckpointError, with nothing changed; `passing` for
+    a full disk.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
+    try:
+        try:
+            with temporary.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        if through and os.name == "posix":
+            folder = os.open(path.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+    except OSError as error:
+        if error.errno in FULL:
+            message = f"{str(path)!r} could not be written: the disk is full; free some space"
+            raise CheckpointError(message, passing=True) from None
+        raise CheckpointError(f"{str(path)!r} could not be written: {error.strerror or error}") from None
+
+
+def read(path: Path, kind: str) -> dict[str, Any]:
+    """The content of a file that `pack` made, its tensors on the CPU. Nothing in it is run, whatever it holds.
+
+    Raises: CheckpointError when the file is missing, damaged, of another kind, of a newer format, or holds anything but
+    tensors and plain values.
+    """
+    name = f"{kind} file {str(path)!r}"
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise CheckpointError(f"{name}: there is no such file") from None
+    except OSError as error:
+        raise CheckpointError(f"{name}: cannot be read: {error.strerror or error}") from None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if "nsupported" in str(error):
+            message = "holds something other than tensors and plain values, which could run code when it is read"
+            raise CheckpointError(f"{name}: {message}; it was refused, and nothing of it was run") from None
+        raise CheckpointError(f"{name}: is damaged and was refused; use another copy") from None
+    except Exception:  # whatever torch meets in a file that was cut or altered
+        raise CheckpointError(f"{name}: is damaged, or no file of the workbench; use another copy") from None
+    if not isinstance(found, dict) or not {"kind", "format", "checksum", "content"} <= found.keys():
+        raise CheckpointError(f"{name}: was not written by the workbench")
+    if found["kind"] != kind:
+        raise CheckpointError(f"{name}: is a {found['kind']} file; a {kind} file is needed here")
+    if not isinstance(found["format"], int) or found["format"] > FORMAT:
+        message = (
+            f"was written by a newer version (format {found['format']}, this one knows {FORMAT}); upgrade to read it"
+        )
+        raise CheckpointError(f"{name}: {message}")
+    if not isinstance(found["content"], dict) or _checksum(found["content"], 0) != found["checksum"]:
+        raise CheckpointError(f"{name}: is damaged (its checksum does not fit) and was refused; use another copy")
+    return found["content"]
+
+
+def _checksum(value: Any, so_far: int) -> int:
+    """CRC-32 over types, names and values, whatever the order of a dict."""
+    if isinstance(value, Tensor):
+        so_far = zlib.crc32(f"{value.dtype}{tuple(value.shape)}".encode(), so_far)
+        flat = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+        return zlib.crc32(memoryview(flat.numpy()), so_far)
+    if isinstance(value, Mapping):
+        for key in sorted(value, key=repr):
+            so_far = _checksum(value[key], zlib.crc32(repr(key).encode(), so_far))
+        return zlib.crc32(b"}", so_far)
+    if isinstance(value, (list, tuple)):
+        for part in value:
+            so_far = _checksum(part, so_far)
+        return zlib.crc32(b"]", so_far)
+    return zlib.crc32(repr(value).encode(), so_far)
