@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent / "workbench"
 LAYERS = {
     "errors": 0, "events": 0, "domains": 0, "registry": 0, "hyperparameters": 0, "registration": 0, "files": 0,
-    "tasks": 1, "models": 1, "training": 2, "log": 3, "search": 4, "execution": 4, "analysis": 4,
+    "tasks": 1, "models": 1, "training": 2, "log": 3, "snapshots": 3, "trained": 3, "search": 4, "execution": 4, "analysis": 4,
     "figures": 5, "widgets": 5, "reads": 6, "session": 7, "searching": 8, "workbench": 9,
 }  # fmt: skip
 

@@ -26,15 +26,17 @@ __all__ = ["pack", "read", "write"]
 
 FORMAT = 1
 FULL = (errno.ENOSPC, errno.EDQUOT)
+PLAIN = (bool, int, float, str, type(None))
 
 
 def pack(kind: str, content: Mapping[str, Any]) -> bytes:
     """A file's bytes. kind: "snapshot", "model"... content: nested dicts and lists of tensors, numbers, text and None.
 
-    Tensors should own their storage: of a view, torch writes all that lies behind it.
+    Raises: CheckpointError naming the entry that is anything else, which `read` would refuse.
     """
+    plain = _plain(content, "")
     buffer = io.BytesIO()
-    torch.save({"kind": kind, "format": FORMAT, "checksum": _checksum(content, 0), "content": dict(content)}, buffer)
+    torch.save({"kind": kind, "format": FORMAT, "checksum": _checksum(plain, 0), "content": plain}, buffer)
     return buffer.getvalue()
 
 
@@ -44,6 +46,9 @@ def write(path: Path, data: bytes, *, through: bool = True) -> None:
     through: wait until the folder's entry, too, is on the disk. Raises: CheckpointError, with nothing changed; `passing` for
     a full disk.
     """
+    if not path.parent.is_dir():
+        folder_name = str(path.parent)
+        raise CheckpointError(f"{str(path)!r} could not be written: there is no folder {folder_name!r}; make it first")
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
     try:
         try:
@@ -79,8 +84,8 @@ def read(path: Path, kind: str) -> dict[str, Any]:
         data = path.read_bytes()
     except FileNotFoundError:
         raise CheckpointError(f"{name}: there is no such file") from None
-    except OSError as error:
-        raise CheckpointError(f"{name}: cannot be read: {error.strerror or error}") from None
+    except (OSError, ValueError) as error:  # ValueError: a path with a null character
+        raise CheckpointError(f"{name}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -88,7 +93,7 @@ def read(path: Path, kind: str) -> dict[str, Any]:
     except pickle.UnpicklingError as error:
         if "nsupported" in str(error):
             message = "holds something other than tensors and plain values, which could run code when it is read"
-            raise CheckpointError(f"{name}: {message}; it was refused, and nothing of it was run") from None
+            raise CheckpointError(f"{name}: {message}, or is damaged; it was refused, and nothing of it was run") from None
         raise CheckpointError(f"{name}: is damaged and was refused; use another copy") from None
     except Exception:  # whatever torch meets in a file that was cut or altered
         raise CheckpointError(f"{name}: is damaged, or no file of the workbench; use another copy") from None
@@ -101,23 +106,49 @@ def read(path: Path, kind: str) -> dict[str, Any]:
             f"was written by a newer version (format {found['format']}, this one knows {FORMAT}); upgrade to read it"
         )
         raise CheckpointError(f"{name}: {message}")
-    if not isinstance(found["content"], dict) or _checksum(found["content"], 0) != found["checksum"]:
+    content = found["content"]
+    if not isinstance(content, dict) or not _fits(content, found["checksum"]):
         raise CheckpointError(f"{name}: is damaged (its checksum does not fit) and was refused; use another copy")
-    return found["content"]
+    return content
+
+
+def _plain(value: Any, where: str) -> Any:
+    """A copy of plain dicts, lists and values, tensors on the CPU. where: the names that lead to it, for the message."""
+    if isinstance(value, Tensor) and value.layout == torch.strided and not value.is_quantized:
+        value = value.detach().cpu().resolve_conj().resolve_neg()
+        # of a view, torch would write all that lies behind it
+        whole = value.is_contiguous() and value.untyped_storage().nbytes() == value.numel() * value.element_size()
+        return value if whole else value.clone(memory_format=torch.contiguous_format)
+    if isinstance(value, Mapping) and all(type(key) in (str, int) for key in value):
+        return {key: _plain(part, f"{where}[{key!r}]") for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        parts = [_plain(part, f"{where}[{index}]") for index, part in enumerate(value)]
+        return tuple(parts) if isinstance(value, tuple) else parts
+    if type(value) not in PLAIN:  # a subclass, such as NumPy's float64, is stored as what runs its class's code
+        what = f"a {type(value).__module__}.{type(value).__qualname__}"
+        raise CheckpointError(f"content{where} is {what}: a file holds tensors, numbers, text, lists and dicts only")
+    return value
+
+
+def _fits(content: dict[str, Any], checksum: object) -> bool:
+    try:
+        return _checksum(content, 0) == checksum
+    except Exception:  # a tensor or key of a kind that `pack` does not write
+        return False
 
 
 def _checksum(value: Any, so_far: int) -> int:
     """CRC-32 over types, names and values, whatever the order of a dict."""
     if isinstance(value, Tensor):
         so_far = zlib.crc32(f"{value.dtype}{tuple(value.shape)}".encode(), so_far)
-        flat = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-        return zlib.crc32(memoryview(flat.numpy()), so_far)
-    if isinstance(value, Mapping):
+        flat = value.contiguous().reshape(-1).view(torch.uint8)
+        return zlib.crc32(flat.numpy().data, so_far)
+    if isinstance(value, dict):
         for key in sorted(value, key=repr):
-            so_far = _checksum(value[key], zlib.crc32(repr(key).encode(), so_far))
+            so_far = _checksum(value[key], zlib.crc32(f"{key!r}:".encode(), so_far))
         return zlib.crc32(b"}", so_far)
     if isinstance(value, (list, tuple)):
         for part in value:
             so_far = _checksum(part, so_far)
-        return zlib.crc32(b"]", so_far)
-    return zlib.crc32(repr(value).encode(), so_far)
+        return zlib.crc32(b")" if isinstance(value, tuple) else b"]", so_far)
+    return zlib.crc32(f"{value!r},".encode(), so_far)

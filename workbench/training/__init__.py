@@ -5,13 +5,22 @@ from workbench.training.commands import Commands
 from workbench.training.losses import resolve_loss
 from workbench.training.preparation import check, cohort_key, prepare
 from workbench.training.schedules import Progress, learning_rate_at, preview
+from workbench.training.snapshot import CohortState, Trained, Weights
+from workbench.training.takeup import Change, Keeper, TakeUp, Told
 from workbench.training.trainer import Supply, Training, train
 
 __all__ = [
+    "Change",
+    "CohortState",
     "Commands",
+    "Keeper",
     "Progress",
     "Supply",
+    "TakeUp",
+    "Told",
+    "Trained",
     "Training",
+    "Weights",
     "capacity",
     "check",
     "cohort_key",

@@ -10,7 +10,8 @@ import torch
 
 from workbench.hyperparameters import Config
 from workbench.models import build_model, probe
-from workbench.training.cohort import Cohort, TaskData
+from workbench.training.cohort import Cohort
+from workbench.training.row import TaskData
 
 __all__ = ["capacity", "kept_bytes", "row_bytes", "work_of"]
 

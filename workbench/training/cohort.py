@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -31,78 +31,26 @@ from workbench.models import (
 from workbench.models.stacking import Forward
 from workbench.training.losses import is_builtin_loss, loss_of
 from workbench.training.metrics import evaluate_metrics
-from workbench.training.optimizers import Rule, rule_of
-from workbench.training.schedules import schedule_of
+from workbench.training.optimizers import rule_of
+from workbench.training.row import NOISE_SEED, Row, SplitData, TaskData
 from workbench.training.shard import Shard, shard_count, side_by_side
+from workbench.training.snapshot import CohortState, RowProgress, Trained, Weights
 from workbench.training.stepping import RowState, step_key
-from workbench.training.stopping import Watch
 
-__all__ = ["Cohort", "Row", "TaskData", "Weights"]
+__all__ = ["Cohort"]
 
 GATHER_BYTES = 16 * 2**20
 """Shuffled training rows are gathered in pieces of at most this size, one piece for a small data set."""
-ORDER_SEED, NOISE_SEED = 2**32, 2**33
-"""Added to a trial's seed for the order of its data and for its dropout masks, so that no two streams are the same."""
-
-
-class SplitData(Protocol):
-    """Inputs (rows, ...) and targets (rows, ...) of one split."""
-
-    @property
-    def x(self) -> Tensor: ...
-    @property
-    def y(self) -> Tensor: ...
-
-
-class TaskData(Protocol):
-    """What training asks of a task."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def kind(self) -> str: ...
-    @property
-    def metric(self) -> str: ...
-    @property
-    def input_shape(self) -> tuple[int, ...]: ...
-    @property
-    def output_size(self) -> int: ...
-    @property
-    def train(self) -> SplitData: ...
-    @property
-    def validation(self) -> SplitData: ...
-
-
-@dataclass
-class Weights:
-    """One trial's parameters (a flat vector) and buffers, apart from the cohort."""
-
-    vector: Tensor
-    buffers: dict[str, Tensor]
-
-
-@dataclass
-class Row:
-    """One trial of the cohort: its settings and what it has come to so far."""
-
-    trial: int
-    config: Config
-    rate: Callable[[float, int, int], float]
-    watch: Watch
-    order: torch.Generator
-    rule: Rule
-    best: Weights | None = None
-    epoch: int = 0
-    step: int = 0
-    seconds: float = 0.0
-    learning_rate: float = math.nan
 
 
 class Cohort:
     """The stacked state of the trials that are still training.
 
     trials: Config by trial key; all with the same model, batch size and loss (see `cohort_key`). cores: threads that its rows
-    may be divided among (on the CPU, and for models and losses that are known to bear it).
+    may be divided among (on the CPU, and for models and losses that are known to bear it). origins: where those of the
+    trials begin that are branches. state: the state to go on from (see `again`); the trials are then those of its rows.
+
+    series: the first trial it was formed of. epoch: how many epochs it has trained.
     """
 
     def __init__(
@@ -112,8 +60,12 @@ class Cohort:
         device: torch.device,
         dtype: torch.dtype = torch.float32,
         cores: int = 1,
+        *,
+        origins: Mapping[int, Trained] | None = None,
+        state: CohortState | None = None,
     ) -> None:
         first = next(iter(trials.values()))
+        self.series, self.epoch = next(iter(trials)), 0
         self.task, self.device, self.dtype = task, device, dtype
         self.module = build_model(task, first).to(device, dtype)
         self.batch_size = first.batch_size
@@ -135,7 +87,23 @@ class Cohort:
         size = sum(shape.numel() for shape in self._shapes.values())
         self.theta = torch.empty(0, size, device=device, dtype=dtype)
         self.buffers = {name: value.new_empty(0, *value.shape) for name, value in _constants(self.module)}
-        self.add(trials)
+        if state is None:
+            self.add(trials, origins)
+        else:
+            self._put(state)
+
+    @classmethod
+    def again(
+        cls,
+        task: TaskData,
+        state: CohortState,
+        device: torch.device,
+        dtype: torch.dtype = torch.float32,
+        cores: int = 1,
+    ) -> Cohort:
+        """A cohort that goes on where another one was, to the last bit."""
+        configs = {row.trial: Config(**row.config) for row in state.rows}
+        return cls(task, configs, device, dtype, cores, state=state)
 
     # --- building ---------------------------------------------------------------------------------------------------
 
@@ -145,26 +113,35 @@ class Cohort:
         normalised = any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in self.module.modules())
         return rows - 1 if normalised and rows % self.batch_size == 1 and rows > 1 else rows
 
-    def _make_row(self, trial: int, config: Config) -> Row:
-        watch = Watch(config.patience, config.min_delta, config.plateau_patience)
-        order = torch.Generator().manual_seed(config.seed + ORDER_SEED)
-        return Row(trial, config, schedule_of(config, self.steps_per_epoch), watch, order, rule_of(config))
-
-    def add(self, trials: Mapping[int, Config]) -> None:
+    def add(self, trials: Mapping[int, Config], origins: Mapping[int, Trained] | None = None) -> None:
         """Let further trials in, between two epochs. Trials with the cohort's key only."""
+        origins = origins or {}
         theta = self.theta.new_empty(len(trials), self.theta.shape[1])
         buffers = {name: values.new_empty(len(trials), *values.shape[1:]) for name, values in self.buffers.items()}
-        for index, config in enumerate(trials.values()):
-            module = build_model(self.task, config).to(self.device, self.dtype)
-            torch.cat([p.detach().reshape(-1) for p in module.parameters() if p.requires_grad], out=theta[index])
-            for name, value in _constants(module):
-                buffers[name][index] = value
-        rows = [*self.rows, *(self._make_row(trial, config) for trial, config in trials.items())]
-        states = self._states() + [None] * len(trials)
+        new, states = [], self._states()
+        for index, (trial, config) in enumerate(trials.items()):
+            origin = origins.get(trial)
+            if origin is None:
+                module = build_model(self.task, config).to(self.device, self.dtype)
+                torch.cat([p.detach().reshape(-1) for p in module.parameters() if p.requires_grad], out=theta[index])
+                constants = [value for _, value in _constants(module)]
+                new.append(Row.begin(trial, config, self.steps_per_epoch))
+                states.append(None)
+            else:
+                theta[index].copy_(origin.weights.vector)
+                constants = list(origin.weights.buffers.values())
+                new.append(Row.branch(trial, config, self.steps_per_epoch, origin))
+                states.append(origin.optimizer if config.optimizer == origin.config.optimizer else None)
+            # by their order: another share of dropout gives the layers other names
+            for values, value in zip(buffers.values(), constants, strict=True):
+                values[index].copy_(value)
         if self.rows:
             theta = torch.cat([self.theta, theta])
             buffers = {name: torch.cat([values, buffers[name]]) for name, values in self.buffers.items()}
-        self._arrange(rows, theta, buffers, states)
+        self._arrange([*self.rows, *new], theta, buffers, states)
+        alone = origins.get(new[0].trial) if len(self.rows) == 1 else None
+        if alone is not None and alone.noise is not None and alone.config.seed == self.rows[0].config.seed:
+            self._set_noises([alone.noise])
 
     def _arrange(
         self, rows: list[Row], theta: Tensor, buffers: dict[str, Tensor], states: Sequence[RowState | None]
@@ -172,7 +149,7 @@ class Cohort:
         """Take these rows, those that can share an optimizer's call beside each other."""
         places: dict[Any, list[int]] = {}
         for index, row in enumerate(rows):
-            key = step_key(row.rule, row.step)
+            key = (*step_key(row.rule, row.step), states[index] is None)
             places.setdefault(repr(key), []).append(index)
         order = [index for group in places.values() for index in group]
         if order != list(range(len(rows))):
@@ -180,6 +157,43 @@ class Cohort:
             theta, buffers = theta[at], {name: values[at] for name, values in buffers.items()}
         self.rows, self.theta, self.buffers = [rows[index] for index in order], theta, buffers
         self._bind([states[index] for index in order])
+
+    def _put(self, state: CohortState) -> None:
+        """Take a state over, each row in the place it had."""
+        self.series, self.epoch, self._noise_seed = state.series, state.epoch, state.noise_seed
+        self.rows = [
+            Row.again(progress, order, self.steps_per_epoch, _moved(best, self.device))
+            for progress, order, best in zip(state.rows, state.orders, state.best, strict=True)
+        ]
+        self.theta = state.theta.to(self.device, self.dtype, copy=True)
+        self.buffers = {name: state.buffers[name].to(values, copy=True) for name, values in self.buffers.items()}
+        self._bind(state.optimizers)
+        self._set_noises(state.noises)
+
+    def _set_noises(self, states: Sequence[Tensor]) -> None:
+        for index, state in enumerate(states):
+            noise = self._noise(index)
+            if isinstance(noise, SeededRandomness):
+                noise.generator.set_state(state)
+
+    def state(self) -> CohortState:
+        """A copy of all that the next step depends on."""
+        rows = [
+            RowProgress(
+                row.trial, row.config.model_dump(), row.epoch, row.step, row.seconds, row.learning_rate, asdict(row.watch)
+            )
+            for row in self.rows
+        ]  # fmt: skip
+        optimizers = [
+            state and {name: v.clone() if isinstance(v, Tensor) else v for name, v in state.items()}
+            for state in self._states()
+        ]
+        noises = [noise.generator.get_state() for noise in self._noises if isinstance(noise, SeededRandomness)]
+        return CohortState(
+            self.series, self.epoch, rows, self.theta.clone(), {name: v.clone() for name, v in self.buffers.items()},
+            [row.best for row in self.rows], optimizers, [row.order.get_state() for row in self.rows], noises,
+            self._noise_seed,
+        )  # fmt: skip
 
     def _states(self) -> list[RowState | None]:
         return [state for shard in self.shards for state in shard.states()]
@@ -360,12 +374,6 @@ class Cohort:
             self.theta[index].clone(), {name: values[index].clone() for name, values in self.buffers.items()}
         )
 
-    def restore(self, index: int, weights: Weights) -> None:
-        """Put saved weights back into a row."""
-        self.theta[index].copy_(weights.vector)
-        for name, values in self.buffers.items():
-            values[index].copy_(weights.buffers[name])
-
     def keep(self, indices: Sequence[int]) -> None:
         """Drop all other rows: their place is freed, the kept ones go on with their optimizer state."""
         states = self._states()
@@ -405,6 +413,12 @@ class Cohort:
         except Exception as error:  # whatever a user's module raises under vmap
             return f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200] if str(error) else 'no message'}"
         return ""
+
+
+def _moved(weights: Weights | None, device: torch.device) -> Weights | None:
+    if weights is None:
+        return None
+    return Weights(weights.vector.to(device), {name: value.to(device) for name, value in weights.buffers.items()})
 
 
 def _on(split: SplitData, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:

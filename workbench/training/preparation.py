@@ -8,8 +8,8 @@ from workbench.errors import ConfigError, Problem
 from workbench.hyperparameters import Config
 from workbench.models import build_model, probe
 from workbench.registry import LOSSES, METRICS, MODELS
-from workbench.training.cohort import TaskData
 from workbench.training.losses import resolve_loss
+from workbench.training.row import TaskData
 
 __all__ = ["check", "cohort_key", "prepare"]
 

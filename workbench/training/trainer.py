@@ -13,14 +13,27 @@ import torch
 from torch import Tensor
 
 from workbench.errors import ConfigError, LogError, RunError
-from workbench.events import EpochEnd, Event, KnobChanged, Remark, StateChanged, StepProgress, TrialEnded, TrialState
+from workbench.events import (
+    CohortJoined,
+    EpochEnd,
+    Event,
+    KnobChanged,
+    Remark,
+    StateChanged,
+    StepProgress,
+    TrialEnded,
+    TrialState,
+)
 from workbench.hyperparameters import Config
 from workbench.training.capacity import work_of
-from workbench.training.cohort import Cohort, Row, TaskData, Weights
+from workbench.training.cohort import Cohort
 from workbench.training.commands import Commands
+from workbench.training.endings import Unstarted, ended, out_of_memory
 from workbench.training.metrics import evaluate_metric, evaluate_metrics
 from workbench.training.preparation import cohort_key, prepare
-from workbench.training.stopping import Watch
+from workbench.training.row import Row, TaskData
+from workbench.training.snapshot import Trained, Weights
+from workbench.training.takeup import Change, Keeper, Script, TakeUp, Told
 
 __all__ = ["Supply", "Training", "train"]
 
@@ -52,7 +65,9 @@ class Training:
     moment (one epoch of all trials of a cohort), so that a log can write each group in one transaction.
     supply: where further trials come from; then a trial that raises ends as failed and the others go on, and only the best
     keep their weights. cores: threads that the rows of a cohort may be divided among. around: called with the work of a
-    cohort (see `work_of`), for the time it trains.
+    cohort (see `work_of`), for the time it trains. keeper: takes the state after each epoch. origins: where trials begin that
+    are branches. changes: live changes to make by themselves. stop_after: optimizer steps after which to stop, all trials
+    at once. take_ups: cohorts to go on with, before all else.
     """
 
     def __init__(
@@ -66,11 +81,22 @@ class Training:
         supply: Supply | None = None,
         cores: int = 1,
         around: Callable[[float], AbstractContextManager[None]] = lambda _: nullcontext(),
+        keeper: Keeper | None = None,
+        origins: Mapping[int, Trained] | None = None,
+        changes: Mapping[int, Sequence[Change]] | None = None,
+        stop_after: int | None = None,
+        take_ups: Sequence[TakeUp] = (),
     ) -> None:
         self.task, self.trials, self.dtype = task, dict(trials), dtype
-        self.supply, self.cores, self.around = supply, cores, around
-        self._told: dict[int, int] = {}
-        self._ends: dict[int, TrialEnded] = {}
+        self.supply, self.cores, self.around, self.keeper = supply, cores, around, keeper
+        self.origins, self.stop_after = dict(origins or {}), stop_after
+        told: dict[int, Told] = {trial: told for one in take_ups for trial, told in one.told.items()}
+        self._script = Script(changes or {}, {trial: one.changes for trial, one in told.items()})
+        self._take_ups = {next(iter(one.trials)): one for one in take_ups}
+        self._told: dict[int, int] = {trial: one.epochs for trial, one in told.items()}
+        self._ends: dict[int, TrialEnded] = {trial: one.end for trial, one in told.items() if one.end is not None}
+        self._over = frozenset(self._ends)
+        """Trials that had ended before: nothing more is told of them."""
         self._row_of: dict[int, Row] = {}
         self.device = torch.device(device)
         self.commands = commands or Commands()
@@ -79,6 +105,14 @@ class Training:
 
     def moments(self) -> Iterator[tuple[Event, ...]]:
         """The events of all trials: cohort after cohort, each of its moments as one group."""
+        for moment in self._moments():
+            news = tuple(event for event in moment if event.trial not in self._over) if self._over else moment
+            if news:
+                yield news
+
+    def _moments(self) -> Iterator[tuple[Event, ...]]:
+        for one in list(self._take_ups.values()):
+            yield from self._group(dict(one.trials))
         groups: dict[Any, dict[int, Config]] = {}
         for trial, config in self.trials.items():
             groups.setdefault(cohort_key(config), {})[trial] = config
@@ -104,7 +138,7 @@ class Training:
             raise  # not the trials' own failure
         except Exception as error:
             left = {trial: config for trial, config in joined.items() if trial not in self._ends}
-            short = _out_of_memory(error)
+            short = out_of_memory(error)
             if not left or (len(left) == 1 and self.supply is None) or not (short or self.supply is not None):
                 raise
             text = f"{type(error).__name__}: {error}".strip()
@@ -122,25 +156,30 @@ class Training:
         for start in range(0, len(waiting), size):
             if self.commands.stopped:
                 ends = [
-                    _ended(_Unstarted(trial), TrialState.STOPPED, "stopped by the user") for trial, _ in waiting[start:]
+                    ended(Unstarted(trial), TrialState.STOPPED, "stopped by the user") for trial, _ in waiting[start:]
                 ]
                 yield tuple(ends)
                 return
             yield from self._group(dict(waiting[start : start + size]))
 
     def _failed(self, trial: int, reason: str, trace: str) -> TrialEnded:
-        row = self._row_of.get(trial) or _Unstarted(trial)
-        end = _ended(row, TrialState.FAILED, reason, trace)
+        row = self._row_of.get(trial) or Unstarted(trial)
+        end = ended(row, TrialState.FAILED, reason, trace)
         self._ends[trial] = end
         return end
 
     def _together(self, trials: dict[int, Config]) -> Iterator[tuple[Event, ...]]:
         """One cohort, if its model can be stacked. Trials that join it later are added to `trials`."""
-        cohort = Cohort(self.task, trials, self.device, self.dtype, self.cores)
+        again = self._take_ups.pop(next(iter(trials)), None)
+        cohort = self._form(trials, again)
+        if not cohort.rows:
+            return
         reason = "" if cohort.direct else cohort.refuses_stacking()
         if not reason:
+            if self.keeper is not None and again is None:
+                self.keeper.begin(cohort.series)
             with self.around(work_of(self.task, cohort)):
-                yield from self._cohort(cohort, trials)
+                yield from self._cohort(cohort, trials, again)
             return
         if self.supply is not None:
             self.supply.shrink(1)
@@ -149,31 +188,66 @@ class Training:
         for trial, config in list(trials.items()):
             yield from self._group({trial: config})
 
-    def _cohort(self, cohort: Cohort, trials: dict[int, Config]) -> Iterator[tuple[Event, ...]]:
-        yield from self._welcome(cohort, trials)
+    def _form(self, trials: dict[int, Config], again: TakeUp | None) -> Cohort:
+        """A cohort of these trials; one that is taken up goes on from its state, without the rows that had ended there."""
+        if again is None or again.state is None:
+            origins = {trial: origin for trial, origin in self.origins.items() if trial in trials}
+            return Cohort(self.task, trials, self.device, self.dtype, self.cores, origins=origins)
+        cohort = Cohort.again(self.task, again.state, self.device, self.dtype, self.cores)
+        for after, joined in again.joins.items():
+            trials |= joined if after < again.state.epoch else {}
+        left = [index for index, row in enumerate(cohort.rows) if not self._had_ended(row)]
+        if len(left) < len(cohort.rows):
+            cohort.keep(left)
+        return cohort
+
+    def _had_ended(self, row: Row) -> bool:
+        """Whether the trial's end, told before, lies at the row's step or before it."""
+        return row.trial in self._over and row.step >= self._ends[row.trial].step
+
+    def _cohort(self, cohort: Cohort, trials: dict[int, Config], again: TakeUp | None) -> Iterator[tuple[Event, ...]]:
+        yield from self._welcome(cohort, [row.trial for row in cohort.rows])
         while cohort.rows:
-            yield from self._epoch(cohort)
-            if self.supply is not None and cohort.rows and not self.commands.stopped:
-                more = self.supply.refill(len(cohort.rows))
+            if cohort.epoch and not self.commands.stopped:
+                more = self._joining(cohort, again)
                 if more:
                     trials |= more
                     cohort.add(more)
-                    yield from self._welcome(cohort, more)
+                    yield from self._welcome(cohort, list(more))
+            yield from self._epoch(cohort)
 
-    def _welcome(self, cohort: Cohort, trials: Mapping[int, Config]) -> Iterator[tuple[Event, ...]]:
-        for row in cohort.rows:
-            self._modules[row.trial] = cohort
-            self._row_of[row.trial] = row
-        new = [trial for trial in trials if trial not in self._told]
-        self._told |= dict.fromkeys(new, 0)
-        if new:
-            yield tuple(StateChanged(trial, TrialState.RUNNING) for trial in new)
+    def _joining(self, cohort: Cohort, again: TakeUp | None) -> Mapping[int, Config]:
+        """Who joins between two epochs: those that joined here before, or whom a search sends."""
+        if again is not None and cohort.epoch <= again.epochs:
+            known = again.joins.get(cohort.epoch, {})
+            if known or cohort.epoch < again.epochs:
+                return known
+        return {} if self.supply is None else self.supply.refill(len(cohort.rows))
+
+    def _welcome(self, cohort: Cohort, trials: Sequence[int]) -> Iterator[tuple[Event, ...]]:
+        rows = {row.trial: row for row in cohort.rows}
+        events: list[Event] = []
+        for trial in trials:
+            known, row = trial in self._row_of or trial in self._ends, rows[trial]
+            self._modules[trial], self._row_of[trial] = cohort, row
+            self._script.enter(row)
+            if not known:
+                events.append(StateChanged(trial, TrialState.RUNNING, row.step))
+            if trial not in self._told or known:
+                events.append(CohortJoined(trial, cohort.series, cohort.epoch))
+            self._told.setdefault(trial, row.epoch)
+        if events:
+            yield tuple(events)
 
     def _epoch(self, cohort: Cohort) -> Iterator[tuple[Event, ...]]:
         """One epoch of a cohort with its validation; ended trials leave the cohort."""
         started = told = time.perf_counter()
         losses, norms, outputs, targets, sizes = [], [], [], [], []
         for x, y in cohort.batches():
+            if self._script.pending:
+                yield from self._follow(cohort)
+            if self.stop_after is not None and all(row.step >= self.stop_after for row in cohort.rows):
+                self.commands.stop()
             if self.commands.pending:
                 before = time.perf_counter()
                 yield from self._obey(cohort)
@@ -228,14 +302,15 @@ class Training:
         train_metrics = _training_metrics(self.task.metric, outputs, targets, cohort.direct)
         seconds = time.perf_counter() - started
         events: list[EpochEnd] = []
-        ended: dict[int, tuple[TrialState, str]] = {}
+        endings: dict[int, tuple[TrialState, str]] = {}
+        cohort.epoch += 1
         for index, row in enumerate(cohort.rows):
             row.seconds += seconds
             if broken[:, index].any():
                 first = int(broken[:, index].argmax())
                 row.step += first + 1 - len(losses)
                 value = float(steps[first, index])
-                ended[index] = (
+                endings[index] = (
                     TrialState.DIVERGED,
                     f"training loss is {value} at step {row.step} (epoch {row.epoch + 1})",
                 )
@@ -251,34 +326,39 @@ class Training:
             if row.watch.update(row.epoch, loss, metric):
                 row.best = cohort.weights(index)
             if not math.isfinite(loss):
-                ended[index] = TrialState.DIVERGED, f"validation loss is {loss} after epoch {row.epoch}"
+                endings[index] = TrialState.DIVERGED, f"validation loss is {loss} after epoch {row.epoch}"
             elif row.watch.ran_out:
                 reason = f"validation loss has not fallen for {row.config.patience} epochs"
-                ended[index] = TrialState.EARLY_STOPPED, reason
+                endings[index] = TrialState.EARLY_STOPPED, reason
             elif row.epoch >= row.config.epochs:
-                ended[index] = TrialState.COMPLETED, ""
+                endings[index] = TrialState.COMPLETED, ""
+            elif self._had_ended(row):  # by a decision from outside, such as a pruner's
+                endings[index] = self._ends[row.trial].state, self._ends[row.trial].reason
         # a trial that is trained again, after its cohort broke off, has told its first epochs already
         events = [event for event in events if event.epoch > self._told[event.trial]]
         self._told |= {event.trial: event.epoch for event in events}
         if self.supply is not None:
             places = {row.trial: index for index, row in enumerate(cohort.rows)}
             for trial, reason in self.supply.judge(events).items():
-                ended.setdefault(places[trial], (TrialState.PRUNED, reason))
-        yield (*events, *self._end(cohort, ended))
+                endings.setdefault(places[trial], (TrialState.PRUNED, reason))
+        if self.keeper is not None and self.keeper.wants(len(endings) == len(cohort.rows)):
+            self.keeper.take(cohort.state())
+        yield (*events, *self._end(cohort, endings))
 
-    def _end(self, cohort: Cohort, ended: Mapping[int, tuple[TrialState, str]]) -> tuple[Event, ...]:
-        """End some rows: keep their best weights, take them out of the cohort, say so."""
+    def _end(self, cohort: Cohort, endings: Mapping[int, tuple[TrialState, str]]) -> tuple[Event, ...]:
+        """End some rows: keep their best weights, take them out of the cohort, say so. In the order of the trials, on which
+        what a search makes of it must not depend."""
         events = []
-        for index, (state, reason) in ended.items():
+        for index, (state, reason) in sorted(endings.items(), key=lambda item: cohort.rows[item[0]].trial):
             row = cohort.rows[index]
             self.weights[row.trial] = row.best or cohort.weights(index)
-            end = self._ends[row.trial] = _ended(row, state, reason)
+            end = self._ends[row.trial] = ended(row, state, reason)
             events.append(end)
             self._row_of.pop(row.trial, None)
         if self.supply is not None:
             self._forget_weights()
-        if ended:
-            cohort.keep([index for index in range(len(cohort.rows)) if index not in ended])
+        if endings:
+            cohort.keep([index for index in range(len(cohort.rows)) if index not in endings])
         return tuple(events)
 
     def _forget_weights(self) -> None:
@@ -286,6 +366,20 @@ class Training:
         while len(self.weights) > WEIGHTS_KEPT:
             worst = max(self.weights, key=lambda trial: self._ends[trial].best_val_loss)
             del self.weights[worst], self._modules[worst]
+
+    def _follow(self, cohort: Cohort) -> Iterator[tuple[Event, ...]]:
+        """Make the changes that the script has for this step."""
+        events: list[Event] = []
+        changed = False
+        for row in cohort.rows:
+            for change, silent in self._script.due(row):
+                found = list(_change(row, change.name, change.value))
+                changed = changed or bool(found)
+                events.extend([] if silent else found)
+        if changed:
+            cohort.refresh()
+        if events:
+            yield tuple(events)
 
     def _obey(self, cohort: Cohort) -> Iterator[tuple[Event, ...]]:
         """Carry out what was asked: live changes, pause (which waits here), resume; stop is left to the caller."""
@@ -295,7 +389,10 @@ class Training:
             for change in self.commands.take():
                 for row in cohort.rows:
                     if change.trial in (None, row.trial):
-                        events.extend(_change(row, change.name, change.value))
+                        found = list(_change(row, change.name, change.value))
+                        if any(isinstance(event, KnobChanged) for event in found):
+                            self._script.made(row.trial, Change(row.step, change.name, change.value))
+                        events.extend(found)
             if events:
                 cohort.refresh()
                 yield tuple(events)
@@ -327,29 +424,6 @@ def _change(row: Row, name: str, new: float) -> Iterator[Event]:
         yield Remark(row.trial, f"not changed: {error}")
         return
     yield KnobChanged(row.trial, row.epoch + 1, row.step, name, old, new)
-
-
-class _Unstarted:
-    """What there is to say of a trial that never came to its first step."""
-
-    def __init__(self, trial: int) -> None:
-        self.trial, self.watch = trial, Watch(None, 0.0, 0)
-        self.epoch = self.step = 0
-        self.seconds = 0.0
-
-
-def _ended(row: Row | _Unstarted, state: TrialState, reason: str, trace: str = "") -> TrialEnded:
-    watch = row.watch
-    best = (watch.best_epoch, watch.best_loss, watch.best_metric)
-    return TrialEnded(row.trial, state, row.epoch, row.step, *best, row.seconds, reason, trace)
-
-
-def _out_of_memory(error: Exception) -> bool:
-    """Whether an error says that memory ran out, in the words of Python, torch's CPU allocator or CUDA."""
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
-        return True
-    words = ("out of memory", "not enough memory", "can't allocate memory")
-    return isinstance(error, RuntimeError) and any(word in str(error).lower() for word in words)
 
 
 def train(

@@ -1,0 +1,249 @@
+"""The folder of snapshots: one file a cohort and epoch, written by a thread of its own, thinned out to a budget."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Set
+from contextlib import suppress
+from pathlib import Path
+
+from workbench import files
+from workbench.errors import CheckpointError
+from workbench.snapshots.thinning import to_drop
+from workbench.training import CohortState
+
+__all__ = ["BUDGET", "SnapshotStore"]
+
+BUDGET = 2**30
+SHARE = 0.05
+"""Of the time that training takes, what writing may cost."""
+ALLOWANCE_SECONDS = 0.1
+"""What writing may cost beyond that, so that every epoch of a short training is kept."""
+WAITING = 2
+"""States that wait for the disk at most; the older of those gives way, since it can be trained again from the one before."""
+RETRY_SECONDS = 0.5
+LINGER_SECONDS = 2.0
+KIND = "snapshot"
+SETTINGS = "settings.json"
+
+Kept = Callable[[], tuple[Mapping[int, Set[int]], Set[int]]]
+"""Asked when the budget is spent: epochs that must stay, by series, and the series that still train."""
+
+
+class SnapshotStore:
+    """Keeps the states of cohorts. May be used from several threads, and one folder by several processes.
+
+    folder: where, made when the first state comes; None for a temporary one that goes with the process. kept: see `Kept`.
+    """
+
+    def __init__(self, folder: Path | None, kept: Kept = lambda: ({}, frozenset())) -> None:
+        self._temporary = tempfile.TemporaryDirectory(prefix="workbench-") if folder is None else None
+        self.folder = Path(self._temporary.name) if self._temporary is not None else folder or Path()
+        self._kept = kept
+        self._lock = threading.Condition()
+        self._waiting: deque[CohortState] = deque()
+        self._busy: CohortState | None = None
+        self._thread: threading.Thread | None = None
+        self._sizes: dict[int, dict[int, int]] | None = None
+        self._budget = self._read_budget()
+        self._allowance, self._asked = ALLOWANCE_SECONDS, time.monotonic()
+        self._trouble: CheckpointError | None = None
+        self._thinning = threading.Lock()
+        self._needed = 0  # bytes found to be left when all that may go had gone
+
+    # --- what is kept -----------------------------------------------------------------------------------------------
+
+    @property
+    def budget(self) -> int:
+        """Bytes that snapshots may take; 0 keeps none. It is remembered in the folder."""
+        return self._budget
+
+    @budget.setter
+    def budget(self, size: int) -> None:
+        if isinstance(size, bool) or not isinstance(size, (int, float)) or not 0 <= size < 2**60:
+            raise CheckpointError(f"budget={size!r}: must be a number of bytes from 0, such as {BUDGET} for 1 GiB")
+        self._budget = int(size)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        files.write(self.folder / SETTINGS, json.dumps({"budget": self._budget}).encode())
+        self._sizes, self._needed = None, 0
+        self._thin()
+
+    @property
+    def used(self) -> int:
+        """Bytes that the snapshots take."""
+        return sum(sum(epochs.values()) for epochs in self._known().values())
+
+    @property
+    def trouble(self) -> CheckpointError | None:
+        """What keeps a snapshot from being written, None if nothing does."""
+        return self._trouble
+
+    def epochs(self, series: int) -> list[int]:
+        """The epochs of a series of which there is a snapshot, ascending. Looks at the disk."""
+        return sorted(_listed(self._place(series)))
+
+    def load(self, series: int, epoch: int) -> CohortState:
+        """A state. Raises: CheckpointError if it is missing, damaged, or anything but a snapshot."""
+        path = self._file(series, epoch)
+        content = files.read(path, KIND)
+        try:
+            return CohortState.of(content)
+        except Exception:  # well-formed, yet not what this version writes
+            raise CheckpointError(f"{KIND} file {str(path)!r}: is damaged and was refused") from None
+
+    def forget(self, series: int) -> None:
+        """Remove all snapshots of a series."""
+        with self._lock:
+            self._waiting = deque(state for state in self._waiting if state.series != series)
+            self._lock.wait_for(lambda: self._busy is None or self._busy.series != series, timeout=10)
+            for epoch in _listed(self._place(series)):
+                self._remove(series, epoch)
+
+    def __repr__(self) -> str:
+        return f"<Snapshots: {shown(self.used)} of {shown(self.budget)}, in {str(self.folder)!r}>"
+
+    # --- what training gives (see `training.Keeper`) ----------------------------------------------------------------
+
+    def begin(self, series: int) -> None:
+        """A cohort is formed anew: what was kept under its number belongs to one that broke off."""
+        self.forget(series)
+
+    def wants(self, last: bool) -> bool:
+        """Whether to keep the state after this epoch: each, as long as writing costs no more than its share of the time.
+
+        What is left out can be trained again from the snapshot before; the last one of a cohort is always kept.
+        """
+        with self._lock:
+            now = time.monotonic()
+            self._allowance = min(self._allowance + SHARE * (now - self._asked), ALLOWANCE_SECONDS)
+            self._asked = now
+            return self._budget > 0 and (last or self._allowance > 0)
+
+    def take(self, state: CohortState) -> None:
+        """Keep a state, soon; returns at once."""
+        with self._lock:
+            if len(self._waiting) >= WAITING:
+                self._waiting.popleft()
+            self._waiting.append(state)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="workbench-snapshots", daemon=True)
+                self._thread.start()
+            self._lock.notify_all()
+
+    def flush(self, timeout: float | None = None) -> bool:
+        """Wait until all that was taken is on disk, or something keeps it from there; returns whether it is."""
+        with self._lock:
+            self._lock.wait_for(lambda: not (self._waiting or self._busy) or self._trouble is not None, timeout)
+            return not (self._waiting or self._busy)
+
+    # --- writing ----------------------------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        while True:
+            with self._lock:
+                if not self._lock.wait_for(lambda: self._waiting, LINGER_SECONDS):
+                    self._thread = None
+                    return
+                self._busy = self._waiting.popleft()
+            before = time.thread_time()
+            try:
+                self._write(self._busy)
+            finally:
+                with self._lock:
+                    self._allowance -= time.thread_time() - before
+                    self._busy = None
+                    self._lock.notify_all()
+
+    def _write(self, state: CohortState) -> None:
+        """Write one state, trying again while the disk is full; any other trouble gives it up."""
+        path = self._file(state.series, state.epoch)
+        try:
+            data = files.pack(KIND, state.content())
+        except Exception as error:
+            self._tell(CheckpointError(f"no snapshot after epoch {state.epoch}: {type(error).__name__}: {error}"))
+            return
+        while True:
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                files.write(path, data, through=False)
+                break
+            except (CheckpointError, OSError) as error:
+                trouble = error if isinstance(error, CheckpointError) else _put(path, error)
+                self._tell(trouble)
+                if not trouble.passing:
+                    return
+                time.sleep(RETRY_SECONDS)
+        self._tell(None)
+        self._known().setdefault(state.series, {})[state.epoch] = len(data)
+        self._thin()
+
+    def _tell(self, trouble: CheckpointError | None) -> None:
+        with self._lock:
+            self._trouble = trouble
+            self._lock.notify_all()
+
+    # --- the budget -------------------------------------------------------------------------------------------------
+
+    def _thin(self) -> None:
+        if self.used <= max(self._budget, self._needed) or not self._thinning.acquire(blocking=False):
+            return
+        try:
+            with suppress(Exception):  # a log that cannot be read now: thin out the next time
+                self._sizes = None  # another process may have written or thinned out here too
+                kept, going = self._kept()
+                # a little below the budget, so that not every snapshot has to ask again
+                for series, epoch in list(to_drop(self._known(), kept, going, int(self._budget * 0.95))):
+                    self._remove(series, epoch)
+                self._needed = int(self.used * 1.05) if self.used > self._budget else 0
+        finally:
+            self._thinning.release()
+
+    def _remove(self, series: int, epoch: int) -> None:
+        self._file(series, epoch).unlink(missing_ok=True)
+        if self._sizes is not None:
+            self._sizes.get(series, {}).pop(epoch, None)
+
+    def _known(self) -> dict[int, dict[int, int]]:
+        if self._sizes is None:
+            places = [place for place in self.folder.glob("*") if place.name.isdigit()]
+            self._sizes = {int(place.name): _listed(place) for place in places}
+        return self._sizes
+
+    def _read_budget(self) -> int:
+        try:
+            return int(json.loads((self.folder / SETTINGS).read_text())["budget"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return BUDGET
+
+    def _place(self, series: int) -> Path:
+        return self.folder / f"{series:08d}"
+
+    def _file(self, series: int, epoch: int) -> Path:
+        return self._place(series) / f"{epoch:06d}.pt"
+
+
+def _listed(place: Path) -> dict[int, int]:
+    """Bytes by epoch of the snapshots in a series' folder."""
+    found = {}
+    for file in place.glob("*.pt"):
+        if file.stem.isdigit():
+            with suppress(OSError):
+                found[int(file.stem)] = file.stat().st_size
+    return found
+
+
+def _put(path: Path, error: OSError) -> CheckpointError:
+    full = error.errno in files.FULL
+    return CheckpointError(f"{str(path)!r} could not be written: {error.strerror or error}", passing=full)
+
+
+def shown(size: int) -> str:
+    """A number of bytes in words."""
+    for unit, factor in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if size >= factor:
+            return f"{size / factor:.3g} {unit}"
+    return f"{size} bytes"

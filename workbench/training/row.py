@@ -1,0 +1,103 @@
+"""One trial's row of a cohort: its settings and what it has come to so far."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, Self
+
+import torch
+from torch import Tensor
+
+from workbench.hyperparameters import Config
+from workbench.training.optimizers import Rule, rule_of
+from workbench.training.schedules import schedule_of
+from workbench.training.snapshot import RowProgress, Trained, Weights
+from workbench.training.stopping import Watch
+
+__all__ = ["NOISE_SEED", "ORDER_SEED", "Row", "SplitData", "TaskData"]
+
+ORDER_SEED, NOISE_SEED = 2**32, 2**33
+"""Added to a trial's seed for the order of its data and for its dropout masks, so that no two streams are the same."""
+
+
+class SplitData(Protocol):
+    """Inputs (rows, ...) and targets (rows, ...) of one split."""
+
+    @property
+    def x(self) -> Tensor: ...
+    @property
+    def y(self) -> Tensor: ...
+
+
+class TaskData(Protocol):
+    """What training asks of a task."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def metric(self) -> str: ...
+    @property
+    def input_shape(self) -> tuple[int, ...]: ...
+    @property
+    def output_size(self) -> int: ...
+    @property
+    def train(self) -> SplitData: ...
+    @property
+    def validation(self) -> SplitData: ...
+
+
+@dataclass
+class Row:
+    """One trial of the cohort. rate: (base rate, step, plateaus) -> rate of its schedule. order: draws the data's order."""
+
+    trial: int
+    config: Config
+    rate: Callable[[float, int, int], float]
+    watch: Watch
+    order: torch.Generator
+    rule: Rule
+    best: Weights | None = None
+    epoch: int = 0
+    step: int = 0
+    seconds: float = 0.0
+    learning_rate: float = math.nan
+
+    @classmethod
+    def begin(cls, trial: int, config: Config, steps_per_epoch: int) -> Self:
+        """A trial before its first step."""
+        watch = Watch(config.patience, config.min_delta, config.plateau_patience)
+        order = torch.Generator().manual_seed(config.seed + ORDER_SEED)
+        return cls(trial, config, schedule_of(config, steps_per_epoch), watch, order, rule_of(config))
+
+    @classmethod
+    def again(cls, progress: RowProgress, order: Tensor, steps_per_epoch: int, best: Weights | None) -> Self:
+        """A row as it was when its state was taken."""
+        row = cls.begin(progress.trial, Config(**progress.config), steps_per_epoch)
+        row.order.set_state(order)
+        row.watch, row.best = progress.watch_again(), best
+        row.epoch, row.step, row.seconds = progress.epoch, progress.step, progress.seconds
+        row.learning_rate = progress.learning_rate
+        return row
+
+    @classmethod
+    def branch(cls, trial: int, config: Config, steps_per_epoch: int, origin: Trained) -> Self:
+        """A new trial that goes on from where another stood.
+
+        Its best epoch is sought among its own. Early stopping compares with the lowest loss of the path so far, but begins
+        to count anew; plateaus, which the schedule has acted on, are kept. Steps are counted as if the whole path had had
+        this batch size, so that the schedule is where its epoch says. The same seed goes on with the same random numbers,
+        another one begins its own.
+        """
+        row = cls.begin(trial, config, steps_per_epoch)
+        before = origin.progress.watch_again()
+        row.epoch = origin.progress.epoch
+        row.step = row.epoch * steps_per_epoch
+        row.watch.plateaus, row.watch._plateau = before.plateaus, before._plateau
+        row.watch._stop.reference = before._stop.reference
+        if config.seed == origin.config.seed:
+            row.order.set_state(origin.order)
+        return row
