@@ -62,15 +62,6 @@ def test_the_run_hands_out_the_best_weights(bench: wb.Workbench) -> None:
     assert float(loss) == pytest.approx(bench.trials["best_val_loss"][0], rel=1e-5)
 
 
-def test_the_code_of_a_trial_starts_it_again(bench: wb.Workbench) -> None:
-    bench.run(wb.Config(epochs=2, optimizer="momentum", momentum=0.5, l1=0.001))
-    scope: dict[str, Any] = {"wb": wb, "bench": bench}
-    exec(bench.code(1), scope)
-    scope["run"].wait()
-    first, second = (bench.curves(n).drop(columns=["trial", "seconds"]) for n in (1, 2))
-    assert first.equals(second)
-
-
 def test_seeds_train_as_one_cohort_of_replicates(bench: wb.Workbench) -> None:
     run = bench.run(wb.Config(epochs=2, seed=10), seeds=3)
     trials = bench.trials
@@ -209,11 +200,11 @@ def test_a_model_of_the_wrong_shape_is_refused_before_anything_is_logged(bench: 
 def test_a_full_disk_makes_training_wait_and_lose_nothing(bench: wb.Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
     real, refused = bench.log.append, []
 
-    def append(events: Any) -> None:
+    def append(events: Any, **about: Any) -> None:
         if len(refused) < 2 and any(isinstance(event, EpochEnd) and event.epoch == 3 for event in events):
             refused.append(1)
-            raise wb.LogError("the disk is full")
-        real(events)
+            raise wb.LogError("the disk is full.", passing=True)
+        real(events, **about)
 
     monkeypatch.setattr("workbench.execution.runner.RETRY_SECONDS", 0.01)
     monkeypatch.setattr(bench._session.log, "append", append)
@@ -222,7 +213,10 @@ def test_a_full_disk_makes_training_wait_and_lose_nothing(bench: wb.Workbench, m
     bench.run(wb.Config(epochs=5))
     assert bench.curves(1)["epoch"].tolist() == [1, 2, 3, 4, 5]
     remarks = [event.message for event in heard if hasattr(event, "message")]
-    assert remarks == ["the disk is full Training waits and tries again; Stop ends it."]
+    assert remarks == [
+        "the disk is full. Training waits and tries again; Stop ends it.",
+        "Written now: training goes on.",
+    ]
 
 
 @pytest.mark.parametrize("seeds", [0, -1, 1.5, True, "3", 10_000])

@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # what `_HOMES` loads lazily, for type checkers
     from workbench.domains import IntRange as IntRange
     from workbench.domains import LogRange as LogRange
     from workbench.domains import Range as Range
+    from workbench.errors import CheckpointError as CheckpointError
     from workbench.errors import ConfigError as ConfigError
     from workbench.errors import LogError as LogError
     from workbench.errors import ModelError as ModelError
@@ -33,12 +34,15 @@ if TYPE_CHECKING:  # what `_HOMES` loads lazily, for type checkers
     from workbench.registration import register_optimizer as register_optimizer
     from workbench.registration import register_schedule as register_schedule
     from workbench.tasks import Task as Task
+    from workbench.trained import TrainedModel as TrainedModel
+    from workbench.trained import load_model as load_model
     from workbench.training import train as train
     from workbench.workbench import Workbench as Workbench
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "CheckpointError": "workbench.errors",
     "Choice": "workbench.domains",
     "Config": "workbench.hyperparameters",
     "ConfigError": "workbench.errors",
@@ -50,9 +54,11 @@ _HOMES = {
     "RunError": "workbench.errors",
     "Task": "workbench.tasks",
     "TaskError": "workbench.errors",
+    "TrainedModel": "workbench.trained",
     "TrialLog": "workbench.log",
     "Workbench": "workbench.workbench",
     "WorkbenchError": "workbench.errors",
+    "load_model": "workbench.trained",
     "register_loss": "workbench.registration",
     "register_metric": "workbench.registration",
     "register_model": "workbench.registration",

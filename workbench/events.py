@@ -7,7 +7,7 @@ infinity are legal values.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -20,6 +20,7 @@ __all__ = [
     "Event",
     "KnobChanged",
     "Remark",
+    "Scripted",
     "StateChanged",
     "StepProgress",
     "TrialEnded",
@@ -103,9 +104,10 @@ class KnobChanged:
 
 @dataclass(frozen=True, slots=True)
 class CohortJoined:
-    """The trial takes a row of a cohort, whose snapshots are kept under the number `series`, after `after` of its epochs.
+    """The trial takes a row of a cohort, whose snapshots are kept under the number `series`.
 
-    So the state after the trial's epoch e is in the snapshot that the series took after its epoch `after + e`.
+    after: the cohort's epochs less the trial's, so that the state after the trial's epoch e is in the snapshot that the series
+    took after its epoch `after + e`. Below 0 for a branch, whose epochs count on from its parent's.
     """
 
     trial: int
@@ -121,6 +123,15 @@ class Branched:
     parent: int
     epoch: int
     changes: Mapping[str, tuple[Any, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Scripted:
+    """The trial is started with live changes (step, name, value) to make by itself, and a step to stop after."""
+
+    trial: int
+    changes: Sequence[tuple[int, str, float]]
+    stop_after: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,4 +162,4 @@ class TrialEnded:
     traceback: str = ""
 
 
-Event = StateChanged | StepProgress | EpochEnd | KnobChanged | CohortJoined | Branched | Remark | TrialEnded
+Event = StateChanged | StepProgress | EpochEnd | KnobChanged | CohortJoined | Branched | Scripted | Remark | TrialEnded

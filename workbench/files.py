@@ -93,7 +93,9 @@ def read(path: Path, kind: str) -> dict[str, Any]:
     except pickle.UnpicklingError as error:
         if "nsupported" in str(error):
             message = "holds something other than tensors and plain values, which could run code when it is read"
-            raise CheckpointError(f"{name}: {message}, or is damaged; it was refused, and nothing of it was run") from None
+            raise CheckpointError(
+                f"{name}: {message}, or is damaged; it was refused, and nothing of it was run"
+            ) from None
         raise CheckpointError(f"{name}: is damaged and was refused; use another copy") from None
     except Exception:  # whatever torch meets in a file that was cut or altered
         raise CheckpointError(f"{name}: is damaged, or no file of the workbench; use another copy") from None

@@ -30,7 +30,8 @@ class Hyperparameter:
 
     domain: the values it may take; for a choice out of a table, the `Registry` itself, so that what is registered later
     counts. live: may be changed while a trial runs. zero, optional: 0, or None, is allowed beside the domain, and means
-    `off`. group: the section of the user interface it stands in.
+    `off`. group: the section of the user interface it stands in. branches: may differ between a trial and its branch,
+    whatever the group; by default all may but those of the model, which are the architecture.
     """
 
     symbol: str
@@ -43,8 +44,14 @@ class Hyperparameter:
     optional: bool = False
     auto: bool = False
     off: str = "off"
+    branches: bool = False
     name: str = ""
     default: Any = None
+
+    @property
+    def is_architecture(self) -> bool:
+        """Whether the weights depend on it, so that a branch has to keep it."""
+        return self.group == "model" and not self.branches
 
     @property
     def options(self) -> tuple[Any, ...] | None:
@@ -109,7 +116,7 @@ class Config(BaseModel):
     hidden_units: Annotated[int, _H("H", IntRange(1, 2048, scale="power2"), "Units in each hidden layer: the model's width.", "model", "units")] = 64
     activation: Annotated[str, _H("σ", ACTIVATIONS, "The non-linearity after each hidden layer.", "model")] = "relu"
     batch_norm: Annotated[bool, _H("BN", Choice(False, True), "Normalise each hidden layer's inputs over the batch before the activation.", "model")] = False
-    dropout: Annotated[float, _H("p", Range(0.0, 0.95), "Share of hidden units silenced at random in each training step.", "model")] = 0.0
+    dropout: Annotated[float, _H("p", Range(0.0, 0.95), "Share of hidden units silenced at random in each training step.", "model", branches=True)] = 0.0
 
     loss: Annotated[str, _H("J", LOSSES, "What training minimises; auto takes cross-entropy for classes and squared error for numbers.", "loss", auto=True)] = "auto"
     label_smoothing: Annotated[float, _H("ε", Range(0.0, 0.9), "Share of the target probability spread evenly over all classes.", "loss")] = 0.0

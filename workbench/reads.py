@@ -126,8 +126,26 @@ class Reads:
         kinds = ("parallel", "scatter", "slices", "importance")
         raise ConfigError([Problem("kind", kind, f"kind={kind!r}: unknown{did_you_mean(kind, kinds)}")])
 
+    def roots(self, trials: Sequence[int]) -> pd.DataFrame:
+        """Where the branches among some trials begin: columns as in the curves, of the parent at that epoch, and `parent`."""
+        table = self.log.branches(self.task.fingerprint)
+        table = table[table["trial"].isin(list(trials))]
+        parents = sorted({int(parent) for parent in table["parent"]})
+        curves = self.log.curves(*parents) if parents else self.log.curves(*list(trials)[:1]).iloc[:0]
+        keys = table.rename(columns={"trial": "branch", "parent": "trial"})[["branch", "trial", "epoch"]]
+        found = keys.merge(curves, on=["trial", "epoch"])
+        return found.rename(columns={"trial": "parent", "branch": "trial"})
+
+    def curves(self, *trials: int) -> pd.DataFrame:
+        """The curves of some trials as they are drawn: a branch from its parent's point."""
+        own, roots = self.log.curves(*trials), self.roots(trials)
+        if roots.empty:
+            return own
+        joined = pd.concat([roots[own.columns], own], ignore_index=True)
+        return joined.sort_values(["trial", "epoch"], ignore_index=True)
+
     def figure(self, groups: Sequence[Sequence[int]]) -> NotebookFigure:
-        curves = self.log.curves(*[trial for group in groups for trial in group])
+        curves = self.curves(*[trial for group in groups for trial in group])
         metric = METRICS[self.task.metric].label
         loss = LOSSES[resolve_loss(Config(), self.task.kind).loss].label
         return learning_curves(curves, groups, loss_label=loss.lower(), metric_label=f"validation {metric.lower()}")

@@ -5,28 +5,38 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from workbench.analysis import leaderboard
-from workbench.errors import ConfigError, LogError, Problem
+from workbench.errors import ConfigError, LogError, Problem, RunError
 from workbench.events import TrialState
 from workbench.execution import Search
 from workbench.figures import NotebookFigure, intervals
 from workbench.hyperparameters import CHOICES, Config
+from workbench.log import SearchStep
 from workbench.registry import Registry
-from workbench.search import Arm, Budget, Campaign, NewRow, Result, Space, pruning, strategy
+from workbench.search import Arm, Budget, Call, Campaign, NewRow, Result, Space, pruning, strategy
 from workbench.session import Session
 from workbench.training import Training, check, prepare
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterator
 
-S = TypeVar("S", bound=Search)
-
-__all__ = ["TRIALS", "Comparison", "SearchRequest", "start_comparison", "start_search"]
+__all__ = [
+    "TRIALS",
+    "Comparison",
+    "LogDesk",
+    "SearchRequest",
+    "campaign_of",
+    "continued",
+    "results_of",
+    "search_of",
+    "start_comparison",
+    "start_search",
+]
 
 TRIALS = 64
 """Settings a search tries when no budget is given."""
@@ -78,7 +88,7 @@ class Comparison(Search):
 
 @dataclass(frozen=True)
 class SearchRequest:
-    """What `bench.search` was asked for; see there."""
+    """What `bench.search` was asked for; see there. field, values, finals: of a fair comparison, see `bench.compare`."""
 
     strategy: Any
     space: Mapping[str, Any]
@@ -96,6 +106,9 @@ class SearchRequest:
     note: str = ""
     tags: tuple[str, ...] = ()
     device: str = "cpu"
+    field: str | None = None
+    values: tuple[Any, ...] = ()
+    finals: int = 0
 
     def checked(self, session: Session) -> SearchRequest:
         """The same, each value checked. Raises: ConfigError naming the argument."""
@@ -116,11 +129,22 @@ class SearchRequest:
         count = TRIALS if unlimited and strategy(self.strategy).sampler is not None else self.trials
         return Budget(count, self.seconds, self.no_improvement)
 
-    def settings(self, space: Space | None) -> dict[str, Any]:
-        """What the log keeps, so that the search can be told, repeated and continued."""
+    @property
+    def label(self) -> str:
+        """What the log calls the strategy."""
+        return strategy(self.strategy).name if self.field is None else f"compare {self.field}"
+
+    def settings(self) -> dict[str, Any]:
+        """What the log shows of it, and what `continues=` goes by."""
         own_pruner = pruning(self.pruner)
+        space = Space(self.space, self.base)
+        compared = (
+            {} if self.field is None else {"compare": self.field, "values": list(self.values), "finals": self.finals}
+        )
+        if self.field is not None:
+            compared["nuisance"] = {name: repr(domain) for name, domain in space.items()}
         return {
-            "space": None if space is None else json.loads(space.to_json()),
+            "space": None if self.field is not None else json.loads(space.to_json()),
             "base": self.base.model_dump(),
             "budget_trials": self.budget.trials,
             "budget_seconds": self.seconds,
@@ -129,7 +153,47 @@ class SearchRequest:
             "seeds": self.seeds,
             "seed": self.seed,
             "points": self.points,
+            **compared,
         }
+
+    def record(self) -> dict[str, Any]:
+        """All of it as JSON values, so that the very same search can be built again.
+
+        A sampler or pruner of the user's own cannot be kept; its place says "own".
+        """
+        plain = {field.name: getattr(self, field.name) for field in fields(self)}
+        own = {name: "own" for name in ("strategy", "pruner") if not isinstance(plain[name], (str, type(None)))}
+        space = json.loads(Space(self.space, self.base).to_json())
+        return {**plain, **own, "base": self.base.model_dump(), "space": space}
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> SearchRequest:
+        """The request out of its record. Raises: RunError if it used a sampler or pruner of the user's own."""
+        for name in ("strategy", "pruner"):
+            if record[name] == "own":
+                message = (
+                    f"it used a {'sampler' if name == 'strategy' else 'pruner'} of your own, which no log can hold"
+                )
+                raise RunError(f"{message}; go on with bench.search(continues=..., {name}=...)")
+        base = Config(**record["base"])
+        space = dict(Space.from_json(json.dumps(record["space"]), base))
+        tuples = {name: tuple(record[name]) for name in ("tags", "values")}
+        return cls(**{**record, **tuples, "base": base, "space": space})
+
+    def arms(self, session: Session, results: Sequence[Result], done: int) -> list[Arm]:
+        """Where its settings come from: one stream, or one for each value that is compared, which know `results`."""
+        way, pruner = strategy(self.strategy), pruning(self.pruner)
+        bases = [self.base]
+        if self.field is not None:
+            bases = [prepare(session.task, self.base.replace(**{self.field: value})) for value in self.values]
+        better, points = session.reads.better, self.points
+        arms = [
+            Arm(Space(self.space, base), way, better=better, seed=self.seed, pruner=pruner, points=points, done=done)
+            for base in bases
+        ]
+        for arm in arms:
+            arm.teach(results)
+        return arms
 
 
 def continued(session: Session, number: int, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -154,132 +218,131 @@ def continued(session: Session, number: int, given: Mapping[str, Any]) -> dict[s
 def start_search(session: Session, request: SearchRequest) -> Search:
     """Put a search on the runner. Raises: ConfigError naming what is wrong; nothing is logged then."""
     request = request.checked(session)
-    way, pruner = strategy(request.strategy), pruning(request.pruner)
-    space = Space(request.space, request.base)
+    Space(request.space, request.base)
     done = 0 if request.continues is None else session.log.suggestions(request.continues)
-    arm = Arm(
-        space, way, better=session.reads.better, seed=request.seed, pruner=pruner, points=request.points, done=done
-    )
-    if way.learns:
-        arm.teach(_results(session))
-    settings = request.settings(space)
-    return _submit(session, request, way.name, [arm], settings, first_number=done)
+    return _begin(session, request, done)
 
 
-def start_comparison(
-    session: Session, request: SearchRequest, field: str, values: Sequence[Any] | None, finals: int
-) -> Comparison:
+def start_comparison(session: Session, request: SearchRequest, field: str, values: Sequence[Any] | None) -> Comparison:
     """Tune the nuisance hyperparameters anew for each value of `field`, then replicate the best setting of each."""
     request = request.checked(session)
-    way, pruner = strategy(request.strategy), pruning(request.pruner)
     options: Any = Space({field: list(values) if values is not None else _values(session, field)}, request.base)[field]
     if field in request.space:
         message = f"{field!r} is what is compared; take it out of nuisance"
         raise ConfigError([Problem("nuisance", field, message)])
-    known = list(_results(session)) if way.learns else []
-    arms = []
-    for value in options.options:
-        base = prepare(session.task, request.base.replace(**{field: value}))
-        space = Space(request.space, base)
-        arm = Arm(
-            space,
-            way,
-            better=session.reads.better,
-            seed=request.seed,
-            pruner=pruner,
-            points=request.points,
-        )
-        arm.teach(known)
-        arms.append(arm)
     each = request.trials or TRIALS // 4
-    request = replace(request, trials=each * len(arms))
-    settings = {**request.settings(None), "compare": field, "values": list(options.options), "finals": finals}
-    settings["nuisance"] = {name: repr(domain) for name, domain in Space(request.space, request.base).items()}
-    comparison = _submit(session, request, f"compare {field}", arms, settings, finals=finals, kind=Comparison)
-    comparison.session, comparison.field = session, field
-    comparison.nuisance = tuple(request.space)
+    found = tuple(options.options)
+    comparison = _begin(session, replace(request, field=field, values=found, trials=each * len(found)), 0)
+    assert isinstance(comparison, Comparison)
     return comparison
 
 
-def _submit(
-    session: Session,
-    request: SearchRequest,
-    label: str,
-    arms: list[Arm],
-    settings: Mapping[str, Any],
-    *,
-    finals: int = 0,
-    first_number: int = 0,
-    kind: type[S] = Search,  # type: ignore[assignment]
-) -> S:
+def _begin(session: Session, request: SearchRequest, done: int) -> Search:
+    results = dict(results_of(session)) if strategy(request.strategy).learns else {}
+    arms = request.arms(session, list(results.values()), done)
     number = session.log.create_search(
-        label, settings, task_fingerprint=session.task.fingerprint, continues=request.continues
+        request.label, request.settings(), task_fingerprint=session.task.fingerprint, continues=request.continues
     )
-    origin = request.continues or number
-    search: S
-    cohort: list[int | None] = [None]
-
-    def create(rows: Sequence[NewRow], joins: bool) -> list[int]:
-        if not joins or cohort[0] is None:
-            cohort[0] = session.log.next_cohort()
-        about = {
-            "name": request.name, "note": request.note, "tags": request.tags, "device": request.device,
-            "cohort": cohort[0], "search": origin,
-        }  # fmt: skip
-        numbers: dict[int, int] = {}
-        leaders = [index for index, row in enumerate(rows) if row.first is None]
-        for group in (leaders, [index for index, row in enumerate(rows) if row.first is not None]):
-            new = [
-                session.new_trial(
-                    rows[index].config,
-                    source=rows[index].source,
-                    parent=rows[index].parent if rows[index].first is None else numbers[rows[index].first or 0],
-                    suggestion=rows[index].suggestion,
-                    **about,
-                )
-                for index in group
-            ]
-            numbers |= dict(zip(group, session.log.create(new), strict=True))
-        ordered = [numbers[index] for index in range(len(rows))]
-        configs = {trial: row.config for trial, row in zip(ordered, rows, strict=True)}
-        session.adopt(search, configs)
-        return ordered
-
-    wanted = request.cohort
-
-    def fitting(config: Config, waiting: int) -> int:
-        return wanted or session.capacity(config, request.device, waiting)
-
-    campaign = Campaign(
-        arms,
-        request.budget,
-        create=create,
-        capacity=fitting,
-        better=session.reads.better,
-        check=lambda config: check(session.task, config),
-        seeds=request.seeds,
-        finals=finals,
-        first_number=first_number,
-        pruning=pruning(request.pruner) is not None,
+    begun = {"request": request.record(), "taught": list(results), "done": done}
+    session.log.add_step(SearchStep(number, "begun", begun))
+    campaign, desk = campaign_of(session, request, arms, number, done)
+    search = search_of(
+        session, request, number, campaign, Training(session.task, {}, device=request.device, supply=campaign)
     )
-    training = Training(session.task, {}, device=request.device, supply=campaign)
-    search = kind(number, label, training, campaign, pump=session.tick)
+    desk.search = search
     session.submit(search)
     return search
 
 
-def _results(session: Session) -> Iterable[Result]:
-    """What the log knows on this task, manual trials included: ended trials only, the seeds of one setting each alone."""
+def campaign_of(
+    session: Session, request: SearchRequest, arms: list[Arm], number: int, done: int
+) -> tuple[Campaign, LogDesk]:
+    """The campaign of a search, and the desk it asks."""
+    desk = LogDesk(session, request, number)
+    campaign = Campaign(
+        arms,
+        request.budget,
+        desk=desk,
+        better=session.reads.better,
+        check=lambda config: check(session.task, config),
+        seeds=request.seeds,
+        finals=request.finals,
+        first_number=done,
+        pruning=pruning(request.pruner) is not None,
+    )
+    return campaign, desk
+
+
+def search_of(session: Session, request: SearchRequest, number: int, campaign: Campaign, training: Training) -> Search:
+    """The handle of a search."""
+    if request.field is None:
+        return Search(number, request.label, training, campaign, pump=session.tick)
+    comparison = Comparison(number, request.label, training, campaign, pump=session.tick)
+    comparison.session, comparison.field, comparison.nuisance = session, request.field, tuple(request.space)
+    return comparison
+
+
+class LogDesk:
+    """Enters into the log what a campaign decides; `replayed` holds what was decided, while a search is built again."""
+
+    def __init__(self, session: Session, request: SearchRequest, number: int) -> None:
+        self._session, self._request, self._number = session, request, number
+        self._cohort: int | None = None
+        self.search: Search | None = None
+        self.replayed: Mapping[str, Any] | None = None
+
+    def create(self, rows: Sequence[NewRow], call: Call) -> list[int]:
+        if self.replayed is not None:
+            return list(self.replayed["trials"])
+        if call.kind == "next" or self._cohort is None:
+            self._cohort = self._session.log.next_cohort()
+        request = self._request
+        new = [
+            self._session.new_trial(
+                row.config, source=row.source, parent=row.parent if row.first is None else None, replicates=row.first,
+                suggestion=row.suggestion, name=request.name, note=request.note, tags=request.tags,
+                device=request.device, cohort=self._cohort, search=request.continues or self._number,
+            )
+            for row in rows
+        ]  # fmt: skip
+        numbers = self._session.log.create(new, step=SearchStep(self._number, "asked", call._asdict()))
+        assert self.search is not None
+        self._session.adopt(self.search, {n: row.config for n, row in zip(numbers, rows, strict=True)})
+        return numbers
+
+    def note(self, call: Call) -> None:
+        if self.replayed is None:
+            self._session.log.add_step(SearchStep(self._number, "asked", {**call._asdict(), "trials": []}))
+
+    def shrunk(self, size: int) -> None:
+        if self.replayed is None:
+            self._session.log.add_step(SearchStep(self._number, "shrunk", {"size": size}))
+
+    def fits(self, config: Config, wanted: int) -> int:
+        if self.replayed is not None:
+            return int(self.replayed["fits"])
+        return self._request.cohort or self._session.capacity(config, self._request.device, wanted)
+
+    def is_up(self, up: bool) -> bool:
+        return up if self.replayed is None else bool(self.replayed["up"])
+
+
+def results_of(session: Session, trials: Sequence[int] | None = None) -> Iterator[tuple[int, Result]]:
+    """What the log knows on this task by trial, manual ones included: ended trials only, the seeds of one setting each alone.
+
+    trials: only these.
+    """
     useful = {str(TrialState.COMPLETED), str(TrialState.EARLY_STOPPED)}
     frame = session.reads.trials()
     frame = frame[frame["state"].isin(useful | {str(TrialState.DIVERGED)}) & (frame["metric"] == session.task.metric)]
+    frame = frame[(frame["source"] != "replay") & (frame["trial"].isin(trials) if trials is not None else True)]
     configs = session.log.configs([int(trial) for trial in frame["trial"]])
     for trial, state, value in zip(frame["trial"], frame["state"], frame["best_val_metric"], strict=True):
         try:
             config = Config(**configs[int(trial)])
         except ConfigError:
             continue  # of a model that is not registered here
-        yield Result(config, float(value) if state in useful else math.nan)
+        yield int(trial), Result(config, float(value) if state in useful else math.nan)
 
 
 def _values(session: Session, field: str) -> list[Any]:

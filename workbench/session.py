@@ -9,22 +9,26 @@ import time
 import warnings
 import weakref
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, ClassVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import pandas as pd
 import torch
+from sqlalchemy import make_url
 
 from workbench.analysis import varied
 from workbench.errors import WorkbenchError
-from workbench.events import Event, TrialState
+from workbench.events import Event, Scripted, TrialState
 from workbench.execution import Run, Runner, Search
 from workbench.hyperparameters import Config
 from workbench.log import NewTrial, TrialLog
 from workbench.models import builder_source
 from workbench.reads import Reads
-from workbench.training import Training, capacity, cohort_key, resolve_loss
+from workbench.recall import Recall
+from workbench.snapshots import SnapshotStore
+from workbench.training import Change, Training, capacity, cohort_key, resolve_loss
 
 if TYPE_CHECKING:
     from IPython.display import DisplayHandle
@@ -36,7 +40,9 @@ if TYPE_CHECKING:
     from workbench.widgets.run_panel import Status
     from workbench.widgets.view import WorkbenchView
 
-__all__ = ["Session", "available_devices"]
+__all__ = ["Session", "available_devices", "scripted", "snapshot_folder"]
+
+R = TypeVar("R", bound=Run)
 
 TABLE_TRIALS = 2000
 """The views show the newest so many trials; all are in `bench.trials`."""
@@ -52,29 +58,35 @@ class Session:
     _going: ClassVar[weakref.WeakValueDictionary[tuple[str, str], Session]] = weakref.WeakValueDictionary()
 
     @classmethod
-    def of(cls, task: Task, target: str | os.PathLike[str] | None) -> Session:
+    def of(
+        cls, task: Task, target: str | os.PathLike[str] | None, snapshots: str | os.PathLike[str] | None = None
+    ) -> Session:
         """The session whose training is still going on for this log and task, else a new one."""
         key = ("" if target is None else str(target), task.fingerprint)
         session = cls._going.get(key)
         if session is None or not session.runner.runs:
-            session = cls._going[key] = cls(task, TrialLog.open(target))
+            folder = snapshot_folder(target) if snapshots is None else Path(snapshots).expanduser()
+            session = cls._going[key] = cls(task, TrialLog.open(target), folder)
         return session
 
-    def __init__(self, task: Task, log: TrialLog) -> None:
+    def __init__(self, task: Task, log: TrialLog, folder: Path | None = None) -> None:
         from workbench.widgets.compare_panel import Look
         from workbench.widgets.pump import Pump
 
         self.task, self.log, self.reads = task, log, Reads(task, log)
         self.selected: list[int] = []
+        self._origins: list[int] = []  # drawn beside the run on show, because it began from them
         self._news: deque[Sequence[Event]] = deque()
         self._runs: dict[int, Run] = {}
-        self._requests: dict[Run, tuple[tuple[Config, ...], str, str]] = {}
+        self._requests: dict[Run, tuple[object, ...]] = {}
         self._capacities: dict[Any, tuple[int, int]] = {}
         self._lock = threading.Lock()
         self._table_due = self._select_due = self._look_due = False
         self._look: Look = Look()
         self._table_read = 0.0
-        self.runner = Runner(log, self._news.append)
+        self.snapshots = SnapshotStore(folder, lambda: self.recall.needed())
+        self.recall = Recall(task, log, self.snapshots)
+        self.runner = Runner(log, self._news.append, self.snapshots)
         self.view: WorkbenchView | None = None
         self._live: LiveRun | None = None
         self._on_show: Run | None = None
@@ -83,22 +95,76 @@ class Session:
 
         self.pump = Pump(self.tick)
 
-    def start(self, configs: list[Config], *, name: str, note: str, tags: Sequence[str], device: str) -> Run:
+    def start(
+        self,
+        configs: list[Config],
+        *,
+        name: str,
+        note: str,
+        tags: Sequence[str],
+        device: str,
+        changes: Sequence[Change] = (),
+        stop_after: int | None = None,
+    ) -> Run:
         """Train replicates of one setting; the same request again, while it trains, is the same run."""
+        request = (tuple(configs), name, device, tuple(changes), stop_after)
         with self._lock:
-            request = (tuple(configs), name, device)
             for run in self.runner.runs:
                 if self._requests.get(run) == request:
                     return run
             about = {"name": name, "note": note, "tags": tags, "device": device, "cohort": self.log.next_cohort()}
-            (first,) = self.log.create([self.new_trial(configs[0], source="manual", **about)])
-            others = [self.new_trial(config, source="replicate", parent=first, **about) for config in configs[1:]]
-            trials = dict(zip([first, *self.log.create(others)], configs, strict=True))
-            run = Run(trials, Training(self.task, trials, device=device), pump=self.tick)
+            new = [self.new_trial(configs[0], source="manual", **about)]
+            new += [self.new_trial(config, source="replicate", replicates=0, **about) for config in configs[1:]]
+
+            def training(trials: dict[int, Config]) -> Training:
+                scripted = dict.fromkeys(trials, changes)
+                return Training(self.task, trials, device=device, changes=scripted, stop_after=stop_after)
+
+            run = self._launch(new, configs, training, label=name, events=lambda t: scripted(t, changes, stop_after))
             self._requests[run] = request
-            self._runs.update(dict.fromkeys(trials, run))
-            self.runner.submit(run)
         self.pump.wake()
+        return run
+
+    def launch(
+        self,
+        new: Sequence[NewTrial],
+        configs: Sequence[Config],
+        training: Callable[[dict[int, Config]], Training],
+        *,
+        label: str = "",
+        events: Callable[[Sequence[int]], Sequence[Event]] = lambda trials: (),
+        kind: type[R] = Run,  # type: ignore[assignment]
+        beside: Sequence[int] = (),
+    ) -> R:
+        """Enter trials into the log, with what is to be said of them, and queue their training.
+
+        beside: earlier trials to draw with them.
+        """
+        with self._lock:
+            run = self._launch(new, configs, training, label=label, events=events, kind=kind, beside=beside)
+        self.pump.wake()
+        return run
+
+    def _launch(
+        self,
+        new: Sequence[NewTrial],
+        configs: Sequence[Config],
+        training: Callable[[dict[int, Config]], Training],
+        *,
+        label: str = "",
+        events: Callable[[Sequence[int]], Sequence[Event]] = lambda trials: (),
+        kind: type[R] = Run,  # type: ignore[assignment]
+        beside: Sequence[int] = (),
+    ) -> R:
+        trials = dict(zip(self.log.create(new), configs, strict=True))
+        said = events(list(trials))
+        self.log.append(said)
+        run = kind(trials, training(trials), pump=self.tick, label=label)
+        run.beside = tuple(beside)
+        self._runs.update(dict.fromkeys(trials, run))
+        self.runner.submit(run)
+        if said:
+            self._news.append(said)
         return run
 
     def replicate(self, parents: dict[int, list[Config]], *, device: str) -> Run:
@@ -110,13 +176,16 @@ class Session:
             for config in configs
         ]
         configs = [config for group in parents.values() for config in group]
-        trials = dict(zip(self.log.create(new), configs, strict=True))
-        run = Run(trials, Training(self.task, trials, device=device), pump=self.tick)
+        return self.launch(new, configs, lambda trials: Training(self.task, trials, device=device))
+
+    def take_up(self, runs: Sequence[Run]) -> None:
+        """Queue runs whose trials are in the log already."""
         with self._lock:
-            self._runs.update(dict.fromkeys(trials, run))
-            self.runner.submit(run)
+            for run in runs:
+                self._runs.update(dict.fromkeys(run.trials, run))
+                self.runner.submit(run)
+        self._table_due = True
         self.pump.wake()
-        return run
 
     def submit(self, search: Search) -> None:
         """Put a search on the runner; its trials are told by `adopt` as they start."""
@@ -127,6 +196,27 @@ class Session:
         """Trials of a search that were just entered into the log. Training thread."""
         search.adopt(configs)
         self._runs.update(dict.fromkeys(configs, search))
+
+    def run_of(self, trial: int) -> Run | None:
+        """The run that a trial belongs to, if it was started here."""
+        return self._runs.get(trial)
+
+    def forget(self, trials: Sequence[int]) -> None:
+        """Deleted trials: out of selection and table."""
+        self.select([trial for trial in self.selected if trial not in trials])
+        self.refresh_table()
+
+    def empty_bin(self) -> tuple[list[int], list[int]]:
+        """Remove the binned trials for good, and the snapshots that served none but them."""
+        binned = [int(trial) for trial in self.log.bin()["trial"]]
+        series = {series for series, _ in self.log.seats(*binned).values()}
+        members = {one: set(self.log.members(one)) for one in series}
+        removed, kept = self.log.empty_bin()
+        for one, trials in members.items():
+            if trials <= set(removed):
+                self.snapshots.forget(one)
+        self.refresh_table()
+        return removed, kept
 
     def new_trial(self, config: Config, **about: Any) -> NewTrial:
         """A trial of this task for the log."""
@@ -201,7 +291,6 @@ class Session:
             self._on_show = self.runner.current
         if self._on_show is not None:
             self._put_on_show(self._on_show)
-            self._live.replay(self.log.curves(*self._on_show.trials), self._on_show.states)
         self._table_due = True
 
     def _put_on_show(self, run: Run) -> None:
@@ -213,7 +302,13 @@ class Session:
             self._live.begin_search()
             self._live.join(dict(run.configs))
         else:
-            self._live.begin(run.configs, self._requests[run][1] if run in self._requests else "")
+            self._live.begin(run.configs, run.label)
+        roots = self.reads.roots(run.trials)
+        self._live.root(roots)
+        self._origins = sorted({int(parent) for parent in roots["parent"]} | set(run.beside))
+        so_far = self.log.curves(*run.trials) if run.trials else pd.DataFrame()
+        if len(so_far):  # of trials that are resumed
+            self._live.replay(so_far, run.states)
 
     def tick(self) -> bool:
         """Bring the views up to date; returns whether more is to come. Main thread only."""
@@ -311,10 +406,10 @@ class Session:
     def _refresh_selection(self) -> None:
         if self._select_due and self._live is not None:
             self._select_due = False
-            trials = list(self.selected)
+            trials = list(dict.fromkeys([*self.selected, *self._origins]))
             curves, names = pd.DataFrame({"trial": [], "epoch": []}), {}
             if trials:
-                curves, frame = self.log.curves(*trials), self.log.trials()
+                curves, frame = self.reads.curves(*trials), self.log.trials()
                 names = {
                     int(t): n for t, n in zip(frame["trial"], frame["name"], strict=True) if isinstance(n, str) and n
                 }
@@ -327,6 +422,26 @@ class Session:
     def refresh_table(self) -> None:
         self._table_due = True
         self.pump.wake()
+
+
+def scripted(trials: Sequence[int], changes: Sequence[Change], stop_after: int | None) -> list[Event]:
+    """What the log has to know of trials that make changes by themselves, or stop, so that they can be resumed."""
+    if not changes and stop_after is None:
+        return []
+    return [Scripted(trial, changes, stop_after) for trial in trials]
+
+
+def snapshot_folder(target: str | os.PathLike[str] | None) -> Path | None:
+    """Where the snapshots of a log lie: beside its file, in the present folder for a server's, nowhere for one in memory."""
+    if target is None:
+        return None
+    text = os.fspath(target)
+    if "://" not in text:
+        return Path(text).expanduser().with_suffix(".snapshots")
+    url = make_url(text)
+    if url.get_backend_name() != "sqlite":
+        return Path(f"{Path(url.database or 'trials').name}.snapshots")
+    return Path(url.database).with_suffix(".snapshots") if url.database and url.database != ":memory:" else None
 
 
 def available_devices() -> list[str]:

@@ -6,35 +6,35 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
+from workbench.acting import Actions as _Actions
+from workbench.branching import branch
 from workbench.errors import ConfigError, Problem, RunError, did_you_mean
-from workbench.execution import Run, Search
-from workbench.figures import NotebookFigure
+from workbench.execution import Run, Runs, Search
 from workbench.hyperparameters import Config
-from workbench.log import TrialLog
+from workbench.reading import Reader
 from workbench.registration import register_model
+from workbench.replaying import Replay, replay
+from workbench.resuming import resume
 from workbench.search import DEFAULTS
 from workbench.searching import Comparison, SearchRequest, continued, start_comparison, start_search
 from workbench.session import Session, available_devices
-from workbench.training import prepare
+from workbench.training import Change, live_value, prepare
 
 if TYPE_CHECKING:
-    from workbench.domains import Domain
     from workbench.tasks import Task
-    from workbench.widgets.compare_panel import Look
 
 __all__ = ["Workbench"]
 
 MAX_SEEDS = 1000
 
 
-class Workbench:
+class Workbench(Reader):
     """Tune one task's model by hand and by search; display it as a cell's last value.
 
     task: what to learn. log: where every attempt is kept: a path, an SQLAlchemy URL, or None (in memory).
     models: builders of your own by name, `build(task, *, width=wb.IntRange(8, 256)) -> nn.Module`.
-    device: where new trials train unless told otherwise ("cpu", "cuda", "cuda:1", "mps").
+    device: where new trials train unless told otherwise ("cpu", "cuda", "cuda:1", "mps"). snapshots: the folder for the states
+    of the trials after their epochs, by default beside the log; see `bench.snapshots` for what they may take.
 
     A Workbench made while another one trains on the same log and task (a cell that is run again) attaches to the training
     that goes on; it starts nothing twice. Raises: LogError if the log cannot be opened.
@@ -47,12 +47,13 @@ class Workbench:
         *,
         models: Mapping[str, Callable[..., Any]] | None = None,
         device: str = "cpu",
+        snapshots: str | os.PathLike[str] | None = None,
     ) -> None:
         for name, build in (models or {}).items():
             register_model(name, build)
         self.task = task
         self.device = device
-        self._session = Session.of(task, log)
+        self._session = Session.of(task, log, snapshots)
 
     # --- training ---------------------------------------------------------------------------------------------------
 
@@ -65,18 +66,24 @@ class Workbench:
         note: str = "",
         tags: Sequence[str] = (),
         device: str | None = None,
+        changes: Sequence[tuple[int, str, float]] = (),
+        stop_after: int | None = None,
     ) -> Run:
         """Train one setting in the background and return at once.
 
         seeds: train this many replicates, with seeds from `config.seed` upwards, as one cohort. name, note, tags: for the
-        log. While the very same call is still running (a cell that was run again), its run is returned instead of a second.
+        log. changes: live changes to make by themselves, as (step, hyperparameter, value): in force from the optimizer step
+        after it on. stop_after: optimizer steps after which to stop. While the very same call is still running (a cell that
+        was run again), its run is returned instead of a second.
         Raises: ConfigError naming the field; ModelError if the model cannot be built; nothing is logged then.
         """
         config = prepare(self.task, config or Config())
         _check_count("seeds", seeds, MAX_SEEDS)
         device = _check_device(device or self.device)
         configs = [config.replace(seed=config.seed + i) for i in range(seeds)]
-        return self._session.start(configs, name=name, note=note, tags=tags, device=device)
+        return self._session.start(
+            configs, name=name, note=note, tags=tags, device=device, changes=_changes(changes), stop_after=stop_after
+        )
 
     def run(self, config: Config | None = None, **options: Any) -> Run:
         """`start`, then wait with the plots kept live. The kernel's interrupt stops the run cleanly and keeps its epochs."""
@@ -162,9 +169,9 @@ class Workbench:
         """
         request = SearchRequest(
             strategy, nuisance, base or Config(), trials=trials, seed=seed, name=name, note=note, tags=tuple(tags),
-            device=_check_device(device or self.device),
+            device=_check_device(device or self.device), finals=seeds,
         )  # fmt: skip
-        comparison = start_comparison(self._session, request, field, values, seeds)
+        comparison = start_comparison(self._session, request, field, values)
         return comparison.wait() if blocking else comparison
 
     def add_seeds(self, top: int = 3, seeds: int = 5, *, device: str | None = None) -> Run:
@@ -184,81 +191,73 @@ class Workbench:
             configs[int(trial)] = [prepare(self.task, config.replace(seed=next(free))) for _ in range(seeds)]
         return self._session.replicate(configs, device=_check_device(device or self.device))
 
-    # --- reading ----------------------------------------------------------------------------------------------------
+    # --- going back -------------------------------------------------------------------------------------------------
 
-    @property
-    def log(self) -> TrialLog:
-        """The trial log itself."""
-        return self._session.log
+    def branch(
+        self,
+        trial: int,
+        epoch: int | None = None,
+        *,
+        seeds: int = 1,
+        name: str = "",
+        note: str = "",
+        tags: Sequence[str] = (),
+        device: str | None = None,
+        script: Sequence[tuple[int, str, float]] = (),
+        stop_after: int | None = None,
+        **changes: Any,
+    ) -> Run:
+        """Grow a second trial from where one stood after an epoch (by default its last), with some hyperparameters changed.
 
-    @property
-    def trials(self) -> pd.DataFrame:
-        """Every attempt in the log, one row a trial; those on other tasks included (see the column `task`)."""
-        return self._session.log.trials()
-
-    @property
-    def searches(self) -> pd.DataFrame:
-        """Every search in the log, one row each: its number, strategy, space, budget and how many trials it started."""
-        return self._session.log.searches()
-
-    def leaderboard(self, top: int | None = 20) -> pd.DataFrame:
-        """Settings on this task by their mean validation metric over seeds, best first; only trials that ran to their end.
-
-        One row a setting: rank, trial (its first), seeds, mean, low and high (95% confidence interval of the mean by
-        Student's t, NaN for one seed), p_value and tied: whether it cannot be told from the best at 5% by Welch's two-sided
-        t-test. Where a setting has one seed, its variance is taken as the pooled variance of those with more; nothing is
-        told apart while no setting has two. Then the hyperparameters in which the settings differ. top: rows, None for all.
+        All may change but the architecture; another optimizer starts its state anew, which the log says. The branch's
+        epochs count on from its parent's. What no snapshot holds is trained again first. seeds: so many branches, with
+        seeds from the parent's upwards; the parent's seed goes on with its random numbers. script, stop_after: as `changes`
+        and `stop_after` of `start`. Returns at once.
+        Raises: LogError, RunError for a trial or epoch that is not there; ConfigError for a change that cannot be;
+        CheckpointError if the snapshot is damaged. Nothing is logged then.
         """
-        return self._session.reads.leaderboard_with_settings(top)
+        _check_count("seeds", seeds, MAX_SEEDS)
+        return branch(
+            self._session, trial, epoch, changes, seeds=seeds, name=name, note=note, tags=tags,
+            device=_check_device(device or self.device), script=_changes(script), stop_after=stop_after,
+        )  # fmt: skip
 
-    def importance(self, search: int | None = None, *, evaluator: str = "fanova") -> pd.DataFrame:
-        """Share of the variation of the validation metric that each hyperparameter explains, largest first.
+    def replay(self, trial: int, *, device: str | None = None) -> Replay:
+        """Train a trial again from its first step, live changes included, under a number of its own, and compare.
 
-        search: only the trials of one search, by default all on this task; comparisons across other settings mix effects.
-        evaluator: "fanova" or "ped_anova" (optuna's). The column `trials` says how many trials it rests on; below 10 for
-        each hyperparameter a UserWarning says that it is a hint only. Raises: RunError with fewer than 4 trials.
+        After `wait()`: `identical`, `within_tolerance`, `differences` (one row an epoch and value), `verdict`. A trial that
+        trained alone comes out identical to the last bit on the same machine; one that trained together with others within
+        the tolerance that the verdict states. Raises: LogError, RunError for a trial that cannot be replayed.
         """
-        from workbench.analysis import importance
+        return replay(self._session, trial, device=None if device is None else _check_device(device))
 
-        return importance(self._session.reads.trials_of(search), better=self._session.reads.better, evaluator=evaluator)
+    def resume(self) -> Runs:
+        """Go on with the runs and searches that a killed kernel left behind, from their last snapshots to the same end.
 
-    def border(self, search: int | None = None) -> pd.DataFrame:
-        """The searched ranges at whose end the best trials lie, so that a better value may lie beyond.
-
-        search: its number, by default the last one. One row a range: hyperparameter, side, best, low, high, and wider_low,
-        wider_high: the range to search next.
+        Returns a handle of all of them (`wait()`, `pause()`, `stop()`; empty if there is nothing). Trials that another
+        living kernel trains are never touched. Raises: ConfigError naming a model, loss, optimizer or schedule of your own
+        that is not registered; nothing is changed then.
         """
-        found = self._session.reads.border(search)
-        columns = ["hyperparameter", "side", "best", "low", "high", "wider_low", "wider_high"]
-        rows = [(b.name, b.side, b.best, b.domain.low, b.domain.high, b.wider.low, b.wider.high) for b in found]
-        return pd.DataFrame(rows, columns=columns)
+        return resume(self._session)
 
-    def plot(
-        self, kind: str = "parallel", *names: str, search: int | None = None, trials: Sequence[int] | None = None
-    ) -> NotebookFigure:
-        """A matplotlib figure over many trials: "parallel" coordinates, "scatter" of two hyperparameters, "slices",
-        "importance".
+    def delete(self, *trials: int) -> None:
+        """Move trials to the bin: they are gone from every table and chart, and `restore` brings them back.
 
-        names: the hyperparameters, by default those that vary. search, trials: which trials, by default all on this task.
-        Raises: ConfigError for an unknown kind or name; RunError when there is nothing to draw.
+        Raises: LogError for one that is unknown, in the bin already, or still training; nothing is changed then.
         """
-        return self._session.reads.plot(kind, names, search, trials)
+        self._session.log.delete(trials)
+        self._session.forget(trials)
 
-    def curves(self, *trials: int) -> pd.DataFrame:
-        """Learning curves, one row an epoch, of the given trials or of all."""
-        return self._session.log.curves(*trials)
+    def restore(self, *trials: int) -> list[int]:
+        """Bring deleted trials back, all of them by default; returns their numbers. Raises: LogError for one not in the bin."""
+        restored = self._session.log.restore(trials or None)
+        self._session.refresh_table()
+        return restored
 
-    def events(self, *trials: int) -> pd.DataFrame:
-        """What happened beside the epochs: live changes, pauses, remarks."""
-        return self._session.log.events(*trials)
-
-    def config(self, trial: int) -> Config:
-        """The Config a trial started with. Raises: LogError for an unknown trial."""
-        return Config(**self._session.log.config(trial))
-
-    def code(self, trial: int) -> str:
-        """The Python call that starts this trial again."""
-        return f"run = bench.start({self.config(trial)!r})"
+    def empty_bin(self) -> tuple[list[int], list[int]]:
+        """Remove the deleted trials for good, with their snapshots. Returns the numbers removed, and those kept because a
+        trial outside the bin was made from them."""
+        return self._session.empty_bin()
 
     def annotate(
         self, trial: int, *, name: str | None = None, note: str | None = None, tags: Sequence[str] | None = None
@@ -266,23 +265,6 @@ class Workbench:
         """Name a trial, write a note to it or tag it; what is left out stays."""
         self._session.log.annotate(trial, name=name, note=note, tags=tags)
         self._session.refresh_table()
-
-    def figure(self, *trials: int) -> NotebookFigure:
-        """Learning curves as a matplotlib figure, of the given trials or of the last run. Raises: RunError without any."""
-        shown = [[trial] for trial in trials] or self._session.reads.seeds_together(self._session.last_trials())
-        if not shown:
-            raise RunError("there is no trial to draw yet; train one with bench.run(wb.Config())")
-        return self._session.reads.figure(shown)
-
-    @property
-    def selected(self) -> list[int]:
-        """The trials whose rows are selected in the table."""
-        return list(self._session.selected)
-
-    @property
-    def active(self) -> list[Run]:
-        """The run that trains now and those that wait for it."""
-        return self._session.runner.runs
 
     # --- display ----------------------------------------------------------------------------------------------------
 
@@ -293,60 +275,23 @@ class Workbench:
         return f"<Workbench on {self.task.name!r}, log {self._session.log.url}: {self._session.reads.summary()}>"
 
 
-class _Actions:
-    """What the view may ask for. Called from widget callbacks on any thread: each call enqueues and returns."""
-
-    def __init__(self, bench: Workbench) -> None:
-        self._bench = bench
-        self._session = bench._session
-
-    def start(self, config: Config, *, seeds: int, name: str, device: str) -> None:
-        self._bench.start(config, seeds=seeds, name=name, device=device)
-
-    def search(
-        self, space: dict[str, Domain], base: Config, *, name: str, device: str, options: dict[str, Any]
-    ) -> None:
-        if not space and "continues" not in options:
-            message = "press the magnifier beside a hyperparameter to search it"
-            raise ConfigError([Problem("space", space, f"there is nothing to search: {message}")])
-        self._bench.search(space=space or None, base=base, name=name, device=device, **options)
-
-    def add_seeds(self, top: int, seeds: int) -> None:
-        self._bench.add_seeds(top, seeds)
-
-    def look(self, look: Look) -> None:
-        self._session.look(look)
-
-    def pause(self) -> None:
-        self._current().pause()
-
-    def resume(self) -> None:
-        self._current().resume()
-
-    def stop(self) -> None:
-        self._current().stop()
-
-    def set(self, name: str, value: float) -> None:
-        run = self._session.runner.current
-        if run is not None and not run.done:
-            run.set(None, **{name: value})
-
-    def select(self, trials: list[int]) -> None:
-        self._session.select(trials)
-
-    def annotate(self, trial: int, *, name: str | None, note: str | None, tags: list[str] | None) -> None:
-        self._bench.annotate(trial, name=name, note=note, tags=tags)
-
-    def _current(self) -> Run:
-        run = self._session.runner.current
-        if run is None:
-            raise RunError("nothing is training; press Train first")
-        return run
+def _changes(given: Sequence[tuple[int, str, float]]) -> list[Change]:
+    """Scripted live changes, checked and in order. Raises: ConfigError naming the one that cannot be."""
+    found = []
+    for one in given:
+        try:
+            step, name, value = one
+        except (TypeError, ValueError):
+            message = f"changes: {one!r} is no (step, hyperparameter, value), such as (350, 'learning_rate', 0.001)"
+            raise ConfigError([Problem("changes", one, message)]) from None
+        _check_count("step", step, 2**62, least=0)
+        found.append(Change(step, name, live_value(name, value)))
+    return sorted(found, key=lambda change: change.step)
 
 
-def _check_count(name: str, value: object, most: int = 10_000) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
-        raise ConfigError([Problem(name, value, f"{name}={value!r}: must be a whole number from 1 to {most}")])
+def _check_count(name: str, value: object, most: int = 10_000, least: int = 1) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise ConfigError([Problem(name, value, f"{name}={value!r}: must be a whole number from {least} to {most}")])
 
 
 def _check_device(device: str) -> str:

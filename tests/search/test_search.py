@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +159,24 @@ def recorded(task: wb.Task) -> dict[int, list[EpochEnd]]:
     return rows
 
 
+class Desk:
+    """Numbers for trials, in cohorts of four."""
+
+    def __init__(self) -> None:
+        self.numbers = itertools.count()
+
+    def create(self, rows: Sequence[Any], call: Any) -> list[int]:
+        return [next(self.numbers) for _ in rows]
+
+    def note(self, call: Any) -> None: ...
+    def shrunk(self, size: int) -> None: ...
+    def fits(self, config: wb.Config, wanted: int) -> int:
+        return 4
+
+    def is_up(self, up: bool) -> bool:
+        return up
+
+
 @pytest.mark.parametrize("name", PRUNERS)
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 def test_pruning_decisions_are_optunas(flowers: wb.Task, name: str) -> None:
@@ -165,11 +184,9 @@ def test_pruning_decisions_are_optunas(flowers: wb.Task, name: str) -> None:
     curves = recorded(flowers)
     space = Space({"learning_rate": wb.LogRange(1e-5, 1e-1)}, BASE.replace(epochs=9))
     arm = Arm(space, strategy("random"), better="higher", seed=0, pruner=PRUNERS[name])
-    numbers = iter(range(100))
     campaign = Campaign(
-        [arm], Budget(12), create=lambda rows, _: [next(numbers) for _ in rows], capacity=lambda *_: 4, better="higher",
-        check=lambda config: check(flowers, config),
-    )  # fmt: skip
+        [arm], Budget(12), desk=Desk(), better="higher", check=lambda config: check(flowers, config)
+    )
     study = optuna.create_study(
         sampler=optuna.samplers.RandomSampler(seed=0), direction="maximize", pruner=PRUNERS[name].make(9),
         study_name="workbench",

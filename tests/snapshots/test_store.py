@@ -88,6 +88,7 @@ def test_what_waits_gives_way_to_what_is_newer(store: SnapshotStore, monkeypatch
         real(path, data, through=through)
 
     monkeypatch.setattr("workbench.snapshots.store.files.write", slow)
+    monkeypatch.setattr("workbench.snapshots.store.WAITING_BYTES", 4000)
     for epoch in range(1, 8):
         store.take(state(1, epoch))
     gate.set()

@@ -257,7 +257,7 @@ def test_a_branch_without_a_change_is_its_parent(task: wb.Task, tmp_path: Path) 
     album = Album(tmp_path)
     whole = told(Training(task, {1: config}, keeper=album).moments())
     origin = album.states[1, 2].row(1)
-    branch = told(Training(task, {7: config}, origins={7: origin}).moments())
+    branch = told(Training(task, {7: config}, origins={7: lambda: origin}).moments())
     epochs = [e for e in branch if isinstance(e, EpochEnd)]
     assert [e.epoch for e in epochs] == [3, 4, 5, 6]
     for own, parents in zip(epochs, [e for e in whole if isinstance(e, EpochEnd)][2:], strict=True):
@@ -270,7 +270,7 @@ def test_a_branch_with_changes_is_the_plain_loop_with_changes(task: wb.Task, tmp
     album = Album(tmp_path)
     told(Training(task, {1: config}, keeper=album).moments())
     state = album.states[1, 2]
-    branch = Training(task, {2: config.replace(learning_rate=0.01, l2=0.003)}, origins={2: state.row(1)})
+    branch = Training(task, {2: config.replace(learning_rate=0.01, l2=0.003)}, origins={2: lambda: state.row(1)})
     own = [e for e in told(branch.moments()) if isinstance(e, EpochEnd)]
     steps = state.rows[0].step
     live = Training(task, {3: config}, changes={3: [Change(steps, "learning_rate", 0.01), Change(steps, "l2", 0.003)]})
@@ -285,10 +285,12 @@ def test_several_branches_train_together(task: wb.Task, tmp_path: Path) -> None:
     origin = album.states[1, 3].row(1)
     fan = {n: config.replace(learning_rate=0.001 * n, optimizer=o) for n, o in ((2, "adam"), (3, "adam"), (4, "sgd"))}
     together = [
-        e for e in told(Training(task, fan, origins=dict.fromkeys(fan, origin)).moments()) if isinstance(e, EpochEnd)
+        e
+        for e in told(Training(task, fan, origins=dict.fromkeys(fan, lambda: origin)).moments())
+        if isinstance(e, EpochEnd)
     ]
     for trial, one in fan.items():
-        alone = told(Training(task, {trial: one}, origins={trial: origin}).moments())
+        alone = told(Training(task, {trial: one}, origins={trial: lambda: origin}).moments())
         wanted = [e.val_loss for e in alone if isinstance(e, EpochEnd)]
         assert [e.val_loss for e in together if e.trial == trial] == pytest.approx(wanted, rel=1e-5)
 

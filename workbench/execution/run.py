@@ -5,19 +5,19 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Callable, Generator, Sequence
+from typing import TYPE_CHECKING, Any, Self, overload
 
 from workbench.errors import RunError
 from workbench.events import ENDED, EpochEnd, Event, StateChanged, TrialEnded, TrialState
-from workbench.training import Commands, Training
+from workbench.training import Commands, Training, Weights
 
 if TYPE_CHECKING:
     from torch import nn
 
     from workbench.hyperparameters import Config
 
-__all__ = ["Run", "RunInterrupted"]
+__all__ = ["Run", "RunInterrupted", "Runs"]
 
 PUMP_SECONDS = 1 / 15
 
@@ -33,14 +33,24 @@ class RunInterrupted(KeyboardInterrupt):
 class Run:
     """Some trials that train together, from queued to ended. Thread-safe; can be awaited.
 
-    trials: their numbers in the log. configs: the Config of each, as they started.
+    trials: their numbers in the log. configs: the Config of each, as they started. search: the search they belong to.
+    label: what the charts call it, "" for the trials' numbers.
+    beside: trials that are drawn beside it, to compare with.
     """
 
     def __init__(
-        self, configs: dict[int, Config], training: Training, pump: Callable[[], object] | None = None
+        self,
+        configs: dict[int, Config],
+        training: Training,
+        pump: Callable[[], object] | None = None,
+        *,
+        label: str = "",
     ) -> None:
+        self.label = label
+        self.beside: tuple[int, ...] = ()
         self.configs = dict(configs)
         self.trials = tuple(configs)
+        self.search: int | None = None
         self.error: BaseException | None = None
         self._training = training
         self._commands: Commands = training.commands
@@ -128,6 +138,10 @@ class Run:
             raise RunError(f"trial {trial} has no trained model (it is {state}); wait for it to end")
         return self._training.module(trial)
 
+    def weights_of(self, trial: int) -> Weights | None:
+        """An ended trial's best weights, None if they are not at hand."""
+        return self._training.weights.get(trial)
+
     def __repr__(self) -> str:
         counts: dict[str, int] = {}
         for state in self._states.values():
@@ -173,3 +187,61 @@ class Run:
     def _raise_error(self) -> None:
         if self.error is not None:
             raise self.error
+
+
+class Runs(Sequence[Run]):
+    """Several runs, one after the other, as one handle: `wait()`, `pause()`, `resume()`, `stop()`; can be awaited."""
+
+    def __init__(self, runs: Sequence[Run]) -> None:
+        self._runs = tuple(runs)
+
+    @property
+    def trials(self) -> tuple[int, ...]:
+        return tuple(trial for run in self._runs for trial in run.trials)
+
+    @property
+    def done(self) -> bool:
+        return all(run.done for run in self._runs)
+
+    def wait(self, timeout: float | None = None) -> Self:
+        """Block until all have ended, as `Run.wait`; the kernel's interrupt stops all of them."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        try:
+            for run in self._runs:
+                run.wait(None if deadline is None else max(0.0, deadline - time.monotonic()))
+        except RunInterrupted:
+            self.stop()
+            raise
+        return self
+
+    def pause(self) -> None:
+        self._each(Run.pause)
+
+    def resume(self) -> None:
+        self._each(Run.resume)
+
+    def stop(self) -> None:
+        self._each(Run.stop)
+
+    def __await__(self) -> Generator[Any, None, Self]:
+        for run in self._runs:
+            yield from run.__await__()
+        return self
+
+    @overload
+    def __getitem__(self, index: int) -> Run: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Run]: ...
+    def __getitem__(self, index: int | slice) -> Run | Sequence[Run]:
+        return self._runs[index]
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    def __repr__(self) -> str:
+        return f"<Runs: {', '.join(map(repr, self._runs)) or 'nothing to resume'}>"
+
+    def _each(self, action: Callable[[Run], None]) -> None:
+        for run in self._runs:
+            if not run.done:
+                action(run)

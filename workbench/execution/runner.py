@@ -8,19 +8,24 @@ import threading
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 
+import numpy as np
 import torch
 
 from workbench.errors import LogError
-from workbench.events import EpochEnd, Event, Remark, StateChanged, TrialEnded, TrialState
+from workbench.events import Event, Remark, StateChanged, TrialEnded, TrialState
 from workbench.execution.run import Run
-from workbench.log import TrialLog
+from workbench.log import SearchStep, TrialLog
+from workbench.snapshots import SnapshotStore
 
-__all__ = ["Runner"]
+__all__ = ["Runner", "fitting_threads"]
 
 RETRY_SECONDS = 1.0
+LEASE_SECONDS = 20.0
+"""How often a process that trains says that it lives, to those on other machines who look at the same log."""
+FLUSH_SECONDS = 60.0
 SMALL_WORK = 50e6
 """Floating-point operations of a batch's forward pass below which one core trains faster than several."""
 
@@ -29,14 +34,17 @@ class Runner:
     """Trains queued runs in order. Events go to the log first, and only then to whoever listens.
 
     publish: called on the training thread with each group of events that the log has taken; must only enqueue.
+    snapshots: where the states of the cohorts go.
     """
 
-    def __init__(self, log: TrialLog, publish: Callable[[Sequence[Event]], None]) -> None:
+    def __init__(self, log: TrialLog, publish: Callable[[Sequence[Event]], None], snapshots: SnapshotStore) -> None:
         self._log = log
         self._publish = publish
+        self._snapshots = snapshots
         self._queue: deque[Run] = deque()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
+        self._told = ""
         self.current: Run | None = None
 
     def submit(self, run: Run) -> None:
@@ -47,12 +55,25 @@ class Runner:
                 # a daemon, so that a kernel can always be shut down; the log has every epoch it acknowledged
                 self._thread = threading.Thread(target=self._work, name="workbench-training", daemon=True)
                 self._thread.start()
+                threading.Thread(target=self._hold, args=[self._thread], name="workbench-lease", daemon=True).start()
 
     @property
     def runs(self) -> list[Run]:
         """The run that trains, and those that wait."""
         with self._lock:
             return ([self.current] if self.current is not None else []) + list(self._queue)
+
+    @property
+    def trials(self) -> frozenset[int]:
+        """The trials of the run that trains and of those that wait."""
+        return frozenset(trial for run in self.runs for trial in run.trials)
+
+    def _hold(self, training: threading.Thread) -> None:
+        """Renew this process's lease as long as it trains."""
+        while training.is_alive():
+            with suppress(LogError):  # the next one will do
+                self._log.renew_lease()
+            training.join(LEASE_SECONDS)
 
     def _work(self) -> None:
         while True:
@@ -71,10 +92,11 @@ class Runner:
 
     def _train(self, run: Run) -> BaseException | None:
         """One run from its first step to every trial's end. Returns what went wrong, after it is in the log."""
-        unfinished = _Unfinished(run.trials)
+        unfinished = _Unfinished(run.trials, self._log)
         try:
             run._training.cores = os.cpu_count() or 1
-            run._training.around = partial(_fitting_threads, run._training.device)
+            run._training.around = partial(fitting_threads, run._training.device)
+            run._training.keeper = self._snapshots
             for moment in run._training.moments():
                 self._record(run, unfinished, moment)
         except Exception as error:
@@ -82,6 +104,11 @@ class Runner:
                 text = f"{type(error).__name__}: {error}"
                 self._record(run, unfinished, unfinished.end(TrialState.FAILED, text, traceback.format_exc()))
             return error
+        finally:
+            self._snapshots.flush(FLUSH_SECONDS)
+            if run.search is not None:
+                with suppress(LogError):  # not written, the search counts as interrupted and can be resumed
+                    self._log.add_step(SearchStep(run.search, "ended", {}))
         return None
 
     def _record(self, run: Run, unfinished: _Unfinished, events: Sequence[Event]) -> None:
@@ -89,24 +116,45 @@ class Runner:
         told = False
         while True:
             try:
-                self._log.append(events)
+                self._log.append(events, search=run.search)
                 break
             except LogError as error:
-                if run._commands.stopped:
+                if run._commands.stopped or not error.passing:
                     raise
                 if not told:
                     told = True
-                    message = f"{error} Training waits and tries again; Stop ends it."
-                    self._publish([Remark(trial, message) for trial in run.trials])
+                    self._say(run, f"{error} Training waits and tries again; Stop ends it.")
                 run._commands.wait_for_stop(RETRY_SECONDS)
+        told = self._wait_for_room(run) or told
+        if told:
+            self._say(run, "Written now: training goes on.")
         for event in events:
             run._hear(event)
             unfinished.hear(event)
         self._publish(events)
 
+    def _wait_for_room(self, run: Run) -> bool:
+        """Wait while a snapshot cannot be written for want of room; returns whether there was something to wait for."""
+        trouble = self._snapshots.trouble
+        if trouble is None:
+            return False
+        if not trouble.passing:
+            if str(trouble) != self._told:
+                self._told = str(trouble)
+                self._say(run, f"{trouble}. Training goes on without snapshots.")
+            return False
+        self._say(run, f"{trouble}. Training waits and goes on when there is room; Stop ends it.")
+        while self._snapshots.trouble is not None and not run._commands.stopped:
+            run._commands.wait_for_stop(RETRY_SECONDS)
+        return True
+
+    def _say(self, run: Run, message: str) -> None:
+        """Tell the views something about a run that does not belong into the log."""
+        self._publish([Remark(trial, message) for trial in run.trials])
+
 
 @contextmanager
-def _fitting_threads(device: torch.device, work: float) -> Iterator[None]:
+def fitting_threads(device: torch.device, work: float) -> Iterator[None]:
     """One core for small models, for as long as they train; every other thread keeps its setting.
 
     Torch's workers belong to the thread that calls it. Beside the main thread's, those of a second one find no core to spin
@@ -126,34 +174,31 @@ def _fitting_threads(device: torch.device, work: float) -> Iterator[None]:
 class _Unfinished:
     """What is known of the trials that have not ended, for the end record of a run that breaks off."""
 
-    def __init__(self, trials: Sequence[int]) -> None:
-        self.trials: dict[int, list[EpochEnd]] = {trial: [] for trial in trials}
+    def __init__(self, trials: Sequence[int], log: TrialLog) -> None:
+        self.trials, self._log = set(trials), log
 
     def hear(self, event: Event) -> None:
         if isinstance(event, StateChanged):
-            self.trials.setdefault(event.trial, [])  # a search's trials come as they start
-        elif isinstance(event, EpochEnd):
-            self.trials[event.trial].append(event)
+            self.trials.add(event.trial)  # a search's trials come as they start
         elif isinstance(event, TrialEnded):
-            self.trials.pop(event.trial, None)
+            self.trials.discard(event.trial)
 
     def end(self, state: TrialState, reason: str, trace: str) -> list[Event]:
-        ends: list[Event] = []
-        for trial, epochs in self.trials.items():
-            finite = [epoch for epoch in epochs if math.isfinite(epoch.val_loss)]
-            best = min(finite, key=lambda epoch: epoch.val_loss, default=None)
-            ends.append(
-                TrialEnded(
-                    trial,
-                    state,
-                    epochs_run=len(epochs),
-                    step=epochs[-1].step if epochs else 0,
-                    best_epoch=best.epoch if best else 0,
-                    best_val_loss=best.val_loss if best else math.inf,
-                    best_val_metric=best.val_metric if best else math.nan,
-                    seconds=sum(epoch.seconds for epoch in epochs),
-                    reason=reason,
-                    traceback=trace,
-                )
-            )
-        return ends
+        return [self._end(trial, state, reason, trace) for trial in sorted(self.trials)]
+
+    def _end(self, trial: int, state: TrialState, reason: str, trace: str) -> TrialEnded:
+        epochs = self._log.curves(trial)
+        finite = epochs[np.isfinite(epochs["val_loss"])]
+        best = None if finite.empty else finite.loc[finite["val_loss"].idxmin()]
+        return TrialEnded(
+            trial,
+            state,
+            epochs_run=0 if epochs.empty else int(epochs["epoch"].iloc[-1]),
+            step=0 if epochs.empty else int(epochs["step"].iloc[-1]),
+            best_epoch=0 if best is None else int(best["epoch"]),
+            best_val_loss=math.inf if best is None else float(best["val_loss"]),
+            best_val_metric=math.nan if best is None else float(best["val_metric"]),
+            seconds=float(epochs["seconds"].sum()),
+            reason=reason,
+            traceback=trace,
+        )

@@ -31,7 +31,8 @@ class Search(Run):
         self, number: int, strategy: str, training: Training, campaign: Hearer, pump: Callable[[], object] | None = None
     ) -> None:
         super().__init__({}, training, pump)
-        self.number, self.strategy = number, strategy
+        self.number = self.search = number
+        self.strategy = strategy
         self._campaign = campaign
 
     @property

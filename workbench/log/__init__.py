@@ -1,5 +1,7 @@
 """The trial log: append-only events in a database, read as DataFrames."""
 
-from workbench.log.trial_log import NewTrial, TrialLog
+from workbench.log.ownership import LEASE_SECONDS, made_here
+from workbench.log.records import NewTrial, SearchStep
+from workbench.log.trial_log import TrialLog
 
-__all__ = ["NewTrial", "TrialLog"]
+__all__ = ["LEASE_SECONDS", "NewTrial", "SearchStep", "TrialLog", "made_here"]

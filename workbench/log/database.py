@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 
 from workbench.errors import LogError
@@ -45,27 +45,37 @@ def where(target: str | os.PathLike[str] | None) -> str:
     if target is None:
         return "in memory"
     text = os.fspath(target)
-    return shown_url(make_url(text)) if "://" in text else text
+    return shown_url(_parsed(text)) if "://" in text else text
 
 
 def shown_url(url: URL) -> str:
-    return url.render_as_string(hide_password=True)
+    """A URL for people to see: no password in it, be it before the host or among the query's parts."""
+    secret = [name for name in url.query if "password" in name.lower()]
+    return url.difference_update_query(secret).render_as_string(hide_password=True)
 
 
 def _url(target: str | os.PathLike[str]) -> URL:
     text = os.fspath(target)
     if "://" in text:
-        try:
-            url = make_url(text)
-        except ArgumentError:
-            message = "is no URL that SQLAlchemy understands; write 'postgresql+psycopg://user:password@host/database'"
-            raise LogError(f"the log's URL {message}, or give a path such as 'trials.db'") from None
+        url = _parsed(text)
         if url.get_backend_name() == "sqlite" and url.database and url.database != ":memory:":
             _check_path(Path(url.database))
         return url
     path = Path(text).expanduser()
     _check_path(path)
     return URL.create("sqlite", database=str(path))
+
+
+def _parsed(text: str) -> URL:
+    """Raises: LogError that shows nothing of the text, in which a password may stand anywhere."""
+    try:
+        url = make_url(text)
+    except (ArgumentError, ValueError):
+        message = "is no URL that SQLAlchemy understands; write 'postgresql+psycopg://user:password@host/database'"
+        raise LogError(f"the log's URL {message}, or give a path such as 'trials.db'") from None
+    if url.host and "@" in url.host:
+        raise LogError("the log's URL has more than one '@'; write one in a user name or password as %40")
+    return url
 
 
 def _check_path(path: Path) -> None:
@@ -98,23 +108,42 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
 
+REMEDIES = {
+    "ends.trial": "is not changed: the trial has ended, and a trial ends once",
+    "ends_pkey": "is not changed: the trial has ended, and a trial ends once",
+    "epochs.trial": "epoch already in the log: another process goes on with this trial",
+    "epochs_pkey": "epoch already in the log: another process goes on with this trial",
+    "foreign key": "is not changed: it has no trial of that number",
+    "trial has ended": "is not changed: the trial has ended, and an ended trial takes no more events",
+    "append-only": "is not changed: it is append-only",
+    "disk is full": "could not be written: the disk is full; free some space. Everything acknowledged so far is kept",
+    "no space left": "could not be written: the disk is full; free some space. Everything acknowledged so far is kept",
+    "not a database": "is a file but no database; choose another path, the file is unchanged",
+    "readonly": "cannot be written: it is read-only; make the file and its folder writable",
+    "read-only": "cannot be written: the database is read-only; make it writable",
+    "is locked": f"is locked by another program for more than {LOCK_SECONDS} s; close that program",
+    "malformed": "is damaged; restore a copy, or rescue it with SQLite's `.recover`",
+    "unable to open": "cannot be opened; check that its folder exists and may be written to",
+    "disk i/o error": "could not be written: the disk does not answer; check the drive or network folder it is on",
+}
+"""What to say when a database's complaint holds some words."""
+PASSING = {"disk is full", "no space left", "readonly", "read-only", "is locked", "unable to open", "disk i/o error"}
+"""Those whose cause may go away, so that trying again makes sense."""
+
+
 def explain(error: SQLAlchemyError, name: str) -> LogError:
     """A database's complaint as a LogError that names the log and the remedy."""
     cause = str(getattr(error, "orig", None) or error).strip()
     text = cause.lower()
-    remedies = {
-        "ends.trial": "is not changed: the trial has ended, and a trial ends once",
-        "foreign key": "is not changed: it has no trial of that number",
-        "trial has ended": "is not changed: the trial has ended, and an ended trial takes no more events",
-        "append-only": "is not changed: it is append-only",
-        "full": "could not be written: the disk is full; free some space. Everything acknowledged so far is kept",
-        "not a database": "is a file but no database; choose another path, the file is unchanged",
-        "readonly": "cannot be written: it is read-only; make the file and its folder writable",
-        "locked": f"is locked by another program for more than {LOCK_SECONDS} s; close that program",
-        "malformed": "is damaged; restore a copy, or rescue it with SQLite's `.recover`",
-        "unable to open": "cannot be opened; check that its folder exists and may be written to",
-    }
-    for sign, remedy in remedies.items():
+    for sign, remedy in REMEDIES.items():
         if sign in text:
-            return LogError(f"log={name!r}: {remedy}.")
+            return LogError(f"log={name!r}: {remedy}.", passing=sign in PASSING)
+    if isinstance(error, DBAPIError) and (error.connection_invalidated or _is_servers(error)):
+        remedy = "check that the server runs and can be reached"
+        return LogError(f"log={name!r}: the database does not answer as it should: {cause}; {remedy}", passing=True)
     return LogError(f"log={name!r}: the database refused: {cause}")
+
+
+def _is_servers(error: DBAPIError) -> bool:
+    """Whether the trouble lies with a server or the way to it, not with what was asked."""
+    return isinstance(error, OperationalError) and not isinstance(error.orig, sqlite3.Error)

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import gc
 import json
-from collections.abc import Iterable, Iterator, Sequence
+import math
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from sqlalchemy import Connection, Select, Table, func, select
+from sqlalchemy import ColumnElement, Connection, Float, Select, Table, and_, func, literal, select
 
 from workbench.domains import IntRange, Range
 from workbench.events import TrialState
 from workbench.hyperparameters import HYPERPARAMETERS
-from workbench.log import schema
+from workbench.log import bin, history, schema
 
-__all__ = ["best", "curves", "events", "open_states", "scores", "searches", "trials"]
+__all__ = ["best", "binned", "branches", "count", "curves", "events", "scores", "searches", "trials"]
 
 FIRST = ("trial", "name", "source", "state", "parent")
 RESULTS = (
@@ -46,6 +47,10 @@ LAST = (
 )
 
 
+INTERNAL = ("cohort", "script")
+"""Events that only those read who go on with a trial."""
+
+
 @contextmanager
 def _no_collection() -> Iterator[None]:
     """Without the garbage collector: it would look at each of the millions of young objects again and again, for nothing."""
@@ -58,25 +63,38 @@ def _no_collection() -> Iterator[None]:
             gc.enable()
 
 
-@_no_collection()
 def trials(connection: Connection, task_fingerprint: str | None = None, last: int | None = None) -> pd.DataFrame:
-    """One row a trial: FIRST, every hyperparameter, RESULTS, LAST. Missing numbers are NaN or <NA>.
+    """One row a trial: FIRST, every hyperparameter, RESULTS, LAST. Missing numbers are NaN or <NA>. Without the bin.
 
     task_fingerprint: only those on this task. last: only so many, the newest.
     """
+    wanted = select(schema.trials.c.id).where(_kept())
+    if task_fingerprint is not None:
+        wanted = wanted.where(schema.trials.c.task_fingerprint == task_fingerprint)
+    if last is not None:
+        wanted = wanted.order_by(schema.trials.c.id.desc()).limit(last)
+    return _trials(connection, wanted)
+
+
+def binned(connection: Connection) -> pd.DataFrame:
+    """The trials in the bin: the columns of `trials`, and when each was deleted."""
+    frame = _trials(connection, select(schema.trials.c.id).where(schema.trials.c.id.in_(bin.binned())))
+    deleted = bin.deleted_at(connection)
+    times = pd.Series([deleted[int(trial)] for trial in frame["trial"]], index=frame.index, dtype=object)
+    frame["deleted"] = pd.to_datetime(times, format="ISO8601", utc=True)
+    return frame
+
+
+@_no_collection()
+def _trials(connection: Connection, wanted: Select[Any]) -> pd.DataFrame:
+    """The rows of `trials` for the numbers that a subquery selects."""
     kept = ("id", *FIRST[1:3], "parent", *LAST[:7], *LAST[8:], "config")
     ended = ("state", *RESULTS, "reason")
     columns = [*(schema.trials.c[name] for name in kept), *(schema.ends.c[name] for name in ended)]
     statement = (
         select(*columns).outerjoin(schema.ends, schema.ends.c.trial == schema.trials.c.id).order_by(schema.trials.c.id)
     )
-    if task_fingerprint is not None:
-        statement = statement.where(schema.trials.c.task_fingerprint == task_fingerprint)
-    if last is not None:
-        newest = select(schema.trials.c.id).order_by(schema.trials.c.id.desc()).limit(last)
-        if task_fingerprint is not None:
-            newest = newest.where(schema.trials.c.task_fingerprint == task_fingerprint)
-        statement = statement.where(schema.trials.c.id.in_(newest))
+    statement = statement.where(schema.trials.c.id.in_(wanted))
     names = ["trial", *kept[1:], *ended]
     # column by column: pandas looks at each attribute of each row object otherwise
     found = list(zip(*connection.execute(statement).all(), strict=True)) or [()] * len(names)
@@ -103,7 +121,10 @@ def trials(connection: Connection, task_fingerprint: str | None = None, last: in
 
 
 def curves(connection: Connection, trials: Sequence[int] | None) -> pd.DataFrame:
-    """One row an epoch, ordered by trial and epoch; every number as it was measured, NaN and infinity included."""
+    """One row an epoch, ordered by trial and epoch; every number as it was measured, NaN and infinity included.
+
+    trials: their numbers, None for all outside the bin.
+    """
     statement = _of(select(schema.epochs), schema.epochs, trials)
     rows = connection.execute(statement.order_by(schema.epochs.c.trial, schema.epochs.c.epoch)).all()
     frame = pd.DataFrame(rows, columns=[column.name for column in schema.epochs.c])
@@ -112,39 +133,67 @@ def curves(connection: Connection, trials: Sequence[int] | None) -> pd.DataFrame
 
 
 def events(connection: Connection, trials: Sequence[int] | None) -> pd.DataFrame:
-    """State changes, live changes and remarks in the order they happened."""
+    """State changes, live changes, branches and remarks in the order they happened. trials: as in `curves`."""
     names = ("trial", "epoch", "step", "kind", "name", "old", "new", "message", "created")
-    statement = _of(select(*(schema.events.c[name] for name in names)), schema.events, trials)
+    statement = select(*(schema.events.c[name] for name in names)).where(schema.events.c.kind.not_in(INTERNAL))
+    statement = _of(statement, schema.events, trials)
     frame = pd.DataFrame(connection.execute(statement.order_by(schema.events.c.id)).all(), columns=list(names))
     frame = frame.astype({"trial": np.int64, "epoch": "Int64", "step": "Int64", "old": float, "new": float})
+    for row in frame.index[frame["kind"] == "branch"]:
+        origin = f"from trial {frame.at[row, 'name']} after epoch {frame.at[row, 'epoch']}"
+        frame.at[row, "message"] = _told(origin, frame.at[row, "message"])
+        frame.at[row, "name"] = ""
     frame["created"] = pd.to_datetime(frame["created"], format="ISO8601", utc=True)
     return frame
 
 
+def branches(connection: Connection, task_fingerprint: str | None) -> pd.DataFrame:
+    """One row a branch outside the bin: trial, parent, epoch, changes (old and new value by field)."""
+    table = schema.events
+    statement = (
+        select(table.c.trial, table.c.name, table.c.epoch, table.c.message)
+        .join(schema.trials, schema.trials.c.id == table.c.trial)
+        .where(table.c.kind == "branch", _kept())
+        .order_by(table.c.id)
+    )
+    if task_fingerprint is not None:
+        statement = statement.where(schema.trials.c.task_fingerprint == task_fingerprint)
+    rows = connection.execute(statement).all()
+    frame = pd.DataFrame(rows, columns=["trial", "parent", "epoch", "changes"])
+    frame["changes"] = [history.pairs(message) for message in frame["changes"]]
+    return frame.astype({"trial": np.int64, "parent": np.int64, "epoch": np.int64, "changes": object})
+
+
+def count(connection: Connection, task_fingerprint: str) -> int:
+    """How many trials there are on a task outside the bin."""
+    statement = select(func.count()).where(schema.trials.c.task_fingerprint == task_fingerprint, _kept())
+    return int(connection.execute(statement).scalar_one())
+
+
 def best(connection: Connection, task_fingerprint: str, metric: str, better: str) -> dict[str, Any] | None:
-    """Trial, best_val_metric and best_epoch of the best ended trial of a task, None when there is none."""
+    """Trial, best_val_metric and best_epoch of the best ended attempt at a task, None when there is none."""
     column = schema.ends.c.best_val_metric
     statement = (
         select(schema.trials.c.id, column, schema.ends.c.best_epoch)
         .join(schema.ends, schema.ends.c.trial == schema.trials.c.id)
-        .where(
-            schema.trials.c.task_fingerprint == task_fingerprint, schema.trials.c.metric == metric, column.isnot(None)
-        )
+        .where(_attempts(task_fingerprint, metric), column.isnot(None))
         .order_by(column.desc() if better == "higher" else column, schema.trials.c.id)
         .limit(1)
     )
+    if connection.dialect.name == "postgresql":  # where NaN is a number, larger than all others
+        statement = statement.where(column != literal(math.nan, Float))
     row = connection.execute(statement).first()
     return None if row is None else {"trial": int(row[0]), "best_val_metric": float(row[1]), "best_epoch": int(row[2])}
 
 
 def scores(connection: Connection, task_fingerprint: str, metric: str) -> pd.DataFrame:
-    """Trial, setting and best validation metric of the trials that ran to their end."""
+    """Trial, setting and best validation metric of the attempts that ran to their end."""
     table, ends = schema.trials, schema.ends
     finished = (str(TrialState.COMPLETED), str(TrialState.EARLY_STOPPED))
     statement = (
         select(table.c.id, table.c.setting, ends.c.best_val_metric)
         .join(ends, ends.c.trial == table.c.id)
-        .where(table.c.task_fingerprint == task_fingerprint, table.c.metric == metric, ends.c.state.in_(finished))
+        .where(_attempts(task_fingerprint, metric), ends.c.state.in_(finished))
         .order_by(table.c.id)
     )
     frame = pd.DataFrame(connection.execute(statement).all(), columns=["trial", "setting", "score"])
@@ -163,30 +212,18 @@ def _without_seed(config: str) -> str:
 
 
 def searches(connection: Connection) -> pd.DataFrame:
-    """One row a search: its number, strategy, settings, and how many trials it has started."""
+    """One row a search: its number, strategy, settings, and how many trials of it there are outside the bin."""
     columns = ("id", "strategy", "continues", "settings", "created", "task_fingerprint")
     rows = connection.execute(
         select(*(schema.searches.c[name] for name in columns)).order_by(schema.searches.c.id)
     ).all()
     frame = pd.DataFrame(rows, columns=["search", *columns[1:]]).astype({"continues": "Int64"})
     settings = pd.DataFrame([json.loads(text) for text in frame.pop("settings")], index=frame.index)
-    counts = select(schema.trials.c.search, func.count()).where(schema.trials.c.search.isnot(None))
+    counts = select(schema.trials.c.search, func.count()).where(schema.trials.c.search.isnot(None), _kept())
     started = {int(search): int(n) for search, n in connection.execute(counts.group_by(schema.trials.c.search))}
     frame.insert(3, "trials", [started.get(int(search), 0) for search in frame["search"]])
     frame["created"] = pd.to_datetime(frame["created"], format="ISO8601", utc=True)
     return pd.concat([frame, settings], axis=1)
-
-
-def open_states(connection: Connection, trials: Iterable[int]) -> dict[int, TrialState]:
-    """The last state that trials without an end have told; those that never started are missing."""
-    table = schema.events
-    latest = (
-        select(func.max(table.c.id))
-        .where(table.c.kind == "state", table.c.trial.in_(list(trials)))
-        .group_by(table.c.trial)
-    )
-    rows = connection.execute(select(table.c.trial, table.c.name).where(table.c.id.in_(latest)))
-    return {int(trial): TrialState(state) for trial, state in rows}
 
 
 def _fill_open(connection: Connection, frame: pd.DataFrame) -> None:
@@ -194,14 +231,13 @@ def _fill_open(connection: Connection, frame: pd.DataFrame) -> None:
     unfinished = frame.index[frame["state"].isna()]
     if not len(unfinished):
         return
-    without_end = select(schema.trials.c.id).where(
-        ~select(schema.ends.c.trial).where(schema.ends.c.trial == schema.trials.c.id).exists()
-    )
-    states = open_states(connection, [int(trial) for trial in unfinished[-1000:]])
+    told = select(schema.trials.c.id, history.last_state()).where(schema.trials.c.id.in_(history.unfinished()))
+    states = {int(trial): state for trial, state in connection.execute(told)}
     frame["state"] = frame["state"].astype(object)
-    frame.loc[unfinished, "state"] = [str(states.get(int(trial), TrialState.QUEUED)) for trial in unfinished]
-    statement = select(schema.epochs).where(schema.epochs.c.trial.in_(without_end))
+    frame.loc[unfinished, "state"] = [states.get(int(trial)) or str(TrialState.QUEUED) for trial in unfinished]
+    statement = select(schema.epochs).where(schema.epochs.c.trial.in_(history.unfinished()))
     rows = pd.DataFrame(connection.execute(statement).all(), columns=[column.name for column in schema.epochs.c])
+    rows = rows[rows["trial"].isin(unfinished)]  # there are more unfinished ones, of other tasks or in the bin
     frame.loc[unfinished, "epochs_run"] = 0
     if rows.empty:
         return
@@ -221,11 +257,34 @@ def _fill_open(connection: Connection, frame: pd.DataFrame) -> None:
 def _fill_annotations(connection: Connection, frame: pd.DataFrame) -> None:
     """The latest name, note and tags of each trial, in place."""
     table = schema.edits
-    for trial, field, value in connection.execute(
-        select(table.c.trial, table.c.field, table.c.value).order_by(table.c.id)
-    ):
-        frame.loc[trial, field] = value
+    latest = select(func.max(table.c.id)).group_by(table.c.trial, table.c.field)
+    rows = connection.execute(select(table.c.trial, table.c.field, table.c.value).where(table.c.id.in_(latest)))
+    for trial, field, value in rows:
+        if trial in frame.index:
+            frame.at[trial, field] = value
+
+
+def _kept() -> ColumnElement[bool]:
+    """Not in the bin; of a row of `trials`."""
+    return schema.trials.c.id.not_in(bin.binned())
+
+
+def _attempts(task_fingerprint: str, metric: str) -> ColumnElement[bool]:
+    """Outside the bin, on a task, measured by a metric, and no replay, which only does another trial again."""
+    table = schema.trials
+    return and_(
+        table.c.task_fingerprint == task_fingerprint, table.c.metric == metric, table.c.source != "replay", _kept()
+    )
+
+
+def _told(origin: str, message: str) -> str:
+    """A branch in words: "from trial 7 after epoch 12: optimizer 'adam' → 'sgd'"."""
+    changed = ", ".join(f"{field} {old!r} → {new!r}" for field, (old, new) in history.pairs(message).items())
+    return f"{origin}: {changed}" if changed else origin
 
 
 def _of(statement: Select[Any], table: Table, trials: Sequence[int] | None) -> Select[Any]:
-    return statement if trials is None else statement.where(table.c.trial.in_([int(trial) for trial in trials]))
+    """Narrowed to some trials, or, for None, to those outside the bin."""
+    if trials is None:
+        return statement.where(table.c.trial.not_in(bin.binned()))
+    return statement.where(table.c.trial.in_([int(trial) for trial in trials]))

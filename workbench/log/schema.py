@@ -1,30 +1,29 @@
-"""The tables of the trial log, their version and their migrations.
+"""The tables of the trial log.
 
-Rows are inserted and never changed or removed; what a trial is now follows from its rows. On SQLite, triggers hold both
-rules: nothing is updated or deleted, and nothing is added to a trial that has ended.
+Rows are inserted and never changed; what a trial is now follows from its rows. They are removed in one case only: when
+the bin is emptied, those of the trials in it. `leases`, which tell who is alive, are no history and are overwritten.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
-
-from sqlalchemy import Column, Connection, Float, ForeignKey, Integer, MetaData, Table, Text, insert, inspect, select
-
-from workbench.errors import LogError
+from sqlalchemy import Column, Float, ForeignKey, Integer, MetaData, Table, Text
 
 __all__ = [
-    "MIGRATIONS",
-    "Migration",
-    "annotations",
+    "adoptions",
+    "bin_moves",
     "cohorts",
+    "edits",
     "ends",
     "epochs",
     "events",
-    "migrate",
+    "leases",
+    "metadata",
+    "purged",
+    "search_steps",
     "searches",
     "sessions",
     "trials",
+    "versions",
 ]
 
 metadata = MetaData()
@@ -36,7 +35,8 @@ versions = Table(
     Column("name", Text, nullable=False),
 )
 
-# a process that writes; host, pid and start together tell whether it still lives
+# a process that writes; on its machine, pid and start together tell whether it still lives
+# process_started: epoch seconds. machine: where the pid can be looked up, NULL in logs from before it was kept
 sessions = Table(
     "sessions",
     metadata,
@@ -46,6 +46,15 @@ sessions = Table(
     Column("process_started", Float, nullable=False),
     Column("created", Text, nullable=False),
     Column("versions", Text, nullable=False),
+    Column("machine", Text),
+)
+
+# when a session last said that it is alive: epoch seconds by the database server's clock, or this machine's for a file
+leases = Table(
+    "leases",
+    metadata,
+    Column("session", Integer, ForeignKey("sessions.id"), primary_key=True, autoincrement=False),
+    Column("renewed", Float, nullable=False),
 )
 
 # numbers for trials that train together
@@ -61,7 +70,7 @@ trials = Table(
     Column("note", Text, nullable=False),
     Column("tags", Text, nullable=False),
     Column("source", Text, nullable=False),
-    Column("parent", Integer, ForeignKey("trials.id")),
+    Column("parent", Integer, ForeignKey("trials.id"), index=True),
     Column("parent_epoch", Integer),
     Column("task", Text, nullable=False),
     Column("task_fingerprint", Text, nullable=False),
@@ -90,6 +99,27 @@ searches = Table(
     sqlite_autoincrement=True,
 )
 
+# the journal of a search: what it asked for and heard, in order, so that it can be taken up; data: JSON
+search_steps = Table(
+    "search_steps",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("search", Integer, ForeignKey("searches.id"), nullable=False, index=True),
+    Column("kind", Text, nullable=False),
+    Column("data", Text, nullable=False),
+    Column("created", Text, nullable=False),
+)
+
+# sessions that go on with a trial another one left unfinished: the last one owns it, else `trials.session`
+adoptions = Table(
+    "adoptions",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("trial", Integer, ForeignKey("trials.id"), nullable=False, index=True),
+    Column("session", Integer, ForeignKey("sessions.id"), nullable=False),
+    Column("created", Text, nullable=False),
+)
+
 # SQLite keeps NaN as NULL; these columns have no other use for NULL
 epochs: Table = Table(
     "epochs",
@@ -107,7 +137,8 @@ epochs: Table = Table(
     Column("seconds", Float),
 )
 
-# state changes, live changes of hyperparameters, remarks
+# kind: state (name: the state), change (of a hyperparameter by hand), remark, cohort (name: the series, epoch: after how
+# many), branch (name: the parent, message: JSON of the old and new value by field)
 events = Table(
     "events",
     metadata,
@@ -148,77 +179,29 @@ edits = Table(
     "annotations",
     metadata,
     Column("id", Integer, primary_key=True),
-    Column("trial", Integer, ForeignKey("trials.id"), nullable=False),
+    Column("trial", Integer, ForeignKey("trials.id"), nullable=False, index=True),
     Column("field", Text, nullable=False),
     Column("value", Text, nullable=False),
     Column("created", Text, nullable=False),
 )
 
+# into the bin and out of it, by `action` "deleted" and "restored": the last one counts. No foreign key, here and in
+# `purged`: the rows outlive the trial
+bin_moves = Table(
+    "bin",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("trial", Integer, nullable=False, index=True),
+    Column("action", Text, nullable=False),
+    Column("created", Text, nullable=False),
+)
 
-class Migration(NamedTuple):
-    """One step from a schema version to the next."""
-
-    version: int
-    name: str
-    apply: Callable[[Connection], None]
-
-
-def _create(connection: Connection) -> None:
-    """A new log, in the newest schema: later migrations find nothing to do."""
-    metadata.create_all(connection)
-    if connection.dialect.name != "sqlite":
-        return
-    for table in metadata.sorted_tables:
-        _make_append_only(connection, table)
-    for table in (epochs, events):
-        connection.exec_driver_sql(
-            f"CREATE TRIGGER {table.name}_ended BEFORE INSERT ON {table.name} "
-            "WHEN EXISTS (SELECT 1 FROM ends WHERE trial = NEW.trial) BEGIN SELECT RAISE(ABORT, 'trial has ended'); END"
-        )
-
-
-def _make_append_only(connection: Connection, table: Table) -> None:
-    for verb in ("UPDATE", "DELETE"):
-        connection.exec_driver_sql(
-            f"CREATE TRIGGER {table.name}_no_{verb.lower()} BEFORE {verb} ON {table.name} "
-            "BEGIN SELECT RAISE(ABORT, 'the trial log is append-only'); END"
-        )
-
-
-def _add_searches(connection: Connection) -> None:
-    if searches.name in inspect(connection).get_table_names():
-        return
-    searches.create(connection)
-    for column in ("search INTEGER", "suggestion INTEGER", "setting TEXT"):
-        connection.exec_driver_sql(f"ALTER TABLE trials ADD COLUMN {column}")
-    if connection.dialect.name == "sqlite":
-        _make_append_only(connection, searches)
-
-
-MIGRATIONS: list[Migration] = [Migration(1, "first schema", _create), Migration(2, "searches", _add_searches)]
-
-
-def migrate(connection: Connection, where: str) -> None:
-    """Bring a log to the newest schema, inside the caller's transaction.
-
-    Raises: LogError, with nothing changed, for the database of something else or a log of a newer schema.
-    """
-    tables = set(inspect(connection).get_table_names())
-    present = 0
-    if versions.name in tables:
-        present = max((version for (version,) in connection.execute(select(versions.c.version))), default=0)
-    elif tables:
-        raise LogError(
-            f"log={where!r}: is a database of something else (its tables: {', '.join(sorted(tables)[:5])}); "
-            "choose another file or database for the log"
-        )
-    newest = MIGRATIONS[-1].version
-    if present > newest:
-        raise LogError(
-            f"log={where!r}: was written by a newer version (schema {present}, this one knows {newest}); "
-            "upgrade the workbench to open it; it is unchanged"
-        )
-    for migration in MIGRATIONS:
-        if migration.version > present:
-            migration.apply(connection)
-            connection.execute(insert(versions).values(version=migration.version, name=migration.name))
+# trials whose rows are removed for good; search, suggestion: what a search needs to know when it is continued
+purged = Table(
+    "purged",
+    metadata,
+    Column("trial", Integer, primary_key=True, autoincrement=False),
+    Column("search", Integer),
+    Column("suggestion", Integer),
+    Column("created", Text, nullable=False),
+)

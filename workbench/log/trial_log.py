@@ -2,61 +2,25 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
-import socket
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import pandas as pd
-import psutil
-from sqlalchemy import Connection, CursorResult, Table, func, insert, select
+from sqlalchemy import Connection, CursorResult, func, insert, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from workbench.errors import LogError
-from workbench.events import EpochEnd, Event, KnobChanged, Remark, StateChanged, StepProgress, TrialEnded, TrialState
-from workbench.log import frames, schema
+from workbench.events import Event, TrialEnded, TrialState
+from workbench.log import bin, frames, history, journal, ownership, schema
 from workbench.log.database import explain, make_engine, shown_url, where
+from workbench.log.migrations import migrate
+from workbench.log.records import ID_CHUNK, NewTrial, SearchStep, event_rows, now, trial_row, waves
 
-__all__ = ["NewTrial", "TrialLog"]
-
-EPOCH_FIELDS = tuple(field.name for field in dataclasses.fields(EpochEnd))
-ID_CHUNK = 500
-"""Trial numbers in one SQL condition; databases limit their count."""
-
-
-@dataclass(frozen=True)
-class NewTrial:
-    """What is known of a trial before it starts.
-
-    config: every hyperparameter by name, as JSON values. source: who asked for it (manual, replicate, random...).
-    parent, parent_epoch: the trial it was made from. search, suggestion: the search that asked for it, and which of its
-    settings it is. setting: what the seeds of one setting share (`Config.setting`). builder_source: source text of the
-    user's model builder.
-    """
-
-    config: Mapping[str, Any]
-    task: str
-    task_fingerprint: str
-    metric: str
-    source: str = "manual"
-    name: str = ""
-    note: str = ""
-    tags: Sequence[str] = ()
-    parent: int | None = None
-    parent_epoch: int | None = None
-    device: str = "cpu"
-    cohort: int | None = None
-    builder_source: str | None = None
-    search: int | None = None
-    suggestion: int | None = None
-    setting: str | None = None
+__all__ = ["TrialLog"]
 
 
 class TrialLog:
@@ -71,15 +35,16 @@ class TrialLog:
         self._shared = target is None
         try:
             with self._write() as connection:
-                schema.migrate(connection, self._name)
-                self._session = self._register(connection)
+                migrate(connection, self._name)
+                self._session = ownership.register(connection)
+            self.mark_interrupted()
         except BaseException:
             self._engine.dispose()
             raise
 
     @classmethod
     def open(cls, target: str | os.PathLike[str] | None) -> TrialLog:
-        """Open or create a log.
+        """Open or create a log, and tell the trials of processes that died as interrupted.
 
         target: a path (SQLite), an SQLAlchemy URL, or None for a log in memory. Raises: LogError naming the path and the
         remedy: missing or read-only folder, a file that is no database, a database of something else, a newer schema.
@@ -103,7 +68,7 @@ class TrialLog:
     def next_cohort(self) -> int:
         """A number for trials that train together, never given twice."""
         with self._write() as connection:
-            return _inserted(connection.execute(insert(schema.cohorts).values(created=_now())))
+            return _inserted(connection.execute(insert(schema.cohorts).values(created=now())))
 
     def create_search(
         self, strategy: str, settings: Mapping[str, Any], *, task_fingerprint: str, continues: int | None = None
@@ -111,7 +76,7 @@ class TrialLog:
         """Enter a search; returns its number. settings: JSON values that tell how to do it again."""
         values = {
             "session": self._session,
-            "created": _now(),
+            "created": now(),
             "task_fingerprint": task_fingerprint,
             "strategy": strategy,
             "continues": continues,
@@ -120,33 +85,37 @@ class TrialLog:
         with self._write() as connection:
             return _inserted(connection.execute(insert(schema.searches).values(values)))
 
-    def create(self, trials: Sequence[NewTrial]) -> list[int]:
-        """Enter trials as queued, in one transaction. Returns their numbers, in order."""
-        if not trials:
-            return []
-        rows = [
-            {
-                **{field.name: getattr(trial, field.name) for field in dataclasses.fields(trial)},
-                "config": json.dumps(dict(trial.config), ensure_ascii=False),
-                "tags": json.dumps(list(trial.tags), ensure_ascii=False),
-                "session": self._session,
-                "created": _now(),
-            }
-            for trial in trials
-        ]
-        statement = insert(schema.trials).returning(schema.trials.c.id, sort_by_parameter_order=True)
-        with self._write() as connection:
-            return [int(number) for (number,) in connection.execute(statement, rows)]
+    def create(self, trials: Sequence[NewTrial], *, step: SearchStep | None = None) -> list[int]:
+        """Enter trials as queued, in one transaction. Returns their numbers, which ascend in the order given.
 
-    def append(self, events: Iterable[Event]) -> None:
+        step: an entry for a search's journal, made in the same transaction with the numbers as `data["trials"]`.
+        Raises: ValueError for a replicate that does not come after what it replicates.
+        """
+        if not trials and step is None:
+            return []
+        parts = list(waves(trials))
+        statement = insert(schema.trials).returning(schema.trials.c.id, sort_by_parameter_order=True)
+        numbers: list[int] = []
+        with self._write() as connection:
+            for part in parts:
+                rows = [trial_row(trial, numbers, self._session) for trial in part]
+                numbers += [int(number) for (number,) in connection.execute(statement, rows)] if rows else []
+            if step is not None:
+                journal.add(connection, step._replace(data={**step.data, "trials": numbers}))
+        return numbers
+
+    def append(self, events: Iterable[Event], *, search: int | None = None) -> None:
         """Write what happened, in one transaction: when this returns, it is kept.
 
-        Step progress is not kept. Raises: LogError if a trial is unknown or has ended, or the database cannot be written;
-        nothing of `events` is written then.
+        Step progress is not kept. search: whose journal gets an entry "moment" of the epochs and ends among the events.
+        Raises: LogError if a trial is unknown or has ended, or the database cannot be written; nothing of `events` is
+        written then.
         """
-        rows = _rows(events)
+        events = list(events)
+        rows = event_rows(events)
         if not rows:
             return
+        step = None if search is None else journal.moment(search, events)
         with self._write() as connection:
             if connection.dialect.name != "sqlite":  # where no trigger refuses it
                 self._refuse_ended(connection, {row["trial"] for group in rows.values() for row in group})
@@ -155,6 +124,13 @@ class TrialLog:
                     for row in group:
                         row.update(self._last_epoch(connection, row["trial"]))
                 connection.execute(insert(table), group)
+            if step is not None:
+                journal.add(connection, step)
+
+    def add_step(self, step: SearchStep) -> None:
+        """Add an entry to the journal of a search. Raises: LogError for an unknown search."""
+        with self._write() as connection:
+            journal.add(connection, step)
 
     def annotate(
         self, trial: int, *, name: str | None = None, note: str | None = None, tags: Sequence[str] | None = None
@@ -163,19 +139,75 @@ class TrialLog:
         encoded = None if tags is None else json.dumps(list(tags), ensure_ascii=False)
         given = {"name": name, "note": note, "tags": encoded}
         rows = [
-            {"trial": trial, "field": field, "value": value, "created": _now()}
+            {"trial": trial, "field": field, "value": value, "created": now()}
             for field, value in given.items()
             if value is not None
         ]
         if rows:
             with self._write() as connection:
-                self._check_known(connection, [trial])
+                history.check_known(connection, [trial])
                 connection.execute(insert(schema.edits), rows)
+
+    # --- who goes on with a trial -----------------------------------------------------------------------------------
+
+    def renew_lease(self) -> None:
+        """Tell other machines that this process is alive; one that has not for LEASE_SECONDS is taken for gone."""
+        with self._write() as connection:
+            ownership.renew(connection, self._session)
+
+    def mark_interrupted(self, going: Collection[int] = ()) -> list[int]:
+        """Tell unfinished trials whose owner is gone as interrupted. Returns their numbers, ascending.
+
+        going: which of the trials this object created or adopted are going on; its other ones count as left behind.
+        """
+        with self._read() as connection:
+            found = ownership.left_behind(connection, self._session, going)
+        if not found:
+            return []  # the usual case takes no lock
+        with self._write() as connection:
+            ownership.take_turn(connection)
+            found = ownership.left_behind(connection, self._session, going)
+            ownership.mark(connection, found)
+        return found
+
+    def adopt(self, trials: Sequence[int], searches: Sequence[int] = ()) -> None:
+        """Make interrupted trials, queued again, and unfinished searches those of this session.
+
+        Raises: LogError for a trial that is unknown, in the bin, or not interrupted any more since another kernel goes on
+        with it; nothing is adopted then.
+        """
+        with self._write() as connection:
+            ownership.adopt(connection, trials, self._session, searches)
+
+    # --- the bin ----------------------------------------------------------------------------------------------------
+
+    def delete(self, trials: Sequence[int]) -> None:
+        """Put trials into the bin. Raises: LogError, with none moved, if one is unknown, in the bin or going on."""
+        with self._write() as connection:
+            ownership.take_turn(connection)
+            bin.move_in(connection, trials)
+
+    def restore(self, trials: Sequence[int] | None = None) -> list[int]:
+        """Take trials, by default all, out of the bin; returns which. Raises: LogError if one is not in it."""
+        with self._write() as connection:
+            ownership.take_turn(connection)
+            return bin.move_out(connection, trials)
+
+    def empty_bin(self) -> tuple[list[int], list[int]]:
+        """Remove the trials in the bin for good. Returns those removed and those kept, from which others were made."""
+        with self._write() as connection:
+            ownership.take_turn(connection)
+            return bin.empty(connection)
+
+    def bin(self) -> pd.DataFrame:
+        """The trials in the bin: the columns of `trials`, and `deleted`, when that was."""
+        with self._read() as connection:
+            return frames.binned(connection)
 
     # --- reading ----------------------------------------------------------------------------------------------------
 
     def trials(self, *, task_fingerprint: str | None = None, last: int | None = None) -> pd.DataFrame:
-        """One row a trial: what it is, its hyperparameters, what came of it. Ordered by number.
+        """One row a trial outside the bin: what it is, its hyperparameters, what came of it. Ordered by number.
 
         task_fingerprint: only those on this task. last: only so many, the newest.
         """
@@ -183,23 +215,80 @@ class TrialLog:
             return frames.trials(connection, task_fingerprint, last)
 
     def count(self, task_fingerprint: str) -> int:
-        """How many trials there are on a task."""
-        statement = select(func.count()).where(schema.trials.c.task_fingerprint == task_fingerprint)
+        """How many trials there are on a task, without those in the bin."""
         with self._read() as connection:
-            return int(connection.execute(statement).scalar_one())
+            return frames.count(connection, task_fingerprint)
 
     def best(self, task_fingerprint: str, metric: str, better: str) -> dict[str, Any] | None:
-        """Trial, best_val_metric and best_epoch of the best ended trial of a task, None when there is none."""
+        """Trial, best_val_metric and best_epoch of the best ended attempt at a task, None when there is none."""
         with self._read() as connection:
             return frames.best(connection, task_fingerprint, metric, better)
 
     def curves(self, *trials: int) -> pd.DataFrame:
-        """One row an epoch of the given trials, or of all. Raises: LogError for an unknown trial."""
+        """One row an epoch of the given trials, or of all outside the bin. Raises: LogError for an unknown trial."""
         return self._joined(frames.curves, trials)
 
     def events(self, *trials: int) -> pd.DataFrame:
-        """State changes, live changes and remarks of the given trials, or of all. Raises: LogError for an unknown trial."""
+        """State changes, live changes, branches and remarks of the given trials, or of all outside the bin.
+
+        Raises: LogError for an unknown trial.
+        """
         return self._joined(frames.events, trials)
+
+    def branches(self, task_fingerprint: str | None = None) -> pd.DataFrame:
+        """One row a branch outside the bin: trial, parent, epoch, changes ((old, new) by field)."""
+        with self._read() as connection:
+            return frames.branches(connection, task_fingerprint)
+
+    def seats(self, *trials: int) -> dict[int, tuple[int, int]]:
+        """The (series, after) of the cohort each trial joined last; those that joined none are left out."""
+        with self._read() as connection:
+            return history.seats(connection, trials)
+
+    def changes(self, trial: int) -> list[tuple[int, str, float]]:
+        """A trial's live changes in order: step, hyperparameter, new value. Raises: LogError for an unknown trial."""
+        with self._read() as connection:
+            history.check_known(connection, [trial])
+            return history.changes(connection, trial)
+
+    def script(self, trial: int) -> tuple[list[tuple[int, str, float]], int | None]:
+        """The live changes that a trial was started with, and the step to stop after, None for none."""
+        with self._read() as connection:
+            return history.script(connection, trial)
+
+    def members(self, series: int) -> dict[int, int]:
+        """The trials that joined a series of snapshots last, each with its `after` (see `events.CohortJoined`)."""
+        with self._read() as connection:
+            return history.members(connection, series)
+
+    def ends(self, *trials: int) -> dict[int, TrialEnded]:
+        """The end of each of some trials that has ended."""
+        with self._read() as connection:
+            return history.ends(connection, trials)
+
+    def unfinished(self, task_fingerprint: str, going: Collection[int] = ()) -> list[int]:
+        """The searches that can be resumed, ascending. going: those of this session that go on."""
+        with self._read() as connection:
+            return ownership.unfinished_searches(connection, self._session, task_fingerprint, going)
+
+    def made_on(self, trial: int) -> dict[str, str]:
+        """What the last bits of a trial's result depend on: see `ownership.made_here`; what is not known is missing."""
+        with self._read() as connection:
+            history.check_known(connection, [trial])
+            return ownership.made_on(connection, trial)
+
+    def task_fingerprint(self, trial: int) -> str:
+        """Of the data a trial was trained on. Raises: LogError for an unknown trial."""
+        return str(self._field(trial, "task_fingerprint"))
+
+    def device(self, trial: int) -> str:
+        """Where a trial was trained. Raises: LogError for an unknown trial."""
+        return str(self._field(trial, "device"))
+
+    def interrupted(self, task_fingerprint: str | None = None) -> list[int]:
+        """The trials that can be resumed, ascending: told as interrupted, not in the bin."""
+        with self._read() as connection:
+            return ownership.interrupted(connection, task_fingerprint)
 
     def config(self, trial: int) -> dict[str, Any]:
         """The hyperparameters a trial started with. Raises: LogError for an unknown trial."""
@@ -218,21 +307,29 @@ class TrialLog:
         return found
 
     def scores(self, task_fingerprint: str, metric: str) -> pd.DataFrame:
-        """One row an ended trial of a task that was not cut off: trial, setting, score (best validation metric)."""
+        """One row an ended attempt at a task that was not cut off: trial, setting, score (best validation metric)."""
         with self._read() as connection:
             return frames.scores(connection, task_fingerprint, metric)
 
     def searches(self) -> pd.DataFrame:
-        """One row a search: number, strategy, settings, trials started."""
+        """One row a search: number, strategy, settings, trials outside the bin."""
         with self._read() as connection:
             return frames.searches(connection)
 
     def suggestions(self, search: int) -> int:
-        """How many settings of a search have been started."""
-        table = schema.trials
+        """How many settings of a search have been started, those of removed trials included."""
+        counts = []
         with self._read() as connection:
-            last = connection.execute(select(func.max(table.c.suggestion)).where(table.c.search == search)).scalar()
-            return 0 if last is None else int(last) + 1
+            for table in (schema.trials, schema.purged):
+                statement = select(func.max(table.c.suggestion)).where(table.c.search == search)
+                last = connection.execute(statement).scalar()
+                counts.append(0 if last is None else int(last) + 1)
+        return max(counts)
+
+    def steps(self, search: int) -> list[SearchStep]:
+        """The journal of a search, in order; empty for an unknown one."""
+        with self._read() as connection:
+            return journal.steps(connection, search)
 
     def builder_source(self, trial: int) -> str | None:
         """The source text of the user's model builder, None for a built-in model. Raises: LogError if unknown."""
@@ -242,14 +339,12 @@ class TrialLog:
     def state(self, trial: int) -> TrialState:
         """Where a trial stands. Raises: LogError for an unknown trial."""
         with self._read() as connection:
-            self._check_known(connection, [trial])
-            end = connection.execute(select(schema.ends.c.state).where(schema.ends.c.trial == trial)).scalar()
-            return TrialState(end or frames.open_states(connection, [trial]).get(trial, TrialState.QUEUED))
+            return history.states(connection, [trial])[trial]
 
     def traceback(self, trial: int) -> str:
         """The Python traceback of a failed trial, "" for any other. Raises: LogError for an unknown trial."""
         with self._read() as connection:
-            self._check_known(connection, [trial])
+            history.check_known(connection, [trial])
             return (
                 connection.execute(select(schema.ends.c.traceback).where(schema.ends.c.trial == trial)).scalar() or ""
             )
@@ -258,7 +353,7 @@ class TrialLog:
 
     def _joined(self, read: Any, trials: Sequence[int]) -> pd.DataFrame:
         with self._read() as connection:
-            self._check_known(connection, trials)
+            history.check_known(connection, trials)
             if not trials:
                 return read(connection, None)
             parts = [read(connection, trials[i : i + ID_CHUNK]) for i in range(0, len(trials), ID_CHUNK)]
@@ -266,17 +361,8 @@ class TrialLog:
 
     def _field(self, trial: int, column: str) -> Any:
         with self._read() as connection:
-            self._check_known(connection, [trial])
+            history.check_known(connection, [trial])
             return connection.execute(select(schema.trials.c[column]).where(schema.trials.c.id == trial)).scalar_one()
-
-    def _check_known(self, connection: Connection, trials: Sequence[int]) -> None:
-        for start in range(0, len(trials), ID_CHUNK):
-            wanted = [int(trial) for trial in trials[start : start + ID_CHUNK]]
-            found = connection.execute(select(schema.trials.c.id).where(schema.trials.c.id.in_(wanted))).scalars()
-            missing = set(wanted) - set(found)
-            if missing:
-                count = connection.execute(select(func.count()).select_from(schema.trials)).scalar_one()
-                raise LogError(f"trial {min(missing)} is not in the log, which has {count} trials; see bench.trials")
 
     def _refuse_ended(self, connection: Connection, trials: set[int]) -> None:
         ended = connection.execute(select(schema.ends.c.trial).where(schema.ends.c.trial.in_(trials))).scalars().all()
@@ -291,17 +377,6 @@ class TrialLog:
         )
         row = connection.execute(statement).first()
         return dict(row._mapping) if row else {"train_loss": None, "val_loss": None, "val_metric": None}
-
-    def _register(self, connection: Connection) -> int:
-        process = psutil.Process()
-        values = {
-            "host": socket.gethostname(),
-            "pid": process.pid,
-            "process_started": process.create_time(),
-            "created": _now(),
-            "versions": json.dumps({package: _version(package) for package in ("tuning-workbench", "torch")}),
-        }
-        return _inserted(connection.execute(insert(schema.sessions).values(values)))
 
     @contextmanager
     def _write(self) -> Iterator[Connection]:
@@ -325,43 +400,7 @@ class TrialLog:
             raise explain(error, self._name) from None
 
 
-def _rows(events: Iterable[Event]) -> dict[Table, list[dict[str, Any]]]:
-    """Rows by table, the ends last, since nothing may follow them."""
-    rows: dict[Table, list[dict[str, Any]]] = {schema.epochs: [], schema.events: [], schema.ends: []}
-    for event in events:
-        match event:
-            case EpochEnd():
-                rows[schema.epochs].append({name: getattr(event, name) for name in EPOCH_FIELDS})
-            case TrialEnded():
-                rows[schema.ends].append({**dataclasses.asdict(event), "state": str(event.state), "created": _now()})
-            case StateChanged(trial, state, step):
-                rows[schema.events].append(_event(trial, "state", step=step, name=str(state)))
-            case KnobChanged(trial, epoch, step, name, old, new):
-                rows[schema.events].append(_event(trial, "change", epoch=epoch, step=step, name=name, old=old, new=new))
-            case Remark(trial, message):
-                rows[schema.events].append(_event(trial, "remark", message=message))
-            case StepProgress():
-                pass
-    return {table: group for table, group in rows.items() if group}
-
-
-def _event(trial: int, kind: str, **values: Any) -> dict[str, Any]:
-    blank = {"epoch": None, "step": None, "name": "", "old": None, "new": None, "message": ""}
-    return {"trial": trial, "kind": kind, **blank, **values, "created": _now()}
-
-
 def _inserted(result: CursorResult[Any]) -> int:
     """The number a new row was given."""
     assert result.inserted_primary_key is not None
     return int(result.inserted_primary_key[0])
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return ""

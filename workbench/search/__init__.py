@@ -1,7 +1,7 @@
 """Search: spaces, strategies over optuna's samplers, pruning, and the campaign that hands trials to cohorts."""
 
 from workbench.search.arm import Arm, Result, Suggestion
-from workbench.search.campaign import Budget, Campaign, NewRow, Progress
+from workbench.search.campaign import Budget, Call, Campaign, Desk, NewRow, Progress
 from workbench.search.space import GRID_LIMIT, GRID_POINTS, Space
 from workbench.search.strategies import PRUNERS, STRATEGIES, pruning, strategy
 
@@ -12,7 +12,9 @@ __all__ = [
     "STRATEGIES",
     "Arm",
     "Budget",
+    "Call",
     "Campaign",
+    "Desk",
     "NewRow",
     "Progress",
     "Result",

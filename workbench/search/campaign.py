@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from workbench.errors import ConfigError, RunError
 from workbench.events import EpochEnd, Event, TrialEnded, TrialState
@@ -14,7 +14,7 @@ from workbench.hyperparameters import Config
 from workbench.search.arm import Arm, Better, Suggestion, beats
 from workbench.training import cohort_key
 
-__all__ = ["Budget", "Campaign", "NewRow", "Progress"]
+__all__ = ["Budget", "Call", "Campaign", "Desk", "NewRow", "Progress"]
 
 BATCH = 8
 """How many settings a strategy that learns is asked for at once. Fixed, so that a search can be repeated exactly."""
@@ -67,12 +67,46 @@ class Progress(NamedTuple):
     learned: int
 
 
+class Call(NamedTuple):
+    """What the training loop asked a campaign for, with what the answer depends on beside the campaign's own state.
+
+    kind: "next" or "refill". training: trials left in the cohort. fits: how many were found to fit together, 0 where nobody
+    looked. up: whether the budget of seconds was spent. seconds: since the search began.
+    """
+
+    kind: str
+    training: int
+    fits: int
+    up: bool
+    seconds: float
+
+
+class Desk(Protocol):
+    """Where a campaign asks and leaves on record what does not follow from its own state.
+
+    With the answers of then, and what came of its trials, a campaign can be brought to where it was (see `searching`).
+    """
+
+    def create(self, rows: Sequence[NewRow], call: Call) -> list[int]:
+        """Enter trials into the log, together with the call that they answer; returns their numbers."""
+
+    def note(self, call: Call) -> None:
+        """A call that changed the campaign and started no trial."""
+
+    def shrunk(self, size: int) -> None:
+        """Cohorts of the present kind are no larger than this from now on."""
+
+    def fits(self, config: Config, wanted: int) -> int:
+        """How many of `wanted` trials like this one fit and pay in one cohort."""
+
+    def is_up(self, up: bool) -> bool:
+        """Whether the budget of seconds is spent, `up` by the clock."""
+
+
 class Campaign:
     """Hands out cohorts of trials until the budget is spent. Lives on the training thread; `progress` may be read from any.
 
     arms: where settings come from, in turn; a search has one, a fair comparison one for each value compared.
-    create: enters trials into the log and returns their numbers; told whether they join the cohort under way.
-    capacity: how many of so many waiting trials like this one fit and pay in one cohort.
     finals: fresh seeds that the best setting of each arm is trained with at the end.
     """
 
@@ -81,8 +115,7 @@ class Campaign:
         arms: Sequence[Arm],
         budget: Budget,
         *,
-        create: Callable[[Sequence[NewRow], bool], list[int]],
-        capacity: Callable[[Config, int], int],
+        desk: Desk,
         better: Better,
         check: Callable[[Config], Config],
         seeds: int = 1,
@@ -91,7 +124,7 @@ class Campaign:
         pruning: bool = False,
     ) -> None:
         self._arms, self._budget, self._seeds, self._finals = list(arms), budget, seeds, finals
-        self._create, self._capacity, self._check, self._better = create, capacity, check, better
+        self._desk, self._check, self._better = desk, check, better
         self._pruning = pruning
         self._learns = any(arm.strategy.learns for arm in arms)
         self._pool: list[Suggestion] = []
@@ -109,6 +142,8 @@ class Campaign:
         self._last_failure = ""
         self._finals_asked = False
         self._started: float | None = None
+        self._up = False
+        self._fits = 0
 
     # --- what the training loop asks --------------------------------------------------------------------------------
 
@@ -117,30 +152,42 @@ class Campaign:
         self._started = self._started or time.monotonic()
         if self._failed >= HOPELESS and self._failed == self._done:
             raise RunError(f"the first {self._failed} trials of the search all failed; the last: {self._last_failure}")
+        before = self._look()
         self._fill(BATCH if self._learns else LOOK_AHEAD)
         if not self._pool and not self._finals_asked:
             self._finals_asked = True
             self._ask_finals()
         if not self._pool:
+            self._note_if_changed(before, "next", 0)
             return {}
         groups: dict[Any, list[Suggestion]] = {}
         for suggestion in self._pool:
             groups.setdefault(cohort_key(suggestion.configs[0]), []).append(suggestion)
         self._key = max(groups, key=lambda key: len(groups[key]))
         self._size = self._room_for(groups[self._key])
-        return self._begin(groups[self._key], self._size, joins=False)
+        return self._begin(groups[self._key], self._size, self._call("next", 0))
 
     def refill(self, training: int) -> dict[int, Config]:
         """Further trials for the cohort under way, of which `training` are left."""
         room = self._size - training
         if room < max(self._seeds, self._size // REFILL_SHARE):
             return {}
+        before = self._look()
         self._fill(room if self._learns else LOOK_AHEAD)
-        return self._begin([s for s in self._pool if cohort_key(s.configs[0]) == self._key], room, joins=True)
+        matching = [s for s in self._pool if cohort_key(s.configs[0]) == self._key]
+        started = self._begin(matching, room, self._call("refill", training))
+        if not started:
+            self._note_if_changed(before, "refill", training)
+        return started
 
     def shrink(self, size: int) -> None:
         """A cohort of the present kind ran out of memory: at most `size` from now on."""
         self._size = self._limit[self._key] = max(1, size)
+        self._desk.shrunk(size)
+
+    def went_on(self, seconds: float) -> None:
+        """The search goes on after it had trained for so many seconds."""
+        self._started = time.monotonic() - seconds
 
     def judge(self, epochs: Sequence[EpochEnd]) -> dict[int, str]:
         """Which trials to give up after these epochs, and why."""
@@ -182,7 +229,7 @@ class Campaign:
     @property
     def progress(self) -> Progress:
         """Where the search stands, in settings."""
-        seconds = 0.0 if self._started is None else time.monotonic() - self._started
+        seconds = self._seconds
         rate = self._done / seconds if seconds > 0 else 0.0
         planned = self._planned
         left = (planned - self._done) / rate if planned is not None and rate else None
@@ -212,16 +259,33 @@ class Campaign:
 
     # ----------------------------------------------------------------------------------------------------------------
 
+    def _look(self) -> tuple[object, ...]:
+        """Look at the clock, once a call; returns all that a call without an answer may change."""
+        budget = self._budget.seconds
+        by_the_clock = budget is not None and self._seconds >= budget
+        self._up, self._fits = self._desk.is_up(by_the_clock), 0
+        return self._state()
+
+    def _state(self) -> tuple[object, ...]:
+        return (self._asked, self._turn, len(self._pool), len(self._exhausted), self._finals_asked)
+
+    def _call(self, kind: str, training: int) -> Call:
+        return Call(kind, training, self._fits, self._up, self._seconds)
+
+    def _note_if_changed(self, before: tuple[object, ...], kind: str, training: int) -> None:
+        if self._state() != before:
+            self._desk.note(self._call(kind, training))
+
+    @property
+    def _seconds(self) -> float:
+        return 0.0 if self._started is None else time.monotonic() - self._started
+
     def _spent(self) -> bool:
         budget = self._budget
         return (
             (budget.trials is not None and self._asked >= budget.trials)
             or (budget.patience is not None and self._since_best >= budget.patience)
-            or (
-                budget.seconds is not None
-                and self._started is not None
-                and time.monotonic() - self._started >= budget.seconds
-            )
+            or self._up
         )
 
     def _fill(self, count: int) -> None:
@@ -267,7 +331,8 @@ class Campaign:
 
     def _room_for(self, waiting: Sequence[Suggestion]) -> int:
         wanted = len(waiting) * self._seeds
-        size = min(self._capacity(waiting[0].configs[0], wanted), self._limit.get(self._key, 2**31))
+        self._fits = self._desk.fits(waiting[0].configs[0], wanted)
+        size = min(self._fits, self._limit.get(self._key, 2**31))
         if self._learns:
             # a measured size would make what is learned from depend on the machine's mood
             size = min(size, BATCH * self._seeds)
@@ -275,7 +340,7 @@ class Campaign:
             size = min(size, max(BATCH, math.ceil(self._planned * self._seeds / WITH_PRUNER)))
         return max(1, size)
 
-    def _begin(self, candidates: Sequence[Suggestion], room: int, *, joins: bool) -> dict[int, Config]:
+    def _begin(self, candidates: Sequence[Suggestion], room: int, call: Call) -> dict[int, Config]:
         """Start as many of the candidates as there is room for; the seeds of one setting train together."""
         chosen: list[Suggestion] = []
         used = 0
@@ -295,7 +360,7 @@ class Campaign:
             for index, config in enumerate(suggestion.configs):
                 after = None if index == 0 else first
                 rows.append(NewRow(config, "replicate" if index else source, suggestion.number, after, parent))
-        numbers = self._create(rows, joins)
+        numbers = self._desk.create(rows, call)
         self._pool = [suggestion for suggestion in self._pool if suggestion not in chosen]
         started: dict[int, Config] = {}
         remaining = iter(numbers)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Mapping, Set
 from contextlib import suppress
@@ -23,8 +25,8 @@ SHARE = 0.05
 """Of the time that training takes, what writing may cost."""
 ALLOWANCE_SECONDS = 0.1
 """What writing may cost beyond that, so that every epoch of a short training is kept."""
-WAITING = 2
-"""States that wait for the disk at most; the older of those gives way, since it can be trained again from the one before."""
+WAITING_BYTES = 64 * 2**20
+"""What may wait for the disk; beyond, the oldest gives way, since it can be trained again from the one before."""
 RETRY_SECONDS = 0.5
 LINGER_SECONDS = 2.0
 KIND = "snapshot"
@@ -41,8 +43,9 @@ class SnapshotStore:
     """
 
     def __init__(self, folder: Path | None, kept: Kept = lambda: ({}, frozenset())) -> None:
-        self._temporary = tempfile.TemporaryDirectory(prefix="workbench-") if folder is None else None
-        self.folder = Path(self._temporary.name) if self._temporary is not None else folder or Path()
+        self.folder = Path(tempfile.mkdtemp(prefix="workbench-")) if folder is None else folder
+        if folder is None:
+            weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
         self._kept = kept
         self._lock = threading.Condition()
         self._waiting: deque[CohortState] = deque()
@@ -51,6 +54,7 @@ class SnapshotStore:
         self._sizes: dict[int, dict[int, int]] | None = None
         self._budget = self._read_budget()
         self._allowance, self._asked = ALLOWANCE_SECONDS, time.monotonic()
+        self._cost = 0.0  # of the last state written
         self._trouble: CheckpointError | None = None
         self._thinning = threading.Lock()
         self._needed = 0  # bytes found to be left when all that may go had gone
@@ -121,14 +125,14 @@ class SnapshotStore:
             now = time.monotonic()
             self._allowance = min(self._allowance + SHARE * (now - self._asked), ALLOWANCE_SECONDS)
             self._asked = now
-            return self._budget > 0 and (last or self._allowance > 0)
+            return self._budget > 0 and (last or self._allowance > self._cost * len(self._waiting))
 
     def take(self, state: CohortState) -> None:
         """Keep a state, soon; returns at once."""
         with self._lock:
-            if len(self._waiting) >= WAITING:
-                self._waiting.popleft()
             self._waiting.append(state)
+            while len(self._waiting) > 1 and sum(one.nbytes for one in self._waiting) > WAITING_BYTES:
+                self._waiting.popleft()
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="workbench-snapshots", daemon=True)
                 self._thread.start()
@@ -154,7 +158,8 @@ class SnapshotStore:
                 self._write(self._busy)
             finally:
                 with self._lock:
-                    self._allowance -= time.thread_time() - before
+                    self._cost = time.thread_time() - before
+                    self._allowance -= self._cost
                     self._busy = None
                     self._lock.notify_all()
 

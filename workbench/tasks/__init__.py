@@ -1,6 +1,7 @@
 """Data sets, their splits and what is fitted on them."""
 
+from workbench.tasks.schema import TaskSchema
 from workbench.tasks.split import Split
 from workbench.tasks.task import Baseline, Task
 
-__all__ = ["Baseline", "Split", "Task"]
+__all__ = ["Baseline", "Split", "Task", "TaskSchema"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from numbers import Real
 from typing import Any
 
@@ -18,9 +19,14 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
 from workbench.errors import TaskError
+from workbench.tasks.estimators import from_tensor, to_tensor
 from workbench.tasks.frames import is_number
 
 __all__ = ["Preprocessing"]
+
+SETTINGS = ("standardize", "clip", "image", "_numeric", "feature_names")
+ARRAYS = ("_mean", "_scale", "_low", "_high")
+"""What `fit` finds, in float64; the last two with clip= only."""
 
 
 class Preprocessing:
@@ -100,6 +106,32 @@ class Preprocessing:
                 "look for infinite or huge values in the data" + (", or in what transform= makes of them" * transformed)
             )
         return torch.from_numpy(X.astype(np.float32))
+
+    def to_state(self) -> dict[str, Any]:
+        """What was fitted, as plain values and tensors. Raises: CheckpointError for a transformer that cannot be saved."""
+        state = {name: getattr(self, name) for name in SETTINGS}
+        state |= {name: torch.from_numpy(np.array(getattr(self, name))) for name in ARRAYS if hasattr(self, name)}
+        if self._columns is not None:
+            state["_columns"] = to_tensor(self._columns, "the encoding of the columns")
+        if self._transform is not None:
+            state["_shape"] = tuple(self._shape)
+            state["_transform"] = to_tensor(self._transform, f"transform={self._transform!r}")
+        return state
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any], trusted: Sequence[str] = ()) -> Preprocessing:
+        """What `to_state` described. Raises: CheckpointError naming what in the transformer is not `trusted`."""
+        fitted = cls(standardize=state["standardize"], clip=state["clip"], transform=None, image=state["image"])
+        fitted._numeric = state["_numeric"]
+        fitted.feature_names = state["feature_names"]
+        for name in ARRAYS[: 2 if fitted.clip is None else 4]:
+            setattr(fitted, name, state[name].numpy())
+        if "_columns" in state:
+            fitted._columns = from_tensor(state["_columns"], trusted, "the encoding of the columns")
+        if "_transform" in state:
+            fitted._shape = state["_shape"]
+            fitted._transform = from_tensor(state["_transform"], trusted, "transform=")
+        return fitted
 
     def _numbers(self, rows: NDArray[np.float64] | pd.DataFrame) -> NDArray[np.float64]:
         if isinstance(rows, pd.DataFrame):

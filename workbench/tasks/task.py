@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from workbench.errors import TaskError, did_you_mean
 from workbench.tasks import seal
@@ -22,6 +23,8 @@ from workbench.tasks.facts import Baseline, baseline_of, facts_of
 from workbench.tasks.frames import check_frame, read_csv
 from workbench.tasks.inputs import Kind, as_inputs, as_targets, materialise
 from workbench.tasks.preprocessing import Preprocessing
+from workbench.tasks.recipe import Recipe
+from workbench.tasks.schema import TaskSchema
 from workbench.tasks.split import RareClassError, Split, check_shares, divide
 
 __all__ = ["Baseline", "Task"]
@@ -40,7 +43,9 @@ class Task:
     targets; classes: their labels as text, None for regression; feature_names: of tables, else None; target_mean,
     target_std (outputs,): by which regression targets are standardised, as the training rows say, so that losses are in
     these units; kind_rule: why "auto" took this kind; sizes: rows by split; fingerprint: of the data, its division and
-    preprocessing. The test split is sealed: no attribute leads to it. A pickled or copied task has none.
+    preprocessing; schema: all of this but the rows, as a model needs it (`TaskSchema`); recipe: the Python expression
+    that makes the task again; recipe_needs: the variables it takes data in memory from. The test split is sealed: no
+    attribute leads to it. A pickled or copied task has none.
     """
 
     def __init__(
@@ -59,39 +64,41 @@ class Task:
         classes: tuple[str, ...] | None = None,
         feature_names: tuple[str, ...] | None = None,
         target: str = "y",
+        recipe: Recipe | None = None,
     ) -> None:
-        self.name = str(name)
-        self.kind: Kind
-        self.kind, targets, found = as_targets(y, len(X), kind, target)
-        self.kind_rule = _rule(targets, self.kind, found) if kind == "auto" else ""
-        self.classes = classes if classes is not None and found is not None and len(classes) == len(found) else found
+        found, targets, labels = as_targets(y, len(X), kind, target)
+        self.kind_rule = _rule(targets, found, labels) if kind == "auto" else ""
+        known = classes is not None and labels is not None and len(classes) == len(labels)
+        names = classes if known else labels
         if not isinstance(metric, str | None):
             raise TaskError(f"metric={metric!r}: must be the name of a metric; wb.register_metric gives a function one")
         shares = check_shares(split)
-        try:
-            parts = divide(len(X), shares, targets if self.kind == "classification" else None, seed)
-        except RareClassError as error:
-            label = self.classes[error.label] if self.classes else error.label
-            raise TaskError(
-                f"class {label!r} has {error.rows} row{'s' * (error.rows != 1)}: too few to stand in each of the "
-                f"{error.parts} splits; add rows, merge it with another class or drop it"
-                + (", or go without a test set: split=(0.8, 0.2, 0)" if error.rows > 1 else "")
-            ) from None
+        parts = _divided(len(X), shares, targets, names, seed)
         image = not isinstance(X, pd.DataFrame) and X.ndim == 4
-        self._preprocessing = Preprocessing(standardize=standardize, clip=clip, transform=transform, image=image)
-        self._preprocessing.fit(_take(X, parts[0]), targets[parts[0]])
-        self._set_target_scale(targets[parts[0]])
-        self.train, self.validation, test = (self._make_split(X, targets, rows) for rows in parts)
-        self.input_shape = tuple(self.train.x.shape[1:])
-        self.output_size = len(self.classes) if self.classes else targets.shape[1]
-        self.metric = metric or ("accuracy" if self.kind == "classification" else "r2")
-        self.feature_names = self._preprocessing.feature_names or feature_names
+        fitted = Preprocessing(standardize=standardize, clip=clip, transform=transform, image=image)
+        fitted.fit(_take(X, parts[0]), targets[parts[0]])
+        mean, spread = _target_scale(targets[parts[0]], found)
+        self.train, self.validation, test = (_split(X, targets, rows, fitted, found, mean, spread) for rows in parts)
         self.sizes = {"train": len(self.train), "validation": len(self.validation), "test": len(parts[2])}
         # an address in memory, as in the repr of a function, is another one in the next session
-        recipe = re.sub(r" at 0x[0-9a-fA-F]+", "", repr(transform))
-        fitted = self._preprocessing
-        settings = (self.kind, shares, int(seed), fitted.standardize, fitted.clip, recipe, self.classes)
-        self.fingerprint = _fingerprint(X, targets, settings)
+        shown = re.sub(r" at 0x[0-9a-fA-F]+", "", repr(transform))
+        settings = (found, shares, int(seed), fitted.standardize, fitted.clip, shown, names)
+        self.schema = TaskSchema(
+            name=str(name),
+            kind=found,
+            metric=str(metric or ("accuracy" if found == "classification" else "r2")),
+            input_shape=tuple(self.train.x.shape[1:]),
+            output_size=len(names) if names else targets.shape[1],
+            classes=names,
+            feature_names=fitted.feature_names or feature_names,
+            target_mean=mean,
+            target_std=spread,
+            fingerprint=_fingerprint(X, targets, settings),
+            raw_shape=tuple(X.shape[1:]),
+            columns=tuple(X.columns) if isinstance(X, pd.DataFrame) else None,
+            preprocessing=fitted,
+        )
+        self.recipe, self.recipe_needs = recipe or Recipe()
         if len(test):
             seal.keep(self, test)
 
@@ -105,6 +112,7 @@ class Task:
         """
         if not isinstance(name, str) or name not in BUILTIN:
             raise TaskError(f"there is no built-in data set {name!r}{did_you_mean(str(name), BUILTIN)}")
+        recipe = Recipe.of("load", (), (name,), options)
         builtin = BUILTIN[name]
         known = set(inspect.signature(builtin.load).parameters)
         own = {key: options.pop(key) for key in list(options) if key in known - {"seed"}}
@@ -119,7 +127,7 @@ class Task:
             given = ", ".join(f"{key}={value!r}" for key, value in own.items())
             raise TaskError(f"the data set {name!r} cannot be made with {given}: {error}") from error
         known_of = {"name": name, "kind": builtin.kind, "classes": raw.classes, "feature_names": raw.feature_names}
-        return cls(as_inputs(raw.X), raw.y, **{**known_of, **options})
+        return cls(as_inputs(raw.X), raw.y, **{**known_of, **options}, recipe=recipe)
 
     @staticmethod
     def available() -> pd.DataFrame:
@@ -129,49 +137,92 @@ class Task:
         )
 
     @classmethod
-    def from_arrays(cls, X: Any, y: Any, *, name: str = "arrays", **options: Any) -> Task:
+    def from_arrays(cls, X: Any, y: Any, **options: Any) -> Task:
         """X (rows, features) or images (rows, channels, height, width); y (rows,) or, for numbers, (rows, outputs).
 
         NumPy arrays, torch tensors, lists and sparse matrices are taken. Raises: TaskError naming what is wrong.
         """
         _check_options(options)
-        return cls(as_inputs(X), y, name=name, **options)
+        recipe = Recipe.of("from_arrays", ("X", "y"), (), options)
+        return cls(as_inputs(X), y, **_named(options, "arrays"), recipe=recipe)
 
     @classmethod
-    def from_frame(
-        cls, frame: pd.DataFrame, target: str | Sequence[str], *, name: str = "frame", **options: Any
-    ) -> Task:
+    def from_frame(cls, frame: pd.DataFrame, target: str | Sequence[str], **options: Any) -> Task:
         """A DataFrame. Text, category and boolean columns are one-hot encoded (an unknown category is all zeros).
 
         Missing values are filled in (median, most frequent). Both as the training rows say. target: a column, or
         several for regression. Raises: TaskError naming the column that cannot be used.
         """
+        return cls._of_frame(frame, target, "frame", options, Recipe.of("from_frame", ("frame",), (target,), options))
+
+    @classmethod
+    def from_csv(cls, path: str | Path, target: str | Sequence[str], **options: Any) -> Task:
+        """A CSV file, read by pandas; see `from_frame`. A nameless first column, the index of `to_csv`, is left out."""
+        recipe = Recipe.of("from_csv", (), (path, target), options)
+        return cls._of_frame(read_csv(path, target), target, Path(path).stem, options, recipe)
+
+    @classmethod
+    def _of_frame(
+        cls, frame: pd.DataFrame, target: str | Sequence[str], name: str, options: dict[str, Any], recipe: Recipe
+    ) -> Task:
         _check_options(options)
         inputs, targets = check_frame(frame, target)
-        label = f"target {target!r}"
-        return cls(inputs, targets, name=name, target=label, **options)
+        return cls(inputs, targets, **_named(options, name), target=f"target {target!r}", recipe=recipe)
 
     @classmethod
-    def from_csv(
-        cls, path: str | Path, target: str | Sequence[str], *, name: str | None = None, **options: Any
-    ) -> Task:
-        """A CSV file, read by pandas; see `from_frame`. A nameless first column, the index of `to_csv`, is left out."""
-        frame = read_csv(path, target)
-        return cls.from_frame(frame, target, name=name or Path(path).stem, **options)
-
-    @classmethod
-    def from_dataset(cls, dataset: Any, *, name: str | None = None, **options: Any) -> Task:
+    def from_dataset(cls, dataset: Any, **options: Any) -> Task:
         """A map-style torch data set of pairs (x, y), read once into memory. Raises: TaskError naming the item."""
         _check_options(options)
         X, y = materialise(dataset)
-        return cls(as_inputs(X), y, name=name or type(dataset).__name__, **options)
+        recipe = Recipe.of("from_dataset", ("dataset",), (), options)
+        return cls(as_inputs(X), y, **_named(options, type(dataset).__name__), recipe=recipe)
 
     # --- what is known ----------------------------------------------------------------------------------------------
 
     @property
+    def name(self) -> str:
+        return self.schema.name
+
+    @property
+    def kind(self) -> Kind:
+        return self.schema.kind
+
+    @property
+    def metric(self) -> str:
+        return self.schema.metric
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        return self.schema.input_shape
+
+    @property
+    def output_size(self) -> int:
+        return self.schema.output_size
+
+    @property
+    def classes(self) -> tuple[str, ...] | None:
+        return self.schema.classes
+
+    @property
+    def feature_names(self) -> tuple[str, ...] | None:
+        return self.schema.feature_names
+
+    @property
+    def target_mean(self) -> Tensor:
+        return self.schema.target_mean
+
+    @property
+    def target_std(self) -> Tensor:
+        return self.schema.target_std
+
+    @property
+    def fingerprint(self) -> str:
+        return self.schema.fingerprint
+
+    @property
     def is_image(self) -> bool:
         """Whether a row is a picture (channels, height, width)."""
-        return len(self.input_shape) == 3
+        return self.schema.is_image
 
     @property
     def baseline(self) -> Baseline:
@@ -182,72 +233,63 @@ class Task:
         """Kind, rows, inputs, metric, baseline and classes or target, one fact a row; the column is `value` (text)."""
         return facts_of(self)
 
-    def preprocess(self, rows: Any) -> torch.Tensor:
+    def preprocess(self, rows: Any) -> Tensor:
         """Raw rows, of the kind the task was made from, as a model takes them: (rows, *input_shape) float32.
 
         Raises: TaskError if columns are missing or the shape is another.
         """
-        names = self._frame_columns
-        if names is not None:
-            if not isinstance(rows, pd.DataFrame):
-                raise TaskError(f"this task was made from a DataFrame: give one with the columns {', '.join(names)}")
-            missing = [name for name in names if name not in rows.columns.astype(str)]
-            if missing:
-                raise TaskError(
-                    f"the column {missing[0]!r} is missing{did_you_mean(missing[0], map(str, rows.columns))}"
-                )
-            return self._preprocessing.apply(rows.set_axis(rows.columns.astype(str), axis=1)[list(names)])
-        X = as_inputs(rows)
-        if X.shape[1:] != self._raw_shape:
-            raise TaskError(f"rows have the shape {X.shape[1:]}, this task's have {self._raw_shape}")
-        return self._preprocessing.apply(X)
+        return self.schema.preprocess(rows)
 
-    def decode(self, outputs: torch.Tensor) -> NDArray[Any]:
+    def decode(self, outputs: Tensor) -> NDArray[Any]:
         """Model outputs (rows, output_size) as labels (rows,), or as numbers (rows, outputs) in the target's units."""
-        if self.classes is not None:
-            labels: NDArray[Any] = np.array(self.classes, dtype=object)[outputs.argmax(-1).cpu().numpy()]
-            return labels
-        numbers: NDArray[Any] = (outputs.detach().cpu().double() * self.target_std + self.target_mean).numpy()
-        return numbers
+        return self.schema.decode(outputs)
 
     def __repr__(self) -> str:
         rows = ", ".join(f"{size} {name}" for name, size in self.sizes.items())
-        goal = (
-            f"{self.output_size} classes"
-            if self.classes
-            else f"{self.output_size} target{'s' * (self.output_size != 1)}"
-        )
-        return f"<Task {self.name!r}: {self.kind}, inputs {self.input_shape}, {goal}, rows {rows}>"
+        return f"<Task {self.name!r}: {self.kind}, inputs {self.input_shape}, {self.schema.goal}, rows {rows}>"
 
     def _repr_html_(self) -> str:
         with pd.option_context("display.max_colwidth", None):
             table: str = self.summary().to_html(header=False, escape=True)
         return f"<b>{html.escape(self.name)}</b>{table}"
 
-    # ----------------------------------------------------------------------------------------------------------------
 
-    def _set_target_scale(self, targets: NDArray[Any]) -> None:
-        if self.kind == "classification":
-            self.target_mean, self.target_std = torch.zeros(1), torch.ones(1)
-            return
-        spread = targets.std(0)
-        self.target_mean = torch.from_numpy(targets.mean(0))
-        self.target_std = torch.from_numpy(np.where(spread > 0, spread, 1.0))
+def _divided(
+    rows: int, shares: tuple[float, float, float], targets: NDArray[Any], classes: tuple[str, ...] | None, seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """The rows of each split. Raises: TaskError naming a class that is too rare."""
+    try:
+        return divide(rows, shares, targets if classes else None, seed)
+    except RareClassError as error:
+        label = classes[error.label] if classes else error.label
+        raise TaskError(
+            f"class {label!r} has {error.rows} row{'s' * (error.rows != 1)}: too few to stand in each of the "
+            f"{error.parts} splits; add rows, merge it with another class or drop it"
+            + (", or go without a test set: split=(0.8, 0.2, 0)" if error.rows > 1 else "")
+        ) from None
 
-    def _make_split(
-        self, X: NDArray[np.float64] | pd.DataFrame, targets: NDArray[Any], rows: NDArray[np.int64]
-    ) -> Split:
-        if isinstance(X, pd.DataFrame):
-            self._frame_columns: tuple[str, ...] | None = tuple(X.columns)
-            self._raw_shape: tuple[int, ...] = (X.shape[1],)
-        else:
-            self._frame_columns, self._raw_shape = None, X.shape[1:]
-        if not len(rows):
-            return Split(torch.empty(0), torch.empty(0))
-        x, y = self._preprocessing.apply(_take(X, rows)), torch.from_numpy(targets[rows])
-        if self.kind == "regression":
-            y = ((y - self.target_mean) / self.target_std).float()
-        return Split(x, y)
+
+def _target_scale(targets: NDArray[Any], kind: Kind) -> tuple[Tensor, Tensor]:
+    """Mean and deviation of the training targets (outputs,); 0 and 1 for classes."""
+    if kind == "classification":
+        return torch.zeros(1), torch.ones(1)
+    spread = targets.std(0)
+    return torch.from_numpy(targets.mean(0)), torch.from_numpy(np.where(spread > 0, spread, 1.0))
+
+
+def _split(
+    X: NDArray[np.float64] | pd.DataFrame,
+    targets: NDArray[Any],
+    rows: NDArray[np.int64],
+    fitted: Preprocessing,
+    kind: Kind,
+    mean: Tensor,
+    spread: Tensor,
+) -> Split:
+    if not len(rows):
+        return Split(torch.empty(0), torch.empty(0))
+    y = torch.from_numpy(targets[rows])
+    return Split(fitted.apply(_take(X, rows)), ((y - mean) / spread).float() if kind == "regression" else y)
 
 
 def _take(X: NDArray[np.float64] | pd.DataFrame, rows: NDArray[np.int64]) -> Any:
@@ -259,6 +301,10 @@ def _check_options(options: dict[str, Any], also: set[str] | None = None) -> Non
     for option in options:
         if option not in known:
             raise TaskError(f"unknown option {option!r} of a task{did_you_mean(option, known)}")
+
+
+def _named(options: dict[str, Any], name: str) -> dict[str, Any]:
+    return {**options, "name": options.get("name") or name}
 
 
 def _rule(targets: NDArray[Any], kind: Kind, classes: tuple[str, ...] | None) -> str:

@@ -1,12 +1,13 @@
 """The training engine: losses, optimizers, schedules and the cohort of stacked trials."""
 
 from workbench.training.capacity import capacity
-from workbench.training.commands import Commands
+from workbench.training.cohort import filled
+from workbench.training.commands import Commands, live_value
 from workbench.training.losses import resolve_loss
 from workbench.training.preparation import check, cohort_key, prepare
 from workbench.training.schedules import Progress, learning_rate_at, preview
 from workbench.training.snapshot import CohortState, Trained, Weights
-from workbench.training.takeup import Change, Keeper, TakeUp, Told
+from workbench.training.takeup import Change, Keeper, Origin, TakeUp, Told
 from workbench.training.trainer import Supply, Training, train
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "CohortState",
     "Commands",
     "Keeper",
+    "Origin",
     "Progress",
     "Supply",
     "TakeUp",
@@ -24,7 +26,9 @@ __all__ = [
     "capacity",
     "check",
     "cohort_key",
+    "filled",
     "learning_rate_at",
+    "live_value",
     "prepare",
     "preview",
     "resolve_loss",

@@ -32,12 +32,12 @@ from workbench.models.stacking import Forward
 from workbench.training.losses import is_builtin_loss, loss_of
 from workbench.training.metrics import evaluate_metrics
 from workbench.training.optimizers import rule_of
-from workbench.training.row import NOISE_SEED, Row, SplitData, TaskData
+from workbench.training.row import Row, SplitData, TaskData
 from workbench.training.shard import Shard, shard_count, side_by_side
-from workbench.training.snapshot import CohortState, RowProgress, Trained, Weights
+from workbench.training.snapshot import NOISE_SEED, CohortState, RowProgress, Trained, Weights
 from workbench.training.stepping import RowState, step_key
 
-__all__ = ["Cohort"]
+__all__ = ["Cohort", "filled"]
 
 GATHER_BYTES = 16 * 2**20
 """Shuffled training rows are gathered in pieces of at most this size, one piece for a small data set."""
@@ -387,20 +387,7 @@ class Cohort:
 
     def module_of(self, weights: Weights) -> nn.Module:
         """A new module on the CPU, in evaluation mode, with these weights."""
-        module = copy.deepcopy(self.module).cpu().eval()
-        start = 0
-        with torch.no_grad():
-            for name, shape in self._shapes.items():
-                module.get_parameter(name).data = (
-                    weights.vector[start : start + shape.numel()].view(shape).cpu().clone()
-                )
-                module.get_parameter(name).grad = None
-                start += shape.numel()
-            for name, value in weights.buffers.items():
-                owner, _, leaf = name.rpartition(".")
-                table = module.get_submodule(owner)
-                getattr(table, leaf).data = value.cpu().clone()
-        return module
+        return filled(copy.deepcopy(self.module).cpu(), weights)
 
     def refuses_stacking(self) -> str:
         """Why the module cannot be vectorised over trials, "" when it can. Leaves weights, buffers and draws alone."""
@@ -413,6 +400,20 @@ class Cohort:
         except Exception as error:  # whatever a user's module raises under vmap
             return f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200] if str(error) else 'no message'}"
         return ""
+
+
+def filled(module: nn.Module, weights: Weights) -> nn.Module:
+    """The module, in evaluation mode, with copies of these weights in place of its own."""
+    start = 0
+    for parameter in module.parameters():
+        if parameter.requires_grad:
+            piece = weights.vector[start : start + parameter.numel()]
+            parameter.data, parameter.grad = piece.view(parameter.shape).cpu().clone(), None
+            start += parameter.numel()
+    for name, value in weights.buffers.items():
+        owner, _, leaf = name.rpartition(".")
+        getattr(module.get_submodule(owner), leaf).data = value.cpu().clone()
+    return module.eval()
 
 
 def _moved(weights: Weights | None, device: torch.device) -> Weights | None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from workbench.errors import ConfigError, Problem, did_you_mean
 from workbench.hyperparameters import HYPERPARAMETERS
 
-__all__ = ["Commands", "SetValue"]
+__all__ = ["Commands", "SetValue", "live_value"]
 
 
 class SetValue(NamedTuple):
@@ -18,6 +18,15 @@ class SetValue(NamedTuple):
     name: str
     value: float
     trial: int | None = None
+
+
+def live_value(name: str, value: object) -> Any:
+    """A value for a hyperparameter that may change during a run, checked. Raises: ConfigError."""
+    live = [known for known, hyperparameter in HYPERPARAMETERS.items() if hyperparameter.live]
+    if name not in live:
+        known = f"; live are {', '.join(live)}" if name in HYPERPARAMETERS else did_you_mean(name, live)
+        raise ConfigError([Problem(name, value, f"{name} cannot be changed while a trial runs{known}")])
+    return HYPERPARAMETERS[name].check(value)
 
 
 class Commands:
@@ -33,14 +42,7 @@ class Commands:
 
     def set(self, trial: int | None = None, **values: float) -> None:
         """Change live hyperparameters from the next step on. Raises: ConfigError for one that is not live, or a bad value."""
-        live = [name for name, hyperparameter in HYPERPARAMETERS.items() if hyperparameter.live]
-        checked = []
-        for name, value in values.items():
-            if name not in live:
-                known = f"; live are {', '.join(live)}" if name in HYPERPARAMETERS else did_you_mean(name, live)
-                message = f"{name} cannot be changed while a trial runs{known}"
-                raise ConfigError([Problem(name, value, message)])
-            checked.append(SetValue(name, HYPERPARAMETERS[name].check(value), trial))
+        checked = [SetValue(name, live_value(name, value), trial) for name, value in values.items()]
         with self._wake:
             self._changes.extend(checked)
             self.pending = True

@@ -13,13 +13,10 @@ from torch import Tensor
 from workbench.hyperparameters import Config
 from workbench.training.optimizers import Rule, rule_of
 from workbench.training.schedules import schedule_of
-from workbench.training.snapshot import RowProgress, Trained, Weights
+from workbench.training.snapshot import ORDER_SEED, RowProgress, Trained, Weights
 from workbench.training.stopping import Watch
 
-__all__ = ["NOISE_SEED", "ORDER_SEED", "Row", "SplitData", "TaskData"]
-
-ORDER_SEED, NOISE_SEED = 2**32, 2**33
-"""Added to a trial's seed for the order of its data and for its dropout masks, so that no two streams are the same."""
+__all__ = ["Row", "SplitData", "TaskData"]
 
 
 class SplitData(Protocol):

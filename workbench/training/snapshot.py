@@ -19,7 +19,10 @@ from workbench.hyperparameters import Config
 from workbench.training.stepping import RowState
 from workbench.training.stopping import Patience, Watch
 
-__all__ = ["CohortState", "RowProgress", "Trained", "Weights"]
+__all__ = ["NOISE_SEED", "ORDER_SEED", "CohortState", "RowProgress", "Trained", "Weights"]
+
+ORDER_SEED, NOISE_SEED = 2**32, 2**33
+"""Added to a trial's seed for the order of its data and for its dropout masks, so that no two streams are the same."""
 
 
 @dataclass
@@ -88,9 +91,24 @@ class CohortState:
     noises: list[Tensor]
     noise_seed: int
 
+    @classmethod
+    def alone(cls, row: Trained) -> CohortState:
+        """A row as a cohort of one, to go on without those it trained with."""
+        trial, weights = row.progress.trial, row.weights
+        return cls(
+            trial, row.progress.epoch, [row.progress], weights.vector[None],
+            {name: value[None] for name, value in weights.buffers.items()}, [row.best], [row.optimizer], [row.order],
+            [] if row.noise is None else [row.noise], row.config.seed + NOISE_SEED,
+        )  # fmt: skip
+
     @property
     def trials(self) -> list[int]:
         return [row.trial for row in self.rows]
+
+    @property
+    def nbytes(self) -> int:
+        """About what it takes in memory: weights, the best ones, and what Adam remembers."""
+        return 4 * self.theta.nbytes
 
     def row(self, trial: int) -> Trained:
         """One trial's part. Raises: KeyError if it has no row here."""

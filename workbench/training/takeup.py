@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from workbench.events import TrialEnded
 from workbench.hyperparameters import Config
 from workbench.training.row import Row
-from workbench.training.snapshot import CohortState
+from workbench.training.snapshot import CohortState, Trained
 
-__all__ = ["Change", "Keeper", "Script", "TakeUp", "Told"]
+__all__ = ["Change", "Keeper", "Origin", "Script", "TakeUp", "Told"]
+
+Origin = Callable[[], Trained]
+"""Where a branch begins; the state may have to be trained again first, so it is asked for when it is needed."""
 
 
 class Keeper(Protocol):
@@ -65,7 +68,10 @@ class Script:
     """The live changes of each trial that are to be made again, and those that are on record already."""
 
     def __init__(self, changes: Mapping[int, Sequence[Change]], told: Mapping[int, Sequence[Change]]) -> None:
-        self._all = {trial: list(made) for trial, made in {**changes, **told}.items()}
+        self._all: dict[int, list[Change]] = {}
+        for trial in {*changes, *told}:
+            both = dict.fromkeys([*told.get(trial, ()), *changes.get(trial, ())])
+            self._all[trial] = sorted(both, key=lambda change: change.step)
         self._silent = {(trial, change) for trial, made in told.items() for change in made}
         self._coming: dict[int, deque[Change]] = {}
 

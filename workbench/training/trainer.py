@@ -32,8 +32,8 @@ from workbench.training.endings import Unstarted, ended, out_of_memory
 from workbench.training.metrics import evaluate_metric, evaluate_metrics
 from workbench.training.preparation import cohort_key, prepare
 from workbench.training.row import Row, TaskData
-from workbench.training.snapshot import Trained, Weights
-from workbench.training.takeup import Change, Keeper, Script, TakeUp, Told
+from workbench.training.snapshot import Weights
+from workbench.training.takeup import Change, Keeper, Origin, Script, TakeUp, Told
 
 __all__ = ["Supply", "Training", "train"]
 
@@ -65,9 +65,10 @@ class Training:
     moment (one epoch of all trials of a cohort), so that a log can write each group in one transaction.
     supply: where further trials come from; then a trial that raises ends as failed and the others go on, and only the best
     keep their weights. cores: threads that the rows of a cohort may be divided among. around: called with the work of a
-    cohort (see `work_of`), for the time it trains. keeper: takes the state after each epoch. origins: where trials begin that
-    are branches. changes: live changes to make by themselves. stop_after: optimizer steps after which to stop, all trials
-    at once. take_ups: cohorts to go on with, before all else.
+    cohort (see `work_of`), for the time it trains. keeper: takes the state after each epoch.
+    origins: where trials begin that are branches, asked on the training thread. changes: live changes to make by
+    themselves. stop_after: optimizer steps after which to stop, all trials at once. take_ups: cohorts to go on with, before
+    all else.
     """
 
     def __init__(
@@ -82,7 +83,7 @@ class Training:
         cores: int = 1,
         around: Callable[[float], AbstractContextManager[None]] = lambda _: nullcontext(),
         keeper: Keeper | None = None,
-        origins: Mapping[int, Trained] | None = None,
+        origins: Mapping[int, Origin] | None = None,
         changes: Mapping[int, Sequence[Change]] | None = None,
         stop_after: int | None = None,
         take_ups: Sequence[TakeUp] = (),
@@ -191,12 +192,13 @@ class Training:
     def _form(self, trials: dict[int, Config], again: TakeUp | None) -> Cohort:
         """A cohort of these trials; one that is taken up goes on from its state, without the rows that had ended there."""
         if again is None or again.state is None:
-            origins = {trial: origin for trial, origin in self.origins.items() if trial in trials}
+            origins = {trial: origin() for trial, origin in self.origins.items() if trial in trials}
             return Cohort(self.task, trials, self.device, self.dtype, self.cores, origins=origins)
         cohort = Cohort.again(self.task, again.state, self.device, self.dtype, self.cores)
         for after, joined in again.joins.items():
             trials |= joined if after < again.state.epoch else {}
-        left = [index for index, row in enumerate(cohort.rows) if not self._had_ended(row)]
+        known = {*trials, *(trial for joined in again.joins.values() for trial in joined)}
+        left = [i for i, row in enumerate(cohort.rows) if row.trial in known and not self._had_ended(row)]
         if len(left) < len(cohort.rows):
             cohort.keep(left)
         return cohort
@@ -234,7 +236,7 @@ class Training:
             if not known:
                 events.append(StateChanged(trial, TrialState.RUNNING, row.step))
             if trial not in self._told or known:
-                events.append(CohortJoined(trial, cohort.series, cohort.epoch))
+                events.append(CohortJoined(trial, cohort.series, cohort.epoch - row.epoch))
             self._told.setdefault(trial, row.epoch)
         if events:
             yield tuple(events)

@@ -192,6 +192,16 @@ class LiveRun:
             if trial in self.trials:
                 self.trials[trial].state = state
 
+    def root(self, roots: pd.DataFrame) -> None:
+        """Let branches of the run on show begin at their parents' points: one row a branch, as `Reads.roots` gives them."""
+        points: dict[str, Any] = {}
+        for row in roots.to_dict("records"):
+            shown = self.trials.get(int(row["trial"]))
+            if shown is not None:
+                shown.epoch = int(row["epoch"])
+                points |= {f"{row['trial']}/{column}": ([row["epoch"]], [row[column]]) for column in shown.columns}
+        self._append(points)
+
     def _declare(self, trials: Mapping[int, Shown], style: str) -> None:
         self.curves.declare(
             [s for t, shown in trials.items() for s in _series(t, shown.label, shown.group, style, shown.columns)]

@@ -1,0 +1,67 @@
+"""What the user interface may ask for, as calls of the public methods."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from workbench.errors import ConfigError, Problem, RunError
+from workbench.execution import Run
+from workbench.hyperparameters import Config
+from workbench.session import Session
+
+if TYPE_CHECKING:
+    from workbench.domains import Domain
+    from workbench.widgets.compare_panel import Look
+
+__all__ = ["Actions"]
+
+
+class Actions:
+    """What the view may ask for. Called from widget callbacks on any thread: each call enqueues and returns."""
+
+    def __init__(self, bench: Any) -> None:
+        self._bench = bench
+        self._session: Session = bench._session
+
+    def start(self, config: Config, *, seeds: int, name: str, device: str) -> None:
+        self._bench.start(config, seeds=seeds, name=name, device=device)
+
+    def search(
+        self, space: dict[str, Domain], base: Config, *, name: str, device: str, options: dict[str, Any]
+    ) -> None:
+        if not space and "continues" not in options:
+            message = "press the magnifier beside a hyperparameter to search it"
+            raise ConfigError([Problem("space", space, f"there is nothing to search: {message}")])
+        self._bench.search(space=space or None, base=base, name=name, device=device, **options)
+
+    def add_seeds(self, top: int, seeds: int) -> None:
+        self._bench.add_seeds(top, seeds)
+
+    def look(self, look: Look) -> None:
+        self._session.look(look)
+
+    def pause(self) -> None:
+        self._current().pause()
+
+    def resume(self) -> None:
+        self._current().resume()
+
+    def stop(self) -> None:
+        self._current().stop()
+
+    def set(self, name: str, value: float) -> None:
+        run = self._session.runner.current
+        if run is not None and not run.done:
+            run.set(None, **{name: value})
+
+    def select(self, trials: list[int]) -> None:
+        self._session.select(trials)
+
+    def annotate(self, trial: int, *, name: str | None, note: str | None, tags: list[str] | None) -> None:
+        self._bench.annotate(trial, name=name, note=note, tags=tags)
+
+    def _current(self) -> Run:
+        run = self._session.runner.current
+        if run is None:
+            raise RunError("nothing is training; press Train first")
+        return run

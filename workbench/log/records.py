@@ -1,0 +1,151 @@
+"""What is handed to the log, and the rows it becomes."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import Table
+
+from workbench.events import (
+    Branched,
+    CohortJoined,
+    EpochEnd,
+    Event,
+    KnobChanged,
+    Remark,
+    Scripted,
+    StateChanged,
+    StepProgress,
+    TrialEnded,
+)
+from workbench.log import schema
+
+__all__ = ["ID_CHUNK", "NewTrial", "SearchStep", "chunks", "event_row", "event_rows", "now", "trial_row", "waves"]
+
+EPOCH_FIELDS = tuple(field.name for field in dataclasses.fields(EpochEnd))
+ID_CHUNK = 500
+"""Trial numbers in one SQL condition; databases limit their count."""
+
+
+@dataclass(frozen=True)
+class NewTrial:
+    """What is known of a trial before it starts.
+
+    config: every hyperparameter by name, as JSON values. source: who asked for it (manual, replicate, random...).
+    parent, parent_epoch: the trial it was made from. replicates: index, in the same call of `TrialLog.create`, of the trial
+    whose replicate it is and whose number becomes its parent. search, suggestion: the search that asked for it, and which
+    of its settings it is. setting: what the seeds of one setting share (`Config.setting`). builder_source: source text of
+    the user's model builder.
+    """
+
+    config: Mapping[str, Any]
+    task: str
+    task_fingerprint: str
+    metric: str
+    source: str = "manual"
+    name: str = ""
+    note: str = ""
+    tags: Sequence[str] = ()
+    parent: int | None = None
+    parent_epoch: int | None = None
+    device: str = "cpu"
+    cohort: int | None = None
+    builder_source: str | None = None
+    search: int | None = None
+    suggestion: int | None = None
+    setting: str | None = None
+    replicates: int | None = None
+
+
+class SearchStep(NamedTuple):
+    """One entry in the journal of a search. data: JSON values."""
+
+    search: int
+    kind: str
+    data: Mapping[str, Any]
+
+
+def now() -> str:
+    """ISO 8601, in UTC, to the millisecond: such texts sort by time."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def chunks(trials: Sequence[int]) -> Iterator[list[int]]:
+    """Trial numbers in groups that fit into one condition."""
+    for start in range(0, len(trials), ID_CHUNK):
+        yield [int(trial) for trial in trials[start : start + ID_CHUNK]]
+
+
+def waves(trials: Sequence[NewTrial]) -> Iterator[Sequence[NewTrial]]:
+    """Trials in order, cut so that each replicates only ones of earlier parts, whose numbers are known by then.
+
+    Raises: ValueError for a replicate that does not come after what it replicates, or that names another parent as well.
+    """
+    start = 0
+    for index, trial in enumerate(trials):
+        first = trial.replicates
+        if first is None:
+            continue
+        if not 0 <= first < index:
+            message = "names no earlier trial of the call; a replicate comes after what it replicates"
+            raise ValueError(f"trials[{index}].replicates={first}: {message}")
+        if trial.parent is not None:
+            raise ValueError(f"trials[{index}]: parent={trial.parent} and replicates={first}; give one of them")
+        if first >= start:
+            yield trials[start:index]
+            start = index
+    yield trials[start:]
+
+
+def trial_row(trial: NewTrial, numbers: Sequence[int], session: int) -> dict[str, Any]:
+    """A row of `trials`. numbers: those of the trials entered before it by the same call."""
+    row = {field.name: getattr(trial, field.name) for field in dataclasses.fields(trial) if field.name != "replicates"}
+    return {
+        **row,
+        "parent": trial.parent if trial.replicates is None else numbers[trial.replicates],
+        "config": json.dumps(dict(trial.config), ensure_ascii=False),
+        "tags": json.dumps(list(trial.tags), ensure_ascii=False),
+        "session": session,
+        "created": now(),
+    }
+
+
+def event_rows(events: Iterable[Event]) -> dict[Table, list[dict[str, Any]]]:
+    """Rows by table, the ends last, since nothing may follow them."""
+    rows: dict[Table, list[dict[str, Any]]] = {schema.epochs: [], schema.events: [], schema.ends: []}
+    for event in events:
+        match event:
+            case EpochEnd():
+                rows[schema.epochs].append({name: getattr(event, name) for name in EPOCH_FIELDS})
+            case TrialEnded():
+                rows[schema.ends].append({**dataclasses.asdict(event), "state": str(event.state), "created": now()})
+            case StateChanged(trial, state, step):
+                rows[schema.events].append(event_row(trial, "state", step=step, name=str(state)))
+            case KnobChanged(trial, epoch, step, name, old, new):
+                values = {"epoch": epoch, "step": step, "name": name, "old": old, "new": new}
+                rows[schema.events].append(event_row(trial, "change", **values))
+            case CohortJoined(trial, series, after):
+                rows[schema.events].append(event_row(trial, "cohort", epoch=after, name=str(series)))
+            case Branched(trial, parent, epoch, changes):
+                pairs = {field: list(pair) for field, pair in changes.items()}
+                message = json.dumps(pairs, ensure_ascii=False)
+                rows[schema.events].append(event_row(trial, "branch", epoch=epoch, name=str(parent), message=message))
+            case Scripted(trial, script, stop_after):
+                message = json.dumps({"changes": [list(change) for change in script], "stop_after": stop_after})
+                rows[schema.events].append(event_row(trial, "script", message=message))
+            case Remark(trial, message):
+                rows[schema.events].append(event_row(trial, "remark", message=message))
+            case StepProgress():
+                pass
+    return {table: group for table, group in rows.items() if group}
+
+
+def event_row(trial: int, kind: str, **values: Any) -> dict[str, Any]:
+    """A row of `events`, what is not given left empty."""
+    blank = {"epoch": None, "step": None, "name": "", "old": None, "new": None, "message": ""}
+    return {"trial": trial, "kind": kind, **blank, **values, "created": now()}

@@ -1,0 +1,106 @@
+"""What a model needs to know of a task apart from its rows: shapes, classes, units, and what was fitted to its inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from torch import Tensor
+
+from workbench.errors import CheckpointError, TaskError, did_you_mean
+from workbench.tasks.inputs import Kind, as_inputs
+from workbench.tasks.preprocessing import Preprocessing
+
+__all__ = ["TaskSchema"]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class TaskSchema:
+    """A task without its rows: from raw rows to a model's inputs, and from its outputs to answers.
+
+    The attributes of `Task` of the same names; beside them, raw_shape: the shape of a raw row; columns: of the DataFrame
+    that the task was made from, else None; preprocessing: as it was fitted to the training rows.
+    """
+
+    name: str
+    kind: Kind
+    metric: str
+    input_shape: tuple[int, ...]
+    output_size: int
+    classes: tuple[str, ...] | None
+    feature_names: tuple[str, ...] | None
+    target_mean: Tensor
+    target_std: Tensor
+    fingerprint: str
+    raw_shape: tuple[int, ...]
+    columns: tuple[str, ...] | None
+    preprocessing: Preprocessing
+
+    @property
+    def is_image(self) -> bool:
+        """Whether a row is a picture (channels, height, width)."""
+        return len(self.input_shape) == 3
+
+    def preprocess(self, rows: Any) -> Tensor:
+        """Raw rows, of the kind the task was made from, as a model takes them: (rows, *input_shape) float32.
+
+        Raises: TaskError if columns are missing or the shape is another.
+        """
+        if self.columns is None:
+            X = as_inputs(rows)
+            if X.shape[1:] != self.raw_shape:
+                raise TaskError(f"rows have the shape {X.shape[1:]}, this task's have {self.raw_shape}")
+            return self.preprocessing.apply(X)
+        if not isinstance(rows, pd.DataFrame):
+            raise TaskError(f"this task was made from a DataFrame: give one with the columns {', '.join(self.columns)}")
+        names = [str(name) for name in rows.columns]
+        for name in self.columns:
+            if name not in names:
+                raise TaskError(f"the column {name!r} is missing{did_you_mean(name, names)}")
+            if names.count(name) > 1:
+                raise TaskError(f"the column {name!r} stands in the data twice; rename one")
+        if not len(rows):
+            raise TaskError("the data has no row: there is nothing to preprocess")
+        return self.preprocessing.apply(rows.set_axis(names, axis=1)[list(self.columns)])
+
+    def decode(self, outputs: Tensor) -> NDArray[Any]:
+        """Model outputs (rows, output_size) as labels (rows,), or as numbers (rows, outputs) in the target's units."""
+        if self.classes is not None:
+            labels: NDArray[Any] = np.array(self.classes, dtype=object)[outputs.argmax(-1).cpu().numpy()]
+            return labels
+        numbers: NDArray[Any] = (outputs.detach().cpu().double() * self.target_std + self.target_mean).numpy()
+        return numbers
+
+    def __repr__(self) -> str:
+        return f"<TaskSchema {self.name!r}: {self.kind}, inputs {self.input_shape}, {self.goal}>"
+
+    @property
+    def goal(self) -> str:
+        """What is asked for, in words: "10 classes", "1 target"."""
+        if self.classes is not None:
+            return f"{self.output_size} classes"
+        return f"{self.output_size} target{'s' * (self.output_size != 1)}"
+
+    # --- as plain values and tensors, for a file ----------------------------------------------------------------------
+
+    def to_state(self) -> dict[str, Any]:
+        """Everything as `workbench.files.pack` takes it. Raises: CheckpointError for a transform= that cannot be saved."""
+        state = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {**state, "preprocessing": self.preprocessing.to_state()}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any], trusted: Sequence[str] = ()) -> TaskSchema:
+        """The schema that `to_state` described. trusted: classes and functions that transform= may consist of.
+
+        Raises: CheckpointError naming what is not trusted, or when the state is no schema.
+        """
+        try:
+            values: dict[str, Any] = {field.name: state[field.name] for field in fields(cls)}
+            return cls(**{**values, "preprocessing": Preprocessing.from_state(state["preprocessing"], trusted)})
+        except (KeyError, TypeError, AttributeError) as error:
+            message = f"the file's task cannot be read ({type(error).__name__}: {error}); it may be of another version"
+            raise CheckpointError(message) from None
