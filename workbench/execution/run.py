@@ -138,6 +138,11 @@ class Run:
             raise RunError(f"trial {trial} has no trained model (it is {state}); wait for it to end")
         return self._training.module(trial)
 
+    @property
+    def verdict(self) -> str:
+        """What is to be said of it at its end, beside the trials' states; "" for nothing."""
+        return ""
+
     def weights_of(self, trial: int) -> Weights | None:
         """An ended trial's best weights, None if they are not at hand."""
         return self._training.weights.get(trial)
