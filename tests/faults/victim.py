@@ -1,0 +1,124 @@
+"""A process that forks others to train and be killed: so each starts at once, with torch imported, as a fresh kernel would.
+
+Reads commands as lines of JSON on standard input: {"job": name, "log": path, "resume": bool}. Forks a child that does the job
+(or resumes what is left of it), prints its pid, then, after the child has ended by itself, what came of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+import optuna  # noqa: F401  what a child would import by itself, each of them anew
+import sklearn.datasets  # noqa: F401
+
+import workbench as wb
+import workbench.widgets.view
+
+TASK = wb.Task.load("iris")
+BASE = wb.Config(hidden_units=16, batch_size=16, epochs=60)
+SPACE = {"learning_rate": wb.LogRange(1e-4, 1e-1), "l2": wb.LogRange(1e-6, 1e-2), "optimizer": ["adam", "momentum"]}
+
+
+def alone(bench: wb.Workbench) -> Any:
+    config = BASE.replace(epochs=150, dropout=0.3, batch_norm=True, schedule="plateau", plateau_patience=2)
+    return bench.start(config, changes=[(100, "learning_rate", 0.01), (333, "l1", 1e-4), (500, "l1", 0.0)])
+
+
+def seeds(bench: wb.Workbench) -> Any:
+    return bench.start(BASE.replace(dropout=0.2, patience=12, learning_rate=0.02), seeds=5)
+
+
+def branch(bench: wb.Workbench) -> Any:
+    bench.run(BASE.replace(epochs=5))
+    return bench.branch(1, epoch=3, epochs=90, seeds=2, optimizer="momentum", learning_rate=0.02)
+
+
+def queue(bench: wb.Workbench) -> Any:
+    bench.start(BASE, seeds=2)
+    bench.start(BASE.replace(optimizer="sgd", learning_rate=0.1))
+    return bench.search("random", SPACE, BASE.replace(epochs=12), trials=8, cohort=4)
+
+
+def random_search(bench: wb.Workbench) -> Any:
+    base = BASE.replace(epochs=15)
+    return bench.search("random", SPACE, base, trials=24, pruner="median", cohort=8, seeds=2, seed=3)
+
+
+def learning_search(bench: wb.Workbench) -> Any:
+    bench.run(BASE.replace(epochs=3, learning_rate=0.02))
+    return bench.search("tpe", SPACE, BASE.replace(epochs=8), trials=24, pruner="halving", cohort=8)
+
+
+def grid_search(bench: wb.Workbench) -> Any:
+    space = {"learning_rate": wb.LogRange(1e-3, 1e-1), "hidden_units": [8, 16]}
+    return bench.search("grid", space, BASE.replace(epochs=20), points=6, cohort=5)
+
+
+def comparison(bench: wb.Workbench) -> Any:
+    nuisance = {"learning_rate": wb.LogRange(1e-3, 1e-1)}
+    return bench.compare(
+        "optimizer", ["adam", "sgd"], nuisance=nuisance, base=BASE.replace(epochs=10), trials=6, seeds=2
+    )
+
+
+JOBS = {
+    job.__name__: job for job in (alone, seeds, branch, queue, random_search, learning_search, grid_search, comparison)
+}
+
+
+def outcome(bench: wb.Workbench) -> dict[str, Any]:
+    """All that an uninterrupted training leaves, without times: the log's numbers, and the last state of each cohort."""
+    curves = bench.curves().drop(columns="seconds")
+    ends = bench.log.ends(*map(int, bench.trials["trial"]))
+    states = {}
+    for series in sorted({series for series, _ in bench.log.seats(*map(int, bench.trials["trial"])).values()}):
+        last = bench.snapshots.load(series, bench.snapshots.epochs(series)[-1])
+        digest = hashlib.sha256()
+        for tensor in (last.theta, *last.orders, *last.noises, *(b.vector for b in last.best if b is not None)):
+            digest.update(tensor.contiguous().numpy().tobytes())
+        states[series] = [last.epoch, last.trials, digest.hexdigest()]
+    return {
+        "curves": curves.to_json(orient="split", double_precision=15),
+        "bits": hashlib.sha256(curves.to_numpy(float).tobytes()).hexdigest(),
+        "ends": {t: [str(e.state), e.epochs_run, e.step, e.best_epoch, repr(e.best_val_loss)] for t, e in ends.items()},
+        "configs": bench.log.configs(list(map(int, bench.trials["trial"]))),
+        "states": states,
+    }  # fmt: skip
+
+
+def do(command: dict[str, Any]) -> None:
+    bench = wb.Workbench(TASK, log=command["log"])
+    handle = bench.resume() if command["resume"] else JOBS[command["job"]](bench)
+    handle.wait()
+    for run in bench.active:
+        run.wait()
+    Path(command["log"]).with_suffix(".json").write_text(json.dumps(outcome(bench)))
+
+
+def main() -> None:
+    for line in sys.stdin:
+        command = json.loads(line)
+        sys.stdout.flush()
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                do(command)
+                code = 0
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                os._exit(code)
+        print(child, flush=True)
+        _, status = os.waitpid(child, 0)
+        print(os.waitstatus_to_exitcode(status), flush=True)
+
+
+if __name__ == "__main__":
+    main()
