@@ -14,7 +14,17 @@ from pathlib import Path
 
 import torch
 
-NAMES = ("training_loop", "cohort", "search", "memory", "log_append", "log_scale", "live_update", "import_time")
+NAMES = (
+    "training_loop",
+    "cohort",
+    "search",
+    "memory",
+    "snapshots",
+    "log_append",
+    "log_scale",
+    "live_update",
+    "import_time",
+)
 
 
 def main() -> None:

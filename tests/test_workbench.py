@@ -289,3 +289,26 @@ def test_a_small_model_trains_on_one_core_and_other_threads_keep_theirs() -> Non
     finally:
         torch.set_num_threads(before)
     assert ("workbench-training", 1) in seen
+
+
+def test_a_large_model_gets_the_users_threads_whatever_another_thread_has_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = wb.Task.load("iris")
+    before, seen = torch.get_num_threads(), []
+
+    class Watched(torch.nn.Linear):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            if self.training:
+                seen.append(torch.get_num_threads())
+            return super().forward(x)
+
+    monkeypatch.setattr("workbench.execution.runner.SMALL_WORK", 0.0)
+    torch.set_num_threads(2)
+    other = threading.Thread(target=torch.set_num_threads, args=[1])  # as the shards of a search do
+    other.start()
+    other.join()
+    try:
+        bench = wb.Workbench(task, log=None, models={"watched": lambda task: Watched(4, 3)})
+        bench.run(wb.Config(model="watched", epochs=1))
+    finally:
+        torch.set_num_threads(before)
+    assert set(seen) == {2}

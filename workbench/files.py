@@ -14,6 +14,7 @@ import threading
 import warnings
 import zlib
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -46,19 +47,21 @@ def write(path: Path, data: bytes, *, through: bool = True) -> None:
     through: wait until the folder's entry, too, is on the disk. Raises: CheckpointError, with nothing changed; `passing` for
     a full disk.
     """
-    if not path.parent.is_dir():
-        folder_name = str(path.parent)
-        raise CheckpointError(f"{str(path)!r} could not be written: there is no folder {folder_name!r}; make it first")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
+    temporary = os.path.join(path.parent, f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
     try:
         try:
-            with temporary.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
+            file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o666)
+            try:
+                rest = memoryview(data)
+                while rest:
+                    rest = rest[os.write(file, rest) :]
+                os.fsync(file)
+            finally:
+                os.close(file)
+            os.replace(temporary, path)
         except BaseException:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):
+                os.unlink(temporary)
             raise
         if through and os.name == "posix":
             folder = os.open(path.parent, os.O_RDONLY)
@@ -67,6 +70,9 @@ def write(path: Path, data: bytes, *, through: bool = True) -> None:
             finally:
                 os.close(folder)
     except OSError as error:
+        if isinstance(error, FileNotFoundError) and not path.parent.is_dir():
+            message = f"there is no folder {str(path.parent)!r}; make it first"
+            raise CheckpointError(f"{str(path)!r} could not be written: {message}") from None
         if error.errno in FULL:
             message = f"{str(path)!r} could not be written: the disk is full; free some space"
             raise CheckpointError(message, passing=True) from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pickle
 import threading
@@ -20,25 +19,13 @@ from workbench import files
 from workbench.snapshots import SnapshotStore
 from workbench.snapshots.thinning import to_drop
 from workbench.training import CohortState, Training, prepare
+from workbench.training.snapshot import RowProgress
 
 
 def state(series: int, epoch: int, size: int = 100) -> CohortState:
-    theta = torch.full((1, size), float(epoch))
-    row = {
-        "trial": series,
-        "config": {},
-        "epoch": epoch,
-        "step": epoch,
-        "seconds": 0.0,
-        "learning_rate": 0.1,
-        "watch": {},
-    }
-    content = {
-        "series": series, "epoch": epoch, "rows": json.dumps([row]), "theta": theta, "buffers": {},
-        "best_rows": [], "best": torch.empty(0), "best_buffers": {}, "optimizers": [],
-        "generators": torch.zeros(1, 16, dtype=torch.uint8), "noise_seed": 0,
-    }  # fmt: skip
-    return CohortState.of(content)
+    row = RowProgress(series, {}, epoch, epoch, 0.0, 0.1, {})
+    order = torch.zeros(16, dtype=torch.uint8)
+    return CohortState(series, epoch, [row], torch.full((1, size), float(epoch)), {}, [None], [None], [order], [], 0)
 
 
 @pytest.fixture

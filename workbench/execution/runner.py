@@ -45,10 +45,13 @@ class Runner:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._told = ""
+        self._threads: int | None = None
         self.current: Run | None = None
 
     def submit(self, run: Run) -> None:
         """Train the run when those before it have ended. Returns at once."""
+        if threading.current_thread() is threading.main_thread():
+            self._threads = torch.get_num_threads()  # the user's choice
         with self._lock:
             self._queue.append(run)
             if self._thread is None:
@@ -95,7 +98,7 @@ class Runner:
         unfinished = _Unfinished(run.trials, self._log)
         try:
             run._training.cores = os.cpu_count() or 1
-            run._training.around = partial(fitting_threads, run._training.device)
+            run._training.around = partial(fitting_threads, run._training.device, threads=self._threads)
             run._training.keeper = self._snapshots
             for moment in run._training.moments():
                 self._record(run, unfinished, moment)
@@ -154,20 +157,22 @@ class Runner:
 
 
 @contextmanager
-def fitting_threads(device: torch.device, work: float) -> Iterator[None]:
+def fitting_threads(device: torch.device, work: float, threads: int | None = None) -> Iterator[None]:
     """One core for small models, for as long as they train; every other thread keeps its setting.
 
     Torch's workers belong to the thread that calls it. Beside the main thread's, those of a second one find no core to spin
     on, and waking them at each operation costs several times the step of a small model (docs/performance.md).
+    threads: what larger models get, by default what this thread has. A new thread begins with what any thread set last.
     """
     before = torch.get_num_threads()
-    small = before > 1 and device.type == "cpu" and work < SMALL_WORK
-    if small:
-        torch.set_num_threads(1)
+    small = device.type == "cpu" and work < SMALL_WORK
+    wanted = 1 if small else threads or before
+    if wanted != before:
+        torch.set_num_threads(wanted)
     try:
         yield
     finally:
-        if small:
+        if wanted != before:
             torch.set_num_threads(before)
 
 

@@ -23,7 +23,7 @@ __all__ = ["BUDGET", "SnapshotStore"]
 BUDGET = 2**30
 SHARE = 0.05
 """Of the time that training takes, what writing may cost."""
-ALLOWANCE_SECONDS = 0.1
+ALLOWANCE_SECONDS = 0.05
 """What writing may cost beyond that, so that every epoch of a short training is kept."""
 WAITING_BYTES = 64 * 2**20
 """What may wait for the disk; beyond, the oldest gives way, since it can be trained again from the one before."""
@@ -54,6 +54,7 @@ class SnapshotStore:
         self._sizes: dict[int, dict[int, int]] | None = None
         self._budget = self._read_budget()
         self._allowance, self._asked = ALLOWANCE_SECONDS, time.monotonic()
+        self._made: set[int] = set()  # series whose folder is there
         self._cost = 0.0  # of the last state written
         self._trouble: CheckpointError | None = None
         self._thinning = threading.Lock()
@@ -173,11 +174,14 @@ class SnapshotStore:
             return
         while True:
             try:
-                path.parent.mkdir(parents=True, exist_ok=True)
+                if state.series not in self._made:
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    self._made.add(state.series)
                 files.write(path, data, through=False)
                 break
             except (CheckpointError, OSError) as error:
                 trouble = error if isinstance(error, CheckpointError) else _put(path, error)
+                self._made.discard(state.series)
                 self._tell(trouble)
                 if not trouble.passing:
                     return

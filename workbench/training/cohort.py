@@ -11,7 +11,6 @@ import copy
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict
 from itertools import pairwise
 from typing import Any
 
@@ -180,7 +179,7 @@ class Cohort:
         """A copy of all that the next step depends on."""
         rows = [
             RowProgress(
-                row.trial, row.config.model_dump(), row.epoch, row.step, row.seconds, row.learning_rate, asdict(row.watch)
+                row.trial, row.config.model_dump(), row.epoch, row.step, row.seconds, row.learning_rate, row.watch.as_dict()
             )
             for row in self.rows
         ]  # fmt: skip

@@ -8,11 +8,14 @@ schedule has no state of its own: it is a function of the step.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from workbench.hyperparameters import Config
@@ -121,69 +124,64 @@ class CohortState:
             self.rows[index], weights, self.best[index], self.optimizers[index], self.orders[index], noise
         )  # fmt: skip
 
-    # --- as plain values and few tensors, for a file ------------------------------------------------------------------
+    # --- for a file ---------------------------------------------------------------------------------------------------
 
     def content(self) -> dict[str, Any]:
-        """The state as `workbench.files.pack` takes it: equal tensors of the rows stacked, so that there are few."""
-        best = [index for index, weights in enumerate(self.best) if weights is not None]
-        kept = [weights for weights in self.best if weights is not None]
-        return {
+        """The state as `workbench.files.pack` takes it: one text, and all tensors end to end as bytes.
+
+        One tensor, since writing costs by the tensor, and a snapshot is written after each epoch, beside the training.
+        """
+        pieces: list[NDArray[np.uint8]] = []
+        index: list[tuple[str, list[int]]] = []
+
+        def put(tensor: Tensor) -> int:
+            pieces.append(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+            index.append((str(tensor.dtype).removeprefix("torch."), list(tensor.shape)))
+            return len(index) - 1
+
+        def put_all(tensors: Mapping[str, Tensor]) -> dict[str, int]:
+            return {name: put(tensor) for name, tensor in tensors.items()}
+
+        state = {
             "series": self.series,
             "epoch": self.epoch,
-            "rows": json.dumps([asdict(row) for row in self.rows]),
-            "theta": self.theta.cpu(),
-            "buffers": {name: values.cpu() for name, values in self.buffers.items()},
-            "best_rows": best,
-            "best": _stacked([weights.vector for weights in kept]),
-            "best_buffers": {name: _stacked([weights.buffers[name] for weights in kept]) for name in self.buffers},
-            "optimizers": _grouped(self.optimizers),
-            "generators": _stacked([*self.orders, *self.noises]),
+            "rows": [vars(row) for row in self.rows],
+            "theta": put(self.theta),
+            "buffers": put_all(self.buffers),
+            "best": [best and [put(best.vector), put_all(best.buffers)] for best in self.best],
+            "optimizers": [
+                state and {name: [put(v)] if isinstance(v, Tensor) else v for name, v in state.items()}
+                for state in self.optimizers
+            ],
+            "orders": [put(order) for order in self.orders],
+            "noises": [put(noise) for noise in self.noises],
             "noise_seed": self.noise_seed,
         }
+        data = np.concatenate(pieces)  # by numpy: in a thread of its own, torch would start a team of workers for this
+        return {"state": json.dumps(state), "index": json.dumps(index), "data": torch.from_numpy(data)}
 
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> CohortState:
         """The state out of a file's content."""
-        rows = [RowProgress(**row) for row in json.loads(content["rows"])]
-        best: list[Weights | None] = [None] * len(rows)
-        for place, index in enumerate(content["best_rows"]):
-            buffers = {name: values[place] for name, values in content["best_buffers"].items()}
-            best[index] = Weights(content["best"][place], buffers)
-        # each in memory of its own: torch reads a generator's state as a struct, and crashes where it lies unaligned
-        generators = [state.clone() for state in content["generators"]]
+        state, tensors = json.loads(content["state"]), []
+        start = 0
+        for name, shape in json.loads(content["index"]):
+            dtype = getattr(torch, name)
+            size = prod(shape) * dtype.itemsize
+            # a copy each: a type's numbers, and a generator's state, must not lie unaligned
+            tensors.append(content["data"][start : start + size].clone().view(dtype).view(shape))
+            start += size
+
+        def named(places: Mapping[str, int]) -> dict[str, Tensor]:
+            return {name: tensors[place] for name, place in places.items()}
+
+        best = [best and Weights(tensors[best[0]], named(best[1])) for best in state["best"]]
+        optimizers = [
+            row and {name: tensors[v[0]] if isinstance(v, list) else v for name, v in row.items()}
+            for row in state["optimizers"]
+        ]
         return cls(
-            content["series"], content["epoch"], rows, content["theta"], dict(content["buffers"]), best,
-            _ungrouped(content["optimizers"], len(rows)), generators[: len(rows)], generators[len(rows) :],
-            content["noise_seed"],
+            state["series"], state["epoch"], [RowProgress(**row) for row in state["rows"]], tensors[state["theta"]],
+            named(state["buffers"]), best, optimizers, [tensors[place] for place in state["orders"]],
+            [tensors[place] for place in state["noises"]], state["noise_seed"],
         )  # fmt: skip
-
-
-def _stacked(tensors: Sequence[Tensor]) -> Tensor:
-    return torch.stack([tensor.cpu() for tensor in tensors]) if tensors else torch.empty(0)
-
-
-def _grouped(states: Sequence[RowState | None]) -> list[dict[str, Any]]:
-    """Rows whose optimizers remember things of the same names and shapes, stacked."""
-    groups: dict[str, list[int]] = {}
-    for index, state in enumerate(states):
-        if state is not None:
-            shapes = {name: (v.dtype, v.shape) if isinstance(v, Tensor) else type(v) for name, v in state.items()}
-            groups.setdefault(repr(shapes), []).append(index)
-    found = []
-    for rows in groups.values():
-        group = [state for index in rows if (state := states[index]) is not None]
-        tensors = {
-            name: _stacked([state[name] for state in group]) for name, v in group[0].items() if isinstance(v, Tensor)
-        }
-        values = {name: [state[name] for state in group] for name in group[0] if name not in tensors}
-        found.append({"rows": rows, "tensors": tensors, "values": values})
-    return found
-
-
-def _ungrouped(groups: Sequence[Mapping[str, Any]], count: int) -> list[RowState | None]:
-    states: list[RowState | None] = [None] * count
-    for group in groups:
-        for place, index in enumerate(group["rows"]):
-            tensors = {name: values[place] for name, values in group["tensors"].items()}
-            states[index] = {**tensors, **{name: values[place] for name, values in group["values"].items()}}
-    return states

@@ -1,0 +1,79 @@
+"""What snapshots cost: the same training with a snapshot after each epoch, and with none, in turns.
+
+    python -m benchmarks.snapshots
+
+Digits, MLP 64-64, batch 32, Adam, on a log and a folder on disk; and a random search of 64 such trials. A limit of 1.05 holds
+for the one trial. Also: what reading one back, a branch from it, and a model out of it take.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import workbench as wb
+
+from benchmarks.timing import compare, table
+
+EPOCHS, LIMIT = 60, 1.05
+CONFIG = wb.Config(hidden_units=64, batch_size=32, epochs=EPOCHS)
+
+
+def bench_in(folder: Path, name: str, budget: int | None) -> wb.Workbench:
+    bench = wb.Workbench(wb.Task.load("digits"), log=folder / f"{name}.db")
+    if budget is not None:
+        bench.snapshots.budget = budget
+    return bench
+
+
+def main() -> dict[str, Any]:
+    folder = Path(tempfile.mkdtemp(prefix="benchmark-"))
+    try:
+        with_, without = bench_in(folder, "with", None), bench_in(folder, "without", 0)
+        found: dict[str, Any] = {}
+        rows = compare(
+            {"no snapshots": lambda: without.run(CONFIG), "snapshots": lambda: with_.run(CONFIG)},
+            rounds=15,
+            baseline="no snapshots",
+        )
+        table(f"one trial, {EPOCHS} epochs", rows, "no snapshots")
+        ratio = rows[1]["ratio"]
+        kept = len(with_.snapshots.epochs(int(with_.trials["trial"].iloc[-1])))
+        print(f"snapshots / none: {ratio:.3f} (at most {LIMIT}: {'reached' if ratio <= LIMIT else 'MISSED'}); "
+              f"{kept} of {EPOCHS} epochs kept")  # fmt: skip
+        found["one trial"], found["kept"] = rows, kept
+
+        space = {"learning_rate": wb.LogRange(1e-4, 1e-1), "l2": wb.LogRange(1e-6, 1e-2)}
+        base = CONFIG.replace(epochs=10)
+
+        def search(bench: wb.Workbench) -> Callable[[], object]:
+            return lambda: bench.search("random", space, base, trials=64, cohort=64, blocking=True)
+
+        rows = compare({"no snapshots": search(without), "snapshots": search(with_)}, rounds=7, baseline="no snapshots")
+        table("search of 64 trials, 10 epochs", rows, "no snapshots")
+        found["search"] = rows
+
+        trial = 1
+        series = with_.snapshots.epochs(trial)
+        epoch = series[len(series) // 2]
+        actions: dict[str, Callable[[], object]] = {
+            "one epoch of training": lambda: without.run(CONFIG.replace(epochs=1)),
+            "read a snapshot": lambda: with_.snapshots.load(trial, epoch),
+            "branch of one epoch": lambda: with_.branch(trial, epoch=epoch, epochs=epoch + 1).wait(),
+            "model of an epoch": lambda: with_.model(trial, epoch=epoch),
+        }
+        rows = compare(actions, rounds=9, baseline="one epoch of training")
+        table("going back", rows, "one epoch of training")
+        found["going back"] = rows
+        file = next((with_.snapshots.folder / f"{trial:08d}").glob("*.pt"))
+        print(f"a snapshot: {file.stat().st_size / 1024:.0f} KiB")
+        return found
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
