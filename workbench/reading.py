@@ -14,6 +14,7 @@ from workbench.execution import Run
 from workbench.figures import NotebookFigure
 from workbench.hyperparameters import Config
 from workbench.log import TrialLog
+from workbench.recall import logged_config
 from workbench.replaying import script
 from workbench.session import Session
 from workbench.snapshots import SnapshotStore
@@ -100,8 +101,8 @@ class Reader:
         return self._session.log.events(*trials)
 
     def config(self, trial: int) -> Config:
-        """The Config a trial started with. Raises: LogError for an unknown trial."""
-        return Config(**self._session.log.config(trial))
+        """The Config a trial started with. Raises: LogError for an unknown trial; ConfigError if it uses what is not registered."""
+        return logged_config(trial, self._session.log.config(trial))
 
     def code(self, trial: int) -> str:
         """A Python script that stands by itself and does this trial again: its task, its setting, its live changes, and, of a

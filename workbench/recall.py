@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from workbench.errors import CheckpointError, RunError
+from workbench.errors import CheckpointError, ConfigError, Problem, RunError
 from workbench.events import ENDED
 from workbench.execution import fitting_threads
-from workbench.hyperparameters import Config
+from workbench.hyperparameters import CHOICES, Config
 from workbench.log import TrialLog
 from workbench.models import build_model
 from workbench.registry import METRICS
@@ -21,10 +22,24 @@ if TYPE_CHECKING:
     from workbench.tasks import Task
     from workbench.trained import TrainedModel
 
-__all__ = ["Recall"]
+__all__ = ["Recall", "logged_config"]
 
 TOP = 10
 """Of so many trials at the top of the leaderboard, the best model is always at hand."""
+
+
+def logged_config(trial: int, values: Mapping[str, Any]) -> Config:
+    """A trial's setting out of the log. Raises: ConfigError naming what it uses and is not registered here, and the remedy."""
+    problems = []
+    for field, registry in CHOICES.items():
+        name = values.get(field)
+        if name is not None and name != "auto" and name not in registry:
+            remedy = f"wb.Workbench(..., models={{{name!r}: build}})" if field == "model" else f"wb.register_{field}"
+            message = f"trial {trial} uses the {field} {name!r}, which is not known here; bring it along by {remedy}"
+            problems.append(Problem(field, name, message))
+    if problems:
+        raise ConfigError(problems)
+    return Config(**values)
 
 
 class Recall:
@@ -61,7 +76,7 @@ class Recall:
         """A trial's setting as it was after an epoch, the live changes before it included."""
         steps = self.steps(trial, epoch)
         made = {change.name: change.value for change in self.changes(trial) if change.step < steps}
-        config = Config(**self.log.config(trial))
+        config = logged_config(trial, self.log.config(trial))
         return config.replace(**made) if made else config
 
     def origin(self, trial: int) -> tuple[int, int] | None:
@@ -134,7 +149,7 @@ class Recall:
 
     def again(self, trial: int, epoch: int, start: Trained | None = None) -> Trained:
         """Train a trial again up to an epoch, in silence: from `start`, or from the first step."""
-        config, changes = Config(**self.log.config(trial)), self.changes(trial)
+        config, changes = logged_config(trial, self.log.config(trial)), self.changes(trial)
         catcher, device = _Catcher(epoch), torch.device(self.log.device(trial))
         options: dict[str, Any] = {"device": device, "around": partial(fitting_threads, device), "keeper": catcher}
         if start is not None:
@@ -181,7 +196,7 @@ class Recall:
         else:
             self._check_task(trial)
             epoch = self.best_epoch(trial)
-        config = Config(**self.log.config(trial))
+        config = logged_config(trial, self.log.config(trial))
         module = filled(build_model(self.task, config), weights)
         return TrainedModel(module, config, self.task.schema, trial=trial, epoch=epoch)
 

@@ -16,6 +16,7 @@ from workbench.execution import Run
 from workbench.hyperparameters import Config
 from workbench.log import made_here
 from workbench.models import is_builtin
+from workbench.recall import logged_config
 from workbench.registry import LOSSES, METRICS, OPTIMIZERS, SCHEDULES
 from workbench.session import Session, scripted
 from workbench.training import Training, prepare
@@ -114,7 +115,7 @@ def replay(session: Session, trial: int, *, device: str | None = None) -> Replay
         raise RunError(
             f"trial {trial} failed, so there is nothing to compare a replay with; see bench.log.traceback({trial})"
         )
-    config = prepare(session.task, Config(**log.config(trial)))
+    config = prepare(session.task, logged_config(trial, log.config(trial)))
     origin, changes, stop = recall.origin(trial), recall.changes(trial), _stop_after(session, trial)
     device = device or log.device(trial)
     parent, epoch = origin or (trial, None)
@@ -187,7 +188,7 @@ def script(session: Session, trial: int) -> str:
     path = [trial]
     while (origin := recall.origin(path[-1])) is not None:
         path.append(origin[0])
-    configs = {one: Config(**log.config(one)) for one in path}
+    configs = {one: logged_config(one, log.config(one)) for one in path}
     lines = [f'"""Does trial {trial} again, live changes included."""', "", "import workbench as wb", ""]
     needs = task.recipe_needs
     if needs:

@@ -13,6 +13,7 @@ from workbench.events import EpochEnd, Event, Remark
 from workbench.execution import Run, Runs
 from workbench.hyperparameters import Config
 from workbench.log import SearchStep
+from workbench.recall import logged_config
 from workbench.search import Campaign
 from workbench.searching import LogDesk, SearchRequest, campaign_of, results_of, search_of
 from workbench.training import Change, CohortState, Origin, TakeUp, Told, Training
@@ -37,7 +38,7 @@ def resume(session: Session) -> Runs:
     """
     trials, searches = left(session)
     log = session.log
-    configs = {trial: _config(trial, values) for trial, values in log.configs(trials).items()}
+    configs = {trial: logged_config(trial, values) for trial, values in log.configs(trials).items()}
     frame = log.trials(task_fingerprint=session.task.fingerprint)
     frame = frame[frame["trial"].isin(trials)].set_index("trial")
     journals = {search: log.steps(search) for search in searches}
@@ -57,14 +58,6 @@ def resume(session: Session) -> Runs:
         log.append(events)
     session.take_up([run for _, run, _ in found])
     return Runs([run for _, run, _ in found])
-
-
-def _config(trial: int, values: Mapping[str, Any]) -> Config:
-    try:
-        return Config(**values)
-    except ConfigError as error:
-        message = f"trial {trial} cannot be resumed: {error}; register what it uses first (models=..., wb.register_...)"
-        raise ConfigError([problem._replace(message=message) for problem in error.problems]) from None
 
 
 def _run(session: Session, configs: dict[int, Config], device: str) -> tuple[int, Run, list[Event]]:

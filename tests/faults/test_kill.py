@@ -5,63 +5,23 @@ from __future__ import annotations
 import json
 import os
 import random
-import signal
 import sqlite3
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import workbench as wb
 from tests.faults.victim import JOBS
 
+if TYPE_CHECKING:
+    from tests.faults.conftest import Victims
+
 ROOT = Path(__file__).parents[2]
 ROUNDS = int(os.environ.get("WORKBENCH_KILLS", "4"))
 """Kills for each job; more by `make soak`."""
-
-
-class Victims:
-    """Forks processes that train (see victim.py)."""
-
-    def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.faults.victim"], cwd=ROOT, text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
-
-    def run(self, job: str, log: Path, *, resume: bool = False, kill_after: float | None = None) -> float:
-        """One process: to its end, or killed after so many seconds. Returns how long it lived."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        started = time.monotonic()
-        self._process.stdin.write(json.dumps({"job": job, "log": str(log), "resume": resume}) + "\n")
-        self._process.stdin.flush()
-        child = int(self._process.stdout.readline())
-        if kill_after is not None:
-            time.sleep(max(0.0, kill_after - (time.monotonic() - started)))  # the moment of the kill is what is tried
-            with suppress(ProcessLookupError):  # it was faster
-                os.kill(child, signal.SIGKILL)
-        code = int(self._process.stdout.readline())
-        if kill_after is None and code:
-            self._process.kill()
-            raise AssertionError(self._process.communicate()[1])
-        return time.monotonic() - started
-
-    def close(self) -> None:
-        self._process.kill()
-        self._process.communicate()
-
-
-@pytest.fixture(scope="module")
-def victims() -> Iterator[Victims]:
-    victims = Victims()
-    yield victims
-    victims.close()
 
 
 def epochs_of(log: Path) -> set[tuple[Any, ...]]:

@@ -14,8 +14,9 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-import optuna  # noqa: F401  what a child would import by itself, each of them anew
-import sklearn.datasets  # noqa: F401
+import optuna
+import sklearn.datasets  # noqa: F401  what a child would import by itself, each of them anew
+from torch import nn
 
 import workbench as wb
 import workbench.widgets.view
@@ -67,6 +68,24 @@ def comparison(bench: wb.Workbench) -> Any:
     )
 
 
+def build(task: Any, *, width: int = wb.IntRange(4, 64, default=8)) -> nn.Module:  # type: ignore[assignment]
+    """A model of one's own."""
+    return nn.Sequential(nn.Linear(task.input_shape[0], width), nn.Tanh(), nn.Linear(width, task.output_size))
+
+
+def own_model(bench: wb.Workbench) -> Any:
+    wb.register_model("own", build)
+    return bench.start(wb.Config(model="own", width=12, epochs=400))
+
+
+def own_sampler(bench: wb.Workbench) -> Any:
+    sampler = optuna.samplers.RandomSampler(seed=1)
+    return bench.search(sampler, SPACE, BASE.replace(epochs=100), trials=8, cohort=4)
+
+
+OTHERS = {"own_model": own_model, "own_sampler": own_sampler}
+"""What cannot be resumed without the user's help."""
+
 JOBS = {
     job.__name__: job for job in (alone, seeds, branch, queue, random_search, learning_search, grid_search, comparison)
 }
@@ -94,7 +113,7 @@ def outcome(bench: wb.Workbench) -> dict[str, Any]:
 
 def do(command: dict[str, Any]) -> None:
     bench = wb.Workbench(TASK, log=command["log"])
-    handle = bench.resume() if command["resume"] else JOBS[command["job"]](bench)
+    handle = bench.resume() if command["resume"] else {**JOBS, **OTHERS}[command["job"]](bench)
     handle.wait()
     for run in bench.active:
         run.wait()

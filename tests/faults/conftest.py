@@ -1,0 +1,70 @@
+"""Processes that train and are killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+class Victims:
+    """Forks processes that train (see victim.py)."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.faults.victim"], cwd=ROOT, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+
+    def run(
+        self,
+        job: str,
+        log: Path,
+        *,
+        resume: bool = False,
+        kill_after: float | None = None,
+        kill_when: Callable[[], bool] | None = None,
+    ) -> float:
+        """One process: to its end, or killed after so many seconds, or when something has come true.
+
+        Returns how long it lived.
+        """
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        started = time.monotonic()
+        self._process.stdin.write(json.dumps({"job": job, "log": str(log), "resume": resume}) + "\n")
+        self._process.stdin.flush()
+        child = int(self._process.stdout.readline())
+        if kill_after is not None:
+            time.sleep(max(0.0, kill_after - (time.monotonic() - started)))  # the moment of the kill is what is tried
+        while kill_when is not None and not kill_when() and time.monotonic() - started < 60:
+            time.sleep(0.005)
+        if kill_after is not None or kill_when is not None:
+            with suppress(ProcessLookupError):  # it was faster
+                os.kill(child, signal.SIGKILL)
+        code = int(self._process.stdout.readline())
+        if kill_after is None and kill_when is None and code:
+            self._process.kill()
+            raise AssertionError(self._process.communicate()[1])
+        return time.monotonic() - started
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+
+@pytest.fixture(scope="session")
+def victims() -> Iterator[Victims]:
+    victims = Victims()
+    yield victims
+    victims.close()

@@ -1,0 +1,148 @@
+"""What is resumed, by whom, from what, and what is said when it cannot be as it was."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+import workbench as wb
+from tests.faults.victim import TASK, build, outcome
+from workbench.registry import MODELS
+
+if TYPE_CHECKING:
+    from tests.faults.conftest import Victims
+
+
+def epochs(log: Path, count: int) -> Callable[[], bool]:
+    """Whether the log has so many epochs."""
+
+    def enough() -> bool:
+        try:
+            with sqlite3.connect(f"file:{log}?mode=ro", uri=True) as connection:
+                found = connection.execute("SELECT count(*) FROM epochs").fetchone()[0]
+            connection.close()
+        except sqlite3.OperationalError:  # not there yet
+            return False
+        return bool(found >= count)
+
+    return enough
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    return tmp_path / "trials.db"
+
+
+def plain(found: dict[str, object]) -> dict[str, object]:
+    return json.loads(json.dumps(found))
+
+
+def whole(victims: Victims, job: str, folder: Path) -> dict[str, object]:
+    """What an uninterrupted process leaves."""
+    victims.run(job, folder / "whole.db")
+    return json.loads((folder / "whole.json").read_text())
+
+
+def test_a_killed_trial_is_interrupted_and_resumed_from_its_last_snapshot(victims: Victims, log: Path) -> None:
+    wanted = whole(victims, "alone", log.parent)
+    victims.run("alone", log, kill_when=epochs(log, 40))
+    bench = wb.Workbench(TASK, log=log)
+    assert bench.trials["state"].tolist() == ["interrupted"]
+    last = bench.snapshots.epochs(1)[-1]
+    assert last > 20
+    told = len(bench.curves(1))
+    runs = bench.resume()
+    assert runs.trials == (1,)
+    assert len(bench.resume()) == 0  # it goes on already
+    runs.wait()
+    assert plain(outcome(bench)) == wanted
+    remark = bench.events(1).query("kind == 'remark'")["message"].iloc[0]
+    assert remark.startswith(f"resumed from the snapshot after epoch {min(last, told)}")
+    states = bench.events(1).query("kind == 'state'")["name"].tolist()
+    assert states == ["running", "interrupted", "queued", "running"]
+    assert len(bench.resume()) == 0
+    assert "nothing to resume" in repr(bench.resume())
+
+
+@pytest.mark.parametrize("damage", ["the last is cut", "the last two are nonsense", "none is left"])
+def test_damaged_snapshots_cost_time_and_nothing_else(victims: Victims, log: Path, damage: str) -> None:
+    wanted = whole(victims, "seeds", log.parent)
+    victims.run("seeds", log, kill_when=epochs(log, 100))
+    bench = wb.Workbench(TASK, log=log)
+    kept = bench.snapshots.epochs(1)
+    files = [bench.snapshots.folder / "00000001" / f"{epoch:06d}.pt" for epoch in kept]
+    broken = files[-1:] if "cut" in damage else files[-2:] if "two" in damage else files
+    for file in broken:
+        if "none" in damage:
+            file.unlink()
+        else:
+            file.write_bytes(file.read_bytes()[:300] if "cut" in damage else b"nonsense" * 100)
+    bench.resume().wait()
+    assert plain(outcome(bench)) == wanted
+    remarks = bench.events(1).query("kind == 'remark'")["message"].tolist()
+    assert sum("damaged" in remark for remark in remarks) == (0 if "none" in damage else len(broken))
+
+
+def test_a_model_of_ones_own_has_to_be_there(victims: Victims, log: Path) -> None:
+    victims.run("own_model", log, kill_when=epochs(log, 10))
+    with pytest.raises(
+        wb.ConfigError, match=r"trial 1 uses the model 'own', which is not known here; .*models=\{'own'"
+    ):
+        wb.Workbench(TASK, log=log).resume()
+    try:
+        bench = wb.Workbench(TASK, log=log, models={"own": build})
+        assert bench.trials["state"].tolist() == ["interrupted"]  # nothing was changed
+        bench.resume().wait()
+        assert bench.trials["state"].tolist() == ["completed"]
+        assert bench.replay(1).wait().identical
+    finally:
+        MODELS.unregister("own")
+
+
+def test_a_search_with_a_sampler_of_ones_own_ends_with_what_it_started(victims: Victims, log: Path) -> None:
+    victims.run("own_sampler", log, kill_when=epochs(log, 40))
+    bench = wb.Workbench(TASK, log=log)
+    started = len(bench.trials)
+    assert 0 < started < 8
+    bench.resume().wait()
+    assert len(bench.trials) == started
+    assert bench.trials["state"].isin(["completed", "diverged"]).all()
+    remarks = bench.events().query("kind == 'remark'")["message"]
+    assert remarks.str.contains("a sampler of your own, which no log can hold").any()
+    assert len(bench.resume()) == 0
+
+
+def test_deleted_trials_are_not_resumed_and_restored_ones_are(victims: Victims, log: Path) -> None:
+    victims.run("alone", log, kill_when=epochs(log, 10))
+    bench = wb.Workbench(TASK, log=log)
+    bench.delete(1)
+    assert len(bench.resume()) == 0
+    bench.restore(1)
+    runs = bench.resume()
+    runs.stop()
+    runs.wait()
+    assert bench.trials["state"].tolist() == ["stopped"]
+
+
+def test_another_task_on_the_same_log_is_left_alone(victims: Victims, log: Path) -> None:
+    victims.run("alone", log, kill_when=epochs(log, 10))
+    other = wb.Workbench(wb.Task.load("wine"), log=log)
+    assert len(other.resume()) == 0
+    assert other.trials["state"].tolist() == ["interrupted"]
+
+
+def test_a_paused_and_a_queued_run_are_resumed_too(victims: Victims, log: Path) -> None:
+    wanted = whole(victims, "queue", log.parent)
+    victims.run("queue", log, kill_when=epochs(log, 20))
+    bench = wb.Workbench(TASK, log=log)
+    states = bench.trials["state"].tolist()
+    assert states == ["interrupted"] * 3
+    runs = bench.resume()
+    assert len(runs) == 3  # two runs and a search that had not begun
+    runs.wait()
+    assert plain(outcome(bench)) == wanted
