@@ -139,12 +139,14 @@ class Recall:
         for number in reversed(self.store.epochs(series)):
             if joined < number <= joined + epoch:
                 try:
-                    return self.store.load(series, number).row(trial)
+                    row = self.store.load(series, number).row(trial)
                 except KeyError:
                     continue  # of another cohort, which began with the same trial and broke off
                 except CheckpointError as error:
                     hint = "delete the file, and what it held is trained again from the snapshot before"
                     raise CheckpointError(f"{error} ({hint})") from None
+                if row.config == self.config(trial, number - joined):
+                    return row  # else left over from another log of the same name
         return None
 
     def again(self, trial: int, epoch: int, start: Trained | None = None) -> Trained:

@@ -436,12 +436,14 @@ def snapshot_folder(target: str | os.PathLike[str] | None) -> Path | None:
     if target is None:
         return None
     text = os.fspath(target)
-    if "://" not in text:
-        return Path(text).expanduser().with_suffix(".snapshots")
-    url = make_url(text)
-    if url.get_backend_name() != "sqlite":
-        return Path(f"{Path(url.database or 'trials').name}.snapshots")
-    return Path(url.database).with_suffix(".snapshots") if url.database and url.database != ":memory:" else None
+    if "://" in text:
+        url = make_url(text)
+        if url.get_backend_name() != "sqlite":
+            return Path(f"{Path(url.database or 'trials').name}.snapshots")
+        if not url.database or url.database == ":memory:":
+            return None
+        text = url.database
+    return Path(f"{text}.snapshots").expanduser()
 
 
 def available_devices() -> list[str]:

@@ -52,6 +52,7 @@ class SnapshotStore:
         self._busy: CohortState | None = None
         self._thread: threading.Thread | None = None
         self._sizes: dict[int, dict[int, int]] | None = None
+        self._used = 0
         self._budget = self._read_budget()
         self._allowance, self._asked = ALLOWANCE_SECONDS, time.monotonic()
         self._made: set[int] = set()  # series whose folder is there
@@ -74,13 +75,16 @@ class SnapshotStore:
         self._budget = int(size)
         self.folder.mkdir(parents=True, exist_ok=True)
         files.write(self.folder / SETTINGS, json.dumps({"budget": self._budget}).encode())
-        self._sizes, self._needed = None, 0
+        with self._lock:
+            self._sizes, self._needed = None, 0
         self._thin()
 
     @property
     def used(self) -> int:
         """Bytes that the snapshots take."""
-        return sum(sum(epochs.values()) for epochs in self._known().values())
+        with self._lock:
+            self._look()
+            return self._used
 
     @property
     def trouble(self) -> CheckpointError | None:
@@ -105,8 +109,8 @@ class SnapshotStore:
         with self._lock:
             self._waiting = deque(state for state in self._waiting if state.series != series)
             self._lock.wait_for(lambda: self._busy is None or self._busy.series != series, timeout=10)
-            for epoch in _listed(self._place(series)):
-                self._remove(series, epoch)
+        for epoch in _listed(self._place(series)):
+            self._remove(series, epoch)
 
     def __repr__(self) -> str:
         return f"<Snapshots: {shown(self.used)} of {shown(self.budget)}, in {str(self.folder)!r}>"
@@ -187,7 +191,10 @@ class SnapshotStore:
                     return
                 time.sleep(RETRY_SECONDS)
         self._tell(None)
-        self._known().setdefault(state.series, {})[state.epoch] = len(data)
+        with self._lock:
+            epochs = self._look().setdefault(state.series, {})
+            self._used += len(data) - epochs.get(state.epoch, 0)
+            epochs[state.epoch] = len(data)
         self._thin()
 
     def _tell(self, trouble: CheckpointError | None) -> None:
@@ -202,10 +209,12 @@ class SnapshotStore:
             return
         try:
             with suppress(Exception):  # a log that cannot be read now: thin out the next time
-                self._sizes = None  # another process may have written or thinned out here too
                 kept, going = self._kept()
+                with self._lock:
+                    self._sizes = None  # another process may have written or thinned out here too
+                    sizes = {series: dict(epochs) for series, epochs in self._look().items()}
                 # a little below the budget, so that not every snapshot has to ask again
-                for series, epoch in list(to_drop(self._known(), kept, going, int(self._budget * 0.95))):
+                for series, epoch in to_drop(sizes, kept, going, int(self._budget * 0.95)):
                     self._remove(series, epoch)
                 self._needed = int(self.used * 1.05) if self.used > self._budget else 0
         finally:
@@ -213,13 +222,15 @@ class SnapshotStore:
 
     def _remove(self, series: int, epoch: int) -> None:
         self._file(series, epoch).unlink(missing_ok=True)
-        if self._sizes is not None:
-            self._sizes.get(series, {}).pop(epoch, None)
+        with self._lock:
+            self._used -= self._look().get(series, {}).pop(epoch, 0)
 
-    def _known(self) -> dict[int, dict[int, int]]:
+    def _look(self) -> dict[int, dict[int, int]]:
+        """Bytes by series and epoch: of what is in the folder, when it is asked for the first time. With the lock held."""
         if self._sizes is None:
             places = [place for place in self.folder.glob("*") if place.name.isdigit()]
             self._sizes = {int(place.name): _listed(place) for place in places}
+            self._used = sum(sum(epochs.values()) for epochs in self._sizes.values())
         return self._sizes
 
     def _read_budget(self) -> int:
