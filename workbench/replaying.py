@@ -23,9 +23,10 @@ from workbench.training import Training, prepare
 
 __all__ = ["TOLERANCE", "Replay", "replay", "script"]
 
-TOLERANCE = 0.02
+TOLERANCE = 0.001
 """How far a loss or metric may be from the record, relative to 1 or to its own size, where trials trained together: their
-shared operations round otherwise than those of one alone, and training carries the difference on."""
+shared operations round otherwise than those of one alone. Measured: 1e-6 and less over 30 epochs of settings that train
+steadily; where the loss jumps about, a rounding grows from step to step, and no tolerance would be true."""
 COMPARED = (
     "train_loss", "val_loss", "train_metric", "val_metric", "penalty", "learning_rate", "grad_norm",
 )  # fmt: skip
@@ -72,14 +73,17 @@ class Replay(Run):
         return self.done and self.differences.empty and self.same_weights
 
     @property
-    def within_tolerance(self) -> bool:
-        """Whether no loss or metric is further than `TOLERANCE` from the record, relative to 1 or to its own size."""
+    def beyond(self) -> pd.DataFrame:
+        """The rows of `differences` in which a loss or metric is further than `TOLERANCE` from the record."""
         found = self.differences
         found = found[found["value"].isin(JUDGED)]
-        if found[["recorded", "replayed"]].isna().any(axis=None):
-            return False
-        apart = (found["recorded"] - found["replayed"]).abs().astype(float)
-        return bool((apart <= TOLERANCE * np.maximum(1.0, found["recorded"].abs().astype(float))).all())
+        old, new = (found[name].astype(float) for name in ("recorded", "replayed"))
+        return found[~((old - new).abs() <= TOLERANCE * np.maximum(1.0, old.abs()))]
+
+    @property
+    def within_tolerance(self) -> bool:
+        """Whether no loss or metric is further than `TOLERANCE` from the record, relative to 1 or to its own size."""
+        return bool(self.beyond.empty)
 
     @property
     def verdict(self) -> str:
@@ -90,12 +94,17 @@ class Replay(Run):
         epochs = len(self.session.log.curves(self.original))
         if self.identical:
             return f"{name} is identical to it: {epochs} epochs and the best weights, to the last bit."
-        because = "" if self.exact else f" ({self.reason})"
-        found = self.differences
-        if self.within_tolerance and not self.exact:
-            return f"{name} agrees with it within {TOLERANCE:.0%} in all {epochs} epochs{because}."
-        where = f", first in epoch {found['epoch'].iloc[0]}" if len(found) else " in its best weights"
-        return f"{name} differs from it{where}{because}."
+        found, beyond = self.differences, self.beyond
+        if self.exact:
+            where = f", first in epoch {found['epoch'].iloc[0]}" if len(found) else " in its best weights"
+            return f"{name} differs from it{where}."
+        if beyond.empty:
+            return f"{name} agrees with it within {TOLERANCE:.1%} in all {epochs} epochs ({self.reason})."
+        first = beyond["epoch"].iloc[0]
+        return (
+            f"{name} leaves the tolerance of {TOLERANCE:.1%} in epoch {first} of {epochs} ({self.reason}; where the loss jumps "
+            "about, such a difference grows from step to step)."
+        )
 
     def __repr__(self) -> str:
         return f"<Replay: {self.verdict}>" if self.done else super().__repr__()

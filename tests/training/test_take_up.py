@@ -16,6 +16,7 @@ import workbench as wb
 from workbench import files
 from workbench.events import ENDED, CohortJoined, EpochEnd, KnobChanged, TrialEnded, TrialState
 from workbench.training import Change, CohortState, Commands, TakeUp, Told, Training, prepare
+from workbench.training.cohort import Cohort
 
 
 class Album:
@@ -297,3 +298,33 @@ def test_several_branches_train_together(task: wb.Task, tmp_path: Path) -> None:
 
 def test_interrupted_is_no_end() -> None:
     assert TrialState.INTERRUPTED not in ENDED
+
+
+def test_live_changes_before_a_cohort_broke_off_are_made_again(task: wb.Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The trials that are tried again one by one end as if the cohort had held, with the change in force where it was."""
+    configs = {n: prepare(task, wb.Config(epochs=5, optimizer="momentum", learning_rate=0.01, seed=n)) for n in (1, 2)}
+    real, steps = Cohort.step, []
+
+    def step(cohort: Cohort, x: torch.Tensor, y: torch.Tensor) -> Any:
+        steps.append(len(cohort.rows))
+        if len(steps) == 11:  # in epoch 4
+            raise MemoryError
+        return real(cohort, x, y)
+
+    monkeypatch.setattr(Cohort, "step", step)
+    commands = Commands()
+
+    def change(event: Any) -> None:
+        if isinstance(event, EpochEnd) and (event.trial, event.epoch) == (1, 2):
+            commands.set(None, learning_rate=0.2)
+
+    broken = told(Training(task, configs, commands=commands).moments(), change)
+    assert steps[:11] == [2] * 11
+    assert set(steps[11:]) == {1}
+    made = {e.trial: [Change(e.step, e.name, e.new)] for e in broken if isinstance(e, KnobChanged)}
+    assert made == {n: [Change(6, "learning_rate", 0.2)] for n in configs}
+    for trial, config in configs.items():
+        alone = told(Training(task, {trial: config}, changes=made).moments())
+        losses = [e.val_loss for e in broken if isinstance(e, EpochEnd) and e.trial == trial]
+        assert losses == pytest.approx([e.val_loss for e in alone if isinstance(e, EpochEnd)], rel=1e-5)
+        assert len(losses) == 5
