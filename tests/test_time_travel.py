@@ -64,6 +64,20 @@ def test_a_branch_is_the_run_whose_values_were_changed_there(bench: wb.Workbench
     assert message == "from trial 1 after epoch 3: l2 0.0 → 0.01, learning_rate 0.01 → 0.001"
 
 
+def test_numbers_out_of_tables_are_taken(bench: wb.Workbench) -> None:
+    bench.run(SHORT)
+    row = bench.trials.iloc[0]
+    bench.branch(row["trial"], bench.curves(1)["epoch"][2], l2=np.float64(0.01)).wait()
+    assert bench.trials["parent"].tolist()[1] == 1
+    assert bench.trials["parent_epoch"].tolist()[1] == 3
+    trial = bench.trials["trial"].iloc[1]
+    assert bench.replay(trial).wait().identical
+    assert bench.model(trial, epoch=np.int64(5)).epoch == 5
+    assert "bench.branch(trial_1.trials[0], epoch=3, l2=0.01)" in bench.code(trial)
+    bench.delete(trial)
+    assert bench.restore(trial) == [2]
+
+
 def test_a_branch_sees_the_live_changes_before_it(bench: wb.Workbench) -> None:
     bench.run(SHORT, changes=[(5, "learning_rate", 0.03), (19, "l1", 0.5)])
     bench.branch(1, epoch=3, epochs=9).wait()
@@ -136,7 +150,9 @@ def test_an_epoch_without_snapshot_is_trained_again(bench: wb.Workbench) -> None
         ({"trial": 9}, wb.LogError, "trial 9 is not in the log"),
         ({"trial": 1, "epoch": 9}, wb.RunError, "epoch=9: trial 1 has the epochs 1 to 8"),
         ({"trial": 1, "epoch": 0}, wb.RunError, "epoch=0"),
-        ({"trial": 1, "epoch": 2.5}, wb.RunError, "epoch=2.5"),
+        ({"trial": 1, "epoch": 2.5}, wb.RunError, "epoch=2.5: must be a whole number"),
+        ({"trial": None}, wb.RunError, "trial=None: must be a whole number"),
+        ({"trial": True}, wb.RunError, "trial=True"),
         ({"trial": 1, "epoch": 8}, wb.ConfigError, "epochs=8: the branch begins after epoch 8; give more"),
         ({"trial": 1, "epoch": 3, "hidden_units": 32}, wb.ConfigError, "keeps the architecture of its parent, trial 1"),
         ({"trial": 1, "epoch": 3, "activation": "tanh"}, wb.ConfigError, "activation='tanh'"),

@@ -14,7 +14,7 @@ from workbench.execution import Run
 from workbench.figures import NotebookFigure
 from workbench.hyperparameters import Config
 from workbench.log import TrialLog
-from workbench.recall import logged_config
+from workbench.recall import logged_config, whole
 from workbench.replaying import script
 from workbench.session import Session
 from workbench.snapshots import SnapshotStore
@@ -101,17 +101,17 @@ class Reader:
         return self._session.log.events(*trials)
 
     def config(self, trial: int) -> Config:
-        """The Config a trial started with. Raises: LogError for an unknown trial; ConfigError if it uses what is not registered."""
+        """The Config a trial started with. Raises: LogError for an unknown trial; ConfigError naming what is not registered."""
         return logged_config(trial, self._session.log.config(trial))
 
     def code(self, trial: int) -> str:
         """A Python script that stands by itself and does this trial again: its task, its setting, its live changes, and, of a
         branch, the path that leads to it. Raises: LogError for an unknown trial; RunError for one on another task."""
-        return script(self._session, trial)
+        return script(self._session, whole("trial", trial))
 
     def tree(self, trial: int | None = None) -> Tree:
         """The branches on this task as a tree, or the tree that a trial belongs to; `tree().frame` has one row a branch."""
-        return tree(self._session, trial)
+        return tree(self._session, None if trial is None else whole("trial", trial))
 
     def model(self, trial: int, epoch: int | None = None) -> TrainedModel:
         """A trial's `nn.Module` with its best weights (lowest validation loss), or those after an epoch, ready to predict.
@@ -120,6 +120,7 @@ class Reader:
         trial; RunError for one without a finished epoch, on another task, or for an epoch it does not have;
         CheckpointError if the snapshot that is needed is damaged.
         """
+        trial = whole("trial", trial)
         run = self._session.run_of(trial)
         at_hand = None if run is None or epoch is not None else run.weights_of(trial)
         return self._session.recall.model(trial, epoch, at_hand)

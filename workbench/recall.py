@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -22,10 +23,20 @@ if TYPE_CHECKING:
     from workbench.tasks import Task
     from workbench.trained import TrainedModel
 
-__all__ = ["Recall", "logged_config"]
+__all__ = ["Recall", "logged_config", "whole"]
 
 TOP = 10
 """Of so many trials at the top of the leaderboard, the best model is always at hand."""
+
+
+def whole(name: str, value: object) -> int:
+    """A trial's or epoch's number, also of numpy's kinds, as tables hold them. Raises: RunError naming what is no number."""
+    try:
+        if not isinstance(value, bool):
+            return operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        pass
+    raise RunError(f"{name}={value!r}: must be a whole number, such as one out of bench.trials[{name!r}]")
 
 
 def logged_config(trial: int, values: Mapping[str, Any]) -> Config:
@@ -63,7 +74,8 @@ class Recall:
         first, last = int(curve["epoch"].iloc[0]), int(curve["epoch"].iloc[-1])
         if epoch is None:
             return last
-        if isinstance(epoch, bool) or not isinstance(epoch, int) or not first <= epoch <= last:
+        epoch = whole("epoch", epoch)
+        if not first <= epoch <= last:
             raise RunError(f"epoch={epoch!r}: trial {trial} has the epochs {first} to {last}")
         return epoch
 

@@ -12,6 +12,7 @@ from workbench.errors import ConfigError, Problem, RunError, did_you_mean
 from workbench.execution import Run, Runs, Search
 from workbench.hyperparameters import Config
 from workbench.reading import Reader
+from workbench.recall import whole
 from workbench.registration import register_model
 from workbench.replaying import Replay, replay
 from workbench.resuming import resume
@@ -218,7 +219,7 @@ class Workbench(Reader):
         """
         _check_count("seeds", seeds, MAX_SEEDS)
         return branch(
-            self._session, trial, epoch, changes, seeds=seeds, name=name, note=note, tags=tags,
+            self._session, whole("trial", trial), epoch, changes, seeds=seeds, name=name, note=note, tags=tags,
             device=_check_device(device or self.device), script=_changes(script), stop_after=stop_after,
         )  # fmt: skip
 
@@ -229,7 +230,7 @@ class Workbench(Reader):
         trained alone comes out identical to the last bit on the same machine; one that trained together with others within
         the tolerance that the verdict states. Raises: LogError, RunError for a trial that cannot be replayed.
         """
-        return replay(self._session, trial, device=None if device is None else _check_device(device))
+        return replay(self._session, whole("trial", trial), device=None if device is None else _check_device(device))
 
     def resume(self) -> Runs:
         """Go on with the runs and searches that a killed kernel left behind, from their last snapshots to the same end.
@@ -245,12 +246,13 @@ class Workbench(Reader):
 
         Raises: LogError for one that is unknown, in the bin already, or still training; nothing is changed then.
         """
-        self._session.log.delete(trials)
-        self._session.forget(trials)
+        numbers = [whole("trial", trial) for trial in trials]
+        self._session.log.delete(numbers)
+        self._session.forget(numbers)
 
     def restore(self, *trials: int) -> list[int]:
         """Bring deleted trials back, all of them by default; returns their numbers. Raises: LogError for one not in the bin."""
-        restored = self._session.log.restore(trials or None)
+        restored = self._session.log.restore([whole("trial", trial) for trial in trials] or None)
         self._session.refresh_table()
         return restored
 
