@@ -450,3 +450,97 @@ def test_deleting_is_undone_and_emptying_is_not(bench: wb.Workbench) -> None:
     assert bench.run(SHORT).trials == (5,)
     with pytest.raises(wb.LogError, match="trial 9"):
         bench.delete(9)
+
+
+def test_what_is_made_from_a_deleted_trial_keeps_its_path(bench: wb.Workbench) -> None:
+    bench.run(SHORT)
+    bench.branch(1, epoch=3, l2=0.01).wait()
+    bench.branch(2, epoch=6, learning_rate=0.1, epochs=9).wait()
+    bench.delete(2)
+    assert "bench.branch(trial_1.trials[0], epoch=3" in bench.code(3)
+    assert bench.replay(3).wait().identical
+    assert "in the bin" in repr(bench.tree())
+
+
+def test_a_value_that_is_set_and_taken_back_while_paused(bench: wb.Workbench) -> None:
+    run = bench.start(SHORT.replace(epochs=400))
+    run.pause()
+    for rate in (0.1, 0.2, 0.1):
+        run.set(learning_rate=rate)
+    run.resume()
+    run.wait()
+    assert [value for _, _, value in bench.log.changes(1)] == [0.1, 0.2, 0.1]
+    assert bench.replay(1).wait().identical
+
+
+def test_two_logs_in_one_folder_of_snapshots(tmp_path: Path) -> None:
+    benches = [
+        wb.Workbench(wb.Task.load("iris", seed=seed), log=tmp_path / f"{seed}.db", snapshots=tmp_path / "shared")
+        for seed in (0, 1)
+    ]
+    for bench in benches:
+        bench.run(SHORT)
+    for bench in benches:
+        bench.branch(1, epoch=4).wait()
+        pd.testing.assert_frame_equal(curve(bench, 2), curve(bench, 1)[4:].reset_index(drop=True))
+
+
+def test_a_small_budget_leaves_what_the_logs_other_tasks_need(tmp_path: Path) -> None:
+    one, other = (wb.Workbench(wb.Task.load(name), log=tmp_path / "trials.db") for name in ("iris", "wine"))
+    one.run(SHORT)
+    other.run(SHORT)
+    other.branch(2, epoch=3).wait()
+    one.snapshots.budget = 1
+    assert 3 in other.snapshots.epochs(2)
+    assert one.snapshots.epochs(1) != []  # the best of its own
+
+
+def test_a_stop_after_some_steps_stops_each_trial_there(bench: wb.Workbench) -> None:
+    def build(task: Any) -> nn.Module:
+        class Odd(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.layer = nn.Linear(task.input_shape[0], task.output_size)
+
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                return self.layer(x) * (1 if float(x.sum()) > -1e9 else 2)  # cannot be vectorised
+
+        return Odd()
+
+    wb.register_model("odd", build)
+    try:
+        run = bench.run(wb.Config(model="odd", epochs=20), seeds=3, stop_after=8)
+        assert {trial: end.step for trial, end in bench.log.ends(*run.trials).items()} == {1: 8, 2: 8, 3: 8}
+    finally:
+        MODELS.unregister("odd")
+
+
+def test_mates_that_were_removed_still_count(bench: wb.Workbench) -> None:
+    bench.run(SHORT, seeds=3)
+    bench.delete(2, 3)
+    bench.empty_bin()
+    replay = bench.replay(1).wait()
+    assert not replay.exact
+    assert "trained together with others" in replay.reason
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"stop_after": "x"}, "stop_after='x': must be a whole number"),
+        ({"stop_after": -1}, "stop_after=-1"),
+        ({"stop_after": 1.5}, "stop_after=1.5"),
+    ],
+)
+def test_impossible_stops(bench: wb.Workbench, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(wb.ConfigError, match=message):
+        bench.start(SHORT, **options)
+    assert len(bench.trials) == 0
+
+
+def test_steps_out_of_tables_and_scripts_before_a_branch(bench: wb.Workbench) -> None:
+    bench.run(SHORT, stop_after=np.int64(12), changes=[(np.int64(4), "l2", np.float64(0.1))])
+    assert bench.log.ends(1)[1].step == 12
+    with pytest.raises(wb.ConfigError, match=r"script: \(0, 'l2', 0.1\) lies before step 9"):
+        bench.branch(1, 3, script=[(0, "l2", 0.1)])
+    assert len(bench.trials) == 1

@@ -37,6 +37,31 @@ class Actions:
     def add_seeds(self, top: int, seeds: int) -> None:
         self._bench.add_seeds(top, seeds)
 
+    def pick(self, trial: int, epoch: int | None = None) -> None:
+        self._session.pick(trial, epoch)
+
+    def branch(self, trial: int, epoch: int, changes: dict[str, Any], *, seeds: int, name: str, device: str) -> None:
+        self._bench.branch(trial, epoch, seeds=seeds, name=name, device=device, **changes)
+
+    def replay(self, trial: int) -> None:
+        self._bench.replay(trial)
+
+    def resume_left(self) -> None:
+        self._bench.resume()
+
+    def delete(self, trials: list[int]) -> None:
+        self._bench.delete(*trials)
+
+    def restore(self, trials: list[int]) -> None:
+        self._bench.restore(*trials)
+
+    def empty_bin(self) -> tuple[list[int], list[int]]:
+        removed, kept = self._bench.empty_bin()
+        return removed, kept
+
+    def set_budget(self, size: int) -> None:
+        self._bench.snapshots.budget = size
+
     def look(self, look: Look) -> None:
         self._session.look(look)
 

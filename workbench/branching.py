@@ -64,6 +64,11 @@ def branch(
     """Train branches of a trial, one for each seed from the parent's on. Nothing is logged when it raises."""
     config, epoch = branch_config(session, trial, epoch, changes)
     recall = session.recall
+    begins = recall.steps(trial, epoch)
+    early = [change for change in script if change.step < begins]
+    if early and config.batch_size == recall.config(trial, epoch).batch_size:
+        message = f"script: {tuple(early[0])} lies before step {begins}, after which the branch begins"
+        raise ConfigError([Problem("script", early[0], message)])
     before = recall.config(trial, epoch)
     kept = recall.kept(trial, epoch)  # read now, so that a damaged file is told to whoever asks
     at_hand: list[Trained] = [] if kept is None or kept.progress.epoch != epoch else [kept]

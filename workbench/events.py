@@ -16,6 +16,7 @@ __all__ = [
     "ENDED",
     "Branched",
     "CohortJoined",
+    "CohortLeft",
     "EpochEnd",
     "Event",
     "KnobChanged",
@@ -106,13 +107,22 @@ class KnobChanged:
 class CohortJoined:
     """The trial takes a row of a cohort, whose snapshots are kept under the number `series`.
 
-    after: the cohort's epochs less the trial's, so that the state after the trial's epoch e is in the snapshot that the series
-    took after its epoch `after + e`. Below 0 for a branch, whose epochs count on from its parent's.
+    after: the cohort's epochs less the trial's, so that the state after the trial's epoch e is in the snapshot that the
+    series took after its epoch `after + e`. Below 0 for a branch, whose epochs count on from its parent's.
+    rows: of the cohort.
     """
 
     trial: int
     series: int
     after: int
+    rows: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class CohortLeft:
+    """The cohort broke off: the trial has no row until it joins another one, alone or with fewer."""
+
+    trial: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,4 +172,15 @@ class TrialEnded:
     traceback: str = ""
 
 
-Event = StateChanged | StepProgress | EpochEnd | KnobChanged | CohortJoined | Branched | Scripted | Remark | TrialEnded
+Event = (
+    StateChanged
+    | StepProgress
+    | EpochEnd
+    | KnobChanged
+    | CohortJoined
+    | CohortLeft
+    | Branched
+    | Scripted
+    | Remark
+    | TrialEnded
+)

@@ -102,6 +102,7 @@ class Reader:
 
     def config(self, trial: int) -> Config:
         """The Config a trial started with. Raises: LogError for an unknown trial; ConfigError naming what is not registered."""
+        trial = whole("trial", trial)
         return logged_config(trial, self._session.log.config(trial))
 
     def code(self, trial: int) -> str:

@@ -93,16 +93,14 @@ class Recall:
 
     def origin(self, trial: int) -> tuple[int, int] | None:
         """The trial and epoch that a branch began from, None for any other trial."""
-        table = self.log.branches()
-        row = table[table["trial"] == trial]
-        return None if row.empty else (int(row["parent"].iloc[0]), int(row["epoch"].iloc[0]))
+        return self.log.origin(trial)
 
     def needed(self) -> tuple[dict[int, set[int]], set[int]]:
         """The snapshots that must stay, as epochs by series, and the series of trials that have not ended.
 
         Those that branches began from, the best ones of the leaderboard's top, and of each series its best epoch.
         """
-        frame = self.log.trials(task_fingerprint=self.task.fingerprint)
+        frame = self.log.trials()  # of all tasks, whose snapshots lie in the same folder
         branches = self.log.branches()
         seats = self.log.seats(*(int(trial) for trial in frame["trial"]))
         stays: dict[int, set[int]] = {}
@@ -114,14 +112,14 @@ class Recall:
 
         for parent, epoch in zip(branches["parent"], branches["epoch"], strict=True):
             stay(int(parent), int(epoch))
-        ranked = frame[frame["source"] != "replay"].sort_values(
-            "best_val_metric", ascending=METRICS[self.task.metric].value.better == "lower"
-        )
         best = {
             int(trial): int(epoch) for trial, epoch in zip(frame["trial"], frame["best_epoch"].fillna(0), strict=True)
         }
-        for trial in ranked["trial"].head(TOP):
-            stay(int(trial), best[int(trial)])
+        attempts = frame[frame["source"] != "replay"]
+        for (_, metric), group in attempts.groupby(["task_fingerprint", "metric"]):
+            lower = metric in METRICS and METRICS[metric].value.better == "lower"
+            for trial in group.sort_values("best_val_metric", ascending=lower)["trial"].head(TOP):
+                stay(int(trial), best[int(trial)])
         seen: set[int] = set()
         for trial in map(int, frame.sort_values("best_val_loss")["trial"]):
             if trial in seats and seats[trial][0] not in seen:
@@ -134,8 +132,11 @@ class Recall:
     # --- states -----------------------------------------------------------------------------------------------------
 
     def after(self, trial: int, epoch: int) -> Trained:
-        """The row of a trial after an epoch: to the last bit if it trained alone, else up to rounding where it has to be
-        trained again. Raises: CheckpointError if the snapshot that is needed is damaged."""
+        """The row of a trial after an epoch: to the last bit if it trained alone.
+
+        One that trained with others, and has to be trained again, comes up to rounding, with dropout in distribution.
+        Raises: CheckpointError if the snapshot that is needed is damaged.
+        """
         found = self.kept(trial, epoch)
         if found is not None and found.progress.epoch == epoch:
             return found
@@ -205,12 +206,12 @@ class Recall:
         """A trial's model, ready to predict. weights: its best ones, where they are at hand."""
         from workbench.trained import TrainedModel
 
+        self._check_task(trial)
+        config = logged_config(trial, self.log.config(trial))
         if weights is None or epoch is not None:
             weights, epoch = self.weights(trial, epoch)
         else:
-            self._check_task(trial)
             epoch = self.best_epoch(trial)
-        config = logged_config(trial, self.log.config(trial))
         module = filled(build_model(self.task, config), weights)
         return TrainedModel(module, config, self.task.schema, trial=trial, epoch=epoch)
 

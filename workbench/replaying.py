@@ -168,14 +168,14 @@ def _why_not_exact(session: Session, trial: int, device: str) -> str:
     while (origin := session.recall.origin(path[-1])) is not None:
         path.append(origin[0])
     for one in path:
-        about, here = log.made_on(one), made_here()
+        here = made_here()
         if device != log.device(one):
             return f"it ran on {log.device(one)}, this on {device}"
-        for name, value in here.items():
-            if about.get(name) != value:
-                return f"it ran with {name} {about.get(name, 'unknown')}, this with {value}"
-        series, _ = log.seats(one).get(one, (one, 0))
-        if len(log.members(series)) > 1:
+        for about in log.made_on(one):
+            for name, value in here.items():
+                if about.get(name) != value:
+                    return f"it ran with {name} {about.get(name, 'unknown')}, this with {value}"
+        if log.together(one) > 1:
             return f"trial {one} trained together with others, whose shared operations round otherwise"
     return ""
 

@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pandas as pd
 
@@ -23,7 +23,9 @@ from workbench.session import Session
 from workbench.training import Training, check, prepare
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+T = TypeVar("T")
 
 __all__ = [
     "TRIALS",
@@ -212,7 +214,15 @@ def continued(session: Session, number: int, given: Mapping[str, Any]) -> dict[s
     kept = {name: row[name] for name in ("strategy", "pruner", "seeds", "seed", "points")}
     kept = {name: int(v) if name in ("seeds", "seed", "points") else v for name, v in kept.items()}
     kept["pruner"] = kept["pruner"] if isinstance(kept["pruner"], str) else None
-    return {**kept, **given, "base": base, "space": space, "continues": number}
+    return {**kept, **given, "base": base, "space": space, "continues": _root(frame, number)}
+
+
+def _root(frame: pd.DataFrame, number: int) -> int:
+    """The search that others, one after the other, have continued: their trials carry its number."""
+    continues = dict(zip(frame["search"], frame["continues"], strict=True))
+    while not pd.isna(continues[number]):
+        number = int(continues[number])
+    return number
 
 
 def start_search(session: Session, request: SearchRequest) -> Search:
@@ -287,36 +297,53 @@ class LogDesk:
 
     def __init__(self, session: Session, request: SearchRequest, number: int) -> None:
         self._session, self._request, self._number = session, request, number
-        self._cohort: int | None = None
+        self.cohort: int | None = None
         self.search: Search | None = None
         self.replayed: Mapping[str, Any] | None = None
 
     def create(self, rows: Sequence[NewRow], call: Call) -> list[int]:
         if self.replayed is not None:
             return list(self.replayed["trials"])
-        if call.kind == "next" or self._cohort is None:
-            self._cohort = self._session.log.next_cohort()
+        if call.kind == "next" or self.cohort is None:
+            self.cohort = self._session.log.next_cohort()
         request = self._request
         new = [
             self._session.new_trial(
                 row.config, source=row.source, parent=row.parent if row.first is None else None, replicates=row.first,
                 suggestion=row.suggestion, name=request.name, note=request.note, tags=request.tags,
-                device=request.device, cohort=self._cohort, search=request.continues or self._number,
+                device=request.device, cohort=self.cohort, search=request.continues or self._number,
             )
             for row in rows
         ]  # fmt: skip
-        numbers = self._session.log.create(new, step=SearchStep(self._number, "asked", call._asdict()))
-        assert self.search is not None
-        self._session.adopt(self.search, {n: row.config for n, row in zip(numbers, rows, strict=True)})
-        return numbers
+        step = SearchStep(self._number, "asked", call._asdict())
+
+        def enter() -> list[int]:
+            assert self.search is not None
+            with self._session.lock:
+                numbers = self._session.log.create(new, step=step)
+                self._session.adopt(self.search, {n: row.config for n, row in zip(numbers, rows, strict=True)})
+            return numbers
+
+        return self._patiently(enter)
 
     def note(self, call: Call) -> None:
         if self.replayed is None:
-            self._session.log.add_step(SearchStep(self._number, "asked", {**call._asdict(), "trials": []}))
+            step = SearchStep(self._number, "asked", {**call._asdict(), "trials": []})
+            self._patiently(lambda: self._session.log.add_step(step))
 
     def shrunk(self, size: int) -> None:
         if self.replayed is None:
-            self._session.log.add_step(SearchStep(self._number, "shrunk", {"size": size}))
+            step = SearchStep(self._number, "shrunk", {"size": size})
+            self._patiently(lambda: self._session.log.add_step(step))
+
+    def _patiently(self, write: Callable[[], T]) -> T:
+        """Write, trying again while the log cannot be written for a passing reason, as the runner does."""
+        while True:
+            try:
+                return write()
+            except LogError as error:
+                if self.search is None or not error.passing or not self.search.waits_for_room(str(error)):
+                    raise
 
     def fits(self, config: Config, wanted: int) -> int:
         if self.replayed is not None:

@@ -10,6 +10,7 @@ import warnings
 import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -62,11 +63,13 @@ class Session:
         cls, task: Task, target: str | os.PathLike[str] | None, snapshots: str | os.PathLike[str] | None = None
     ) -> Session:
         """The session whose training is still going on for this log and task, else a new one."""
-        key = ("" if target is None else str(target), task.fingerprint)
+        text = "" if target is None else os.fspath(target)
+        key = (text if "://" in text or not text else os.path.abspath(os.path.expanduser(text)), task.fingerprint)
         session = cls._going.get(key)
         if session is None or not session.runner.runs:
+            log = TrialLog.open(target)
             folder = snapshot_folder(target) if snapshots is None else Path(snapshots).expanduser()
-            session = cls._going[key] = cls(task, TrialLog.open(target), folder)
+            session = cls._going[key] = cls(task, log, folder)
         return session
 
     def __init__(self, task: Task, log: TrialLog, folder: Path | None = None) -> None:
@@ -80,11 +83,19 @@ class Session:
         self._runs: dict[int, Run] = {}
         self._requests: dict[Run, tuple[object, ...]] = {}
         self._capacities: dict[Any, tuple[int, int]] = {}
-        self._lock = threading.Lock()
+        self.lock = threading.RLock()
+        """Held while trials are entered and given to a run, so that nobody takes them for left behind in between."""
         self._table_due = self._select_due = self._look_due = False
         self._look: Look = Look()
         self._table_read = 0.0
-        self.snapshots = SnapshotStore(folder, lambda: self.recall.needed())
+        self._stale = False  # whether something has happened since the table was read
+        self._known = 0
+        self._pick: tuple[int, int | None] | None = None
+        self._dropped: deque[Sequence[int]] = deque()
+        self._verdict: tuple[Run, str, bool] | None = None
+        # a folder for each log, so that two of them in one place cannot take each other's states for their own
+        own = None if folder is None else folder / log.identity
+        self.snapshots = SnapshotStore(own, lambda: self.recall.needed())
         self.recall = Recall(task, log, self.snapshots)
         self.runner = Runner(log, self._news.append, self.snapshots)
         self.view: WorkbenchView | None = None
@@ -108,7 +119,7 @@ class Session:
     ) -> Run:
         """Train replicates of one setting; the same request again, while it trains, is the same run."""
         request = (tuple(configs), name, device, tuple(changes), stop_after)
-        with self._lock:
+        with self.lock:
             for run in self.runner.runs:
                 if self._requests.get(run) == request:
                     return run
@@ -140,7 +151,7 @@ class Session:
 
         beside: earlier trials to draw with them.
         """
-        with self._lock:
+        with self.lock:
             run = self._launch(new, configs, training, label=label, events=events, kind=kind, beside=beside)
         self.pump.wake()
         return run
@@ -156,9 +167,13 @@ class Session:
         kind: type[R] = Run,  # type: ignore[assignment]
         beside: Sequence[int] = (),
     ) -> R:
-        trials = dict(zip(self.log.create(new), configs, strict=True))
-        said = events(list(trials))
-        self.log.append(said)
+        said: list[Event] = []
+
+        def note(numbers: Sequence[int]) -> Sequence[Event]:
+            said.extend(events(numbers))
+            return said
+
+        trials = dict(zip(self.log.create(new, events=note), configs, strict=True))
         run = kind(trials, training(trials), pump=self.tick, label=label)
         run.beside = tuple(beside)
         self._runs.update(dict.fromkeys(trials, run))
@@ -180,7 +195,7 @@ class Session:
 
     def take_up(self, runs: Sequence[Run]) -> None:
         """Queue runs whose trials are in the log already."""
-        with self._lock:
+        with self.lock:
             for run in runs:
                 self._runs.update(dict.fromkeys(run.trials, run))
                 self.runner.submit(run)
@@ -202,7 +217,8 @@ class Session:
         return self._runs.get(trial)
 
     def forget(self, trials: Sequence[int]) -> None:
-        """Deleted trials: out of selection and table."""
+        """Deleted trials: out of selection, table and charts."""
+        self._dropped.append(list(trials))
         self.select([trial for trial in self.selected if trial not in trials])
         self.refresh_table()
 
@@ -242,7 +258,10 @@ class Session:
 
     def last_trials(self) -> tuple[int, ...]:
         if self._on_show is not None:
-            return self._on_show.trials[-PICTURED:]
+            binned = set(self.log.bin()["trial"])
+            kept = tuple(trial for trial in self._on_show.trials if trial not in binned)
+            if kept:
+                return kept[-PICTURED:]
         newest = self.log.trials(task_fingerprint=self.task.fingerprint, last=1)
         return tuple(int(trial) for trial in newest["trial"])
 
@@ -282,6 +301,8 @@ class Session:
             actions,
             self._live.curves,
             config_of=bench.config,
+            code_of=bench.code,
+            past=bench,
             settle=self.pump.settle,
             devices=available_devices(),
             device=bench.device,
@@ -298,14 +319,14 @@ class Session:
         self._select_due = True  # a selected trial may have been drawn as part of the run before
         if self._live is None:
             return
+        roots = self.reads.roots(run.trials)
+        self._origins = sorted({int(parent) for parent in roots["parent"]} | set(run.beside))
         if isinstance(run, Search):
             self._live.begin_search()
             self._live.join(dict(run.configs))
         else:
-            self._live.begin(run.configs, run.label)
-        roots = self.reads.roots(run.trials)
+            self._live.begin(run.configs, run.label, self._origins)
         self._live.root(roots)
-        self._origins = sorted({int(parent) for parent in roots["parent"]} | set(run.beside))
         so_far = self.log.curves(*run.trials) if run.trials else pd.DataFrame()
         if len(so_far):  # of trials that are resumed
             self._live.replay(so_far, run.states)
@@ -314,7 +335,9 @@ class Session:
         """Bring the views up to date; returns whether more is to come. Main thread only."""
         going = bool(self.runner.runs)  # asked before the news are taken: a run publishes its end before it leaves
         events = [event for _ in range(len(self._news)) for event in self._news.popleft()]
-        for run, group in groupby(events, lambda event: self._runs[event.trial]):
+        for run, group in groupby(events, lambda event: self._runs.get(event.trial)):
+            if run is None:
+                continue
             if run is not self._on_show:
                 self._put_on_show(run)
             if self._live is not None:
@@ -322,13 +345,21 @@ class Session:
                     self._live.join(dict(run.configs))
                 self._live.take(group)
         if self._live is not None and self.view is not None:
+            while self._dropped:
+                self._live.drop(self._dropped.popleft())
             self._refresh_selection()
+            self._open_bar()
             now = time.monotonic()
-            if self._table_due or (events and (not going or now - self._table_read > TABLE_SECONDS)):
-                self._table_due, self._table_read = False, now
+            self._stale = self._stale or bool(events)
+            if self._table_due or (self._stale and (not going or now - self._table_read > TABLE_SECONDS)):
+                self._table_due, self._stale, self._table_read = False, False, now
                 frame = self.reads.trials(last=TABLE_TRIALS)
-                self.view.show_trials(frame, self.log.count(self.task.fingerprint))
-                self._look_due = not going or self._look.kind in ("parallel", "leaderboard")
+                self._known = self.log.count(self.task.fingerprint)
+                self.view.show_trials(frame, self._known)
+                self.view.panel.show_left(*self._left())
+                self._look_due = (
+                    not going or self.view.in_front == "History" or self._look.kind in ("parallel", "leaderboard")
+                )
             if self._look_due:
                 self._look_due = False
                 self._show_look()
@@ -342,7 +373,9 @@ class Session:
         queued = max(0, len(self.runner.runs) - 1)
         run = self._on_show
         if not isinstance(run, Search):
-            return self._live.status(queued=queued)
+            status = self._live.status(queued=queued, known=self._known)
+            verdict, good = self._judged(run) if status.trials else ("", False)
+            return replace(status, verdict=verdict, good=good) if verdict else status
         states = set(run.states.values())
         if not run.done:
             state = TrialState.PAUSED if TrialState.PAUSED in states else TrialState.RUNNING
@@ -351,6 +384,30 @@ class Session:
         if run.error is not None:
             self._live.message = str(run.error)
         return self._live.search_status(f"Search {run.number} ({run.strategy})", state, run.progress, queued)
+
+    def _judged(self, run: Run | None) -> tuple[str, bool]:
+        """What is to be said of a run that has ended, and whether it is good. It may have to train again to know."""
+        if run is None or not run.done or type(run).verdict is Run.verdict:
+            return "", False
+        if self._verdict is None or self._verdict[0] is not run:
+            self._verdict = (run, "", False)
+            threading.Thread(target=self._judge, args=[run], name="workbench-verdict", daemon=True).start()
+        return self._verdict[1:]
+
+    def _judge(self, run: Run) -> None:
+        try:
+            found = (run, run.verdict, bool(getattr(run, "identical", False)))
+        except WorkbenchError as error:
+            found = (run, str(error), False)
+        if self._verdict is not None and self._verdict[0] is run:
+            self._verdict = found
+        self.pump.wake()
+
+    def _left(self) -> tuple[int, int]:
+        """How many trials and searches can be resumed."""
+        going = {run.search for run in self.runner.runs if run.search is not None}
+        fingerprint = self.task.fingerprint
+        return len(self.log.interrupted(fingerprint)), len(self.log.unfinished(fingerprint, going))
 
     def _offer(self, frame: pd.DataFrame) -> None:
         """Tell the tabs which searches and hyperparameters there are."""
@@ -370,8 +427,16 @@ class Session:
         self.pump.wake()
 
     def _show_look(self) -> None:
-        """Bring the search or compare tab up to date, whichever is in front."""
+        """Bring the tab in front up to date."""
         assert self.view is not None
+        assert self._live is not None
+        if self.view.in_front == "History":
+            try:
+                self.view.history.refresh(self._live.drawn)
+            except WorkbenchError as error:
+                self.view.show_error(error)
+        elif self.view.in_front == "Code":
+            self.view.show_script()
         if self.view.in_front not in ("Search", "Compare"):
             return
         self._offer(self.reads.trials(last=TABLE_TRIALS))
@@ -417,7 +482,28 @@ class Session:
 
     def select(self, trials: Sequence[int]) -> None:
         self.selected, self._select_due = list(trials), True
+        if self.view is not None and self.view.in_front in ("History", "Code"):
+            self._look_due = True
         self.pump.wake()
+
+    def pick(self, trial: int, epoch: int | None) -> None:
+        """Open the branch bar at a point, by default the trial's best epoch."""
+        self._pick = (trial, epoch)
+        self.pump.wake()
+
+    def _open_bar(self) -> None:
+        if self._pick is None or self.view is None:
+            return
+        (trial, epoch), self._pick = self._pick, None
+        try:
+            epoch = self.recall.best_epoch(trial) if epoch is None else epoch
+            origin = self.recall.origin(trial)
+            if origin is not None and epoch <= origin[1]:
+                trial, epoch = origin  # a branch is drawn from its parent's point
+            epoch = self.recall.check_epoch(trial, epoch)
+            self.view.open_bar(trial, epoch, self.recall.config(trial, epoch))
+        except WorkbenchError as error:
+            self.view.show_error(error)
 
     def refresh_table(self) -> None:
         self._table_due = True

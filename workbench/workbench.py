@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 from workbench.acting import Actions as _Actions
@@ -83,7 +84,13 @@ class Workbench(Reader):
         device = _check_device(device or self.device)
         configs = [config.replace(seed=config.seed + i) for i in range(seeds)]
         return self._session.start(
-            configs, name=name, note=note, tags=tags, device=device, changes=_changes(changes), stop_after=stop_after
+            configs,
+            name=name,
+            note=note,
+            tags=tags,
+            device=device,
+            changes=_changes(changes),
+            stop_after=_stop(stop_after),
         )
 
     def run(self, config: Config | None = None, **options: Any) -> Run:
@@ -137,7 +144,9 @@ class Workbench(Reader):
         if continues is not None:
             defaults = {**DEFAULTS, "space": None, "base": None}
             anew = {name: value for name, value in given.items() if name not in defaults or value != defaults[name]}
-            given = continued(self._session, continues if isinstance(continues, int) else continues.number, anew)
+            given = continued(
+                self._session, continues.number if isinstance(continues, Search) else whole("search", continues), anew
+            )
         given["space"] = {} if given["space"] is None else given["space"]
         given["base"] = given["base"] or Config()
         search = start_search(self._session, SearchRequest(**given))
@@ -220,7 +229,7 @@ class Workbench(Reader):
         _check_count("seeds", seeds, MAX_SEEDS)
         return branch(
             self._session, whole("trial", trial), epoch, changes, seeds=seeds, name=name, note=note, tags=tags,
-            device=_check_device(device or self.device), script=_changes(script), stop_after=stop_after,
+            device=_check_device(device or self.device), script=_changes(script), stop_after=_stop(stop_after),
         )  # fmt: skip
 
     def replay(self, trial: int, *, device: str | None = None) -> Replay:
@@ -265,7 +274,7 @@ class Workbench(Reader):
         self, trial: int, *, name: str | None = None, note: str | None = None, tags: Sequence[str] | None = None
     ) -> None:
         """Name a trial, write a note to it or tag it; what is left out stays."""
-        self._session.log.annotate(trial, name=name, note=note, tags=tags)
+        self._session.log.annotate(whole("trial", trial), name=name, note=note, tags=tags)
         self._session.refresh_table()
 
     # --- display ----------------------------------------------------------------------------------------------------
@@ -286,9 +295,22 @@ def _changes(given: Sequence[tuple[int, str, float]]) -> list[Change]:
         except (TypeError, ValueError):
             message = f"changes: {one!r} is no (step, hyperparameter, value), such as (350, 'learning_rate', 0.001)"
             raise ConfigError([Problem("changes", one, message)]) from None
+        step = _whole(step)
         _check_count("step", step, 2**62, least=0)
         found.append(Change(step, name, live_value(name, value)))
     return sorted(found, key=lambda change: change.step)
+
+
+def _stop(stop_after: int | None) -> int | None:
+    if stop_after is not None:
+        stop_after = _whole(stop_after)
+        _check_count("stop_after", stop_after, 2**62)
+    return stop_after
+
+
+def _whole(value: Any) -> Any:
+    """One of numpy's whole numbers, as tables hold them, as an int; anything else as it is, for the check to complain of."""
+    return int(value) if isinstance(value, Integral) and not isinstance(value, bool) else value
 
 
 def _check_count(name: str, value: object, most: int = 10_000, least: int = 1) -> None:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,15 +35,17 @@ class Victims:
         resume: bool = False,
         kill_after: float | None = None,
         kill_when: Callable[[], bool] | None = None,
+        exit_after: dict[str, Any] | None = None,
     ) -> float:
-        """One process: to its end, or killed after so many seconds, or when something has come true.
-
-        Returns how long it lived.
+        """One process: to its end, or killed after so many seconds, when something has come true, or right after the log has
+        taken an event with these values. Returns how long it lived.
         """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         started = time.monotonic()
-        self._process.stdin.write(json.dumps({"job": job, "log": str(log), "resume": resume}) + "\n")
+        self._process.stdin.write(
+            json.dumps({"job": job, "log": str(log), "resume": resume, "exit_after": exit_after}) + "\n"
+        )
         self._process.stdin.flush()
         child = int(self._process.stdout.readline())
         if kill_after is not None:
@@ -53,7 +56,7 @@ class Victims:
             with suppress(ProcessLookupError):  # it was faster
                 os.kill(child, signal.SIGKILL)
         code = int(self._process.stdout.readline())
-        if kill_after is None and kill_when is None and code:
+        if kill_after is None and kill_when is None and code != (9 if exit_after else 0):
             self._process.kill()
             raise AssertionError(self._process.communicate()[1])
         return time.monotonic() - started

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import workbench as wb
-from tests.faults.victim import TASK, build, outcome
+from tests.faults.victim import TASK, build, fragile, outcome
 from workbench.registry import MODELS
 
 if TYPE_CHECKING:
@@ -109,7 +109,9 @@ def test_a_search_with_a_sampler_of_ones_own_ends_with_what_it_started(victims: 
     bench = wb.Workbench(TASK, log=log)
     started = len(bench.trials)
     assert 0 < started < 8
-    bench.resume().wait()
+    with pytest.warns(UserWarning, match="search 1 goes no further .* a sampler of your own, which no log can hold"):
+        runs = bench.resume()
+    runs.wait()
     assert len(bench.trials) == started
     assert bench.trials["state"].isin(["completed", "diverged"]).all()
     remarks = bench.events().query("kind == 'remark'")["message"]
@@ -146,3 +148,103 @@ def test_a_paused_and_a_queued_run_are_resumed_too(victims: Victims, log: Path) 
     assert len(runs) == 3  # two runs and a search that had not begun
     runs.wait()
     assert plain(outcome(bench)) == wanted
+
+
+def test_killed_while_a_cohort_that_broke_off_is_tried_one_by_one(
+    victims: Victims, log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trials whose cohort is gone, and who wait for their turn, are not lost."""
+    wanted = whole(victims, "breaking", log.parent)
+    assert [end[0] for end in wanted["ends"].values()] == ["completed", "completed", "failed", "completed"]
+    victims.run("breaking", log, exit_after={"kind": "EpochEnd", "trial": 1, "epoch": 6})
+    bench = wb.Workbench(TASK, log=log)
+    assert bench.trials["state"].tolist() == ["interrupted"] * 4
+    monkeypatch.setattr("workbench.training.cohort.Cohort.step", fragile)
+    bench.resume().wait()
+    assert plain(outcome(bench))["ends"] == wanted["ends"]
+    assert len(bench.resume()) == 0
+
+
+def test_killed_before_the_first_epoch_with_a_live_change(victims: Victims, log: Path) -> None:
+    wanted = whole(victims, "changed_at_once", log.parent)
+    victims.run("changed_at_once", log, exit_after={"kind": "KnobChanged"})
+    bench = wb.Workbench(TASK, log=log)
+    assert len(bench.curves(1)) == 0
+    bench.resume().wait()
+    assert plain(outcome(bench))["bits"] == wanted["bits"]
+
+
+def test_set_and_stop_while_it_is_trained_again_in_silence(victims: Victims, log: Path) -> None:
+    victims.run("alone", log, kill_when=epochs(log, 60))
+    bench = wb.Workbench(TASK, log=log)
+    curve = bench.curves(1)
+    bench.snapshots.forget(1)
+    run = bench.resume()[0]
+    run.pause()
+    run.set(l2=0.5)
+    run.stop()
+    run.wait()
+    end = bench.log.ends(1)[1]
+    assert str(end.state) == "stopped"
+    assert end.epochs_run == len(bench.curves(1)) >= len(curve)
+    assert end.best_val_loss == bench.curves(1)["val_loss"].min()
+    assert all(name != "l2" for _, name, _ in bench.log.changes(1))
+    assert bench.replay(1).wait().identical
+
+
+def test_mates_in_the_bin_stay_there(victims: Victims, log: Path) -> None:
+    victims.run("seeds", log, kill_when=epochs(log, 30))
+    bench = wb.Workbench(TASK, log=log)
+    bench.delete(2)
+    runs = bench.resume()
+    assert runs.trials == (1, 3, 4, 5)
+    runs.wait()
+    bench._session.tick()
+    assert bench.trials["state"].isin(["completed", "early_stopped"]).all()
+    assert bench.bin["state"].tolist() == ["interrupted"]
+
+
+def test_a_search_with_removed_trials_ends_with_what_it_started(victims: Victims, log: Path) -> None:
+    victims.run("grid_search", log, kill_when=epochs(log, 130))
+    bench = wb.Workbench(TASK, log=log)
+    ended = bench.trials.query("state == 'completed'")["trial"].tolist()
+    assert ended
+    bench.delete(ended[0])
+    assert bench.empty_bin() == ([ended[0]], [])
+    with pytest.warns(UserWarning, match="no longer in the log|is not in the log"):
+        runs = bench.resume()
+    runs.wait()
+    assert bench.trials["state"].eq("completed").all()
+    assert len(bench.resume()) == 0
+
+
+def test_what_cannot_be_trained_here_is_refused_before_anything_is_changed(victims: Victims, log: Path) -> None:
+    victims.run("own_model", log, kill_when=epochs(log, 10))
+
+    def other(task, *, width=wb.IntRange(4, 64, default=8)):  # type: ignore[no-untyped-def]
+        return build(task, width=2 * width)
+
+    try:
+        bench = wb.Workbench(TASK, log=log, models={"own": other})
+        with pytest.raises(wb.ModelError, match="its builder has changed since"):
+            bench.model(1, epoch=3)
+        with pytest.raises(wb.ModelError, match="its builder has changed since"):
+            bench.resume()
+        assert bench.trials["state"].tolist() == ["interrupted"]
+        MODELS.unregister("own")
+        bench = wb.Workbench(TASK, log=log, models={"own": build})
+        bench.resume().wait()
+        assert bench.trials["state"].tolist() == ["completed"]
+    finally:
+        MODELS.unregister("own")
+
+
+def test_resume_beside_a_search_touches_none_of_its_trials(tmp_path: Path) -> None:
+    bench = wb.Workbench(TASK, log=tmp_path / "trials.db")
+    space = {"learning_rate": wb.LogRange(1e-4, 1e-1)}
+    search = bench.search("random", space, wb.Config(hidden_units=4, epochs=1), trials=150, cohort=2)
+    while not search.done:
+        assert len(bench.resume()) == 0
+    search.wait()
+    assert bench.trials["state"].eq("completed").all()
+    assert not bench.events()["name"].eq("interrupted").any()

@@ -16,10 +16,12 @@ from typing import Any
 
 import optuna
 import sklearn.datasets  # noqa: F401  what a child would import by itself, each of them anew
+import torch
 from torch import nn
 
 import workbench as wb
 import workbench.widgets.view
+from workbench.training.cohort import Cohort
 
 TASK = wb.Task.load("iris")
 BASE = wb.Config(hidden_units=16, batch_size=16, epochs=60)
@@ -83,7 +85,24 @@ def own_sampler(bench: wb.Workbench) -> Any:
     return bench.search(sampler, SPACE, BASE.replace(epochs=100), trials=8, cohort=4)
 
 
-OTHERS = {"own_model": own_model, "own_sampler": own_sampler}
+def fragile(cohort: Cohort, x: torch.Tensor, y: torch.Tensor, *, real: Any = Cohort.step) -> Any:
+    """A step that raises from the fourth epoch on where the trial with the learning rate 0.03 takes part."""
+    if any(row.config.learning_rate == 0.03 and row.epoch >= 3 for row in cohort.rows):
+        raise ValueError("too fragile")
+    return real(cohort, x, y)
+
+
+def breaking(bench: wb.Workbench) -> Any:
+    """A cohort whose third trial raises: all are tried again one by one."""
+    Cohort.step = fragile  # type: ignore[method-assign]
+    return bench.search("grid", {"learning_rate": [0.001, 0.01, 0.03, 0.02]}, BASE.replace(epochs=12), cohort=4)
+
+
+def changed_at_once(bench: wb.Workbench) -> Any:
+    return bench.start(BASE.replace(epochs=5), changes=[(0, "learning_rate", 0.1)])
+
+
+OTHERS = {"own_model": own_model, "own_sampler": own_sampler, "breaking": breaking, "changed_at_once": changed_at_once}
 """What cannot be resumed without the user's help."""
 
 JOBS = {
@@ -111,7 +130,24 @@ def outcome(bench: wb.Workbench) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def die_after(wanted: dict[str, Any]) -> None:
+    """End this process, without a goodbye, as soon as the log has taken an event with these values."""
+    real = wb.TrialLog.append
+
+    def append(log: wb.TrialLog, events: Any, **about: Any) -> None:
+        events = list(events)
+        real(log, events, **about)
+        for event in events:
+            values = {"kind": type(event).__name__, **{n: getattr(event, n) for n in event.__dataclass_fields__}}
+            if all(values.get(name) == value for name, value in wanted.items()):
+                os._exit(9)
+
+    wb.TrialLog.append = append  # type: ignore[method-assign]
+
+
 def do(command: dict[str, Any]) -> None:
+    if command["exit_after"]:
+        die_after(command["exit_after"])
     bench = wb.Workbench(TASK, log=command["log"])
     handle = bench.resume() if command["resume"] else {**JOBS, **OTHERS}[command["job"]](bench)
     handle.wait()

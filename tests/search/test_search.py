@@ -17,6 +17,7 @@ import torch
 
 import workbench as wb
 from workbench.events import EpochEnd, TrialEnded, TrialState
+from workbench.registry import MODELS
 from workbench.search import PRUNERS, Arm, Budget, Campaign, Space, strategy
 from workbench.training import Training, check
 
@@ -184,9 +185,7 @@ def test_pruning_decisions_are_optunas(flowers: wb.Task, name: str) -> None:
     curves = recorded(flowers)
     space = Space({"learning_rate": wb.LogRange(1e-5, 1e-1)}, BASE.replace(epochs=9))
     arm = Arm(space, strategy("random"), better="higher", seed=0, pruner=PRUNERS[name])
-    campaign = Campaign(
-        [arm], Budget(12), desk=Desk(), better="higher", check=lambda config: check(flowers, config)
-    )
+    campaign = Campaign([arm], Budget(12), desk=Desk(), better="higher", check=lambda config: check(flowers, config))
     study = optuna.create_study(
         sampler=optuna.samplers.RandomSampler(seed=0), direction="maximize", pruner=PRUNERS[name].make(9),
         study_name="workbench",
@@ -487,3 +486,32 @@ def test_a_fair_comparison_tunes_each_value_and_decides_by_fresh_seeds(bench: wb
         mean = table.set_index("optimizer").loc[optimizer, "mean"]
         assert mean == pytest.approx(group["best_val_metric"].mean())
     assert comparison.figure()._repr_png_()[:4] == b"\x89PNG"
+
+
+def test_pruning_settings_whose_seeds_do_not_train_together(bench: wb.Workbench) -> None:
+    class Odd(torch.nn.Module):
+        def __init__(self, task: wb.Task) -> None:
+            super().__init__()
+            self.layer = torch.nn.Linear(task.input_shape[0], task.output_size)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.layer(x) * (1 if float(x.sum()) > -1e9 else 2)  # cannot be vectorised
+
+    wb.register_model("odd", lambda task: Odd(task))
+    try:
+        base = wb.Config(model="odd", batch_size=16, epochs=6)
+        space = {"learning_rate": wb.LogRange(1e-5, 1e-1)}
+        bench.search("random", space, base, trials=8, seeds=2, pruner="halving", blocking=True)
+        assert bench.trials["state"].isin(["completed", "pruned", "diverged"]).all()
+    finally:
+        MODELS.unregister("odd")
+
+
+def test_a_continuation_is_continued(flowers: wb.Task) -> None:
+    bench, whole = wb.Workbench(flowers), wb.Workbench(flowers)
+    whole.search("random", SPACE, BASE, trials=9, seed=4, cohort=3, blocking=True)
+    first = bench.search("random", SPACE, BASE, trials=3, seed=4, cohort=3, blocking=True)
+    second = bench.search(continues=first, trials=3, cohort=3, blocking=True)
+    bench.search(continues=np.int64(second.number), trials=3, cohort=3, blocking=True)
+    assert bench.trials["suggestion"].tolist() == list(range(9))
+    assert bench.trials["learning_rate"].tolist() == whole.trials["learning_rate"].tolist()

@@ -15,6 +15,7 @@ import torch
 import workbench as wb
 from workbench import files
 from workbench.events import ENDED, CohortJoined, EpochEnd, KnobChanged, TrialEnded, TrialState
+from workbench.registry import OPTIMIZERS
 from workbench.training import Change, CohortState, Commands, TakeUp, Told, Training, prepare
 from workbench.training.cohort import Cohort
 
@@ -328,3 +329,36 @@ def test_live_changes_before_a_cohort_broke_off_are_made_again(task: wb.Task, mo
         losses = [e.val_loss for e in broken if isinstance(e, EpochEnd) and e.trial == trial]
         assert losses == pytest.approx([e.val_loss for e in alone if isinstance(e, EpochEnd)], rel=1e-5)
         assert len(losses) == 5
+
+
+@pytest.mark.parametrize("momenta", [(0.0, 0.9), (0.9, 0.0)])
+def test_a_live_momentum_takes_nothing_from_the_row_beside_it(task: wb.Task, momenta: tuple[float, float]) -> None:
+    """One row has no velocity yet, the other one has; then the first one's momentum is set to the same."""
+    base = wb.Config(epochs=4, optimizer="momentum", learning_rate=0.05)
+    configs = {n: prepare(task, base.replace(momentum=m, seed=n)) for n, m in enumerate(momenta, start=1)}
+    (still,) = (n for n, m in enumerate(momenta, start=1) if m == 0.0)
+    script = {still: [Change(6, "momentum", 0.9)]}
+    together = told(Training(task, configs, changes=script).moments())
+    for trial, config in configs.items():
+        alone = told(Training(task, {trial: config}, changes=script).moments())
+        losses = [e.val_loss for e in together if isinstance(e, EpochEnd) and e.trial == trial]
+        assert losses == pytest.approx([e.val_loss for e in alone if isinstance(e, EpochEnd)], rel=1e-5)
+
+
+def test_an_optimizer_that_remembers_lists(task: wb.Task, tmp_path: Path) -> None:
+    class Counting(torch.optim.SGD):
+        def step(self, closure: Any = None) -> None:
+            super().step()
+            for parameter in self.param_groups[0]["params"]:
+                self.state[parameter].setdefault("norms", []).append(float(parameter.grad.norm()))
+
+    wb.register_optimizer("counting", lambda: (Counting, {}))
+    try:
+        config = prepare(task, wb.Config(optimizer="counting", learning_rate=0.05, epochs=4))
+        album = Album(tmp_path)
+        whole = told(Training(task, {1: config}, keeper=album).moments())
+        assert [len(album.states[1, epoch].optimizers[0]["norms"]) for epoch in (1, 2, 3, 4)] == [3, 6, 9, 12]
+        one = take_up(whole, {1: config}, album.states[1, 2], 2)
+        assert plain(told(Training(task, {}, take_ups=[one]).moments())) == plain(whole)[2:]
+    finally:
+        OPTIMIZERS.unregister("counting")

@@ -55,6 +55,7 @@ class Run:
         self._training = training
         self._commands: Commands = training.commands
         self._pump = pump
+        self.say: Callable[[str], None] = lambda message: None  # set by the runner: tell the views, not the log
         self._done = threading.Event()
         self._states = dict.fromkeys(configs, TrialState.QUEUED)
         self._epochs = dict.fromkeys(configs, 0)

@@ -9,18 +9,20 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
+import pandas as pd
 import torch
 
-from workbench.errors import LogError
+from workbench.errors import LogError, RunError
 from workbench.events import Event, Remark, StateChanged, TrialEnded, TrialState
 from workbench.execution.run import Run
 from workbench.log import SearchStep, TrialLog
 from workbench.snapshots import SnapshotStore
 
-__all__ = ["Runner", "fitting_threads"]
+__all__ = ["Runner", "fitting_threads", "stopped_now"]
 
 RETRY_SECONDS = 1.0
 LEASE_SECONDS = 20.0
@@ -100,19 +102,39 @@ class Runner:
             run._training.cores = os.cpu_count() or 1
             run._training.around = partial(fitting_threads, run._training.device, threads=self._threads)
             run._training.keeper = self._snapshots
+            run.say = partial(self._say, run)
             for moment in run._training.moments():
                 self._record(run, unfinished, moment)
+            if unfinished.trials:  # a fault of ours must not lose them
+                self._log.append([StateChanged(trial, TrialState.INTERRUPTED) for trial in unfinished.trials])
+                numbers = ", ".join(map(str, sorted(unfinished.trials)))
+                return RunError(f"trial {numbers} was not trained to its end; bench.resume() takes it up")
+            self._flush(run)
+        except LogError as error:
+            if error.passing:  # stopped while the log could not be written: without an end, the trials can be resumed
+                return error
+            return self._fail(run, unfinished, error)
         except Exception as error:
-            if unfinished.trials:
-                text = f"{type(error).__name__}: {error}"
-                self._record(run, unfinished, unfinished.end(TrialState.FAILED, text, traceback.format_exc()))
-            return error
+            return self._fail(run, unfinished, error)
         finally:
-            self._snapshots.flush(FLUSH_SECONDS)
             if run.search is not None:
                 with suppress(LogError):  # not written, the search counts as interrupted and can be resumed
                     self._log.add_step(SearchStep(run.search, "ended", {}))
         return None
+
+    def _fail(self, run: Run, unfinished: _Unfinished, error: Exception) -> Exception:
+        """Write the end of what a run that broke off has left."""
+        if unfinished.trials:
+            text = f"{type(error).__name__}: {error}"
+            self._record(run, unfinished, unfinished.end(TrialState.FAILED, text, traceback.format_exc()))
+        return error
+
+    def _flush(self, run: Run) -> None:
+        """Wait for the last snapshots; if they cannot be written for want of room, say so and wait for that too."""
+        if not self._snapshots.flush(FLUSH_SECONDS) and self._wait_for_room(run):
+            self._snapshots.flush(FLUSH_SECONDS)
+            if self._snapshots.trouble is None:
+                self._say(run, "Written now: the last snapshot is kept.")
 
     def _record(self, run: Run, unfinished: _Unfinished, events: Sequence[Event]) -> None:
         """Log, then publish. While the log cannot be written (a full disk), training waits and tries again."""
@@ -129,7 +151,7 @@ class Runner:
                     self._say(run, f"{error} Training waits and tries again; Stop ends it.")
                 run._commands.wait_for_stop(RETRY_SECONDS)
         told = self._wait_for_room(run) or told
-        if told:
+        if told and self._snapshots.trouble is None:
             self._say(run, "Written now: training goes on.")
         for event in events:
             run._hear(event)
@@ -189,21 +211,23 @@ class _Unfinished:
             self.trials.discard(event.trial)
 
     def end(self, state: TrialState, reason: str, trace: str) -> list[Event]:
-        return [self._end(trial, state, reason, trace) for trial in sorted(self.trials)]
+        return [
+            replace(stopped_now(trial, self._log.curves(trial)), state=state, reason=reason, traceback=trace)
+            for trial in sorted(self.trials)
+        ]
 
-    def _end(self, trial: int, state: TrialState, reason: str, trace: str) -> TrialEnded:
-        epochs = self._log.curves(trial)
-        finite = epochs[np.isfinite(epochs["val_loss"])]
-        best = None if finite.empty else finite.loc[finite["val_loss"].idxmin()]
-        return TrialEnded(
-            trial,
-            state,
-            epochs_run=0 if epochs.empty else int(epochs["epoch"].iloc[-1]),
-            step=0 if epochs.empty else int(epochs["step"].iloc[-1]),
-            best_epoch=0 if best is None else int(best["epoch"]),
-            best_val_loss=math.inf if best is None else float(best["val_loss"]),
-            best_val_metric=math.nan if best is None else float(best["val_metric"]),
-            seconds=float(epochs["seconds"].sum()),
-            reason=reason,
-            traceback=trace,
-        )
+
+def stopped_now(trial: int, curve: pd.DataFrame) -> TrialEnded:
+    """What a trial's end says, were it stopped after the epochs in `curve` (one row each, as the log has them)."""
+    finite = curve[np.isfinite(curve["val_loss"])]
+    best = None if finite.empty else finite.loc[finite["val_loss"].idxmin()]
+    return TrialEnded(
+        trial,
+        TrialState.STOPPED,
+        epochs_run=0 if curve.empty else int(curve["epoch"].iloc[-1]),
+        step=0 if curve.empty else int(curve["step"].iloc[-1]),
+        best_epoch=0 if best is None else int(best["epoch"]),
+        best_val_loss=math.inf if best is None else float(best["val_loss"]),
+        best_val_metric=math.nan if best is None else float(best["val_metric"]),
+        seconds=float(curve["seconds"].sum()),
+    )

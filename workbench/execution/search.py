@@ -12,6 +12,8 @@ from workbench.training import Training
 
 __all__ = ["Hearer", "Search"]
 
+RETRY_SECONDS = 1.0
+
 
 class Hearer(Protocol):
     """What a search asks of the campaign behind it (`search.Campaign`)."""
@@ -34,6 +36,7 @@ class Search(Run):
         self.number = self.search = number
         self.strategy = strategy
         self._campaign = campaign
+        self._said = ""
 
     @property
     def progress(self) -> Any:
@@ -52,6 +55,14 @@ class Search(Run):
         self.trials = tuple(self.configs)
         self._states.update(dict.fromkeys(configs, TrialState.QUEUED))
         self._epochs.update(dict.fromkeys(configs, 0))
+
+    def waits_for_room(self, message: str) -> bool:
+        """Say once what cannot be written, and wait a moment; False once the search is to stop."""
+        if self._said != message:
+            self._said = message
+            self.say(f"{message} The search waits and tries again; Stop ends it.")
+        self._commands.wait_for_stop(RETRY_SECONDS)
+        return not self._commands.stopped
 
     def _hear(self, event: Event) -> None:
         super()._hear(event)

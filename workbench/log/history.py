@@ -21,10 +21,12 @@ __all__ = [
     "ends",
     "last_state",
     "members",
+    "origin",
     "pairs",
     "script",
     "seats",
     "states",
+    "together",
     "unfinished",
 ]
 
@@ -78,8 +80,28 @@ def seats(connection: Connection, trials: Sequence[int]) -> dict[int, tuple[int,
             .order_by(table.c.id)
         )
         for trial, series, after in connection.execute(statement):
-            found[int(trial)] = (int(series), int(after))
+            if series:
+                found[int(trial)] = (int(series), int(after))
+            else:  # it left
+                found.pop(int(trial), None)
     return found
+
+
+def together(connection: Connection, trial: int) -> int:
+    """The most rows that a cohort had, of those a trial was in: 1 if it has always trained alone."""
+    table = schema.events
+    statement = select(func.max(table.c.step)).where(table.c.kind == "cohort", table.c.trial == trial)
+    most = int(connection.execute(statement).scalar() or 1)
+    seat = seats(connection, [trial]).get(trial)
+    return most if seat is None else max(most, len(members(connection, seat[0])))
+
+
+def origin(connection: Connection, trial: int) -> tuple[int, int] | None:
+    """The trial and epoch that a branch began from, wherever these are now; None for any other trial."""
+    table = schema.events
+    statement = select(table.c.name, table.c.epoch).where(table.c.kind == "branch", table.c.trial == trial)
+    row = connection.execute(statement.order_by(table.c.id).limit(1)).first()
+    return None if row is None else (int(row[0]), int(row[1]))
 
 
 def members(connection: Connection, series: int) -> dict[int, int]:

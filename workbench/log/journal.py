@@ -26,8 +26,10 @@ def add(connection: Connection, step: SearchStep) -> None:
 
 def steps(connection: Connection, search: int) -> list[SearchStep]:
     table = schema.search_steps
-    statement = select(table.c.kind, table.c.data).where(table.c.search == search).order_by(table.c.id)
-    return [SearchStep(search, kind, json.loads(data)) for kind, data in connection.execute(statement)]
+    statement = select(table.c.kind, table.c.data, table.c.created).where(table.c.search == search).order_by(table.c.id)
+    return [
+        SearchStep(search, kind, json.loads(data), created) for kind, data, created in connection.execute(statement)
+    ]
 
 
 def moment(search: int, events: Iterable[Event]) -> SearchStep | None:

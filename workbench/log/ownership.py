@@ -6,6 +6,7 @@ interrupted: it can be adopted and resumed.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
@@ -30,6 +31,7 @@ from workbench.log.records import SearchStep, chunks, event_row, now
 __all__ = [
     "LEASE_SECONDS",
     "adopt",
+    "identity",
     "interrupted",
     "left_behind",
     "machine",
@@ -218,15 +220,21 @@ def adopt(connection: Connection, trials: Sequence[int], session: int, searches:
         connection.execute(insert(schema.events), queued)
 
 
-def made_on(connection: Connection, trial: int) -> dict[str, str]:
-    """What `made_here` said in the session that trained a trial last."""
+def made_on(connection: Connection, trial: int) -> list[dict[str, str]]:
+    """What `made_here` said in each session that has had a trial."""
     sessions, adoptions, trials = schema.sessions, schema.adoptions, schema.trials
-    last = select(adoptions.c.session).where(adoptions.c.trial == trial).order_by(adoptions.c.id.desc()).limit(1)
-    owner = connection.execute(last).scalar()
-    if owner is None:
-        owner = connection.execute(select(trials.c.session).where(trials.c.id == trial)).scalar_one()
-    versions = connection.execute(select(sessions.c.versions).where(sessions.c.id == owner)).scalar_one()
-    return dict(json.loads(versions))
+    owners = [connection.execute(select(trials.c.session).where(trials.c.id == trial)).scalar_one()]
+    owners += connection.execute(select(adoptions.c.session).where(adoptions.c.trial == trial)).scalars().all()
+    rows = connection.execute(select(sessions.c.versions).where(sessions.c.id.in_(owners))).scalars()
+    return [dict(json.loads(versions)) for versions in rows]
+
+
+def identity(connection: Connection) -> str:
+    """A short name of the log, from the first session that ever opened it: another log has another one."""
+    sessions = schema.sessions
+    names = ("host", "pid", "process_started", "created")
+    first = connection.execute(select(*(sessions.c[name] for name in names)).order_by(sessions.c.id).limit(1)).one()
+    return hashlib.sha256(repr(tuple(first)).encode()).hexdigest()[:12]
 
 
 def _unfinished() -> Any:

@@ -14,6 +14,7 @@ from sqlalchemy import Table
 from workbench.events import (
     Branched,
     CohortJoined,
+    CohortLeft,
     EpochEnd,
     Event,
     KnobChanged,
@@ -63,11 +64,12 @@ class NewTrial:
 
 
 class SearchStep(NamedTuple):
-    """One entry in the journal of a search. data: JSON values."""
+    """One entry in the journal of a search. data: JSON values. created: when it was entered, ISO 8601; "" before that."""
 
     search: int
     kind: str
     data: Mapping[str, Any]
+    created: str = ""
 
 
 def now() -> str:
@@ -129,8 +131,10 @@ def event_rows(events: Iterable[Event]) -> dict[Table, list[dict[str, Any]]]:
             case KnobChanged(trial, epoch, step, name, old, new):
                 values = {"epoch": epoch, "step": step, "name": name, "old": old, "new": new}
                 rows[schema.events].append(event_row(trial, "change", **values))
-            case CohortJoined(trial, series, after):
-                rows[schema.events].append(event_row(trial, "cohort", epoch=after, name=str(series)))
+            case CohortJoined(trial, series, after, count):
+                rows[schema.events].append(event_row(trial, "cohort", epoch=after, step=count, name=str(series)))
+            case CohortLeft(trial):
+                rows[schema.events].append(event_row(trial, "cohort"))
             case Branched(trial, parent, epoch, changes):
                 pairs = {field: list(pair) for field, pair in changes.items()}
                 message = json.dumps(pairs, ensure_ascii=False)

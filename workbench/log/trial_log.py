@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -85,10 +85,17 @@ class TrialLog:
         with self._write() as connection:
             return _inserted(connection.execute(insert(schema.searches).values(values)))
 
-    def create(self, trials: Sequence[NewTrial], *, step: SearchStep | None = None) -> list[int]:
+    def create(
+        self,
+        trials: Sequence[NewTrial],
+        *,
+        step: SearchStep | None = None,
+        events: Callable[[Sequence[int]], Sequence[Event]] = lambda numbers: (),
+    ) -> list[int]:
         """Enter trials as queued, in one transaction. Returns their numbers, which ascend in the order given.
 
-        step: an entry for a search's journal, made in the same transaction with the numbers as `data["trials"]`.
+        events: what is to be said of them from the start, by their numbers. step: an entry for a search's journal, made in
+        the same transaction with the numbers as `data["trials"]`.
         Raises: ValueError for a replicate that does not come after what it replicates.
         """
         if not trials and step is None:
@@ -102,6 +109,8 @@ class TrialLog:
                 numbers += [int(number) for (number,) in connection.execute(statement, rows)] if rows else []
             if step is not None:
                 journal.add(connection, step._replace(data={**step.data, "trials": numbers}))
+            for table, group in event_rows(events(numbers)).items():
+                connection.execute(insert(table), group)
         return numbers
 
     def append(self, events: Iterable[Event], *, search: int | None = None) -> None:
@@ -271,8 +280,24 @@ class TrialLog:
         with self._read() as connection:
             return ownership.unfinished_searches(connection, self._session, task_fingerprint, going)
 
-    def made_on(self, trial: int) -> dict[str, str]:
-        """What the last bits of a trial's result depend on: see `ownership.made_here`; what is not known is missing."""
+    def together(self, trial: int) -> int:
+        """The most rows that a cohort had, of those a trial was in: 1 if it has always trained alone."""
+        with self._read() as connection:
+            return history.together(connection, trial)
+
+    def origin(self, trial: int) -> tuple[int, int] | None:
+        """The trial and epoch that a branch began from, be they in the bin or not; None for any other trial."""
+        with self._read() as connection:
+            return history.origin(connection, trial)
+
+    @property
+    def identity(self) -> str:
+        """A short name of the log, which no other log has."""
+        with self._read() as connection:
+            return ownership.identity(connection)
+
+    def made_on(self, trial: int) -> list[dict[str, str]]:
+        """What the last bits of a trial's result depend on (see `ownership.made_here`), for each process that has had it."""
         with self._read() as connection:
             history.check_known(connection, [trial])
             return ownership.made_on(connection, trial)
@@ -360,6 +385,7 @@ class TrialLog:
             return parts[0] if len(parts) == 1 else pd.concat(parts, ignore_index=True)
 
     def _field(self, trial: int, column: str) -> Any:
+        trial = int(trial)  # a number out of a table is one of numpy's
         with self._read() as connection:
             history.check_known(connection, [trial])
             return connection.execute(select(schema.trials.c[column]).where(schema.trials.c.id == trial)).scalar_one()

@@ -11,7 +11,10 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Mapping, Set
 from contextlib import suppress
+from numbers import Real
 from pathlib import Path
+
+import psutil
 
 from workbench import files
 from workbench.errors import CheckpointError
@@ -70,7 +73,7 @@ class SnapshotStore:
 
     @budget.setter
     def budget(self, size: int) -> None:
-        if isinstance(size, bool) or not isinstance(size, (int, float)) or not 0 <= size < 2**60:
+        if isinstance(size, bool) or not isinstance(size, Real) or not 0 <= size < 2**60:
             raise CheckpointError(f"budget={size!r}: must be a number of bytes from 0, such as {BUDGET} for 1 GiB")
         self._budget = int(size)
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -111,6 +114,10 @@ class SnapshotStore:
             self._lock.wait_for(lambda: self._busy is None or self._busy.series != series, timeout=10)
         for epoch in _listed(self._place(series)):
             self._remove(series, epoch)
+        _sweep(self._place(series))
+        with suppress(OSError):  # somebody writes into it
+            self._place(series).rmdir()
+            self._made.discard(series)
 
     def __repr__(self) -> str:
         return f"<Snapshots: {shown(self.used)} of {shown(self.budget)}, in {str(self.folder)!r}>"
@@ -161,6 +168,10 @@ class SnapshotStore:
             before = time.thread_time()
             try:
                 self._write(self._busy)
+            except Exception as error:  # whatever it is, the next one may go through
+                self._tell(
+                    CheckpointError(f"no snapshot after epoch {self._busy.epoch}: {type(error).__name__}: {error}")
+                )
             finally:
                 with self._lock:
                     self._cost = time.thread_time() - before
@@ -229,6 +240,8 @@ class SnapshotStore:
         """Bytes by series and epoch: of what is in the folder, when it is asked for the first time. With the lock held."""
         if self._sizes is None:
             places = [place for place in self.folder.glob("*") if place.name.isdigit()]
+            for place in places:
+                _sweep(place)
             self._sizes = {int(place.name): _listed(place) for place in places}
             self._used = sum(sum(epochs.values()) for epochs in self._sizes.values())
         return self._sizes
@@ -244,6 +257,14 @@ class SnapshotStore:
 
     def _file(self, series: int, epoch: int) -> Path:
         return self._place(series) / f"{epoch:06d}.pt"
+
+
+def _sweep(place: Path) -> None:
+    """Take away what processes that died left half written: `.<name>.<pid>-<thread>.tmp`, see `files.write`."""
+    for file in place.glob(".*.tmp"):
+        pid = file.name.split(".")[-2].partition("-")[0]
+        if pid.isdigit() and not psutil.pid_exists(int(pid)):
+            file.unlink(missing_ok=True)
 
 
 def _listed(place: Path) -> dict[int, int]:

@@ -1,7 +1,7 @@
 """The training engine: losses, optimizers, schedules and the cohort of stacked trials."""
 
 from workbench.training.capacity import capacity
-from workbench.training.cohort import filled
+from workbench.training.cohort import check_fits, filled
 from workbench.training.commands import Commands, live_value
 from workbench.training.losses import resolve_loss
 from workbench.training.preparation import check, cohort_key, prepare
@@ -25,6 +25,7 @@ __all__ = [
     "Weights",
     "capacity",
     "check",
+    "check_fits",
     "cohort_key",
     "filled",
     "learning_rate_at",

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
+from workbench.errors import ModelError
 from workbench.hyperparameters import Config
 from workbench.models import (
     SeededRandomness,
@@ -36,7 +37,7 @@ from workbench.training.shard import Shard, shard_count, side_by_side
 from workbench.training.snapshot import NOISE_SEED, CohortState, RowProgress, Trained, Weights
 from workbench.training.stepping import RowState, step_key
 
-__all__ = ["Cohort", "filled"]
+__all__ = ["Cohort", "check_fits", "filled"]
 
 GATHER_BYTES = 16 * 2**20
 """Shuffled training rows are gathered in pieces of at most this size, one piece for a small data set."""
@@ -127,6 +128,7 @@ class Cohort:
                 new.append(Row.begin(trial, config, self.steps_per_epoch))
                 states.append(None)
             else:
+                check_fits(self.module, origin.weights)
                 theta[index].copy_(origin.weights.vector)
                 constants = list(origin.weights.buffers.values())
                 new.append(Row.branch(trial, config, self.steps_per_epoch, origin))
@@ -159,6 +161,7 @@ class Cohort:
 
     def _put(self, state: CohortState) -> None:
         """Take a state over, each row in the place it had."""
+        check_fits(self.module, state.row(state.trials[0]).weights)
         self.series, self.epoch, self._noise_seed = state.series, state.epoch, state.noise_seed
         self.rows = [
             Row.again(progress, order, self.steps_per_epoch, _moved(best, self.device))
@@ -184,7 +187,7 @@ class Cohort:
             for row in self.rows
         ]  # fmt: skip
         optimizers = [
-            state and {name: v.clone() if isinstance(v, Tensor) else v for name, v in state.items()}
+            state and {name: v.clone() if isinstance(v, Tensor) else copy.deepcopy(v) for name, v in state.items()}
             for state in self._states()
         ]
         noises = [noise.generator.get_state() for noise in self._noises if isinstance(noise, SeededRandomness)]
@@ -401,15 +404,28 @@ class Cohort:
         return ""
 
 
+def check_fits(module: nn.Module, weights: Weights) -> None:
+    """Raises: ModelError if a module has other parameters than the one that the weights were trained in."""
+    own = sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
+    shapes = [tuple(value.shape) for _, value in _constants(module)]
+    if own != weights.vector.numel() or shapes != [tuple(value.shape) for value in weights.buffers.values()]:
+        raise ModelError(
+            f"the model has {own} parameters now and had {weights.vector.numel()} when it was trained: its builder has "
+            "changed since; bring the one of then (bench.log.builder_source(trial) has its source)"
+        )
+
+
 def filled(module: nn.Module, weights: Weights) -> nn.Module:
-    """The module, in evaluation mode, with copies of these weights in place of its own."""
+    """The module, in evaluation mode, with copies of these weights in place of its own. Raises: ModelError, see `check_fits`."""
+    check_fits(module, weights)
     start = 0
     for parameter in module.parameters():
         if parameter.requires_grad:
             piece = weights.vector[start : start + parameter.numel()]
             parameter.data, parameter.grad = piece.view(parameter.shape).cpu().clone(), None
             start += parameter.numel()
-    for name, value in weights.buffers.items():
+    # by their order: with another share of dropout the layers have other names
+    for (name, _), value in zip(list(_constants(module)), weights.buffers.values(), strict=True):
         owner, _, leaf = name.rpartition(".")
         getattr(module.get_submodule(owner), leaf).data = value.cpu().clone()
     return module.eval()

@@ -81,10 +81,10 @@ class Commands:
             self.pending = self._stopped or self._paused
             return changes
 
-    def wait(self) -> None:
-        """Sleep while paused, until a change arrives, a resume or a stop."""
+    def wait(self, *, for_changes: bool = True) -> None:
+        """Sleep while paused, until a resume or a stop, or a change arrives."""
         with self._wake:
-            self._wake.wait_for(lambda: self._changes or not self._paused or self._stopped)
+            self._wake.wait_for(lambda: (for_changes and self._changes) or not self._paused or self._stopped)
 
     def wait_for_stop(self, seconds: float) -> None:
         """Sleep until a stop, at most `seconds`."""

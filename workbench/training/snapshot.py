@@ -150,7 +150,7 @@ class CohortState:
             "buffers": put_all(self.buffers),
             "best": [best and [put(best.vector), put_all(best.buffers)] for best in self.best],
             "optimizers": [
-                state and {name: [put(v)] if isinstance(v, Tensor) else v for name, v in state.items()}
+                state and {name: {"tensor": put(v)} if isinstance(v, Tensor) else v for name, v in state.items()}
                 for state in self.optimizers
             ],
             "orders": [put(order) for order in self.orders],
@@ -177,7 +177,7 @@ class CohortState:
 
         best = [best and Weights(tensors[best[0]], named(best[1])) for best in state["best"]]
         optimizers = [
-            row and {name: tensors[v[0]] if isinstance(v, list) else v for name, v in row.items()}
+            row and {name: tensors[v["tensor"]] if isinstance(v, dict) else v for name, v in row.items()}
             for row in state["optimizers"]
         ]
         return cls(

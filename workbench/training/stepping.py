@@ -63,7 +63,8 @@ class Stepper:
         decay = [rule.decay for rule in rules]
         self._decay = theta.new_tensor(decay)[:, None] if any(decay) else None
         row_bytes = max(1, theta[0].numel() * theta.element_size())
-        keys = [step_key(rule, step) for rule, step in zip(rules, steps, strict=True)]
+        # what has a state and what has none cannot share one (momentum may be 0 for some rows)
+        keys = [(*step_key(r, n), s is None) for r, n, s in zip(rules, steps, states, strict=True)]
         scratch: dict[int, Tensor] = {}
         for _, neighbours in groupby(range(len(rules)), keys.__getitem__):
             rows = list(neighbours)

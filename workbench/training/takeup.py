@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
+from bisect import insort_right
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
@@ -41,11 +42,15 @@ class Change(NamedTuple):
 
 @dataclass(frozen=True)
 class Told:
-    """What has been told of a trial before: so many epochs, its live changes, and its end if it has ended."""
+    """What has been told of a trial before: its epochs, its live changes, and its end if it has ended.
+
+    so_far: what its end would say, were it stopped now.
+    """
 
     epochs: int = 0
     changes: Sequence[Change] = ()
     end: TrialEnded | None = None
+    so_far: TrialEnded | None = None
 
 
 @dataclass(frozen=True)
@@ -70,8 +75,10 @@ class Script:
     def __init__(self, changes: Mapping[int, Sequence[Change]], told: Mapping[int, Sequence[Change]]) -> None:
         self._all: dict[int, list[Change]] = {}
         for trial in {*changes, *told}:
-            both = dict.fromkeys([*told.get(trial, ()), *changes.get(trial, ())])
-            self._all[trial] = sorted(both, key=lambda change: change.step)
+            made = list(told.get(trial, ()))
+            to_come = Counter(changes.get(trial, ())) - Counter(made)  # the same value may be set twice at one step
+            rest = [change for change in changes.get(trial, ()) if _taken(to_come, change)]
+            self._all[trial] = sorted([*made, *rest], key=lambda change: change.step)
         self._silent = {(trial, change) for trial, made in told.items() for change in made}
         self._coming: dict[int, deque[Change]] = {}
 
@@ -84,7 +91,7 @@ class Script:
 
     def made(self, trial: int, change: Change) -> None:
         """The user made a change: should the trial be trained again, it belongs to it."""
-        self._all.setdefault(trial, []).append(change)
+        insort_right(self._all.setdefault(trial, []), change, key=lambda one: one.step)
         self._silent.add((trial, change))
 
     @property
@@ -100,3 +107,10 @@ class Script:
         if coming is not None and not coming:
             del self._coming[row.trial]
         return found
+
+
+def _taken(counts: Counter[Change], change: Change) -> bool:
+    """Take one of a kind out of the counts, if there is one left."""
+    left = counts[change] > 0
+    counts[change] -= left
+    return left

@@ -7,6 +7,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import Any, Protocol
 
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor
 from workbench.errors import ConfigError, LogError, RunError
 from workbench.events import (
     CohortJoined,
+    CohortLeft,
     EpochEnd,
     Event,
     KnobChanged,
@@ -96,6 +98,7 @@ class Training:
         self._take_ups = {next(iter(one.trials)): one for one in take_ups}
         self._told: dict[int, int] = {trial: one.epochs for trial, one in told.items()}
         self._ends: dict[int, TrialEnded] = {trial: one.end for trial, one in told.items() if one.end is not None}
+        self._so_far = {trial: one.so_far for trial, one in told.items() if one.so_far is not None}
         self._over = frozenset(self._ends)
         """Trials that had ended before: nothing more is told of them."""
         self._row_of: dict[int, Row] = {}
@@ -152,7 +155,7 @@ class Training:
         remark = f"{len(left)} trials did not fit into memory together ({text}); tried again with {size} at a time"
         if not short:
             remark = f"the cohort raised {text}; its trials are tried again one by one, to find which"
-        yield tuple(Remark(trial, remark) for trial in left)
+        yield (*(Remark(trial, remark) for trial in left), *(CohortLeft(trial) for trial in left))
         waiting = list(left.items())
         for start in range(0, len(waiting), size):
             if self.commands.stopped:
@@ -236,7 +239,7 @@ class Training:
             if not known:
                 events.append(StateChanged(trial, TrialState.RUNNING, row.step))
             if trial not in self._told or known:
-                events.append(CohortJoined(trial, cohort.series, cohort.epoch - row.epoch))
+                events.append(CohortJoined(trial, cohort.series, cohort.epoch - row.epoch, len(cohort.rows)))
             self._told.setdefault(trial, row.epoch)
         if events:
             yield tuple(events)
@@ -248,19 +251,19 @@ class Training:
         for x, y in cohort.batches():
             if self._script.pending:
                 yield from self._follow(cohort)
+            reason = ""
             if self.stop_after is not None and all(row.step >= self.stop_after for row in cohort.rows):
-                self.commands.stop()
+                reason = f"stopped after step {self.stop_after}, as asked for"
             if self.commands.pending:
                 before = time.perf_counter()
                 yield from self._obey(cohort)
                 started += time.perf_counter() - before  # a pause is not training time
-                if self.commands.stopped:
-                    for row in cohort.rows:
-                        row.seconds += time.perf_counter() - started
-                    yield self._end(
-                        cohort, dict.fromkeys(range(len(cohort.rows)), (TrialState.STOPPED, "stopped by the user"))
-                    )
-                    return
+                reason = "stopped by the user" if self.commands.stopped else reason
+            if reason:
+                for row in cohort.rows:
+                    row.seconds += time.perf_counter() - started
+                yield self._end(cohort, dict.fromkeys(range(len(cohort.rows)), (TrialState.STOPPED, reason)))
+                return
             loss, norm, output = cohort.step(x, y)
             losses.append(loss)
             norms.append(norm)
@@ -339,10 +342,13 @@ class Training:
         # a trial that is trained again, after its cohort broke off, has told its first epochs already
         events = [event for event in events if event.epoch > self._told[event.trial]]
         self._told |= {event.trial: event.epoch for event in events}
+        told_now = {event.trial for event in events}
+        self._so_far |= {row.trial: ended(row, TrialState.STOPPED, "") for row in cohort.rows if row.trial in told_now}
         if self.supply is not None:
             places = {row.trial: index for index, row in enumerate(cohort.rows)}
             for trial, reason in self.supply.judge(events).items():
-                endings.setdefault(places[trial], (TrialState.PRUNED, reason))
+                if trial in places:  # the other seeds of a setting may train elsewhere, or have ended
+                    endings.setdefault(places[trial], (TrialState.PRUNED, reason))
         if self.keeper is not None and self.keeper.wants(len(endings) == len(cohort.rows)):
             self.keeper.take(cohort.state())
         yield (*events, *self._end(cohort, endings))
@@ -353,8 +359,13 @@ class Training:
         events = []
         for index, (state, reason) in sorted(endings.items(), key=lambda item: cohort.rows[item[0]].trial):
             row = cohort.rows[index]
-            self.weights[row.trial] = row.best or cohort.weights(index)
-            end = self._ends[row.trial] = ended(row, state, reason)
+            so_far = self._so_far.get(row.trial)
+            if so_far is not None and row.epoch < so_far.epochs_run and state is TrialState.STOPPED:
+                end = replace(so_far, state=state, reason=reason)  # stopped while it was trained again in silence
+            else:
+                self.weights[row.trial] = row.best or cohort.weights(index)
+                end = ended(row, state, reason)
+            self._ends[row.trial] = end
             events.append(end)
             self._row_of.pop(row.trial, None)
         if self.supply is not None:
@@ -386,9 +397,11 @@ class Training:
     def _obey(self, cohort: Cohort) -> Iterator[tuple[Event, ...]]:
         """Carry out what was asked: live changes, pause (which waits here), resume; stop is left to the caller."""
         paused = False
+        # what is trained again in silence is on record: a change waits until that is caught up with
+        behind = any(row.epoch < self._told.get(row.trial, 0) for row in cohort.rows)
         while True:
             events: list[Event] = []
-            for change in self.commands.take():
+            for change in [] if behind else self.commands.take():
                 for row in cohort.rows:
                     if change.trial in (None, row.trial):
                         found = list(_change(row, change.name, change.value))
@@ -403,7 +416,7 @@ class Training:
             if not paused:
                 paused = True
                 yield tuple(StateChanged(row.trial, TrialState.PAUSED, row.step) for row in cohort.rows)
-            self.commands.wait()
+            self.commands.wait(for_changes=not behind)
         if paused and not self.commands.stopped:
             yield tuple(StateChanged(row.trial, TrialState.RUNNING, row.step) for row in cohort.rows)
 
