@@ -9,7 +9,7 @@ BROWSER ?= yes
 NOTEBOOK ?= notebooks/01_quickstart.ipynb
 ROOT_FLAG := $(shell test "$$(id -u)" = 0 && echo --allow-root)
 
-.PHONY: lab test unit notebooks browser lint format docs bench frontend screenshot pin clean
+.PHONY: lab test unit notebooks browser soak lint format docs bench frontend screenshot pin clean
 
 lab: $(VENV)/.installed-lab
 	@# JupyterLab shows widgets only in notebooks that are trusted, and these are the project's own
@@ -32,6 +32,12 @@ else
 	$(BIN)/python tools/chromium.py
 	$(BIN)/python -m pytest -m browser tests
 endif
+
+# longer faults, bounded in time: some ten minutes
+soak: $(VENV)/.installed-test
+	$(BIN)/python tools/chromium.py
+	WORKBENCH_KILLS=12 $(BIN)/python -m pytest --timeout 1200 tests/faults
+	$(BIN)/python -m tests.soak.memory --minutes 5 $(ARGS)
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .

@@ -161,7 +161,7 @@ class Runner:
     def _wait_for_room(self, run: Run) -> bool:
         """Wait while a snapshot cannot be written for want of room; returns whether there was something to wait for."""
         trouble = self._snapshots.trouble
-        if trouble is None:
+        if trouble is None or run._commands.stopped:
             return False
         if not trouble.passing:
             if str(trouble) != self._told:
