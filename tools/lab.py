@@ -158,6 +158,19 @@ class Notebook:
         for _ in range(count):
             self.page.keyboard.press("Shift+Enter")
 
+    def restart_kernel(self) -> None:
+        """Kill the notebook's kernel and start another one."""
+        self.page.evaluate(
+            """async () => {
+                const [session] = await (await fetch('/api/sessions')).json();
+                const token = document.cookie.match(/_xsrf=([^;]+)/)?.[1] ?? '';
+                const all = await (await fetch('/api/sessions')).json();
+                const mine = all.find(({ path }) => location.pathname.endsWith(path)) ?? session;
+                await fetch(`/api/kernels/${mine.kernel.id}/restart`, { method: 'POST', headers: { 'X-XSRFToken': token } });
+            }"""
+        )
+        self.ready()
+
     def execute(self, code: str) -> str:
         """Type code into a new cell below the present one, run it, return the text it shows."""
         self.page.locator(".jp-Cell.jp-mod-active .jp-InputPrompt, .jp-Cell.jp-mod-active .jp-InputArea").first.click()
@@ -240,6 +253,45 @@ class Notebook:
         self.page.mouse.down()
         self.page.mouse.move(x, top + (1 - high) * height, steps=6)
         self.page.mouse.up()
+
+    def pick(self, epoch: int, epochs: int, chart: int = 0) -> None:
+        """Click the point of a curve at an epoch. epochs: the last one on the axis."""
+        over = self.root.locator(".u-over").nth(chart)
+        self.settled()
+        over.scroll_into_view_if_needed()
+        box = over.bounding_box()
+        assert box is not None
+        span = epochs - 1  # the axis has 1.5 % of air on each side (frontend/src/stats.ts)
+        x = box["x"] + box["width"] * (epoch - 1 + 0.015 * span) / (1.03 * span)
+        for share in range(2, 100, 2):
+            y = box["y"] + box["height"] * share / 100
+            self.page.mouse.move(x, y)
+            if "wbc-picks" in (over.get_attribute("class") or ""):
+                self.page.mouse.click(x, y)
+                # what is typed before the controls are loaded would be overwritten
+                expect(self.root.locator(".wb-bar-words")).to_contain_text(f"after epoch {epoch}", timeout=PATIENCE)
+                return
+        raise AssertionError(f"no curve of chart {chart} has a point at epoch {epoch}")
+
+    def settled(self) -> None:
+        """Wait until the workbench stands: when a run has ended, its output is put there anew, with a picture beside it."""
+        before = None
+        deadline = time.monotonic() + PATIENCE / 1000
+        while time.monotonic() < deadline:
+            now = self.root.element_handle()
+            if before is not None and before.evaluate("(old, now) => old === now && old.isConnected", now):
+                return
+            before = now
+            self.page.wait_for_timeout(1000)
+
+    def select_rows(self, *rows: int) -> None:
+        """Select rows of the trial table by their place, the newest trial first."""
+        for index, row in enumerate(rows):
+            self.rows.nth(row).locator("td").first.click(modifiers=["Control"] if index else [])
+
+    def press_in_table(self, label: str) -> None:
+        """Press a button below the table."""
+        self.root.locator(".wb-tablebuttons button", has_text=label).click()
 
     def press(self, label: str) -> None:
         self.root.locator(".wb-buttons button", has_text=re.compile(f"^\\s*{label}\\s*$")).click()

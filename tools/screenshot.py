@@ -53,6 +53,46 @@ def train(notebook: Notebook) -> None:
     notebook.expect_status(r"Trial 4 running.*epoch [1-9]\d\d?/2000")
 
 
+def branch(notebook: Notebook) -> None:
+    """A branch that trains beside its parent, held still, and the bar of the next one."""
+    notebook.type_number("epochs", "60")
+    notebook.type_number("learning_rate", "0.01")
+    notebook.press("Train")
+    notebook.expect_status("Trial 1 completed")
+    notebook.pick(20, 60)
+    notebook.type_number("learning_rate", "0.0005")
+    notebook.field("optimizer").locator("select").select_option(label="RMSprop")
+    notebook.press("Branch")
+    notebook.expect_status("Trial 2 completed")
+    notebook.pick(12, 60)
+    notebook.type_number("l2", "0.001")
+    notebook.type_number("learning_rate", "0.003")
+    notebook.type_number("epochs", "120")
+    notebook.press("Branch")
+    notebook.expect_status(r"Trial 3 running.*epoch [2-9]\d/120")
+    notebook.press("Pause")
+    notebook.expect_status("Trial 3 paused")
+    notebook.pick(16, 120)
+    notebook.type_number("dropout", "0.2")
+    notebook.type_number("batch_size", "64")
+    expect(notebook.root.locator(".wb-bar-words")).to_contain_text("batch size")
+
+
+def history(notebook: Notebook) -> None:
+    """After `branch`: a replay's verdict, the tree, the snapshots, and two trials in the bin."""
+    notebook.root.locator(".wb-bar .wb-close").click()
+    notebook.press("Stop")
+    notebook.expect_status("Trial 3 stopped")
+    notebook.execute(
+        "bench.run(wb.Config(epochs=5), name='a first try'); bench.run(wb.Config(epochs=5)); "
+        "bench.branch(2, 40, learning_rate=0.0001, name='gentle').wait(); bench.delete(4, 5); bench.replay(1).wait()"
+    )
+    notebook.open_tab("History")
+    notebook.expect_message("a replay of trial 1")
+    expect(notebook.root.locator(".wb-bin option")).to_have_count(2, timeout=PATIENCE)
+    notebook.settled()
+
+
 def search(notebook: Notebook) -> None:
     """A search that has ended, its best trials brushed in the parallel coordinates."""
     for name in ("learning_rate", "l2", "optimizer"):
@@ -95,6 +135,11 @@ def all_scenes(target: Path) -> None:
                     notebook.press("Train( next)?")
                     notebook.expect_message("Not started")
                     picture(notebook, target / f"error-{suffix}")
+                    notebook = stage(lab, width + 2)
+                    branch(notebook)
+                    picture(notebook, target / f"branch-{suffix}")
+                    history(notebook)
+                    picture(notebook, target / f"history-{suffix}")
                     notebook = stage(lab, width + 1)
                     search(notebook)
                     picture(notebook, target / f"search-{suffix}")

@@ -8,6 +8,7 @@ import type { Line, Mark } from "./store";
 import type { Chart } from "./wire";
 
 export const PLOT_HEIGHT = 240;
+const REACH = 14; // CSS pixels around a point in which a click picks it
 const SAMPLE = 20_000; // values looked at for the quantiles of the y range
 
 export interface Zoom {
@@ -15,8 +16,16 @@ export interface Zoom {
   y: Span | null;
 }
 
+/** A point of one trial's curve, in the chart's values and in CSS pixels. */
+interface Found {
+  trial: number;
+  epoch: number;
+  left: number;
+  top: number;
+}
+
 export interface ChartEvents {
-  hover(x: number | null, key: string | null): void;
+  hover(x: number | null, key: string | null, picks: boolean): void;
   zoom(zoom: Zoom, chart: LiveChart): void;
   reset(): void;
   pick(trial: number, epoch: number): void;
@@ -31,6 +40,7 @@ export class LiveChart {
   private y: Span | null = null; // settled, without zoom
   private shownY: Span;
   private scene: Scene;
+  private dot = document.createElement("i"); // around the point that a click would pick
 
   constructor(
     readonly chart: Chart,
@@ -44,6 +54,9 @@ export class LiveChart {
     this.scene = scene;
     this.shownY = EMPTY(log);
     this.plot = new uPlot(this.options(width, sync), [[0, 1], [1, 2]], host);
+    this.dot.className = "wbc-dot";
+    this.dot.hidden = true;
+    this.plot.over.append(this.dot);
     this.plot.over.addEventListener("click", (event) => this.click(event));
   }
 
@@ -92,24 +105,50 @@ export class LiveChart {
     return { x, key: best };
   }
 
-  private click(event: MouseEvent): void {
-    const box = this.plot.over.getBoundingClientRect();
-    const left = event.clientX - box.left;
-    const top = event.clientY - box.top;
-    let best: { trial: number; epoch: number } | null = null;
-    let distance = 14;
-    for (const { line } of this.drawn) {
-      for (const { series, points } of line.members) {
-        const i = nearest(points.x, points.length, this.plot.posToVal(left, "x"));
-        if (i < 0 || !Number.isFinite(points.y[i]!)) continue;
-        const away = Math.hypot(this.plot.valToPos(points.x[i]!, "x") - left, this.plot.valToPos(points.y[i]!, "y") - top);
-        if (away < distance) {
-          distance = away;
-          best = { trial: series.trial, epoch: points.x[i]! };
-        }
+  /** The point within reach of a position in CSS pixels. Of seeds drawn as one line, the one nearest to it. */
+  private near(left: number, top: number): Found | null {
+    let best: Found | null = null;
+    let distance = REACH;
+    const x = this.plot.posToVal(left, "x");
+    const above = (value: number): number => Math.abs(this.plot.valToPos(value, "y") - top);
+    for (const { line, path } of this.drawn) {
+      const seeds = line.members.filter(({ points }) => points.length > 0);
+      const at = seeds.map(({ points }) => nearest(points.x, points.length, x));
+      let closest = -1;
+      seeds.forEach(({ points }, k) => {
+        const height = above(points.y[at[k]!]!);
+        if (Number.isFinite(height) && !(closest >= 0 && above(seeds[closest]!.points.y[at[closest]!]!) <= height)) closest = k;
+      });
+      if (closest < 0) continue;
+      const { series, points } = seeds[closest]!;
+      const i = at[closest]!;
+      const sideways = Math.abs(this.plot.valToPos(points.x[i]!, "x") - left);
+      const mean = path.y[nearest(path.x, path.length, x)]!;
+      const height = Math.min(above(points.y[i]!), line.members.length > 1 && Number.isFinite(mean) ? above(mean) : Infinity);
+      const away = Math.hypot(sideways, height);
+      if (away < distance) {
+        distance = away;
+        best = { trial: series.trial, epoch: points.x[i]!, left: this.plot.valToPos(points.x[i]!, "x"), top: this.plot.valToPos(points.y[i]!, "y") };
       }
     }
-    if (best) this.events.pick(best.trial, best.epoch);
+    return best;
+  }
+
+  private click(event: MouseEvent): void {
+    const box = this.plot.over.getBoundingClientRect();
+    const found = this.near(event.clientX - box.left, event.clientY - box.top);
+    if (found) this.events.pick(found.trial, found.epoch);
+  }
+
+  /** Shows which point a click would pick; returns whether there is one. */
+  private offer(found: Found | null): boolean {
+    const { pickHint } = this.scene;
+    const offered = pickHint !== "" && found !== null;
+    this.plot.over.classList.toggle("wbc-picks", offered);
+    this.plot.over.title = offered ? pickHint : "";
+    this.dot.hidden = !offered;
+    if (offered) this.dot.style.transform = `translate(${found.left}px, ${found.top}px)`;
+    return offered;
   }
 
   private visibleRange(): Range | null {
@@ -123,7 +162,8 @@ export class LiveChart {
     });
     const stride = Math.max(1, Math.ceil(total / SAMPLE));
     const values: number[] = [];
-    const firsts: number[] = [];
+    const origin = Math.min(...spans.map(({ path }) => path.x[0]!));
+    const firsts: number[] = []; // of the curves that begin where training does: a branch begins low
     for (const { path, start, end } of spans) {
       const bottoms = path.low ?? path.y;
       const tops = path.high ?? path.y;
@@ -143,7 +183,7 @@ export class LiveChart {
         }
       }
       if (stride > 1 && high >= low) values.push(low, high);
-      firsts.push(first);
+      if (path.x[0]! <= origin) firsts.push(first);
     }
     return robustRange(Float64Array.from(values), firsts, this.chart.better, this.log);
   }
@@ -189,10 +229,10 @@ export class LiveChart {
   private cursor(u: uPlot): void {
     const { left, top, event } = u.cursor;
     if (!event) return; // told by the other chart, which speaks for both
-    if (left === undefined || top === undefined || left < 0) this.events.hover(null, null);
+    if (left === undefined || top === undefined || left < 0) this.events.hover(null, null, this.offer(null));
     else {
       const { x, key } = this.at(left, top);
-      this.events.hover(x, key);
+      this.events.hover(x, key, this.offer(this.near(left, top)));
     }
   }
 

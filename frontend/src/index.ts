@@ -14,6 +14,11 @@ export interface Model {
   send(content: unknown): void;
 }
 
+function pointOf(value: unknown): Settings["picked"] {
+  const [trial, epoch] = (value ?? []) as number[];
+  return trial === undefined || epoch === undefined ? null : { trial, epoch };
+}
+
 const PATIENCE = 3000; // ms before a snapshot is asked for again
 
 export default function widget(): { initialize(context: { model: Model }): void; render(context: { model: Model; el: HTMLElement }): () => void } {
@@ -54,13 +59,15 @@ export default function widget(): { initialize(context: { model: Model }): void;
         xLabel: model.get("x_label") as string,
         epochs: model.get("epochs") as number,
         emptyText: model.get("empty_text") as string,
+        picked: pointOf(model.get("picked")),
+        pickHint: (model.get("pick_hint") as string | undefined) ?? "",
       });
       const root = document.createElement("div");
       el.append(root);
       const view = new View(root, store, settings, (trial, epoch) => model.send({ kind: "pick", trial, epoch }));
       views.add(view);
       model.on("change:charts", () => view.build());
-      for (const name of ["x_label", "epochs", "empty_text"]) model.on(`change:${name}`, () => view.request());
+      for (const name of ["x_label", "epochs", "empty_text", "picked", "pick_hint"]) model.on(`change:${name}`, () => view.request());
       return () => {
         views.delete(view);
         view.destroy();

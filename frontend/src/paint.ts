@@ -16,6 +16,8 @@ export interface Scene {
   xLabel: string;
   highlight: string | null; // the key under the cursor
   hidden: ReadonlySet<string>; // keys switched off in the legend
+  picked: { trial: number; epoch: number } | null; // the point that was clicked
+  pickHint: string; // what a click on a point does, "" for nothing
 }
 
 export interface Drawn {
@@ -52,6 +54,7 @@ export function paint(u: uPlot, frame: Frame): void {
   }
   for (const one of above) stroke(u, frame, one, ratio, false, 1, true);
   drawMarks(u, frame, ratio);
+  drawPicked(u, frame, ratio);
   ctx.restore();
 }
 
@@ -149,14 +152,48 @@ function exit(u: uPlot, frame: Frame, path: Pick<Path, "x" | "y">, start: number
   return null;
 }
 
-function drawMarks(u: uPlot, frame: Frame, ratio: number): void {
-  const { ctx, bbox } = u;
-  const { store, theme, highlight } = frame.scene;
+/** The curve of each trial that its marks stand on: of the validation split where there is one. */
+function marked(drawn: readonly Drawn[]): Map<number, { line: Line; points: Points }> {
   const curves = new Map<number, { line: Line; points: Points }>();
-  for (const { line } of frame.drawn) {
+  for (const { line } of drawn) {
     if (line.role !== "validation" && curves.has(line.members[0]!.series.trial)) continue;
     for (const { series, points } of line.members) curves.set(series.trial, { line, points });
   }
+  return curves;
+}
+
+/** A line down at the epoch that was picked, and a filled dot with a rim on the trial's curve. */
+function drawPicked(u: uPlot, frame: Frame, ratio: number): void {
+  const { picked, store, theme } = frame.scene;
+  const curve = picked && marked(frame.drawn).get(picked.trial);
+  if (!curve) return;
+  const { ctx, bbox } = u;
+  const { line, points } = curve;
+  const i = nearest(points.x, points.length, picked.epoch);
+  if (i < 0 || points.x[i] !== picked.epoch) return;
+  const x = u.valToPos(picked.epoch, "x", true);
+  ctx.globalAlpha = 0.45;
+  ctx.strokeStyle = theme.dark ? "#fff" : "#222";
+  ctx.lineWidth = ratio;
+  ctx.beginPath();
+  ctx.moveTo(x, bbox.top);
+  ctx.lineTo(x, bbox.top + bbox.height);
+  ctx.stroke();
+  ctx.globalAlpha = 1;
+  if (!Number.isFinite(points.y[i]!)) return;
+  const y = Math.max(bbox.top + 6 * ratio, Math.min(bbox.top + bbox.height - 6 * ratio, u.valToPos(points.y[i]!, "y", true)));
+  ctx.beginPath();
+  ctx.arc(x, y, 5 * ratio, 0, 2 * Math.PI);
+  ctx.fillStyle = colourAt(theme, store.colourOf(line.key));
+  ctx.fill();
+  ctx.lineWidth = 2 * ratio;
+  ctx.stroke();
+}
+
+function drawMarks(u: uPlot, frame: Frame, ratio: number): void {
+  const { ctx, bbox } = u;
+  const { store, theme, highlight } = frame.scene;
+  const curves = marked(frame.drawn);
   const crowded = new Set(frame.drawn.map(({ line }) => line.key)).size > 8;
   for (const mark of store.marks.values()) {
     const curve = curves.get(mark.trial);

@@ -16,6 +16,8 @@ export interface Settings {
   xLabel: string;
   epochs: number;
   emptyText: string;
+  picked: { trial: number; epoch: number } | null;
+  pickHint: string;
 }
 
 /** How much a readout says: everything, the band of the validation line only, or the validation line only. */
@@ -40,7 +42,7 @@ export class View {
   private legend = element("div", "wbc-legend");
   private failure = element("div", "wbc-error");
   private zoomX: Span | null = null;
-  private hover: { x: number; key: string | null } | null = null;
+  private hover: { x: number; key: string | null; picks: boolean } | null = null;
   private legendKey: string | null = null;
   private hidden = new Set<string>();
   private legendState = "";
@@ -136,9 +138,9 @@ export class View {
   }
 
   private scene(): Scene {
-    const { epochs, xLabel } = this.settings();
+    const { epochs, xLabel, picked, pickHint } = this.settings();
     const highlight = this.legendKey ?? this.hover?.key ?? null;
-    return { store: this.store, theme: this.theme, epochs, xLabel, highlight, hidden: this.hidden };
+    return { store: this.store, theme: this.theme, epochs, xLabel, highlight, hidden: this.hidden, picked, pickHint };
   }
 
   private panel(chart: Chart, log = chart.log): Panel {
@@ -168,7 +170,7 @@ export class View {
   private chartLive(panel: Panel): void {
     const width = Math.max(panel.plot.clientWidth, 200);
     panel.live = new LiveChart(panel.chart, panel.log, panel.plot, width, this.sync, this.scene(), {
-      hover: (x, key) => this.hovered(x, key),
+      hover: (x, key, picks) => this.hovered(x, key, picks),
       zoom: (zoom, live) => this.zoom(zoom, live),
       reset: () => this.zoom({ x: null, y: null }),
       pick: this.pick,
@@ -225,16 +227,16 @@ export class View {
     this.read();
   }
 
-  private hovered(x: number | null, key: string | null): void {
+  private hovered(x: number | null, key: string | null, picks: boolean): void {
     const before = this.hover?.key ?? null;
-    this.hover = x === null ? null : { x, key };
+    this.hover = x === null ? null : { x, key, picks };
     if (before !== (this.hover?.key ?? null)) this.request();
     this.read();
   }
 
   /** The readout under each chart: what is under the cursor, else the latest values. One line, whatever there is to say. */
   private read(): void {
-    const { xLabel } = this.settings();
+    const { xLabel, pickHint } = this.settings();
     const asked = this.legendKey ?? this.hover?.key ?? null;
     for (const { live, readout } of this.panels) {
       const current = live.drawn.some(({ line }) => line.style === "live") && asked === null ? "live" : null;
@@ -250,6 +252,12 @@ export class View {
         const rows = front.filter(({ line }) => some.includes(line.key) && (detail !== "validation" || line.role === "validation"));
         readout.replaceChildren(...this.reading(rows, some, detail, keys.length), ...marks);
         if (readout.scrollWidth <= readout.clientWidth) break;
+      }
+      while (readout.scrollWidth > readout.clientWidth && readout.lastElementChild?.tagName === "EM") readout.lastElementChild.remove();
+      if (this.hover?.picks) {
+        const hint = element("em", "wbc-hint", pickHint);
+        readout.append(hint);
+        if (readout.scrollWidth > readout.clientWidth) hint.remove(); // the pointer and the ring say it too
       }
     }
   }

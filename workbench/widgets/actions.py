@@ -23,6 +23,24 @@ class Actions(Protocol):
     def look(self, look: Look) -> None:
         """Show this in the compare tab, at the next refresh."""
 
+    def pick(self, trial: int, epoch: int | None = None) -> None:
+        """Open the branch bar at this point, by default the trial's best epoch, at the next refresh."""
+
+    def branch(
+        self, trial: int, epoch: int, changes: dict[str, Any], *, seeds: int, name: str, device: str
+    ) -> None: ...
+    def replay(self, trial: int) -> None: ...
+    def resume_left(self) -> None:
+        """Go on with what a kernel that died has left behind."""
+
+    def delete(self, trials: list[int]) -> None: ...
+    def restore(self, trials: list[int]) -> None: ...
+    def empty_bin(self) -> tuple[list[int], list[int]]:
+        """Returns the trials removed, and those kept."""
+
+    def set_budget(self, size: int) -> None:
+        """Bytes that the snapshots may take."""
+
     def pause(self) -> None: ...
     def resume(self) -> None: ...
     def stop(self) -> None: ...

@@ -1,4 +1,4 @@
-"""The Python call that does what the Train button would do."""
+"""The Python call that does what the button would do, and the script that does a trial again."""
 
 from __future__ import annotations
 
@@ -26,19 +26,44 @@ def call(config: Config, *, seeds: int = 1, name: str = "", device: str = "cpu")
 
 
 class CodeTab:
-    """Shows `call`, or why there is none."""
+    """Shows `call`, or why there is none; below it the script of a trial."""
 
     def __init__(self) -> None:
         self.widget = make(widgets.HTML)
         self.text = ""
+        self._call = self._script = ""
 
     def show(self, text: str) -> None:
         self.text = text
-        self.widget.value = (
+        self._call = (
             '<div class="wb-hint">The same in Python, to paste into a cell after <code>import workbench as wb</code>.</div>'
-            f'<pre class="wb-code">{html.escape(text)}</pre>'
+            f"{_code(text)}"
         )
+        self._draw()
 
     def show_problem(self, error: ConfigError) -> None:
         self.text = ""
-        self.widget.value = f'<div class="wb-error" role="note">{html.escape(str(error))}</div>'
+        self._call = _problem(error)
+        self._draw()
+
+    def show_script(self, trial: int | None, script: str | Exception = "") -> None:
+        """Below the call, the script that does a trial again, or why there is none; None for no trial."""
+        self._script = ""
+        if trial is not None:
+            body = _problem(script) if isinstance(script, Exception) else _code(script.rstrip())
+            self._script = (
+                f'<div class="wb-heading">Trial {trial} again</div>'
+                '<div class="wb-hint">A script that stands by itself.</div>' + body
+            )
+        self._draw()
+
+    def _draw(self) -> None:
+        self.widget.value = self._call + self._script
+
+
+def _code(text: str) -> str:
+    return f'<pre class="wb-code">{html.escape(text)}</pre>'
+
+
+def _problem(error: Exception) -> str:
+    return f'<div class="wb-error" role="note">{html.escape(str(error))}</div>'

@@ -12,7 +12,7 @@ import pandas as pd
 
 from workbench.analysis import Border
 from workbench.widgets.parallel import ParallelCoordinates
-from workbench.widgets.parts import labelled, make
+from workbench.widgets.parts import labelled, make, show
 
 __all__ = ["ComparePanel", "Look"]
 
@@ -54,16 +54,16 @@ class ComparePanel:
             widgets.Box,
             [labelled("x", self.x), labelled("y", self.y)],
             classes="wb-options",
-            layout=widgets.Layout(display="none"),
+            hidden=True,
         )
         bar = make(
             widgets.Box, [labelled("show", self.kind), labelled("of", self.scope), self._axes], classes="wb-toprow"
         )
         self.parallel = ParallelCoordinates()
         self.parallel.observe(lambda change: brushed([int(trial) for trial in change["new"]]), "selected")
-        self._coordinates = make(widgets.Box, [self.parallel], classes="wb-plain", layout=widgets.Layout())
-        self.picture = make(widgets.Image, format="png", classes="wb-picture", layout=widgets.Layout(display="none"))
-        self.text = make(widgets.HTML, classes="wb-board", layout=widgets.Layout(display="none"))
+        self._coordinates = make(widgets.Box, [self.parallel], classes="wb-plain")
+        self.picture = make(widgets.Image, format="png", classes="wb-picture", hidden=True)
+        self.text = make(widgets.HTML, classes="wb-board", hidden=True)
         self.top = make(widgets.BoundedIntText, 3, min=1, max=100, tooltip="Among so many of the best settings")
         self.more = make(
             widgets.BoundedIntText, 5, min=1, max=100, tooltip="Train so many further seeds of each contender"
@@ -75,7 +75,7 @@ class ComparePanel:
         self.add.on_click(lambda _: add_seeds(self.top.value, self.more.value))
         self._seeds = make(
             widgets.Box, [self.add, labelled("top", self.top), labelled("seeds", self.more)], classes="wb-toprow",
-            layout=widgets.Layout(display="none"),
+            hidden=True,
         )  # fmt: skip
         self.note = make(widgets.HTML, classes="wb-message")
         self.borders = make(widgets.VBox, [], classes="wb-borders")
@@ -155,10 +155,10 @@ class ComparePanel:
             ("text", self.text),
             ("text", self._seeds),
         ):
-            widget.layout.display = None if name == part else "none"
+            show(widget, name == part)
 
     def _ask(self, _: object) -> None:
-        self._axes.layout.display = None if self.kind.value == "scatter" else "none"
+        show(self._axes, self.kind.value == "scatter")
         if not self._quiet:
             self._look(self.look)
 

@@ -100,6 +100,8 @@ class LiveCurves(anywidget.AnyWidget):
     x_label: what x counts.
     epochs: the last x expected (0: unknown), so that the axis does not move at each new epoch.
     empty_text: what stands in the charts while there is no point.
+    pick_hint: what a click on a point does, shown where one would pick a point; "" shows nothing.
+    picked: trial and epoch of a point that is marked, or ().
     """
 
     _esm = STATIC / "curves.js"
@@ -109,6 +111,8 @@ class LiveCurves(anywidget.AnyWidget):
     x_label = traitlets.Unicode("epoch").tag(sync=True)
     epochs = traitlets.Int(0, min=0).tag(sync=True)
     empty_text = traitlets.Unicode("Press Train: curves appear here").tag(sync=True)
+    pick_hint = traitlets.Unicode("").tag(sync=True)
+    picked: Any = traitlets.Tuple().tag(sync=True)
 
     def __init__(self, charts: Sequence[Chart], *, x_label: str = "epoch", epochs: int = 0, **traits: Any) -> None:
         keys = [chart.key for chart in charts]

@@ -15,7 +15,7 @@ from workbench.domains import Choice, Domain, IntRange
 from workbench.hyperparameters import Hyperparameter
 from workbench.registry import Registry
 from workbench.widgets.domain_field import DomainEditor, make_editor
-from workbench.widgets.parts import make, number_of
+from workbench.widgets.parts import make, number_of, show
 
 __all__ = ["ChoiceField", "Field", "NumberField", "Throttle", "make_field", "shown"]
 
@@ -50,7 +50,7 @@ class Field:
             f'<span class="wb-label" title="{html.escape(tip)}">{label} '
             f'<i class="wb-symbol">{html.escape(hyperparameter.symbol)}</i>{badge}</span>',
         )
-        self.message = make(widgets.HTML, classes="wb-problem")
+        self._message: Any = None
         self.toggle = make(
             widgets.ToggleButton,
             False,
@@ -62,10 +62,17 @@ class Field:
         self._held = self.parts()
         self.widget = make(
             widgets.Box,
-            [self.label, *self._held, self.toggle, self.message],
+            [self.label, *self._held, self.toggle],
             classes=f"wb-field wb-field-{self.name}",
-            layout=widgets.Layout(),  # its own, to be hidden by
         )
+
+    @property
+    def message(self) -> Any:
+        """What stands under the control. Made when there is first something to say, or somebody looks."""
+        if self._message is None:
+            self._message = make(widgets.HTML, classes="wb-problem")
+            self.widget.children = (*self.widget.children, self._message)
+        return self._message
 
     def parts(self) -> list[widgets.Widget]:
         raise NotImplementedError
@@ -94,7 +101,8 @@ class Field:
         if self.searched and self.editor is None:
             self.editor = make_editor(self.declaration, self.menu(), self.raw, shown, self._tell)
         middle = [self.editor.widget] if self.searched and self.editor is not None else self._held
-        self.widget.children = (self.label, *middle, self.toggle, self.message)
+        last = [] if self._message is None else [self._message]
+        self.widget.children = (self.label, *middle, self.toggle, *last)
         self.show_problem("")
         self._tell()
 
@@ -113,10 +121,11 @@ class Field:
 
     def show_problem(self, message: str) -> None:
         """Show a message under the control; "" takes it away."""
-        self.message.value = f'<span role="alert">{html.escape(message)}</span>' if message else ""
+        if message or self._message is not None:
+            self.message.value = f'<span role="alert">{html.escape(message)}</span>' if message else ""
 
     def show(self, visible: bool) -> None:
-        self.widget.layout.display = None if visible else "none"
+        show(self.widget, visible)
 
     def _tell(self, *_: object) -> None:
         if not self._quiet:

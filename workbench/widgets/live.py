@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from dataclasses import fields as dataclass_fields
 from math import inf
@@ -98,7 +98,8 @@ class LiveRun:
             charts=[
                 Chart(key="loss", title="Loss", y_label=self.loss_label.lower()),
                 Chart(key="metric", title=self.metric_label, y_label=self.metric_label.lower(), better=better),
-            ]
+            ],
+            pick_hint="Click to branch from here",
         )
         self.trials: dict[int, Shown] = {}
         self.overlaid: tuple[int, ...] = ()
@@ -108,9 +109,15 @@ class LiveRun:
 
     # --- which curves ----------------------------------------------------------------------------------------------
 
-    def begin(self, configs: Mapping[int, Config], label: str) -> None:
-        """Put a new run on show: its curves replace those of the run before, overlaid trials stay."""
+    def begin(self, configs: Mapping[int, Config], label: str, beside: Collection[int] = ()) -> None:
+        """Put a new run on show: its curves replace those of the run before, overlaid trials stay.
+
+        beside: trials that are drawn with it; those that are on the charts keep their colours.
+        """
         self.message = ""
+        kept = {t: s for t, s in self.trials.items() if t in beside and t not in configs and s.columns == COLUMNS}
+        self.overlaid = (*self.overlaid, *kept)
+        self.curves.declare([one for t, s in kept.items() for one in _series(t, s.label, s.group, "faint")])
         groups = _groups(configs)
         self.trials = {
             trial: Shown(config, label or f"trial {trial}", groups[trial]) for trial, config in configs.items()
@@ -179,6 +186,17 @@ class LiveRun:
             self._restyle_overlays()
         if not self.trials and len(curves):
             self.curves.epochs = int(curves["epoch"].max())
+
+    def drop(self, trials: Collection[int]) -> None:
+        """Take trials off the charts, as those that were deleted."""
+        self.trials = {trial: shown for trial, shown in self.trials.items() if trial not in trials}
+        self.overlaid = tuple(trial for trial in self.overlaid if trial not in trials)
+        self.curves.remove([series.id for series in self.curves.series if series.trial in trials])
+
+    @property
+    def drawn(self) -> set[int]:
+        """The trials on the charts."""
+        return {*self.trials, *self.overlaid}
 
     def replay(self, curves: pd.DataFrame, states: Mapping[int, TrialState]) -> None:
         """Catch up with a run that began before there was a view: `curves` holds its epochs as the log has them."""
@@ -313,10 +331,10 @@ class LiveRun:
             share=1.0 if state in ENDED and state is not TrialState.STOPPED else share,
         )  # fmt: skip
 
-    def status(self, queued: int = 0) -> Status:
-        """The state of the run on show in one record."""
+    def status(self, queued: int = 0, known: int = 0) -> Status:
+        """The state of the run on show in one record. known: how many trials the log has."""
         if not self.trials:
-            return Status(metric_label=self.metric_label, queued=queued)
+            return Status(metric_label=self.metric_label, queued=queued, known=known)
         active = {t: s for t, s in self.trials.items() if s.state not in ENDED}
         sample = min((active or self.trials).values(), key=lambda shown: shown.epoch)
         states = {shown.state for shown in (active or self.trials).values()}

@@ -9,6 +9,7 @@ from collections.abc import Callable
 __all__ = ["Pump"]
 
 SETTLE_SECONDS = 0.05
+RETRY_SECONDS = 1.0
 
 
 class Pump:
@@ -61,12 +62,17 @@ class Pump:
             turn.wait(1.0)
             action()
 
-    def _schedule(self) -> None:
+    def _schedule(self, seconds: float | None = None) -> None:
         if not self._scheduled and self._loop is not None:
             self._scheduled = True
-            self._loop.call_later(self._seconds, self._run)
+            self._loop.call_later(self._seconds if seconds is None else seconds, self._run)
 
     def _run(self) -> None:
         self._scheduled = False
-        if self._tick():
+        try:
+            more = self._tick()
+        except Exception:  # such as a log that cannot be read just now: the event loop tells it, and the views go on
+            self._schedule(RETRY_SECONDS)
+            raise
+        if more:
             self._schedule()

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import ipywidgets as widgets
 
 from workbench.errors import WorkbenchError
+from workbench.widgets.branch_bar import BranchBar
 from workbench.widgets.parts import labelled, make
 
 __all__ = ["RunPanel", "Status", "duration"]
 
 GOING = frozenset({"queued", "running", "paused"})
+HINT = "Click a point of a curve to branch from it."
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,9 @@ class Status:
     metric_label: str = ""
     message: str = ""
     queued: int = 0
+    known: int = 0  # trials in the log
+    verdict: str = ""  # on the run, when it has ended
+    good: bool = False  # whether that is what was hoped for
     search: str = ""  # of a search: its state in words, in place of the trial's
     share: float = 0.0  # of a search: how much is done
 
@@ -40,9 +46,12 @@ class Status:
 
 
 class RunPanel:
-    """Train, Pause/Resume, Stop; progress; the place for messages that belong to no control."""
+    """Train, Pause/Resume, Stop; progress; the place for messages that belong to no control, and for the branch bar.
 
-    def __init__(self, devices: list[str]) -> None:
+    resume: called by the button of the banner.
+    """
+
+    def __init__(self, devices: list[str], bar: BranchBar, resume: Callable[[], object]) -> None:
         self.train = make(
             widgets.Button,
             description="Train",
@@ -73,9 +82,23 @@ class RunPanel:
             classes="wb-options",
         )
         top = make(widgets.Box, [buttons, options], classes="wb-toprow")
-        self.widget = make(widgets.VBox, [top, self.progress, self.line, self.message], classes="wb-panel")
+        self._bar = bar
+        self._slot = make(widgets.VBox, [self.message], classes="wb-slot")
+        self._parts = (top, self.progress, self.line, self._slot)
+        self.widget = make(widgets.VBox, self._parts, classes="wb-panel")
+        self.resume = make(
+            widgets.Button,
+            description="Resume",
+            icon="play",
+            tooltip="Go on with them to the same end",
+            classes="wb-resume",
+        )
+        self.resume.on_click(lambda _: resume())
+        self.banner = make(widgets.HTML)
+        self._banner_box = make(widgets.Box, [self.banner, self.resume], classes="wb-banner")
         self._paused = False
         self._own_message = ""
+        self._status = Status()
         self.update(Status())
 
     @property
@@ -92,27 +115,63 @@ class RunPanel:
         done = status.share if status.search else done
         self.progress.value = min(done, 1.0)
         self.line.value = f'<div role="status">{_line(status)}</div>'
-        if not self._own_message:
-            self._write(status.message, "note")
+        self._status = status
+        self._write()
+
+    def open_bar(self, is_open: bool) -> None:
+        """Show the branch bar, or take it away."""
+        children = (self._bar.widget, self.message) if is_open else (self.message,)
+        if self._slot.children != children:
+            self._slot.children = children
+        self._write()
+
+    def show_left(self, trials: int, searches: int) -> None:
+        """Offer to go on with what a kernel that died has left behind; nothing without any."""
+        text = _left(trials, searches)
+        self.banner.value = f'<div role="status">{text}</div>' if text else ""
+        children = (self._banner_box, *self._parts) if text else self._parts
+        if self.widget.children != children:
+            self.widget.children = children
 
     def show_error(self, error: Exception | str) -> None:
         """Show an error until the next run or change."""
         text = str(error) if isinstance(error, (str, WorkbenchError)) else f"{type(error).__name__}: {error}"
         self._own_message = text
-        self._write(text, "error")
+        self._write()
 
     def clear_error(self) -> None:
         self._own_message = ""
-        self._write("", "note")
+        self._write()
 
-    def _write(self, text: str, kind: str) -> None:
-        role = "alert" if kind == "error" else "note"
-        self.message.value = f'<div class="wb-{kind}" role="{role}">{html.escape(text)}</div>' if text else ""
+    def _write(self) -> None:
+        status = self._status
+        lines = [("good" if status.good else "verdict", status.verdict)]
+        lines.append(("error", self._own_message) if self._own_message else ("note", status.message))
+        if status.state and not any(text for _, text in lines) and self._bar.widget not in self._slot.children:
+            lines = [("hint", HINT)]
+        self.message.value = "".join(
+            f'<div class="wb-{kind}" role="{"alert" if kind == "error" else "note"}">{html.escape(text)}</div>'
+            for kind, text in lines
+            if text
+        )
+
+
+def _left(trials: int, searches: int) -> str:
+    counts = [
+        f"{count} {word}{'' if count == 1 else plural}"
+        for count, word, plural in ((trials, "trial", "s"), (searches, "search", "es"))
+        if count
+    ]
+    if not counts:
+        return ""
+    one = trials + searches == 1
+    return f"<b>{' and '.join(counts)}</b> {'was' if one else 'were'} interrupted when {'its' if one else 'their'} kernel died."
 
 
 def _line(status: Status) -> str:
     if not status.state:
-        return "Nothing trained yet"
+        count = f"{status.known:,} trial{'s' * (status.known != 1)} in the log"
+        return f"{count} · select rows in the table to draw them" if status.known else "Nothing trained yet"
     if status.search:
         waiting = f" · {status.queued} waiting" if status.queued else ""
         return f"{status.search}{waiting}"

@@ -67,13 +67,33 @@ STYLE = """<style>
 .wb-progress .progress-bar { transition: none; background: var(--wb-accent); }
 .wb-status { min-height: 18px; font-variant-numeric: tabular-nums; }
 .wb-message { min-height: 0; }
+/* what comes and goes under the buttons has its place, so that nothing below it jumps */
+.wb-slot { min-height: 38px; margin-top: 4px !important; justify-content: center; overflow: visible; } .wb-slot > * { margin: 0 !important; }
+.wb-bar { display: flex; gap: 10px; align-items: center; overflow: visible; border-left: 3px solid var(--wb-accent); padding: 1px 0 1px 8px; }
+.wb-bar > * { margin: 0; } .wb-bar-words { flex: 1 1 0; min-width: 0; } .wb-bar-words .widget-html-content { line-height: 17px; }
+.wb-bar-words div[role=status] { white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
+.wb-buttons .wb-close.jupyter-button { width: 28px; padding: 0; } .wb-close i.fa { margin: 0; }
+.wb-banner { display: flex; gap: 10px; align-items: center; overflow: visible; border-left: 3px solid var(--jp-warn-color1, #ef6c00); padding: 2px 0 2px 8px; margin-bottom: 8px !important; }
+.wb-banner > * { margin: 0; } .wb-banner > :first-child { flex: 1 1 0; min-width: 0; } .wb-banner .widget-html-content { white-space: normal; }
+.wb-resume.jupyter-button { width: auto; }
+.wb-good, .wb-verdict { overflow-wrap: anywhere; white-space: normal; padding-left: 8px; margin-top: 2px; border-left: 3px solid var(--wb-border); }
+.wb-good { border-left-color: var(--jp-success-color1, #2e7d32); color: var(--jp-success-color1, #2e7d32); }
 .wb-error { color: var(--wb-error); white-space: pre-wrap; overflow-wrap: anywhere; border-left: 3px solid var(--wb-error); padding-left: 8px; margin-top: 4px; }
 .wb-note { color: var(--wb-muted); overflow-wrap: anywhere; margin-top: 4px; white-space: normal; }
 .wb-hint { color: var(--wb-muted); }
-.wb-code { background: var(--jp-layout-color2, #f3f3f3); padding: 8px 10px; border-radius: 4px; white-space: pre-wrap; overflow-wrap: anywhere; font-size: 12px; user-select: all; margin: 4px 0 0; }
+.wb-root pre.wb-code { background: var(--jp-layout-color2, #f3f3f3); padding: 8px 10px; border-radius: 4px; white-space: pre-wrap; overflow-wrap: anywhere; font-size: 12px; user-select: all; margin: 4px 0 0; }
 .wb-table { overflow: hidden; min-width: 0; }
 .wb-tablebar { flex-wrap: wrap; padding: 4px 0; } .wb-tablebar > * { margin: 0; }
 .wb-tablebar .widget-text { flex: 1 1 90px; width: auto; min-width: 70px; } .wb-tablebar .jupyter-button { width: auto; }
+.wb-tablehint { display: flex; gap: 8px; align-items: center; min-height: 28px; overflow: visible; } .wb-tablehint > * { margin: 0; } .wb-tablehint .jupyter-button { width: auto; height: 24px; line-height: 24px; }
+.wb-tablebuttons { padding-bottom: 0; } .wb-tablebuttons > :last-child { margin-left: auto; }
+.wb-history { overflow: visible; } .wb-history > * { margin: 0; } .wb-history .wb-toprow { min-height: 32px; }
+.wb-history > :first-child .wb-heading { margin-top: 0; } .wb-used { flex: 1 1 240px; min-width: 0; margin: 0; }
+.wb-used .widget-html-content > div:last-child { white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
+.wb-meter { height: 4px; border-radius: 2px; background: var(--jp-layout-color2, #eee); overflow: hidden; margin-bottom: 3px; } .wb-meter i { display: block; height: 100%; background: var(--wb-accent); }
+.wb-unit { margin: 0 0 0 -8px; color: var(--wb-muted); }
+.wb-history .widget-select-multiple, .wb-bin { width: 100%; height: auto; } .wb-bin select { width: 100%; font: inherit; font-size: 12px; }
+.wb-danger.jupyter-button { background: var(--wb-error); color: #fff; }
 .wb-facts { border-collapse: collapse; } .wb-facts caption { text-align: left; font-weight: 600; padding-bottom: 4px; }
 .wb-facts th { text-align: left; color: var(--wb-muted); font-weight: 400; padding: 2px 14px 2px 0; vertical-align: top; }
 .wb-facts td { white-space: normal; text-align: left; padding: 2px 0; }

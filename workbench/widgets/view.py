@@ -13,10 +13,13 @@ from workbench.errors import ConfigError, WorkbenchError
 from workbench.hyperparameters import Config
 from workbench.search import Space
 from workbench.widgets.actions import Actions
+from workbench.widgets.branch_bar import BranchBar, Pick, branch_call
 from workbench.widgets.code_tab import CodeTab, call
 from workbench.widgets.compare_panel import ComparePanel
 from workbench.widgets.controls import Controls
+from workbench.widgets.curves import LiveCurves
 from workbench.widgets.facts import Facts, TaskFacts
+from workbench.widgets.history_tab import HistoryTab, Past
 from workbench.widgets.parts import make
 from workbench.widgets.run_panel import RunPanel, Status
 from workbench.widgets.search_panel import SearchPanel, search_call
@@ -29,25 +32,31 @@ __all__ = ["WorkbenchView"]
 class WorkbenchView:
     """Reads and asks; knows nothing of threads, training or the log.
 
-    curves: the live charts. config_of: a trial's Config, for "Load into controls". settle: calls a function after the
-    messages before it were handled (`Pump.settle`). `widget` is what is displayed.
+    curves: the live charts. config_of: a trial's Config, for "Load into controls". code_of: the script that does a trial
+    again. past: what the history tab reads. settle: calls a function after the messages before it were handled
+    (`Pump.settle`). `widget` is what is displayed.
     """
 
     def __init__(
         self,
         task: TaskFacts,
         actions: Actions,
-        curves: widgets.DOMWidget,
+        curves: LiveCurves,
         *,
         config_of: Callable[[int], Config],
+        code_of: Callable[[int], str],
+        past: Past,
         settle: Callable[[Callable[[], None]], None],
         devices: list[str],
         device: str = "cpu",
     ) -> None:
         self._actions, self._config_of, self._settle = actions, config_of, settle
+        self._code_of, self._curves = code_of, curves
         self._going = False
         self.code = CodeTab()
-        self.panel = RunPanel(devices)
+        self.bar = BranchBar(self._branch, self.close_bar)
+        self.panel = RunPanel(devices, self.bar, self._resume_left)
+        curves.on_pick(self._guarded(lambda trial, epoch: actions.pick(trial, int(epoch))))
         if device in devices:
             self.panel.device.value = device
         self.search = SearchPanel(self._refresh_code)
@@ -58,7 +67,22 @@ class WorkbenchView:
             self._widen,
         )
         self.controls = Controls(task.kind, changed=self._refresh_code, live=self._set_live)
-        self.table = TrialTable(self._guarded(actions.select), self._load_trial, self._guarded(self._write_annotation))
+        self.table = TrialTable(
+            self._guarded(actions.select),
+            load=self._load_trial,
+            branch=self._guarded(actions.pick),
+            replay=self._guarded(self._replay),
+            annotate=self._guarded(self._write_annotation),
+            delete=self._guarded(self._delete),
+            restore=self._guarded(actions.restore),
+        )
+        self.history = HistoryTab(
+            past,
+            select=self._guarded(lambda trial: self._select_brushed([trial])),
+            set_budget=actions.set_budget,
+            restore=actions.restore,
+            empty=actions.empty_bin,
+        )
         self.search.start.on_click(lambda _: self._search())
         self.panel.train.on_click(lambda _: self._train())
         self.panel.pause.on_click(lambda _: self._guarded(actions.resume if self.panel.paused else actions.pause)())
@@ -68,16 +92,21 @@ class WorkbenchView:
         side = make(widgets.VBox, [self.controls.widget], classes="wb-side")
         self.tabs = tabs = make(
             widgets.Tab,
-            [self.table.widget, self.search.widget, self.compare.widget, self.code.widget, Facts(task).widget],
+            [
+                self.table.widget,
+                self.history.widget,
+                self.search.widget,
+                self.compare.widget,
+                self.code.widget,
+                Facts(task).widget,
+            ],
             classes="wb-tabs",
         )
-        tabs.titles = ("Trials", "Search", "Compare", "Code", "Data")
+        tabs.titles = ("Trials", "History", "Search", "Compare", "Code", "Data")
         tabs.observe(lambda _: self._guarded(actions.look)(self.compare.look), "selected_index")
         main = make(widgets.VBox, [self.panel.widget, curves, tabs], classes="wb-main")
         body = make(widgets.Box, [side, main], classes="wb-body")
-        self.widget = make(
-            widgets.VBox, [make(widgets.HTML, STYLE, layout=widgets.Layout(display="none")), body], classes="wb-root"
-        )
+        self.widget = make(widgets.VBox, [make(widgets.HTML, STYLE, hidden=True), body], classes="wb-root")
         self._refresh_code()
 
     def update(self, status: Status) -> None:
@@ -108,6 +137,36 @@ class WorkbenchView:
         """The setting in the controls. Raises: ConfigError, shown."""
         return self.controls.read()
 
+    def open_bar(self, trial: int, epoch: int, before: Config) -> None:
+        """Offer to branch from a point: its setting goes into the controls. before: the setting as it was there."""
+        self.panel.clear_error()
+        self.bar.pick = None  # what is typed from here on counts for the new point
+        pick = Pick(trial, epoch, before)
+        self.controls.load(pick.config)
+        self.bar.pick = pick
+        self._curves.picked = (trial, epoch)
+        self.panel.open_bar(True)
+        self._refresh_code()
+
+    def close_bar(self) -> None:
+        """Take the branch bar away; the controls stay as they are."""
+        self.bar.pick = None
+        self._curves.picked = ()
+        self.panel.open_bar(False)
+        self.panel.clear_error()
+        self._refresh_code()
+
+    def show_script(self) -> None:
+        """In the code tab, the script of the one trial that is selected."""
+        trials = self.table.selection
+        if self.bar.pick is not None or len(trials) != 1:
+            self.code.show_script(None)
+            return
+        try:
+            self.code.show_script(trials[0], self._code_of(trials[0]))
+        except WorkbenchError as error:
+            self.code.show_script(trials[0], error)
+
     # --- callbacks --------------------------------------------------------------------------------------------------
 
     def _guarded(self, action: Callable[..., Any]) -> Callable[..., None]:
@@ -133,7 +192,40 @@ class WorkbenchView:
                 config, seeds=panel.seeds.value, name=panel.name.value.strip(), device=panel.device.value
             )
 
+            if self.bar.pick is not None:
+                self.close_bar()
+
         self._settle(self._guarded(start))
+
+    def _branch(self) -> None:
+        self.panel.clear_error()
+        panel = self.panel
+
+        def start() -> None:
+            pick = self.bar.pick
+            if pick is None:
+                return
+            changes = pick.changes(self.controls.read())
+            about = {"name": panel.name.value.strip(), "device": panel.device.value}
+            self._actions.branch(pick.trial, pick.epoch, changes, seeds=panel.seeds.value, **about)
+            self.close_bar()
+
+        self._settle(self._guarded(start))
+
+    def _replay(self, trial: int) -> None:
+        self.panel.clear_error()
+        self._actions.replay(trial)
+
+    def _resume_left(self) -> None:
+        self.panel.clear_error()
+        self._guarded(self._actions.resume_left)()
+
+    def _delete(self, trials: list[int]) -> None:
+        self.panel.clear_error()
+        self._actions.delete(trials)
+        if self.bar.pick is not None and self.bar.pick.trial in trials:
+            self.close_bar()
+        self.table.tell_deleted(trials)
 
     def _search(self) -> None:
         self.search.show_error("")
@@ -168,7 +260,7 @@ class WorkbenchView:
         return str(self.tabs.titles[self.tabs.selected_index or 0])
 
     def _set_live(self, name: str, value: float) -> None:
-        if self._going:
+        if self._going and self.bar.pick is None:  # else it is a change of the branch
             self._guarded(self._actions.set)(name, value)
 
     def _load_trial(self, trial: int) -> None:
@@ -183,10 +275,15 @@ class WorkbenchView:
             config = self.controls.read()
         except ConfigError as error:
             self.code.show_problem(error)
+            self.bar.tell(None)
             self.search.tell(error, None)
         else:
             about = {"name": panel.name.value.strip(), "device": panel.device.value}
-            calls = [call(config, seeds=panel.seeds.value, **about)]
+            self.bar.tell(config)
+            if self.bar.pick is None:
+                calls = [call(config, seeds=panel.seeds.value, **about)]
+            else:
+                calls = [branch_call(self.bar.pick, config, seeds=panel.seeds.value, **about)]
             try:
                 space = self.controls.space()
                 self.search.tell(space, config)
