@@ -544,3 +544,14 @@ def test_steps_out_of_tables_and_scripts_before_a_branch(bench: wb.Workbench) ->
     with pytest.raises(wb.ConfigError, match=r"script: \(0, 'l2', 0.1\) lies before step 9"):
         bench.branch(1, 3, script=[(0, "l2", 0.1)])
     assert len(bench.trials) == 1
+
+
+def test_it_all_works_on_a_log_in_memory() -> None:
+    bench = wb.Workbench(wb.Task.load("iris"))
+    bench.run(SHORT)
+    bench.branch(1, epoch=3, l2=0.1).wait()
+    assert bench.replay(2).wait().identical
+    assert bench.model(2).epoch is not None
+    bench.delete(3)
+    assert len(bench.resume()) == 0
+    assert bench.empty_bin() == ([3], [])

@@ -133,10 +133,12 @@ def replay(session: Session, trial: int, *, device: str | None = None) -> Replay
         cohort=log.next_cohort(),
     )  # fmt: skip
 
+    changed = {} if origin is None else differences(recall.config(*origin), config)
+
     def said(trials: Sequence[int]) -> Sequence[Event]:
         events: list[Event] = list(scripted(trials, changes, stop))
         if origin is not None:
-            events.append(Branched(trials[0], *origin, differences(recall.config(*origin), config)))
+            events.append(Branched(trials[0], *origin, changed))
         return events
 
     def training(trials: dict[int, Config]) -> Training:

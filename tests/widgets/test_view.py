@@ -211,3 +211,30 @@ def test_names_and_labels_are_shown_as_text(bench: wb.Workbench) -> None:
     view.show_error(wb.RunError(hostile))
     assert hostile not in view.panel.message.value
     assert "&lt;img" in view.panel.message.value
+
+
+def test_the_table_is_not_filled_anew_for_each_number(view: WorkbenchView, bench: wb.Workbench) -> None:
+    """While a trial trains; its end, a name and another trial come at once."""
+    run = bench.start(wb.Config(epochs=50_000))
+    filled: list[int] = []
+    view.table.table.observe(lambda _: filled.append(1), "_dt_args")
+    while len(bench.curves(1)) < 5:
+        run._done.wait(0.01)
+    bench._session.refresh_table()
+    bench._session.tick()
+    first = len(filled)
+    for _ in range(3):
+        before = len(bench.curves(1))
+        while len(bench.curves(1)) == before:
+            run._done.wait(0.01)
+        bench._session.refresh_table()
+        bench._session.tick()
+    assert len(filled) == first
+    bench.annotate(1, name="mine")
+    bench._session.tick()
+    assert len(filled) == first + 1
+    run.stop()
+    run.wait(60)
+    bench._session.tick()
+    assert len(filled) == first + 2
+    assert view.table._shown["state"].tolist() == ["stopped"]
