@@ -30,7 +30,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 PLAIN = (bool, int, float, str, type(None))
 
 
-def pack(kind: str, content: Mapping[str, Any]) -> bytes:
+def pack(kind: str, content: Mapping[str, Any]) -> memoryview:
     """A file's bytes. kind: "snapshot", "model"... content: nested dicts and lists of tensors, numbers, text and None.
 
     Raises: CheckpointError naming the entry that is anything else, which `read` would refuse.
@@ -38,10 +38,10 @@ def pack(kind: str, content: Mapping[str, Any]) -> bytes:
     plain = _plain(content, "")
     buffer = io.BytesIO()
     torch.save({"kind": kind, "format": FORMAT, "checksum": _checksum(plain, 0), "content": plain}, buffer)
-    return buffer.getvalue()
+    return buffer.getbuffer()  # not a copy: fresh memory of this size costs the system more than the copying
 
 
-def write(path: Path, data: bytes, *, through: bool = True) -> None:
+def write(path: Path, data: bytes | memoryview, *, through: bool = True) -> None:
     """Put a file in its place in one move: whoever looks sees the old one or the new one, whole.
 
     through: wait until the folder's entry, too, is on the disk. Raises: CheckpointError, with nothing changed; `passing` for

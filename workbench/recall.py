@@ -144,7 +144,6 @@ class Recall:
 
     def kept(self, trial: int, epoch: int) -> Trained | None:
         """The newest snapshot of a trial at an epoch or before it, None if there is none."""
-        self.store.flush(10)
         seat = self.log.seats(trial).get(trial)
         if seat is None:
             return None

@@ -94,6 +94,7 @@ class Runner:
             with self._lock:
                 self.current = None
             run._finish(error)
+            self._flush(run)
 
     def _train(self, run: Run) -> BaseException | None:
         """One run from its first step to every trial's end. Returns what went wrong, after it is in the log."""
@@ -109,7 +110,6 @@ class Runner:
                 self._log.append([StateChanged(trial, TrialState.INTERRUPTED) for trial in unfinished.trials])
                 numbers = ", ".join(map(str, sorted(unfinished.trials)))
                 return RunError(f"trial {numbers} was not trained to its end; bench.resume() takes it up")
-            self._flush(run)
         except LogError as error:
             if error.passing:  # stopped while the log could not be written: without an end, the trials can be resumed
                 return error
@@ -130,7 +130,7 @@ class Runner:
         return error
 
     def _flush(self, run: Run) -> None:
-        """Wait for the last snapshots; if they cannot be written for want of room, say so and wait for that too."""
+        """Before the next run: wait for the last snapshots, and for room if there is none, which is said."""
         if not self._snapshots.flush(FLUSH_SECONDS) and self._wait_for_room(run):
             self._snapshots.flush(FLUSH_SECONDS)
             if self._snapshots.trouble is None:

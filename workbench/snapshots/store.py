@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import shutil
 import tempfile
@@ -24,12 +25,16 @@ from workbench.training import CohortState
 __all__ = ["BUDGET", "SnapshotStore"]
 
 BUDGET = 2**30
-SHARE = 0.05
+SHARE = 0.03
 """Of the time that training takes, what writing may cost."""
-ALLOWANCE_SECONDS = 0.05
+ALLOWANCE_SECONDS = 0.03
 """What writing may cost beyond that, so that every epoch of a short training is kept."""
 WAITING_BYTES = 64 * 2**20
 """What may wait for the disk; beyond, the oldest gives way, since it can be trained again from the one before."""
+GATHER_SECONDS = 0.2
+"""States are written in bursts: what runs once in ten milliseconds finds nothing of itself in the processor's caches, and
+takes three times as long."""
+FLUSH_SECONDS = 10.0
 RETRY_SECONDS = 0.5
 LINGER_SECONDS = 2.0
 KIND = "snapshot"
@@ -49,10 +54,14 @@ class SnapshotStore:
         self.folder = Path(tempfile.mkdtemp(prefix="workbench-")) if folder is None else folder
         if folder is None:
             weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
+        else:  # the writer is a daemon, which does not outlive the interpreter
+            me = weakref.ref(self)
+            atexit.register(lambda: (store := me()) and store.flush(FLUSH_SECONDS))
         self._kept = kept
         self._lock = threading.Condition()
         self._waiting: deque[CohortState] = deque()
         self._busy: CohortState | None = None
+        self._hurried = 0  # how many wait for the disk
         self._thread: threading.Thread | None = None
         self._sizes: dict[int, dict[int, int]] | None = None
         self._used = 0
@@ -95,7 +104,8 @@ class SnapshotStore:
         return self._trouble
 
     def epochs(self, series: int) -> list[int]:
-        """The epochs of a series of which there is a snapshot, ascending. Looks at the disk."""
+        """The epochs of a series of which there is a snapshot, ascending. Waits for what is on its way to the disk."""
+        self.flush(FLUSH_SECONDS)
         return sorted(_listed(self._place(series)))
 
     def load(self, series: int, epoch: int) -> CohortState:
@@ -143,17 +153,24 @@ class SnapshotStore:
         """Keep a state, soon; returns at once."""
         with self._lock:
             self._waiting.append(state)
-            while len(self._waiting) > 1 and sum(one.nbytes for one in self._waiting) > WAITING_BYTES:
-                self._waiting.popleft()
-            if self._thread is None:
+            if len(self._waiting) > 1:
+                while len(self._waiting) > 1 and sum(one.nbytes for one in self._waiting) > WAITING_BYTES:
+                    self._waiting.popleft()
+            elif self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="workbench-snapshots", daemon=True)
                 self._thread.start()
-            self._lock.notify_all()
+            else:
+                self._lock.notify_all()
 
     def flush(self, timeout: float | None = None) -> bool:
         """Wait until all that was taken is on disk, or something keeps it from there; returns whether it is."""
         with self._lock:
-            self._lock.wait_for(lambda: not (self._waiting or self._busy) or self._trouble is not None, timeout)
+            self._hurried += 1
+            self._lock.notify_all()
+            try:
+                self._lock.wait_for(lambda: not (self._waiting or self._busy) or self._trouble is not None, timeout)
+            finally:
+                self._hurried -= 1
             return not (self._waiting or self._busy)
 
     # --- writing ----------------------------------------------------------------------------------------------------
@@ -164,29 +181,34 @@ class SnapshotStore:
                 if not self._lock.wait_for(lambda: self._waiting, LINGER_SECONDS):
                     self._thread = None
                     return
-                self._busy = self._waiting.popleft()
-            before = time.thread_time()
-            try:
-                self._write(self._busy)
-            except Exception as error:  # whatever it is, the next one may go through
-                self._tell(
-                    CheckpointError(f"no snapshot after epoch {self._busy.epoch}: {type(error).__name__}: {error}")
-                )
-            finally:
-                with self._lock:
-                    self._cost = time.thread_time() - before
-                    self._allowance -= self._cost
-                    self._busy = None
-                    self._lock.notify_all()
+                self._lock.wait_for(lambda: self._hurried, GATHER_SECONDS)
+            while self._next():
+                self._keep()
+
+    def _next(self) -> bool:
+        with self._lock:
+            self._busy = self._waiting.popleft() if self._waiting else None
+            return self._busy is not None
+
+    def _keep(self) -> None:
+        """Write the state at hand."""
+        state, before = self._busy, time.thread_time()
+        assert state is not None
+        try:
+            self._write(state)
+        except Exception as error:  # whatever it is, the next one may go through
+            self._tell(CheckpointError(f"no snapshot after epoch {state.epoch}: {type(error).__name__}: {error}"))
+        finally:
+            with self._lock:
+                self._cost = time.thread_time() - before
+                self._allowance -= self._cost
+                self._busy = None
+                self._lock.notify_all()
 
     def _write(self, state: CohortState) -> None:
         """Write one state, trying again while the disk is full; any other trouble gives it up."""
         path = self._file(state.series, state.epoch)
-        try:
-            data = files.pack(KIND, state.content())
-        except Exception as error:
-            self._tell(CheckpointError(f"no snapshot after epoch {state.epoch}: {type(error).__name__}: {error}"))
-            return
+        data = files.pack(KIND, state.content())
         while True:
             try:
                 if state.series not in self._made:

@@ -200,7 +200,7 @@ class TrialTable:
             return False
         same = [name for name in short if name in STEADY]
         going = short["state"].isin(("queued", "running", "paused"))
-        return short[same].equals(shown[same]) and short[~going].equals(shown[~going])
+        return bool(short[same].equals(shown[same]) and short[~going].equals(shown[~going]))
 
     def tell_deleted(self, trials: list[int]) -> None:
         """Say which trials were deleted, and offer to undo it, until rows are selected."""
