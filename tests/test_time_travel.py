@@ -175,6 +175,7 @@ def test_a_branch_that_cannot_be_leaves_no_trace(
 
 def test_a_damaged_snapshot_is_refused_and_others_are_none_the_worse(bench: wb.Workbench) -> None:
     bench.run(SHORT)
+    assert 4 in bench.snapshots.epochs(1)
     path = bench.snapshots.folder / "00000001" / "000004.pt"
     path.write_bytes(path.read_bytes()[:700])
     with pytest.raises(wb.CheckpointError, match=r"000004\.pt.*damaged.*delete the file"):

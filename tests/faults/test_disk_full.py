@@ -318,7 +318,7 @@ def test_full_at_the_very_end_is_told_too(tmp_path: Path, monkeypatch: pytest.Mo
     finally:
         disk.free()
     run.wait(PATIENCE)
-    assert bench.snapshots.flush(PATIENCE)
+    heard.wait_for_remark("Written now: the last snapshot is kept")
     assert bench.snapshots.epochs(bench.log.seats(1)[1][0])[-1] == 5
     assert bench.trials["state"].tolist() == ["completed"]
 

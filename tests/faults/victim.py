@@ -29,12 +29,12 @@ SPACE = {"learning_rate": wb.LogRange(1e-4, 1e-1), "l2": wb.LogRange(1e-6, 1e-2)
 
 
 def alone(bench: wb.Workbench) -> Any:
-    config = BASE.replace(epochs=150, dropout=0.3, batch_norm=True, schedule="plateau", plateau_patience=2)
+    config = BASE.replace(epochs=400, dropout=0.3, batch_norm=True, schedule="plateau", plateau_patience=2)
     return bench.start(config, changes=[(100, "learning_rate", 0.01), (333, "l1", 1e-4), (500, "l1", 0.0)])
 
 
 def seeds(bench: wb.Workbench) -> Any:
-    return bench.start(BASE.replace(dropout=0.2, patience=12, learning_rate=0.02), seeds=5)
+    return bench.start(BASE.replace(dropout=0.2, patience=100, learning_rate=0.02, epochs=150), seeds=5)
 
 
 def branch(bench: wb.Workbench) -> Any:
@@ -77,7 +77,7 @@ def build(task: Any, *, width: int = wb.IntRange(4, 64, default=8)) -> nn.Module
 
 def own_model(bench: wb.Workbench) -> Any:
     wb.register_model("own", build)
-    return bench.start(wb.Config(model="own", width=12, epochs=400))
+    return bench.start(wb.Config(model="own", width=12, epochs=1500))
 
 
 def own_sampler(bench: wb.Workbench) -> Any:

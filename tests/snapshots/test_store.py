@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 import workbench as wb
 from workbench import files
 from workbench.snapshots import SnapshotStore
+from workbench.snapshots.store import SHARE
 from workbench.snapshots.thinning import to_drop
 from workbench.training import CohortState, Training, prepare
 from workbench.training.snapshot import RowProgress
@@ -94,9 +95,9 @@ def test_writing_has_a_share_of_the_time_and_the_last_state_is_always_wanted(
     store._allowance = -0.2  # a large state was written
     assert not store.wants(last=False)
     assert store.wants(last=True)
-    clock[0] += 3.9
+    clock[0] += 0.19 / SHARE
     assert not store.wants(last=False)
-    clock[0] += 0.2
+    clock[0] += 0.02 / SHARE
     assert store.wants(last=False)
     store.budget = 0
     assert not store.wants(last=True)
