@@ -556,3 +556,20 @@ def test_it_all_works_on_a_log_in_memory() -> None:
     bench.delete(3)
     assert len(bench.resume()) == 0
     assert bench.empty_bin() == ([3], [])
+
+
+def test_a_log_made_anew_leaves_nothing_of_the_one_before(tmp_path: Path) -> None:
+    log = tmp_path / "trials.db"
+    first = wb.Workbench(wb.Task.load("iris"), log=log)
+    first.run(SHORT)
+    assert first.snapshots.epochs(1)
+    first.log.close()
+    for file in tmp_path.glob("trials.db*"):
+        if file.is_file():
+            file.unlink()
+    second = wb.Workbench(wb.Task.load("iris"), log=log)
+    assert not first.snapshots.folder.exists()
+    second.run(SHORT.replace(seed=5))
+    assert second.snapshots.epochs(1)
+    again = wb.Workbench(wb.Task.load("wine"), log=log)  # of the same log: its states stay
+    assert again.snapshots.epochs(1) == second.snapshots.epochs(1)

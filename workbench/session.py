@@ -28,7 +28,7 @@ from workbench.log import NewTrial, TrialLog
 from workbench.models import builder_source
 from workbench.reads import Reads
 from workbench.recall import Recall
-from workbench.snapshots import SnapshotStore
+from workbench.snapshots import SnapshotStore, remove_former
 from workbench.training import Change, Training, capacity, cohort_key, resolve_loss
 
 if TYPE_CHECKING:
@@ -69,6 +69,8 @@ class Session:
         if session is None or not session.runner.runs:
             log = TrialLog.open(target)
             folder = snapshot_folder(target) if snapshots is None else Path(snapshots).expanduser()
+            if folder is not None and snapshots is None and log.url.startswith("sqlite"):
+                remove_former(folder, log.identity)
             session = cls._going[key] = cls(task, log, folder)
         return session
 

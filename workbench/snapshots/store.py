@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import json
+import re
 import shutil
 import tempfile
 import threading
@@ -22,7 +23,7 @@ from workbench.errors import CheckpointError
 from workbench.snapshots.thinning import to_drop
 from workbench.training import CohortState
 
-__all__ = ["BUDGET", "SnapshotStore"]
+__all__ = ["BUDGET", "SnapshotStore", "remove_former"]
 
 BUDGET = 2**30
 SHARE = 0.03
@@ -279,6 +280,13 @@ class SnapshotStore:
 
     def _file(self, series: int, epoch: int) -> Path:
         return self._place(series) / f"{epoch:06d}.pt"
+
+
+def remove_former(folder: Path, identity: str) -> None:
+    """Remove the states of logs that were in a log's place before it: a file was deleted, and one of the same name made."""
+    for place in folder.glob("*"):
+        if place.name != identity and re.fullmatch("[0-9a-f]{12}", place.name):
+            shutil.rmtree(place, ignore_errors=True)
 
 
 def _sweep(place: Path) -> None:
