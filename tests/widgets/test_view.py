@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 import comm
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,10 +16,12 @@ from torch import nn
 
 import workbench as wb
 from workbench.domains import Choice, IntRange, Range
+from workbench.events import EpochEnd, StepProgress, TrialState
 from workbench.hyperparameters import HYPERPARAMETERS
 from workbench.registry import MODELS
 from workbench.widgets.controls import Controls
 from workbench.widgets.fields import NumberField
+from workbench.widgets.live import LiveRun
 from workbench.widgets.view import WorkbenchView
 from workbench.workbench import _Actions
 
@@ -238,3 +242,17 @@ def test_the_table_is_not_filled_anew_for_each_number(view: WorkbenchView, bench
     bench._session.tick()
     assert len(filled) == first + 2
     assert view.table._shown["state"].tolist() == ["stopped"]
+
+
+def test_progress_of_an_epoch_that_was_read_from_the_log_already() -> None:
+    """A run is put on show while its first events are still on their way."""
+    live = LiveRun("accuracy", "cross_entropy")
+    live.begin({1: wb.Config(epochs=9)}, "")
+    live.replay(pd.DataFrame([asdict(epoch(1, 1)), asdict(epoch(1, 2))]), {1: TrialState.RUNNING})
+    live.take([StepProgress(1, 1, 3, 5, 0.5), epoch(1, 1), StepProgress(1, 2, 8, 5, 0.5), epoch(1, 2), epoch(1, 3)])
+    assert list(live.curves._curves["1/val_loss"].x) == [1, 2, 3]
+    assert live.status().epoch == 3
+
+
+def epoch(trial: int, number: int) -> EpochEnd:
+    return EpochEnd(trial, number, 5 * number, 1.0, 0.0, 0.5, 1.0, 0.5, 0.1, 1.0, 0.01)

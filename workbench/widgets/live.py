@@ -247,8 +247,9 @@ class LiveRun:
                 if isinstance(event, EpochEnd):
                     self._epoch(shown, event)
                 elif isinstance(event, StepProgress):
-                    shown.epoch = event.epoch - 1
-                    shown.fraction = (event.step % event.steps_per_epoch) / event.steps_per_epoch
+                    if event.epoch > shown.epoch:  # else it was on its way when its epoch was read from the log
+                        shown.epoch = event.epoch - 1
+                        shown.fraction = (event.step % event.steps_per_epoch) / event.steps_per_epoch
                 elif isinstance(event, StateChanged):
                     shown.state = event.state
                 elif isinstance(event, KnobChanged):
