@@ -11,8 +11,8 @@ ROOT = Path(__file__).resolve().parent.parent / "workbench"
 LAYERS = {
     "errors": 0, "events": 0, "domains": 0, "registry": 0, "hyperparameters": 0, "registration": 0, "files": 0,
     "tasks": 1, "models": 1, "training": 2, "log": 3, "snapshots": 3, "trained": 3, "search": 4, "execution": 4, "analysis": 4,
-    "figures": 5, "widgets": 5, "reads": 6, "recall": 6, "session": 7, "searching": 8,
-    "branching": 8, "replaying": 9, "resuming": 9, "reading": 10, "acting": 10, "workbench": 11,
+    "figures": 5, "widgets": 5, "reads": 6, "recall": 6, "showing": 7, "session": 8,
+    "searching": 9, "branching": 9, "replaying": 10, "resuming": 10, "reading": 11, "acting": 11, "workbench": 12,
 }  # fmt: skip
 
 

@@ -1,0 +1,337 @@
+"""The half of a session that shows: how news get from the runner to the views, and the picture in a saved notebook."""
+
+from __future__ import annotations
+
+import base64
+import threading
+import time
+import warnings
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import torch
+
+from workbench.analysis import varied
+from workbench.errors import WorkbenchError
+from workbench.events import Event, TrialState
+from workbench.execution import Run, Runner, Search
+from workbench.hyperparameters import Config
+from workbench.log import TrialLog
+from workbench.reads import Reads
+from workbench.recall import Recall
+from workbench.training import resolve_loss
+
+if TYPE_CHECKING:
+    from IPython.display import DisplayHandle
+
+    from workbench.tasks import Task
+    from workbench.widgets.actions import Actions
+    from workbench.widgets.compare_panel import Look
+    from workbench.widgets.live import LiveRun
+    from workbench.widgets.run_panel import Status
+    from workbench.widgets.view import WorkbenchView
+
+__all__ = ["Showing", "available_devices"]
+
+TABLE_TRIALS = 2000
+"""The views show the newest so many trials; all are in `bench.trials`."""
+PICTURED = 64
+"""Of a long search, the saved picture shows so many trials, the last."""
+TABLE_SECONDS = 1.0
+"""While trials train, the table is read anew at most this often."""
+
+
+class Showing:
+    """Views of one log and task, brought up to date by `tick` on the main thread; all else may be called from any thread."""
+
+    runner: Runner
+    recall: Recall
+
+    def __init__(self, task: Task, log: TrialLog) -> None:
+        from workbench.widgets.compare_panel import Look
+        from workbench.widgets.pump import Pump
+
+        self.task, self.log, self.reads = task, log, Reads(task, log)
+        self.selected: list[int] = []
+        self._origins: list[int] = []  # drawn beside the run on show, because it began from them
+        self._news: deque[Sequence[Event]] = deque()
+        self._runs: dict[int, Run] = {}
+        self._table_due = self._select_due = self._look_due = False
+        self._look: Look = Look()
+        self._table_read = 0.0
+        self._stale = False  # whether something has happened since the table was read
+        self._known = 0
+        self._pick: tuple[int, int | None] | None = None
+        self._dropped: deque[Sequence[int]] = deque()
+        self._verdict: tuple[Run, str, bool] | None = None
+        self.view: WorkbenchView | None = None
+        self._live: LiveRun | None = None
+        self._on_show: Run | None = None
+        self._handles: list[DisplayHandle] = []
+        self._pictured = True
+        self.pump = Pump(self.tick)
+
+    # --- the saved picture -------------------------------------------------------------------------------------------------
+
+    def last_trials(self) -> tuple[int, ...]:
+        if self._on_show is not None:
+            binned = set(self.log.bin()["trial"])
+            kept = tuple(trial for trial in self._on_show.trials if trial not in binned)
+            if kept:
+                return kept[-PICTURED:]
+        newest = self.log.trials(task_fingerprint=self.task.fingerprint, last=1)
+        return tuple(int(trial) for trial in newest["trial"])
+
+    def _bundle(self) -> dict[str, Any]:
+        """The widget, and beside it what a reader without a kernel sees: a picture and a line of text."""
+        assert self.view is not None
+        bundle = dict(self.view.widget._repr_mimebundle_() or {})
+        bundle["text/plain"] = f"Workbench on {self.task.name}: {self.reads.summary()}"
+        trials = self.last_trials()
+        if trials and len(self.log.curves(*trials)):
+            bundle["image/png"] = base64.b64encode(
+                self.reads.figure(self.reads.seeds_together(trials))._repr_png_()
+            ).decode()
+        return bundle
+
+    # --- views (main thread) ----------------------------------------------------------------------------------------
+
+    def show(self, bench: Any, actions: Actions) -> None:
+        from IPython.display import display
+
+        if self.view is None:
+            self._build_view(bench, actions)
+        self.pump.attach()
+        self.tick()
+        handle = display(self._bundle(), raw=True, display_id=True)  # type: ignore[no-untyped-call]
+        if handle is not None:
+            self._handles = [*self._handles[-4:], handle]
+        self.pump.wake()
+
+    def _build_view(self, bench: Any, actions: Actions) -> None:
+        from workbench.widgets.live import LiveRun
+        from workbench.widgets.view import WorkbenchView
+
+        self._live = LiveRun(self.task.metric, resolve_loss(Config(), self.task.kind).loss)
+        self.view = WorkbenchView(
+            self.task,
+            actions,
+            self._live.curves,
+            config_of=bench.config,
+            code_of=bench.code,
+            past=bench,
+            settle=self.pump.settle,
+            devices=available_devices(),
+            device=bench.device,
+        )
+        self._news.clear()  # what has happened is in the log, and read from there
+        if self._on_show is None and self.runner.current is not None:
+            self._on_show = self.runner.current
+        if self._on_show is not None:
+            self._put_on_show(self._on_show)
+        self._table_due = True
+
+    def _put_on_show(self, run: Run) -> None:
+        self._on_show, self._pictured = run, False
+        self._select_due = True  # a selected trial may have been drawn as part of the run before
+        if self._live is None:
+            return
+        roots = self.reads.roots(run.trials)
+        self._origins = sorted({int(parent) for parent in roots["parent"]} | set(run.beside))
+        if isinstance(run, Search):
+            self._live.begin_search()
+            self._live.join(dict(run.configs))
+        else:
+            self._live.begin(run.configs, run.label, self._origins)
+        self._live.root(roots)
+        so_far = self.log.curves(*run.trials) if run.trials else pd.DataFrame()
+        if len(so_far):  # of trials that are resumed
+            self._live.replay(so_far, run.states)
+
+    def tick(self) -> bool:
+        """Bring the views up to date; returns whether more is to come. Main thread only."""
+        going = bool(self.runner.runs)  # asked before the news are taken: a run publishes its end before it leaves
+        events = [event for _ in range(len(self._news)) for event in self._news.popleft()]
+        for run, group in groupby(events, lambda event: self._runs.get(event.trial)):
+            if run is None:
+                continue
+            if run is not self._on_show:
+                self._put_on_show(run)
+            if self._live is not None:
+                if isinstance(run, Search):
+                    self._live.join(dict(run.configs))
+                self._live.take(group)
+        if self._live is not None and self.view is not None:
+            while self._dropped:
+                self._live.drop(self._dropped.popleft())
+            self._refresh_selection()
+            self._open_bar()
+            now = time.monotonic()
+            self._stale = self._stale or bool(events)
+            if self._table_due or (self._stale and (not going or now - self._table_read > TABLE_SECONDS)):
+                self._table_due, self._stale, self._table_read = False, False, now
+                frame = self.reads.trials(last=TABLE_TRIALS)
+                self._known = self.log.count(self.task.fingerprint)
+                self.view.show_trials(frame, self._known)
+                self.view.panel.show_left(*self._left())
+                self._look_due = (
+                    not going or self.view.in_front == "History" or self._look.kind in ("parallel", "leaderboard")
+                )
+            if self._look_due:
+                self._look_due = False
+                self._show_look()
+            self.view.update(self._status())
+        if not going and not self._pictured:
+            self._picture()
+        return going
+
+    def _status(self) -> Status:
+        assert self._live is not None
+        queued = max(0, len(self.runner.runs) - 1)
+        run = self._on_show
+        if not isinstance(run, Search):
+            status = self._live.status(queued=queued, known=self._known)
+            verdict, good = self._judged(run) if status.trials else ("", False)
+            return replace(status, verdict=verdict, good=good) if verdict else status
+        states = set(run.states.values())
+        if not run.done:
+            state = TrialState.PAUSED if TrialState.PAUSED in states else TrialState.RUNNING
+        else:
+            state = TrialState.STOPPED if run.stopped else TrialState.FAILED if run.error else TrialState.COMPLETED
+        if run.error is not None:
+            self._live.message = str(run.error)
+        return self._live.search_status(f"Search {run.number} ({run.strategy})", state, run.progress, queued)
+
+    def _judged(self, run: Run | None) -> tuple[str, bool]:
+        """What is to be said of a run that has ended, and whether it is good. It may have to train again to know."""
+        if run is None or not run.done or type(run).verdict is Run.verdict:
+            return "", False
+        if self._verdict is None or self._verdict[0] is not run:
+            self._verdict = (run, "", False)
+            threading.Thread(target=self._judge, args=[run], name="workbench-verdict", daemon=True).start()
+        return self._verdict[1:]
+
+    def _judge(self, run: Run) -> None:
+        try:
+            found = (run, run.verdict, bool(getattr(run, "identical", False)))
+        except WorkbenchError as error:
+            found = (run, str(error), False)
+        if self._verdict is not None and self._verdict[0] is run:
+            self._verdict = found
+        self.pump.wake()
+
+    def _left(self) -> tuple[int, int]:
+        """How many trials and searches can be resumed."""
+        going = {run.search for run in self.runner.runs if run.search is not None}
+        fingerprint = self.task.fingerprint
+        return len(self.log.interrupted(fingerprint)), len(self.log.unfinished(fingerprint, going))
+
+    def _offer(self, frame: pd.DataFrame) -> None:
+        """Tell the tabs which searches and hyperparameters there are."""
+        assert self.view is not None
+        searches = self.log.searches()
+        if len(searches):
+            searches = searches[searches["task_fingerprint"] == self.task.fingerprint]
+        labels = [
+            (f"search {row.search} ({row.strategy})", int(row.search), pd.isna(row.continues), row.space is not None)
+            for row in searches.itertuples(index=False)
+        ]
+        self.view.search.offer([(label, number) for label, number, _, own in labels if own])
+        self.view.compare.offer([(label, number) for label, number, first, _ in labels if first], varied(frame))
+
+    def look(self, look: Look) -> None:
+        self._look, self._look_due = look, True
+        self.pump.wake()
+
+    def _show_look(self) -> None:
+        """Bring the tab in front up to date."""
+        assert self.view is not None
+        assert self._live is not None
+        if self.view.in_front == "History":
+            try:
+                self.view.history.refresh(self._live.drawn)
+            except WorkbenchError as error:
+                self.view.show_error(error)
+        elif self.view.in_front == "Code":
+            self.view.show_script()
+        if self.view.in_front not in ("Search", "Compare"):
+            return
+        self._offer(self.reads.trials(last=TABLE_TRIALS))
+        if self.view.in_front == "Search":
+            return
+        panel, look = self.view.compare, self._look
+        try:
+            panel.show_borders(self.reads.border(None))
+            if look.kind == "leaderboard":
+                panel.show_leaderboard(self.reads.leaderboard_with_settings(20), self.reads.metric_label)
+            elif look.kind == "parallel":
+                frame = self.reads.trials_of(look.search, last=None if look.search else TABLE_TRIALS)
+                panel.show_parallel(
+                    frame, varied(frame), metric_label=self.reads.metric_label, better=self.reads.better
+                )
+            else:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", UserWarning)  # the figure says it
+                    names = (look.x, look.y) if look.kind == "scatter" and look.x and look.y else ()
+                    panel.show_picture(self.reads.plot(look.kind, names, look.search, None)._repr_png_())
+        except WorkbenchError as error:
+            panel.show_problem(str(error))
+
+    def _picture(self) -> None:
+        """Put the picture of what has ended beside the widget, for the saved notebook."""
+        self._pictured = True
+        if self._handles:
+            bundle = self._bundle()
+            for handle in self._handles:
+                handle.update(bundle, raw=True)  # type: ignore[no-untyped-call]
+
+    def _refresh_selection(self) -> None:
+        if self._select_due and self._live is not None:
+            self._select_due = False
+            trials = list(dict.fromkeys([*self.selected, *self._origins]))
+            curves, names = pd.DataFrame({"trial": [], "epoch": []}), {}
+            if trials:
+                curves, frame = self.reads.curves(*trials), self.log.trials()
+                names = {
+                    int(t): n for t, n in zip(frame["trial"], frame["name"], strict=True) if isinstance(n, str) and n
+                }
+            self._live.overlay(trials, curves, names)
+
+    def select(self, trials: Sequence[int]) -> None:
+        self.selected, self._select_due = list(trials), True
+        if self.view is not None and self.view.in_front in ("History", "Code"):
+            self._look_due = True
+        self.pump.wake()
+
+    def pick(self, trial: int, epoch: int | None) -> None:
+        """Open the branch bar at a point, by default the trial's best epoch."""
+        self._pick = (trial, epoch)
+        self.pump.wake()
+
+    def _open_bar(self) -> None:
+        if self._pick is None or self.view is None:
+            return
+        (trial, epoch), self._pick = self._pick, None
+        try:
+            epoch = self.recall.best_epoch(trial) if epoch is None else epoch
+            origin = self.recall.origin(trial)
+            if origin is not None and epoch <= origin[1]:
+                trial, epoch = origin  # a branch is drawn from its parent's point
+            epoch = self.recall.check_epoch(trial, epoch)
+            self.view.open_bar(trial, epoch, self.recall.config(trial, epoch))
+        except WorkbenchError as error:
+            self.view.show_error(error)
+
+    def refresh_table(self) -> None:
+        self._table_due = True
+        self.pump.wake()
+
+
+def available_devices() -> list[str]:
+    """Where trials can train on this machine: the CPU first."""
+    cuda = [f"cuda:{index}" for index in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    return ["cpu", *cuda, *(["mps"] if torch.backends.mps.is_available() else [])]
