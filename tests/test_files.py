@@ -76,7 +76,7 @@ EXAMPLE: dict[str, Any] = {
     "config": {"rate": 1e-3, "units": 64, "clip": None, "norm": True, "name": "größe ✓"},
     "list": [1, [2.5, "x"], ()],
 }
-DATA = files.pack("model", EXAMPLE)
+DATA = bytes(files.pack("model", EXAMPLE))
 
 
 @pytest.fixture

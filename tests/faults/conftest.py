@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -22,9 +23,10 @@ class Victims:
     """Forks processes that train (see victim.py)."""
 
     def __init__(self) -> None:
+        self._told = tempfile.TemporaryFile("w+")  # noqa: SIM115  closed in `close`
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.faults.victim"], cwd=ROOT, text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._told,
         )  # fmt: skip
 
     def run(
@@ -57,13 +59,14 @@ class Victims:
                 os.kill(child, signal.SIGKILL)
         code = int(self._process.stdout.readline())
         if kill_after is None and kill_when is None and code != (9 if exit_after else 0):
-            self._process.kill()
-            raise AssertionError(self._process.communicate()[1])
+            self._told.seek(0)
+            raise AssertionError(self._told.read())
         return time.monotonic() - started
 
     def close(self) -> None:
         self._process.kill()
         self._process.communicate()
+        self._told.close()
 
 
 @pytest.fixture(scope="session")

@@ -113,6 +113,7 @@ JOBS = {
 def outcome(bench: wb.Workbench) -> dict[str, Any]:
     """All that an uninterrupted training leaves, without times: the log's numbers, and the last state of each cohort."""
     curves = bench.curves().drop(columns="seconds")
+    assert bench.snapshots.flush(120)  # a disk may be busy with something else
     ends = bench.log.ends(*map(int, bench.trials["trial"]))
     states = {}
     for series in sorted({series for series, _ in bench.log.seats(*map(int, bench.trials["trial"])).values()}):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import math
 import os
 import threading
 import traceback
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -28,6 +30,7 @@ RETRY_SECONDS = 1.0
 LEASE_SECONDS = 20.0
 """How often a process that trains says that it lives, to those on other machines who look at the same log."""
 FLUSH_SECONDS = 60.0
+EXIT_SECONDS = 10.0
 SMALL_WORK = 50e6
 """Floating-point operations of a batch's forward pass below which one core trains faster than several."""
 
@@ -48,6 +51,8 @@ class Runner:
         self._thread: threading.Thread | None = None
         self._told = ""
         self._threads: int | None = None
+        self._lease: threading.Thread | None = None
+        atexit.register(_leave, weakref.ref(self))
         self.current: Run | None = None
 
     def submit(self, run: Run) -> None:
@@ -60,7 +65,10 @@ class Runner:
                 # a daemon, so that a kernel can always be shut down; the log has every epoch it acknowledged
                 self._thread = threading.Thread(target=self._work, name="workbench-training", daemon=True)
                 self._thread.start()
-                threading.Thread(target=self._hold, args=[self._thread], name="workbench-lease", daemon=True).start()
+                self._lease = threading.Thread(
+                    target=self._hold, args=[self._thread], name="workbench-lease", daemon=True
+                )
+                self._lease.start()
 
     @property
     def runs(self) -> list[Run]:
@@ -176,6 +184,15 @@ class Runner:
     def _say(self, run: Run, message: str) -> None:
         """Tell the views something about a run that does not belong into the log."""
         self._publish([Remark(trial, message) for trial in run.trials])
+
+
+def _leave(runner: weakref.ref[Runner]) -> None:
+    """At the interpreter's end: let the thread of a run that has ended come to its own end. Torch does not bear otherwise."""
+    found = runner()
+    if found is not None and found.current is None:
+        for thread in (found._thread, found._lease):
+            if thread is not None:
+                thread.join(EXIT_SECONDS)
 
 
 @contextmanager

@@ -55,14 +55,15 @@ class SnapshotStore:
         self.folder = Path(tempfile.mkdtemp(prefix="workbench-")) if folder is None else folder
         if folder is None:
             weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
-        else:  # the writer is a daemon, which does not outlive the interpreter
-            me = weakref.ref(self)
-            atexit.register(lambda: (store := me()) and store.flush(FLUSH_SECONDS))
+        # the writer is a daemon, which the interpreter ends wherever it is; in the middle of torch that would abort the process
+        me = weakref.ref(self)
+        atexit.register(_leave, me, folder is not None)
         self._kept = kept
         self._lock = threading.Condition()
         self._waiting: deque[CohortState] = deque()
         self._busy: CohortState | None = None
         self._hurried = 0  # how many wait for the disk
+        self._left = False  # the process ends
         self._thread: threading.Thread | None = None
         self._sizes: dict[int, dict[int, int]] | None = None
         self._used = 0
@@ -174,12 +175,25 @@ class SnapshotStore:
                 self._hurried -= 1
             return not (self._waiting or self._busy)
 
+    def _leave(self, *, keep: bool) -> None:
+        """The process ends: bring what is on its way to the disk, or let it go."""
+        if not keep:
+            with self._lock:
+                self._waiting.clear()
+        self.flush(FLUSH_SECONDS)
+        with self._lock:
+            thread, self._left = self._thread, True
+            self._lock.notify_all()
+        if thread is not None:
+            thread.join(FLUSH_SECONDS)
+
     # --- writing ----------------------------------------------------------------------------------------------------
 
     def _work(self) -> None:
         while True:
             with self._lock:
-                if not self._lock.wait_for(lambda: self._waiting, LINGER_SECONDS):
+                self._lock.wait_for(lambda: self._waiting or self._left, LINGER_SECONDS)
+                if not self._waiting:
                     self._thread = None
                     return
                 self._lock.wait_for(lambda: self._hurried, GATHER_SECONDS)
@@ -221,7 +235,7 @@ class SnapshotStore:
                 trouble = error if isinstance(error, CheckpointError) else _put(path, error)
                 self._made.discard(state.series)
                 self._tell(trouble)
-                if not trouble.passing:
+                if not trouble.passing or self._left:
                     return
                 time.sleep(RETRY_SECONDS)
         self._tell(None)
@@ -280,6 +294,12 @@ class SnapshotStore:
 
     def _file(self, series: int, epoch: int) -> Path:
         return self._place(series) / f"{epoch:06d}.pt"
+
+
+def _leave(store: weakref.ref[SnapshotStore], keep: bool) -> None:
+    found = store()
+    if found is not None:
+        found._leave(keep=keep)
 
 
 def remove_former(folder: Path, identity: str) -> None:
