@@ -255,6 +255,7 @@ class SnapshotStore:
         except Exception:  # its turn will come, and tell what is the matter
             return False
         self._count(state, len(data))
+        self._thin()
         return True
 
     def _count(self, state: CohortState, size: int) -> None:
