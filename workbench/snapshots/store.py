@@ -64,7 +64,6 @@ class SnapshotStore:
         self._busy: CohortState | None = None
         self._hurried = 0  # how many wait for the disk
         self._left = False  # the process ends
-        self._final = False  # whether the state that comes next is its cohort's last
         self._thread: threading.Thread | None = None
         self._sizes: dict[int, dict[int, int]] | None = None
         self._used = 0
@@ -149,13 +148,11 @@ class SnapshotStore:
         with self._lock:
             now = time.monotonic()
             self._allowance = min(self._allowance + SHARE * (now - self._asked), ALLOWANCE_SECONDS)
-            self._asked, self._final = now, last
+            self._asked = now
             return self._budget > 0 and (last or self._allowance > self._cost * len(self._waiting))
 
     def take(self, state: CohortState) -> None:
-        """Keep a state, soon; the last one of a cohort at once, before anybody is told that its trials have ended."""
-        if self._final and self._now(state):
-            return
+        """Keep a state, soon; returns at once."""
         with self._lock:
             self._waiting.append(state)
             if len(self._waiting) > 1:
@@ -242,27 +239,11 @@ class SnapshotStore:
                     return
                 time.sleep(RETRY_SECONDS)
         self._tell(None)
-        self._count(state, len(data))
-        self._thin()
-
-    def _now(self, state: CohortState) -> bool:
-        """Write a state without waiting for its turn; False if that cannot be, for whatever reason."""
-        path = self._file(state.series, state.epoch)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            data = files.pack(KIND, state.content())
-            files.write(path, data, through=False)
-        except Exception:  # its turn will come, and tell what is the matter
-            return False
-        self._count(state, len(data))
-        self._thin()
-        return True
-
-    def _count(self, state: CohortState, size: int) -> None:
         with self._lock:
             epochs = self._look().setdefault(state.series, {})
-            self._used += size - epochs.get(state.epoch, 0)
-            epochs[state.epoch] = size
+            self._used += len(data) - epochs.get(state.epoch, 0)
+            epochs[state.epoch] = len(data)
+        self._thin()
 
     def _tell(self, trouble: CheckpointError | None) -> None:
         with self._lock:
