@@ -117,7 +117,11 @@ def outcome(bench: wb.Workbench) -> dict[str, Any]:
     ends = bench.log.ends(*map(int, bench.trials["trial"]))
     states = {}
     for series in sorted({series for series, _ in bench.log.seats(*map(int, bench.trials["trial"])).values()}):
-        last = bench.snapshots.load(series, bench.snapshots.epochs(series)[-1])
+        kept = bench.snapshots.epochs(series)
+        if not kept:  # killed before the first burst, with nothing left to be resumed
+            states[series] = [0, [], ""]
+            continue
+        last = bench.snapshots.load(series, kept[-1])
         digest = hashlib.sha256()
         for tensor in (last.theta, *last.orders, *last.noises, *(b.vector for b in last.best if b is not None)):
             digest.update(tensor.contiguous().numpy().tobytes())
