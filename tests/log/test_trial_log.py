@@ -140,6 +140,7 @@ def test_nothing_is_changed_or_removed(log: TrialLog) -> None:
     log.adopt([two])
     log.next_cohort()
     log.add_step(SearchStep(log.create_search("grid", {}, task_fingerprint="f"), "ask", {}))
+    log.add_finding("opening", {}, task_fingerprint="f")
     for table in set(schema.metadata.tables) - {"leases"}:
         with log._read() as connection:
             assert connection.execute(text(f"SELECT count(*) FROM {table}")).scalar(), table

@@ -50,12 +50,13 @@ def migrate(connection: Connection, where: str) -> None:
         if migration.version > present:
             migration.apply(connection)
             connection.execute(insert(schema.versions).values(version=migration.version, name=migration.name))
+    if newest > present:
+        _set_triggers(connection)
 
 
 def _create(connection: Connection) -> None:
     """A new log, in the newest schema: later migrations find nothing to do."""
     schema.metadata.create_all(connection)
-    _set_triggers(connection)
 
 
 def _add_searches(connection: Connection) -> None:
@@ -75,13 +76,18 @@ def _add_resume_and_bin(connection: Connection) -> None:
     for table in (schema.trials, schema.edits):
         for index in table.indexes:
             index.create(connection)
-    _set_triggers(connection)
+
+
+def _add_findings(connection: Connection) -> None:
+    if not _has(connection, schema.findings):
+        schema.findings.create(connection)
 
 
 MIGRATIONS: list[Migration] = [
     Migration(1, "first schema", _create),
     Migration(2, "searches", _add_searches),
     Migration(3, "resume and bin", _add_resume_and_bin),
+    Migration(4, "findings", _add_findings),
 ]
 
 

@@ -16,6 +16,7 @@ __all__ = [
     "ends",
     "epochs",
     "events",
+    "findings",
     "leases",
     "metadata",
     "purged",
@@ -183,6 +184,20 @@ edits = Table(
     Column("field", Text, nullable=False),
     Column("value", Text, nullable=False),
     Column("created", Text, nullable=False),
+)
+
+# what was found out after the training (see findings.py): kind and its data, JSON. It speaks of trials by number and
+# outlives them: that a test set was opened stays true when the trial is removed
+findings = Table(
+    "findings",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("session", Integer, ForeignKey("sessions.id"), nullable=False),
+    Column("created", Text, nullable=False),
+    Column("kind", Text, nullable=False, index=True),
+    Column("task_fingerprint", Text, nullable=False),
+    Column("data", Text, nullable=False),
+    sqlite_autoincrement=True,
 )
 
 # into the bin and out of it, by `action` "deleted" and "restored": the last one counts. No foreign key, here and in

@@ -15,8 +15,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from workbench.errors import LogError
 from workbench.events import Event, TrialEnded, TrialState
-from workbench.log import bin, frames, history, journal, ownership, schema
+from workbench.log import bin, findings, frames, history, journal, ownership, schema
 from workbench.log.database import explain, make_engine, shown_url, where
+from workbench.log.findings import Check, Finding
 from workbench.log.migrations import migrate
 from workbench.log.records import ID_CHUNK, NewTrial, SearchStep, event_rows, now, trial_row, waves
 
@@ -140,6 +141,19 @@ class TrialLog:
         """Add an entry to the journal of a search. Raises: LogError for an unknown search."""
         with self._write() as connection:
             journal.add(connection, step)
+
+    def add_finding(
+        self, kind: str, data: Mapping[str, Any], *, task_fingerprint: str, check: Check = lambda earlier: None
+    ) -> int:
+        """Add what was found out after the training; returns its number. data: JSON values.
+
+        check: called with the log's earlier findings of the kind, of whatever task, in the same transaction; nothing is
+        added when it raises.
+        """
+        with self._write() as connection:
+            ownership.take_turn(connection)
+            check(findings.read(connection, kind, None))
+            return findings.add(connection, self._session, kind, data, task_fingerprint)
 
     def annotate(
         self, trial: int, *, name: str | None = None, note: str | None = None, tags: Sequence[str] | None = None
@@ -350,6 +364,11 @@ class TrialLog:
                 last = connection.execute(statement).scalar()
                 counts.append(0 if last is None else int(last) + 1)
         return max(counts)
+
+    def findings(self, kind: str | None = None, task_fingerprint: str | None = None) -> list[Finding]:
+        """What was found out after the training, in order; None: of every kind, on every task."""
+        with self._read() as connection:
+            return findings.read(connection, kind, task_fingerprint)
 
     def steps(self, search: int) -> list[SearchStep]:
         """The journal of a search, in order; empty for an unknown one."""
