@@ -19,6 +19,7 @@ __all__ = [
     "ModelError",
     "Problem",
     "RunError",
+    "SealError",
     "TaskError",
     "WorkbenchError",
     "did_you_mean",
@@ -50,6 +51,10 @@ class ConfigError(WorkbenchError, ValueError):
 
 class TaskError(WorkbenchError, ValueError):
     """The data cannot be used as given (shapes, missing values, too few rows, an unknown built-in data set...)."""
+
+
+class SealError(WorkbenchError):
+    """The test set was opened before; it would have to be opened again on purpose."""
 
 
 class ModelError(WorkbenchError):

@@ -16,9 +16,10 @@ from sqlalchemy import ColumnElement, Connection, Float, Select, Table, and_, fu
 from workbench.domains import IntRange, Range
 from workbench.events import TrialState
 from workbench.hyperparameters import HYPERPARAMETERS
-from workbench.log import bin, history, schema
+from workbench.log import bin, findings, history, schema
+from workbench.log.openings import KIND, openings
 
-__all__ = ["best", "binned", "branches", "count", "curves", "events", "scores", "searches", "trials"]
+__all__ = ["best", "binned", "branches", "count", "curves", "events", "looked", "scores", "searches", "trials"]
 
 FIRST = ("trial", "name", "source", "state", "parent")
 RESULTS = (
@@ -44,6 +45,8 @@ LAST = (
     "search",
     "suggestion",
     "task_fingerprint",
+    "test_metric",
+    "test_set",
 )
 
 
@@ -88,7 +91,7 @@ def binned(connection: Connection) -> pd.DataFrame:
 @_no_collection()
 def _trials(connection: Connection, wanted: Select[Any]) -> pd.DataFrame:
     """The rows of `trials` for the numbers that a subquery selects."""
-    kept = ("id", *FIRST[1:3], "parent", *LAST[:7], *LAST[8:], "config")
+    kept = ("id", *FIRST[1:3], "parent", *LAST[:7], *LAST[8:-2], "config")
     ended = ("state", *RESULTS, "reason")
     columns = [*(schema.trials.c[name] for name in kept), *(schema.ends.c[name] for name in ended)]
     statement = (
@@ -105,6 +108,7 @@ def _trials(connection: Connection, wanted: Select[Any]) -> pd.DataFrame:
     frame = frame.set_index("trial", drop=False).rename_axis(None)
     _fill_open(connection, frame)
     _fill_annotations(connection, frame)
+    _fill_openings(connection, frame)
     tags = {text: tuple(json.loads(text)) for text in frame["tags"].unique()}
     frame["tags"] = [tags[text] for text in frame["tags"]]
     frame["created"] = pd.to_datetime(frame["created"], format="ISO8601", utc=True)
@@ -167,6 +171,13 @@ def branches(connection: Connection, task_fingerprint: str | None) -> pd.DataFra
 def count(connection: Connection, task_fingerprint: str) -> int:
     """How many trials there are on a task outside the bin."""
     statement = select(func.count()).where(schema.trials.c.task_fingerprint == task_fingerprint, _kept())
+    return int(connection.execute(statement).scalar_one())
+
+
+def looked(connection: Connection, task_fingerprint: str) -> int:
+    """How many trials have been measured on a task's validation split, those in the bin included."""
+    told = select(schema.epochs.c.trial).where(schema.epochs.c.trial == schema.trials.c.id).exists()
+    statement = select(func.count()).where(schema.trials.c.task_fingerprint == task_fingerprint, told)
     return int(connection.execute(statement).scalar_one())
 
 
@@ -262,6 +273,15 @@ def _fill_annotations(connection: Connection, frame: pd.DataFrame) -> None:
     for trial, field, value in rows:
         if trial in frame.index:
             frame.at[trial, field] = value
+
+
+def _fill_openings(connection: Connection, frame: pd.DataFrame) -> None:
+    """The last test score of each trial that has one, and how often its test rows had been looked at, in place."""
+    frame["test_metric"], frame["test_set"] = math.nan, ""
+    for opening in openings(findings.read(connection, KIND, None)):
+        trial = opening.finding.data["trial"]
+        if trial in frame.index:
+            frame.loc[trial, ["test_metric", "test_set"]] = [opening.finding.data["score"], opening.stamp]
 
 
 def _kept() -> ColumnElement[bool]:

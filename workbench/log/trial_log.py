@@ -242,6 +242,11 @@ class TrialLog:
         with self._read() as connection:
             return frames.count(connection, task_fingerprint)
 
+    def looked(self, task_fingerprint: str) -> int:
+        """How many trials have been measured on a task's validation split, those in the bin included."""
+        with self._read() as connection:
+            return frames.looked(connection, task_fingerprint)
+
     def best(self, task_fingerprint: str, metric: str, better: str) -> dict[str, Any] | None:
         """Trial, best_val_metric and best_epoch of the best ended attempt at a task, None when there is none."""
         with self._read() as connection:
