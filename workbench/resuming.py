@@ -28,7 +28,7 @@ __all__ = ["left", "resume"]
 def left(session: Session) -> tuple[list[int], list[int]]:
     """Trials and searches on this task that a process which is gone has left unfinished."""
     with session.lock:  # nobody enters trials meanwhile, which no run would be known to have
-        session.log.mark_interrupted(session.runner.trials)
+        session.log.mark_interrupted(session.trials_going)
         going = {run.search for run in session.runner.runs if run.search is not None}
         fingerprint = session.task.fingerprint
         return session.log.interrupted(fingerprint), session.log.unfinished(fingerprint, going)

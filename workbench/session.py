@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import warnings
 import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from workbench.events import Event, Scripted
 from workbench.execution import Run, Runner, Search
 from workbench.hyperparameters import Config
 from workbench.log import NewTrial, TrialLog
-from workbench.models import builder_source
+from workbench.models import bring_back, builder_source
 from workbench.recall import Recall
 from workbench.showing import Showing, available_devices
 from workbench.snapshots import SnapshotStore, remove_former
@@ -48,7 +49,34 @@ class Session(Showing):
             if folder is not None and snapshots is None and log.url.startswith("sqlite"):
                 remove_former(folder, log.identity)
             session = cls._going[key] = cls(task, log, folder)
+            session._place = key[0]
         return session
+
+    def beside(self, task: Task) -> Session:
+        """The session for another task on the very same log and snapshots, one in memory too; its runner is its own."""
+        with self.lock:
+            session = self._family.get(task.fingerprint)
+            if session is None:
+                session = Session(task, self.log, self._folder)
+                if session.snapshots.budget != self.snapshots.budget:
+                    session.snapshots.budget = self.snapshots.budget
+                session.lock, session._family, session._place = self.lock, self._family, self._place
+                self._family[task.fingerprint] = session
+                key = (self._place, task.fingerprint)
+                going = self._going.get(key)
+                if going is None or not going.runner.runs:
+                    self._going[key] = session
+            return session
+
+    def known(self, fingerprint: str) -> Session | None:
+        """The session on a task of this log, if there is one in this process."""
+        found = self._family.get(fingerprint) or self._going.get((self._place, fingerprint))
+        return found if found is not None and found.log.identity == self.log.identity else None
+
+    @property
+    def trials_going(self) -> frozenset[int]:
+        """The trials that train or wait here, in the sessions beside this one too."""
+        return frozenset(trial for session in list(self._family.values()) for trial in session.runner.trials)
 
     def __init__(self, task: Task, log: TrialLog, folder: Path | None = None) -> None:
         super().__init__(task, log)
@@ -61,6 +89,14 @@ class Session(Showing):
         self.snapshots = SnapshotStore(own, lambda: self.recall.needed())
         self.recall = Recall(task, log, self.snapshots)
         self.runner = Runner(log, self._news.append, self.snapshots)
+        # where the trained trials lie that others were fine-tuned from; None in memory
+        self.sources = None if own is None else own / "backbones"
+        for file, error in ({} if self.sources is None else bring_back(self.sources)).items():
+            message = f"{file}: trials that were fine-tuned from it cannot be used: {error}"
+            warnings.warn(message, UserWarning, stacklevel=4)
+        self._folder, self._place = folder, ""
+        self._family: weakref.WeakValueDictionary[str, Session] = weakref.WeakValueDictionary()
+        self._family[task.fingerprint] = self
 
     def start(
         self,

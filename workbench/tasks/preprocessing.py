@@ -107,6 +107,16 @@ class Preprocessing:
             )
         return torch.from_numpy(X.astype(np.float32))
 
+    @property
+    def standardisation(self) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+        """Mean and deviation, where rows of numbers are standardised and nothing else; None where more is done to them."""
+        return (self._mean, self._scale) if self._transform is None and self.clip is None else None
+
+    @property
+    def unfitted(self) -> Any:
+        """The transformer as it was given, before the fit; None without one."""
+        return _cloned(self._transform)
+
     def to_state(self) -> dict[str, Any]:
         """What was fitted, as plain values and tensors. Raises: CheckpointError for a transformer that cannot be saved."""
         state = {name: getattr(self, name) for name in SETTINGS}

@@ -27,6 +27,19 @@ class Recipe(NamedTuple):
         named = [f"{name}={_source(value)}" for name, value in options.items()]
         return cls(f"wb.Task.{maker}({', '.join([*needs, *values, *named])})", needs)
 
+    @classmethod
+    def of_version(cls, former: Recipe, number: int, data: Any) -> Recipe:
+        """The call of `Task.version` on the former task's expression. A path is told; data in memory get a variable."""
+        if not former.text:
+            return cls()
+        if isinstance(data, (str, os.PathLike)):
+            return cls(f"{former.text}.version({_source(data)})", former.needs)
+        pair, table = isinstance(data, tuple), isinstance(data, pd.DataFrame)
+        stems = ("X", "y") if pair else ("frame",) if table else ("dataset",)
+        needs = tuple(f"{stem}_{number}" for stem in stems)
+        given = f"({', '.join(needs)})" if pair else needs[0]
+        return cls(f"{former.text}.version({given})", (*former.needs, *needs))
+
 
 def _source(value: Any) -> str:
     """A value as Python source, without the types of libraries where a plain one says the same."""

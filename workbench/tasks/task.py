@@ -24,8 +24,10 @@ from workbench.tasks.frames import check_frame, read_csv
 from workbench.tasks.inputs import Kind, as_inputs, as_targets, materialise
 from workbench.tasks.preprocessing import Preprocessing
 from workbench.tasks.recipe import Recipe
+from workbench.tasks.renewing import Former, Renewal, Sample, Source, check_parts, read_again, sample_of
 from workbench.tasks.schema import TaskSchema
 from workbench.tasks.split import RareClassError, Split, check_shares, divide
+from workbench.tasks.versions import SPLITS, known_after, place, row_keys
 
 __all__ = ["Baseline", "Task"]
 
@@ -42,7 +44,8 @@ class Task:
     Attributes: train, validation (`Split`); input_shape without the row axis; output_size: classes or regression
     targets; classes: their labels as text, None for regression; feature_names: of tables, else None; target_mean,
     target_std (outputs,): by which regression targets are standardised, as the training rows say, so that losses are in
-    these units; kind_rule: why "auto" took this kind; sizes: rows by split; fingerprint: of the data, its division and
+    these units; kind_rule: why "auto" took this kind; sizes: rows by split; row_keys: by split, a key of each raw row, by which
+    it is known again in other data; fingerprint: of the data, its division and
     preprocessing; schema: all of this but the rows, as a model needs it (`TaskSchema`); recipe: the Python expression
     that makes the task again; recipe_needs: the variables it takes data in memory from. The test split is sealed: no
     attribute leads to it. A pickled or copied task has none.
@@ -63,23 +66,28 @@ class Task:
         metric: str | None = None,
         classes: tuple[str, ...] | None = None,
         feature_names: tuple[str, ...] | None = None,
-        target: str = "y",
+        target_columns: tuple[str, ...] = (),
         recipe: Recipe | None = None,
+        renewal: Renewal | None = None,
     ) -> None:
-        found, targets, labels = as_targets(y, len(X), kind, target)
+        field = f"target {', '.join(map(repr, target_columns))}" if target_columns else "y"
+        found, targets, labels = as_targets(y, len(X), kind, field)
+        labels = labels if renewal is None else renewal.labels
         self.kind_rule = _rule(targets, found, labels) if kind == "auto" else ""
         known = classes is not None and labels is not None and len(classes) == len(labels)
         names = classes if known else labels
         if not isinstance(metric, str | None):
             raise TaskError(f"metric={metric!r}: must be the name of a metric; wb.register_metric gives a function one")
         shares = check_shares(split)
-        parts = _divided(len(X), shares, targets, names, seed)
+        parts = _divided(len(X), shares, targets, names, seed) if renewal is None else renewal.parts
         image = not isinstance(X, pd.DataFrame) and X.ndim == 4
         fitted = Preprocessing(standardize=standardize, clip=clip, transform=transform, image=image)
         fitted.fit(_take(X, parts[0]), targets[parts[0]])
         mean, spread = _target_scale(targets[parts[0]], found)
         self.train, self.validation, test = (_split(X, targets, rows, fitted, found, mean, spread) for rows in parts)
         self.sizes = {"train": len(self.train), "validation": len(self.validation), "test": len(parts[2])}
+        keys = row_keys(X, targets, labels)
+        self.row_keys = {split: keys[rows] for split, rows in zip(self.sizes, parts, strict=True)}
         # an address in memory, as in the repr of a function, is another one in the next session
         shown = re.sub(r" at 0x[0-9a-fA-F]+", "", repr(transform))
         settings = (found, shares, int(seed), fitted.standardize, fitted.clip, shown, names)
@@ -93,12 +101,25 @@ class Task:
             feature_names=fitted.feature_names or feature_names,
             target_mean=mean,
             target_std=spread,
-            fingerprint=_fingerprint(X, targets, settings),
+            fingerprint=_fingerprint(X, targets, settings, None if renewal is None else parts),
             raw_shape=tuple(X.shape[1:]),
             columns=tuple(X.columns) if isinstance(X, pd.DataFrame) else None,
             preprocessing=fitted,
         )
         self.recipe, self.recipe_needs = recipe or Recipe()
+        self.former = None if renewal is None else renewal.former
+        self._source = Source(
+            options={
+                "kind": found, "split": shares, "seed": int(seed), "standardize": fitted.standardize, "clip": fitted.clip,
+                "transform": fitted.unfitted, "metric": self.schema.metric, "name": self.schema.name, "classes": names,
+                "feature_names": feature_names, "target_columns": target_columns,
+            },
+            targets=target_columns,
+            labels=labels,
+            known=known_after(self.row_keys, None if renewal is None else renewal.known),
+            sample=sample_of(X, targets, parts[0], names, self.schema.feature_names, target_columns, int(seed)),
+            version=1 if renewal is None else renewal.version,
+        )  # fmt: skip
         if len(test):
             seal.keep(self, test)
 
@@ -167,7 +188,8 @@ class Task:
     ) -> Task:
         _check_options(options)
         inputs, targets = check_frame(frame, target)
-        return cls(inputs, targets, **_named(options, name), target=f"target {target!r}", recipe=recipe)
+        columns = (str(targets.name),) if isinstance(targets, pd.Series) else tuple(map(str, targets))
+        return cls(inputs, targets, **_named(options, name), target_columns=columns, recipe=recipe)
 
     @classmethod
     def from_dataset(cls, dataset: Any, **options: Any) -> Task:
@@ -176,6 +198,54 @@ class Task:
         X, y = materialise(dataset)
         recipe = Recipe.of("from_dataset", ("dataset",), (), options)
         return cls(as_inputs(X), y, **_named(options, type(dataset).__name__), recipe=recipe)
+
+    # --- further versions -------------------------------------------------------------------------------------------
+
+    def version(self, new_data: Any) -> Task:
+        """The same task on more or newer rows, with a fingerprint of its own.
+
+        new_data: all rows of the new version, of the kind the task was made from: a DataFrame or the path of a CSV file with
+        the same columns, a pair (X, y), or a torch data set. Kind, options and classes stay; preprocessing is fitted
+        anew. A row that was in the data before, now or in a former version, keeps the split it was in, so that no test row
+        is ever trained on; new rows are divided by the task's shares and seed, and copies of a row go together.
+        Raises: TaskError for other columns, types, shapes or classes, rows without a target, or no new row.
+        """
+        source = self._source
+        X, targets = read_again(self.schema, source, new_data)
+        keys = row_keys(X, targets, source.labels)
+        shares, seed = source.options["split"], source.options["seed"]
+        splits, fresh = place(keys, source.known, shares, targets if self.classes else None, seed)
+        if not fresh.any():
+            raise TaskError(f"the new data has no new row: all {len(keys)} were in {self.name!r} before")
+        train, validation, test = (np.flatnonzero(splits == index) for index in range(len(SPLITS)))
+        parts = train, validation, test
+        check_parts([len(part) for part in parts], shares, self.classes, targets[train])
+        open_to_all = np.flatnonzero(fresh & (splits < 2))
+        options = dict(source.options)
+        arrivals = sample_of(
+            X, targets, open_to_all, self.classes, self.schema.feature_names, source.targets, seed
+        )  # fmt: skip
+        former = Former(
+            fingerprint=self.fingerprint,
+            sizes=dict(self.sizes),
+            validation=self.preprocess(_take(X, validation)),
+            fresh=fresh[validation],
+            arrivals=arrivals,
+            new={name: int(fresh[part].sum()) for name, part in zip(SPLITS, parts, strict=True)},
+        )
+        renewal = Renewal(parts, source.labels, former, source.known, source.version + 1)
+        recipe = Recipe.of_version(Recipe(self.recipe, self.recipe_needs), renewal.version, new_data)
+        return type(self)(X, targets, **options, recipe=recipe, renewal=renewal)
+
+    @property
+    def sample(self) -> Sample:
+        """Raw training rows, at most 5,000 and the same ones each time, to compare later data with."""
+        return self._source.sample
+
+    @property
+    def version_number(self) -> int:
+        """1 for a task by itself, 2 for a version of it, and so on."""
+        return self._source.version
 
     # --- what is known ----------------------------------------------------------------------------------------------
 
@@ -318,8 +388,13 @@ def _rule(targets: NDArray[Any], kind: Kind, classes: tuple[str, ...] | None) ->
     return "y has fractions" if fractions else f"y has {len(values)} different numbers"
 
 
-def _fingerprint(X: NDArray[np.float64] | pd.DataFrame, targets: NDArray[Any], settings: tuple[Any, ...]) -> str:
-    """A digest of the raw data and of all that decides what a model is shown."""
+def _fingerprint(
+    X: NDArray[np.float64] | pd.DataFrame,
+    targets: NDArray[Any],
+    settings: tuple[Any, ...],
+    parts: Sequence[NDArray[np.int64]] | None,
+) -> str:
+    """A digest of the raw data and of all that decides what a model is shown. parts: where `settings` do not say them."""
     digest = hashlib.sha256(repr(settings).encode())
     if isinstance(X, pd.DataFrame):
         digest.update(repr([(str(name), str(dtype)) for name, dtype in X.dtypes.items()]).encode())
@@ -328,4 +403,6 @@ def _fingerprint(X: NDArray[np.float64] | pd.DataFrame, targets: NDArray[Any], s
         digest.update(repr(X.shape).encode())
         digest.update(np.ascontiguousarray(X).tobytes())
     digest.update(np.ascontiguousarray(targets).tobytes())
+    for part in parts or ():
+        digest.update(part.tobytes() + b"/")
     return digest.hexdigest()[:32]
