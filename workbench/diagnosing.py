@@ -1,0 +1,329 @@
+"""From a trial in the log to its diagnosis, from a prescription to a new trial, and what came of it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy import stats
+
+from workbench.analysis.diagnosis import Case, Finding, Judgement, Prescription, Rival
+from workbench.analysis.rules import RULES, judge
+from workbench.branching import branch
+from workbench.errors import ConfigError, ModelError, Problem, RunError, WorkbenchError, did_you_mean
+from workbench.events import ENDED, TrialState
+from workbench.execution import Run
+from workbench.figures.diagnosis import diagnosis_figure
+from workbench.models import build_model
+from workbench.models.layers import LayerFacts, inspect_layers
+from workbench.recall import logged_config
+from workbench.registry import METRICS
+from workbench.session import Session
+from workbench.training import Training, filled, prepare
+from workbench.training.losses import loss_of
+from workbench.training.metrics import evaluate_metric
+
+if TYPE_CHECKING:
+    from workbench.figures import NotebookFigure
+    from workbench.hyperparameters import Config
+    from workbench.training import Weights
+
+__all__ = ["Diagnosis", "case_of", "diagnose", "prescriptions", "rules_table", "try_it"]
+
+KIND = "prescription"
+"""Of the log's findings: a prescription that was tried."""
+
+LAYER_ROWS = 256
+"""Training rows on which layers are looked at."""
+FLUSH_SECONDS = 2.0
+EXACT_LOSSES = {"classification": "cross_entropy", "regression": "mse"}
+"""The losses that the task's baseline is measured by."""
+
+
+class Diagnosis(Judgement):
+    """What `bench.diagnose(trial)` returns.
+
+    trial; verdict: the name of the main finding's rule, or "healthy"; title: the verdict in words; findings: heaviest first,
+    each with rule, title, evidence, since, prescription and record; notes: what was not looked at, and why.
+    """
+
+    def figure(self) -> NotebookFigure:
+        """The learning curves with the evidence marked; below them the layers, if a finding is about them."""
+        return diagnosis_figure(self)
+
+
+def diagnose(session: Session, trial: int) -> Diagnosis:
+    """The rules' findings on a trial, each with its rule's record. Trains nothing. Raises: as `case_of`."""
+    case, notes = case_of(session, trial)
+    judged = judge(case)
+    records = {row.rule: row for row in rules_table(session).itertuples(index=False)}
+    findings = [replace(one, record=_record(records[one.rule])) for one in judged.findings]
+    return Diagnosis(case, findings, [*judged.notes, *notes])
+
+
+def try_it(session: Session, diagnosis: Judgement | int, rule: str | None, *, device: str) -> Run:
+    """Start what a finding prescribes and enter into the log that it was tried. Nothing is logged when it raises.
+
+    While the same prescription is still being tried, its run is returned instead of a second one.
+    """
+    judged = diagnosis if isinstance(diagnosis, Judgement) else diagnose(session, diagnosis)
+    finding = _chosen(judged, rule)
+    given, trial = finding.prescription, judged.trial
+    for earlier in session.log.findings(KIND, session.task.fingerprint):
+        if (earlier.data["trial"], earlier.data["rule"]) == (trial, finding.rule):
+            run = session.run_of(earlier.data["tried"][0])
+            if run is not None and not run.done:
+                return run
+    run = _START[given.how](session, trial, given, f"{RULES[finding.rule].title}: {given.says}", device)
+    case = judged.case
+    data = {
+        "trial": trial,
+        "rule": finding.rule,
+        "how": given.how,
+        "epoch": given.epoch,
+        "changes": dict(given.changes),
+        "tried": list(run.trials),
+        "beside": given.beside,
+        "metric": case.metric,
+        "noise": case.error_of(case.score) if len(case.epoch) and math.isfinite(case.error_of(case.score)) else 0.0,
+    }
+    session.log.add_finding(KIND, data, task_fingerprint=session.task.fingerprint)
+    return run
+
+
+def prescriptions(session: Session) -> pd.DataFrame:
+    """One row a prescription that was tried in this log, on any task; see `Workbench.prescriptions`."""
+    tried = session.log.findings(KIND)
+    table = session.log.trials().set_index("trial") if tried else pd.DataFrame()
+    rows = [_outcome(session, one.data, one.task_fingerprint, table) for one in tried]
+    columns = ["trial", "rule", "how", "changes", "tried", "score_before", "score_after", "difference", "helped"]
+    return pd.DataFrame(rows, columns=columns).astype({"trial": np.int64, "helped": "boolean"})
+
+
+def rules_table(session: Session) -> pd.DataFrame:
+    """One row a rule with its record on this log; see `Workbench.rules`."""
+    outcomes = prescriptions(session)
+    rows = []
+    for name, rule in RULES.items():
+        known = outcomes.loc[outcomes["rule"] == name, "helped"].dropna()
+        tried, helped = len(known), int(known.sum())
+        low = high = share = math.nan
+        if tried:
+            share = helped / tried
+            interval = stats.binomtest(helped, tried).proportion_ci(0.95, "exact")
+            low, high = float(interval.low), float(interval.high)
+        rows.append((name, rule.title, rule.meaning, tried, helped, share, low, high))
+    return pd.DataFrame(rows, columns=["rule", "title", "meaning", "tried", "helped", "share", "low", "high"])
+
+
+def case_of(session: Session, trial: int) -> tuple[Case, list[str]]:
+    """All that the rules may look at, and what they cannot. Trains nothing.
+
+    Raises: LogError for an unknown trial; RunError for one on another task or without a finished epoch.
+    """
+    log, task, reads = session.log, session.task, session.reads
+    curve = log.curves(trial)
+    if log.task_fingerprint(trial) != task.fingerprint:
+        raise RunError(f"trial {trial} was trained on other data than {task.name!r}; make a Workbench on its own task")
+    state, notes = log.state(trial), []
+    if curve.empty and state != TrialState.DIVERGED:
+        raise RunError(f"trial {trial} has no finished epoch to diagnose (it is {state}); wait for its first one")
+    config = logged_config(trial, log.config(trial))
+    if state not in ENDED:
+        notes.append(f"the trial is {state}: this is what its first {len(curve)} epochs say")
+    if not curve.empty:
+        config = session.recall.config(trial, int(curve["epoch"].iloc[-1]))
+    measured = config.loss == EXACT_LOSSES[task.kind] and not (
+        config.uses("label_smoothing") and config.label_smoothing
+    )
+    board = reads.leaderboard(None)
+    scores = log.scores(task.fingerprint, task.metric)
+    setting = logged_config(trial, log.config(trial)).setting
+    own = scores[scores["setting"] == setting]
+    others = board[board["setting"] != setting]
+    rival = None
+    if not others.empty:
+        values = scores.loc[scores["setting"] == others["setting"].iloc[0], "score"]
+        rival = Rival(int(others["trial"].iloc[0]), tuple(float(value) for value in values))
+    best = log.best(task.fingerprint, task.metric, reads.better)
+    known = [] if best is None else [best["best_val_metric"]]
+    finite = curve[np.isfinite(curve["val_loss"])]
+    known += [] if finite.empty else [float(finite.loc[finite["val_loss"].idxmin(), "val_metric"])]
+    known = [score for score in known if math.isfinite(score)]
+    seeds = [int(other) for other in own["trial"] if other != trial]
+    curves = log.curves(*seeds) if seeds else curve.iloc[:0]
+    ended = log.ends(trial).get(trial)
+    initial, trained, trained_epoch, missing = _layers(session, trial, config)
+    case = Case(
+        trial=trial,
+        config=config,
+        state=str(state),
+        metric=task.metric,
+        better=reads.better,
+        curve=curve,
+        baseline_loss=task.baseline.loss if measured else math.nan,
+        baseline_score=_baseline_score(session),
+        best_score=(max if reads.better == "higher" else min)(known, default=math.nan),
+        rows=len(task.validation),
+        reason="" if ended is None else ended.reason,
+        seeds=[rows for _, rows in curves.groupby("trial")],
+        scores=tuple(float(score) for score in own["score"]),
+        rival=rival,
+        leads=bool(len(board)) and board["setting"].iloc[0] == setting,
+        initial=initial,
+        trained=trained,
+        trained_epoch=trained_epoch,
+    )
+    return case, notes + missing
+
+
+# --------------------------------------------------------------------------------------------------------------------
+
+
+def _baseline_score(session: Session) -> float:
+    """The task's metric, whichever it is, of a model that ignores its input; NaN if it cannot take such outputs."""
+    task = session.task
+    targets = task.validation.y
+    if task.classes is None:
+        outputs = torch.zeros(len(targets), task.output_size)
+    else:
+        outputs = torch.bincount(task.train.y, minlength=task.output_size).float().log().expand(len(targets), -1)
+    try:
+        return evaluate_metric(task.metric, outputs, targets)
+    except ModelError:
+        return math.nan
+
+
+def _layers(
+    session: Session, trial: int, config: Config
+) -> tuple[list[LayerFacts] | None, list[LayerFacts] | None, int | None, list[str]]:
+    """The layers at the initial weights and at the newest ones that are at hand, their epoch, and why some are missing."""
+    task, notes = session.task, []
+    split = task.train
+    x, y, loss = split.x[:LAYER_ROWS], split.y[:LAYER_ROWS], loss_of(config)[0]
+    initial = trained = None
+    try:
+        module = build_model(task, config)
+        if session.recall.origin(trial) is None:
+            initial = inspect_layers(module, x, y, loss)
+        at_hand = _weights(session, trial)
+        if at_hand is None:
+            notes.append(
+                "its layers after training were not looked at: no weights of it are at hand (no snapshot is kept)"
+            )
+            return initial, None, None, notes
+        weights, epoch = at_hand
+        trained = inspect_layers(filled(module, weights), x, y, loss)
+    except WorkbenchError as error:
+        return initial, trained, None, [f"its layers were not looked at: {error}"]
+    return initial, trained, epoch, notes
+
+
+def _weights(session: Session, trial: int) -> tuple[Weights, int] | None:
+    """The last weights of a trial, or else the best ones, without training anything; None if none are at hand."""
+    curve = session.log.curves(trial)
+    if curve.empty:
+        return None
+    run = session.run_of(trial)
+    if run is not None and run.done:
+        session.snapshots.flush(FLUSH_SECONDS)  # its last state may still be on its way to the disk
+    kept = session.recall.kept(trial, int(curve["epoch"].iloc[-1]))
+    if kept is not None:
+        return kept.weights, kept.progress.epoch
+    weights = None if run is None else run.weights_of(trial)
+    return None if weights is None else (weights, session.recall.best_epoch(trial))
+
+
+def _chosen(judged: Judgement, rule: str | None) -> Finding:
+    """The finding to act on. Raises: ConfigError for a rule that is unknown; RunError for one that found nothing."""
+    if rule is not None and rule not in RULES:
+        raise ConfigError([Problem("rule", rule, f"rule={rule!r}: unknown{did_you_mean(rule, RULES)}")])
+    finding = judged.finding(rule)
+    if finding is None:
+        found = ", ".join(repr(one.rule) for one in judged.findings) or "nothing"
+        what = "there is nothing to try" if rule is None else f"rule {rule!r} found nothing"
+        raise RunError(f"trial {judged.trial}: {what}; its diagnosis is {judged.verdict!r} (found: {found})")
+    return finding
+
+
+def _branch(session: Session, trial: int, given: Prescription, note: str, device: str) -> Run:
+    return branch(
+        session, trial, given.epoch, given.changes, seeds=1, name="", note=note, tags=(), device=device
+    )  # fmt: skip
+
+
+def _anew(session: Session, trial: int, given: Prescription, note: str, device: str) -> Run:
+    config = prepare(session.task, logged_config(trial, session.log.config(trial)).replace(**given.changes))
+    about = {"parent": trial, "note": note, "device": device, "cohort": session.log.next_cohort()}
+    new = session.new_trial(config, source=KIND, **about)
+    return session.launch([new], [config], lambda trials: Training(session.task, trials, device=device))
+
+
+def _more_seeds(session: Session, trial: int, given: Prescription, note: str, device: str) -> Run:
+    configs = {}
+    for number in (trial, given.beside):
+        if number is not None:
+            config = logged_config(number, session.log.config(number))
+            used = session.reads.seeds_of([config.setting])[config.setting] | {config.seed}
+            free = (seed for seed in range(config.seed, 2**31) if seed not in used)
+            configs[number] = [prepare(session.task, config.replace(seed=next(free))) for _ in range(given.seeds)]
+    return session.replicate(configs, device=device)
+
+
+_START = {"branch": _branch, "new": _anew, "seeds": _more_seeds}
+
+
+def _outcome(session: Session, data: Any, fingerprint: str, table: pd.DataFrame) -> tuple[Any, ...]:
+    """One tried prescription, and whether it helped: read from the trials as they are now."""
+    numbers = [trial for trial in data["tried"] if trial in table.index]
+    before = float(table["best_val_metric"].get(data["trial"], math.nan))
+    states = set(table.loc[numbers, "state"])
+    ended = bool(numbers) and states <= {str(state) for state in ENDED}
+    scores = table.loc[numbers, "best_val_metric"].astype(float)
+    helped: Any = pd.NA
+    if data["how"] == "seeds":
+        numbers = [trial for trial in numbers if table.at[trial, "parent"] == data["trial"]]
+        scores = scores[numbers]
+        if ended:
+            helped = _told_apart(session, data, fingerprint)
+    sign = 1.0 if METRICS[data["metric"]].value.better == "higher" else -1.0
+    after = float(scores.mean()) if len(scores) and ended else math.nan
+    gain = sign * (after - before)
+    if ended and data["how"] != "seeds" and data["trial"] in table.index:
+        # a trial that never had a score is helped by any; one that ends without a score has not helped
+        helped = math.isfinite(after) and (not math.isfinite(before) or gain > data["noise"])
+    return (
+        data["trial"],
+        data["rule"],
+        data["how"],
+        data["changes"],
+        data["tried"],
+        before,
+        after,
+        after - before,
+        helped,
+    )
+
+
+def _told_apart(session: Session, data: Any, fingerprint: str) -> Any:
+    """Whether two settings differ at 5% by Welch's two-sided t-test; NA where one has a single seed left."""
+    scores = session.log.scores(fingerprint, data["metric"]).set_index("trial")
+    if not {data["trial"], data["beside"]} <= set(scores.index):
+        return pd.NA
+    own, other = (
+        scores.loc[scores["setting"] == scores.at[data[name], "setting"], "score"] for name in ("trial", "beside")
+    )
+    if min(len(own), len(other)) < 2:
+        return pd.NA
+    if own.var() == 0 and other.var() == 0:
+        return bool(own.mean() != other.mean())
+    return bool(stats.ttest_ind(own, other, equal_var=False).pvalue < 0.05)
+
+
+def _record(row: Any) -> str:
+    """A rule's record in words."""
+    return f"helped {row.helped} of {row.tried} time{'s' * (row.tried != 1)} in this log" if row.tried else ""
