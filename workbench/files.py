@@ -79,8 +79,10 @@ def write(path: Path, data: bytes | memoryview, *, through: bool = True) -> None
         raise CheckpointError(f"{str(path)!r} could not be written: {error.strerror or error}") from None
 
 
-def read(path: Path, kind: str) -> dict[str, Any]:
+def read(path: Path, kind: str, *others: str) -> dict[str, Any]:
     """The content of a file that `pack` made, its tensors on the CPU. Nothing in it is run, whatever it holds.
+
+    kind, others: those that will do.
 
     Raises: CheckpointError when the file is missing, damaged, of another kind, of a newer format, or holds anything but
     tensors and plain values.
@@ -107,7 +109,7 @@ def read(path: Path, kind: str) -> dict[str, Any]:
         raise CheckpointError(f"{name}: is damaged, or no file of the workbench; use another copy") from None
     if not isinstance(found, dict) or not {"kind", "format", "checksum", "content"} <= found.keys():
         raise CheckpointError(f"{name}: was not written by the workbench")
-    if found["kind"] != kind:
+    if found["kind"] not in (kind, *others):
         raise CheckpointError(f"{name}: is a {found['kind']} file; a {kind} file is needed here")
     if not isinstance(found["format"], int) or found["format"] > FORMAT:
         message = (

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-__all__ = ["LEVEL", "leaderboard", "tied_with_best"]
+__all__ = ["LEVEL", "leaderboard", "tied_with_best", "with_ensembles"]
 
 LEVEL = 0.05
 """Settings whose p-value against the best is below this can be told from it."""
@@ -41,6 +41,26 @@ def leaderboard(
     table.insert(0, "rank", np.arange(1, len(table) + 1))
     columns = ["rank", "setting", "trial", "seeds", "mean", "low", "high", "p_value", "tied"]
     return table[columns].head(top) if top is not None else table[columns]
+
+
+def with_ensembles(
+    board: pd.DataFrame, ensembles: pd.DataFrame, *, better: Literal["higher", "lower"] = "higher"
+) -> pd.DataFrame:
+    """A leaderboard with ensembles among the settings, in the column `ensemble` by their number; ranks count all rows.
+
+    ensembles: one row each, with the columns ensemble, mean, corrected, low, high. They have no seeds, and so no p_value; those
+    of the settings stay, against the best setting. Of equals the setting comes first.
+    """
+    names = ["ensemble", "mean", "corrected", "low", "high"]
+    rows = ensembles[names].assign(trial=pd.NA, seeds=pd.NA, p_value=math.nan, tied=True)
+    whole = {"trial": "Int64", "seeds": "Int64", "ensemble": "Int64"}
+    settings = board.assign(ensemble=pd.NA, corrected=math.nan).astype(whole)
+    both = pd.concat([settings, rows.astype(whole)], ignore_index=True) if len(board) else rows.astype(whole)
+    both = both.sort_values("mean", ascending=better == "lower", kind="stable", ignore_index=True)
+    both["rank"] = np.arange(1, len(both) + 1)
+    names = ["rank", "ensemble", *(name for name in board if name != "rank")]
+    names.insert(names.index("p_value"), "corrected")
+    return both[names].astype({"tied": bool})
 
 
 def tied_with_best(mean: Sequence[float], variance: Sequence[float], seeds: Sequence[int]) -> np.ndarray:
