@@ -11,6 +11,7 @@ from workbench.session import Session
 
 if TYPE_CHECKING:
     from workbench.domains import Domain
+    from workbench.tabs import Tabs
     from workbench.widgets.compare_panel import Look
 
 __all__ = ["Actions"]
@@ -84,6 +85,32 @@ class Actions:
 
     def annotate(self, trial: int, *, name: str | None, note: str | None, tags: list[str] | None) -> None:
         self._bench.annotate(trial, name=name, note=note, tags=tags)
+
+    def look_inside(self, epoch: int | None) -> None:
+        self._tabs.look_inside(epoch)
+
+    def open_test_set(self, key: tuple[str, int], again: bool) -> None:
+        self._tabs.open_test_set(key, again)
+
+    def ensemble(self, size: int, select: str | None) -> None:
+        self._tabs.ensemble(size, select)
+
+    def range_test(self, config: Config, device: str) -> None:
+        self._tabs.range_test(config, device)
+
+    def stop_range_test(self) -> None:
+        self._tabs.stop_range_test()
+
+    def try_it(self, trial: int, rule: str) -> None:
+        self._tabs.try_it(trial, rule)
+
+    def finetune(self, trial: int, config: Config, options: dict[str, Any]) -> None:
+        self._tabs.finetune(trial, config, options)
+
+    @property
+    def _tabs(self) -> Tabs:
+        assert self._session.tabs is not None  # whoever clicks has a view
+        return self._session.tabs
 
     def _current(self) -> Run:
         run = self._session.runner.current

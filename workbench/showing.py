@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import threading
 import time
-import warnings
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,19 +14,19 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import torch
 
-from workbench.analysis import varied
 from workbench.errors import WorkbenchError
 from workbench.events import Event, TrialState
 from workbench.execution import Run, Runner, Search
 from workbench.hyperparameters import Config
 from workbench.log import TrialLog
-from workbench.reads import Reads
+from workbench.reads import TABLE_TRIALS, Reads
 from workbench.recall import Recall
 from workbench.training import resolve_loss
 
 if TYPE_CHECKING:
     from IPython.display import DisplayHandle
 
+    from workbench.tabs import Tabs
     from workbench.tasks import Task
     from workbench.widgets.actions import Actions
     from workbench.widgets.compare_panel import Look
@@ -37,8 +36,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Showing", "available_devices"]
 
-TABLE_TRIALS = 2000
-"""The views show the newest so many trials; all are in `bench.trials`."""
 PICTURED = 64
 """Of a long search, the saved picture shows so many trials, the last."""
 TABLE_SECONDS = 1.0
@@ -52,7 +49,6 @@ class Showing:
     recall: Recall
 
     def __init__(self, task: Task, log: TrialLog) -> None:
-        from workbench.widgets.compare_panel import Look
         from workbench.widgets.pump import Pump
 
         self.task, self.log, self.reads = task, log, Reads(task, log)
@@ -61,15 +57,16 @@ class Showing:
         self._news: deque[Sequence[Event]] = deque()
         self._runs: dict[int, Run] = {}
         self._table_due = self._select_due = self._look_due = False
-        self._look: Look = Look()
         self._table_read = 0.0
         self._stale = False  # whether something has happened since the table was read
         self._known = 0
+        self._newest: list[int] = []
         self._pick: tuple[int, int | None] | None = None
         self._dropped: deque[Sequence[int]] = deque()
         self._verdict: tuple[Run, str, bool] | None = None
         self.view: WorkbenchView | None = None
         self._live: LiveRun | None = None
+        self.tabs: Tabs | None = None
         self._on_show: Run | None = None
         self._handles: list[DisplayHandle] = []
         self._pictured = True
@@ -113,6 +110,7 @@ class Showing:
         self.pump.wake()
 
     def _build_view(self, bench: Any, actions: Actions) -> None:
+        from workbench.tabs import Tabs
         from workbench.widgets.live import LiveRun
         from workbench.widgets.view import WorkbenchView
 
@@ -127,6 +125,16 @@ class Showing:
             settle=self.pump.settle,
             devices=available_devices(),
             device=bench.device,
+        )
+        live = self._live
+        self.tabs = Tabs(
+            self.view,
+            bench,
+            self.reads,
+            drawn=lambda: live.drawn,
+            trial_in_view=self._trial_in_view,
+            run_of=self._runs.get,
+            wake=self.pump.wake,
         )
         self._news.clear()  # what has happened is in the log, and read from there
         if self._on_show is None and self.runner.current is not None:
@@ -165,7 +173,8 @@ class Showing:
                 if isinstance(run, Search):
                     self._live.join(dict(run.configs))
                 self._live.take(group)
-        if self._live is not None and self.view is not None:
+        if self._live is not None and self.view is not None and self.tabs is not None:
+            self.tabs.tick()
             while self._dropped:
                 self._live.drop(self._dropped.popleft())
             self._refresh_selection()
@@ -176,14 +185,15 @@ class Showing:
                 self._table_due, self._stale, self._table_read = False, False, now
                 frame = self.reads.trials(last=TABLE_TRIALS)
                 self._known = self.log.count(self.task.fingerprint)
+                self._newest = [int(trial) for trial in frame["trial"].tail(1)]
                 self.view.show_trials(frame, self._known)
                 self.view.panel.show_left(*self._left())
                 self._look_due = (
-                    not going or self.view.in_front == "History" or self._look.kind in ("parallel", "leaderboard")
+                    not going or self.view.in_front != "Compare" or self.tabs.look.kind in ("parallel", "leaderboard")
                 )
             if self._look_due:
                 self._look_due = False
-                self._show_look()
+                self.tabs.refresh()
             self.view.update(self._status())
         if not going and not self._pictured:
             self._picture()
@@ -230,56 +240,16 @@ class Showing:
         fingerprint = self.task.fingerprint
         return len(self.log.interrupted(fingerprint)), len(self.log.unfinished(fingerprint, going))
 
-    def _offer(self, frame: pd.DataFrame) -> None:
-        """Tell the tabs which searches and hyperparameters there are."""
-        assert self.view is not None
-        searches = self.log.searches()
-        if len(searches):
-            searches = searches[searches["task_fingerprint"] == self.task.fingerprint]
-        labels = [
-            (f"search {row.search} ({row.strategy})", int(row.search), pd.isna(row.continues), row.space is not None)
-            for row in searches.itertuples(index=False)
-        ]
-        self.view.search.offer([(label, number) for label, number, _, own in labels if own])
-        self.view.compare.offer([(label, number) for label, number, first, _ in labels if first], varied(frame))
-
     def look(self, look: Look) -> None:
-        self._look, self._look_due = look, True
+        if self.tabs is not None:
+            self.tabs.look = look
+        self._look_due = True
         self.pump.wake()
 
-    def _show_look(self) -> None:
-        """Bring the tab in front up to date."""
-        assert self.view is not None
-        assert self._live is not None
-        if self.view.in_front == "History":
-            try:
-                self.view.history.refresh(self._live.drawn)
-            except WorkbenchError as error:
-                self.view.show_error(error)
-        elif self.view.in_front == "Code":
-            self.view.show_script()
-        if self.view.in_front not in ("Search", "Compare"):
-            return
-        self._offer(self.reads.trials(last=TABLE_TRIALS))
-        if self.view.in_front == "Search":
-            return
-        panel, look = self.view.compare, self._look
-        try:
-            panel.show_borders(self.reads.border(None))
-            if look.kind == "leaderboard":
-                panel.show_leaderboard(self.reads.leaderboard_with_settings(20), self.reads.metric_label)
-            elif look.kind == "parallel":
-                frame = self.reads.trials_of(look.search, last=None if look.search else TABLE_TRIALS)
-                panel.show_parallel(
-                    frame, varied(frame), metric_label=self.reads.metric_label, better=self.reads.better
-                )
-            else:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore", UserWarning)  # the figure says it
-                    names = (look.x, look.y) if look.kind == "scatter" and look.x and look.y else ()
-                    panel.show_picture(self.reads.plot(look.kind, names, look.search, None)._repr_png_())
-        except WorkbenchError as error:
-            panel.show_problem(str(error))
+    def _trial_in_view(self) -> int | None:
+        """The trial that a tab on a single one is about: the one selected last, else the last of the run on show."""
+        trials = self.selected or (self._on_show.trials if self._on_show is not None else ()) or self._newest
+        return int(trials[-1]) if trials else None
 
     def _picture(self) -> None:
         """Put the picture of what has ended beside the widget, for the saved notebook."""
@@ -303,7 +273,7 @@ class Showing:
 
     def select(self, trials: Sequence[int]) -> None:
         self.selected, self._select_due = list(trials), True
-        if self.view is not None and self.view.in_front in ("History", "Code"):
+        if self.view is not None and self.view.in_front in ("History", "Code", "Test set", "Diagnose"):
             self._look_due = True
         self.pump.wake()
 

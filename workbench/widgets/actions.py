@@ -51,3 +51,22 @@ class Actions(Protocol):
         """These rows of the table are selected."""
 
     def annotate(self, trial: int, *, name: str | None, note: str | None, tags: list[str] | None) -> None: ...
+    def look_inside(self, epoch: int | None) -> None:
+        """Show the layers as they were after this epoch, None for the best one."""
+
+    def open_test_set(self, key: tuple[str, int], again: bool) -> None:
+        """Measure ("trial", 7) or ("ensemble", 2) on the test split; the tab hears of the result."""
+
+    def ensemble(self, size: int, select: str | None) -> None:
+        """Make an ensemble of the best; the compare tab hears of it."""
+
+    def finetune(self, trial: int, config: Config, options: dict[str, Any]) -> None:
+        """Fine-tune a trial with this setting; the transfer tab hears of what cannot be."""
+
+    def try_it(self, trial: int, rule: str) -> None:
+        """Start what a rule of the diagnosis prescribes for a trial."""
+
+    def range_test(self, config: Config, device: str) -> None:
+        """Find a learning rate for this setting; the search tab hears of it."""
+
+    def stop_range_test(self) -> None: ...

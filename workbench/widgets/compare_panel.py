@@ -18,7 +18,7 @@ __all__ = ["ComparePanel", "Look"]
 
 KINDS = (
     ("Parallel coordinates", "parallel"), ("Leaderboard", "leaderboard"), ("Importance", "importance"), ("Scatter", "scatter"),
-    ("Slices", "slices"),
+    ("Slices", "slices"), ("Cost and size", "complexity"), ("Patience", "patience"),
 )  # fmt: skip
 
 
@@ -33,7 +33,11 @@ class Look:
 
 
 class ComparePanel:
-    """Asks for a look and shows what it is given. widen: called with the border whose button was pressed."""
+    """Asks for a look and shows what it is given.
+
+    widen: called with the border whose button was pressed. ensemble: with how many of the best settings, and how members are
+    selected. use_patience: with the patience that is suggested.
+    """
 
     def __init__(
         self,
@@ -41,9 +45,12 @@ class ComparePanel:
         brushed: Callable[[list[int]], None],
         add_seeds: Callable[[int, int], None],
         widen: Callable[[Border], None],
+        ensemble: Callable[[int, str | None], None],
+        use_patience: Callable[[int], None],
     ) -> None:
         self._look, self._widen = look, widen
         self._quiet = False
+        self._part = ""
         self.kind = make(widgets.Dropdown, options=KINDS, value="parallel", tooltip="What to show")
         self.scope = make(widgets.Dropdown, options=[("all trials", 0)], value=0, tooltip="Which trials")
         self.x = make(widgets.Dropdown, options=[], tooltip="Horizontal axis")
@@ -73,16 +80,33 @@ class ComparePanel:
             tooltip="Train more seeds of the settings that cannot be told from the best",
         )  # fmt: skip
         self.add.on_click(lambda _: add_seeds(self.top.value, self.more.value))
-        self._seeds = make(
-            widgets.Box, [self.add, labelled("top", self.top), labelled("seeds", self.more)], classes="wb-toprow",
-            hidden=True,
+        self.members = make(
+            widgets.Dropdown, options=[("top", None), ("greedy", "greedy")], value=None,
+            tooltip="The best settings, a vote each; or votes given one by one to whichever helps most",
         )  # fmt: skip
+        self.size = make(widgets.BoundedIntText, 5, min=1, max=100, tooltip="So many of the best settings, or votes")
+        self.build = make(
+            widgets.Button, description="Ensemble", icon="object-group",
+            tooltip="Let the best models vote, and enter the ensemble here",
+        )  # fmt: skip
+        self.build.on_click(lambda _: ensemble(self.size.value, self.members.value))
+        self._seeds = make(
+            widgets.Box,
+            [
+                self.add, labelled("top", self.top), labelled("seeds", self.more),
+                self.build, labelled("members", self.members), labelled("size", self.size),
+            ],
+            classes="wb-toprow", hidden=True,
+        )  # fmt: skip
+        self.use = make(widgets.Button, description="Use it", icon="check", hidden=True)
+        self._patience = 0
+        self.use.on_click(lambda _: use_patience(self._patience))
         self.note = make(widgets.HTML, classes="wb-message")
         self.borders = make(widgets.VBox, [], classes="wb-borders")
         self._bordered: list[Border] = []
         self.widget = make(
             widgets.VBox,
-            [bar, self.borders, self.note, self._coordinates, self.picture, self.text, self._seeds],
+            [bar, self.borders, self.note, self.use, self._coordinates, self.picture, self.text, self._seeds],
             classes="wb-compare",
         )
 
@@ -119,10 +143,20 @@ class ComparePanel:
         self.picture.value = png
         self._say(note)
 
+    def show_patience(self, png: bytes, text: str, patience: int | None) -> None:
+        """The advice on early stopping. patience: what "Use it" puts into the controls, None for nothing."""
+        self.show_picture(png, text)
+        self._patience = patience or 0
+        show(self.use, patience is not None)
+
+    def tell(self, text: str) -> None:
+        """A sentence above what is shown."""
+        self._say(text)
+
     def show_leaderboard(self, board: pd.DataFrame, metric_label: str) -> None:
         self._turn("text")
         self.text.value = _board(board, metric_label)
-        self.add.disabled = board.empty
+        self.add.disabled = self.build.disabled = board.empty
 
     def show_problem(self, text: str) -> None:
         """Nothing to show, and why."""
@@ -148,7 +182,10 @@ class ComparePanel:
         self.note.value = f'<div class="wb-note" role="note">{html.escape(text)}</div>' if text else ""
 
     def _turn(self, part: str) -> None:
-        self._say("")
+        if part != self._part:  # a sentence on what is shown stays while that is brought up to date
+            self._say("")
+        self._part = part
+        show(self.use, False)
         for name, widget in (
             ("parallel", self._coordinates),
             ("picture", self.picture),
@@ -178,16 +215,23 @@ def _board(board: pd.DataFrame, metric_label: str) -> str:
         *(html.escape(n.replace("_", " ")) for n in settings),
     ]
     rows = []
+    best = None
     for row in board.to_dict("records"):
+        ensemble = row.get("ensemble", pd.NA)
         interval = f"{row['low']:.4f} to {row['high']:.4f}" if math.isfinite(row["low"]) else "needs 2 seeds"
-        if row["rank"] == 1:
-            verdict = "best"
+        if not pd.isna(ensemble):
+            row |= {"trial": f"ensemble {ensemble}", "seeds": ""}
+            known = math.isfinite(row["corrected"])
+            verdict = f"expect {row['corrected']:.4f} on new rows" if known else "members given by hand"
+        elif best is None:
+            best = row["trial"]
+            verdict = "best" if row["rank"] == 1 else "best setting"
         elif not math.isfinite(row["p_value"]):
             verdict = "cannot be told without seeds"
         else:
             verdict = f"{'cannot be told apart' if row['tied'] else 'worse'} (p = {row['p_value']:.2g})"
         cells = [str(row["rank"]), str(row["trial"]), str(row["seeds"]), f"{row['mean']:.4f}", interval, verdict]
-        cells += [_short(row[name]) for name in settings]
+        cells += ["" if pd.isna(row[name]) else _short(row[name]) for name in settings]
         kind = "" if row["tied"] else ' class="wb-worse"'
         rows.append(f"<tr{kind}>{''.join(f'<td>{html.escape(cell)}</td>' for cell in cells)}</tr>")
     head = "".join(f"<th>{text}</th>" for text in heads)

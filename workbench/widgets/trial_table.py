@@ -31,8 +31,10 @@ def readable(frame: pd.DataFrame) -> pd.DataFrame:
     settings = [name for name in frame.columns[5 : frame.columns.get_loc("epochs_run")] if name in frame]
     varied = [name for name in settings if name in ALWAYS or frame[name].nunique(dropna=False) > 1]
     made = ["source"] if (frame["source"] != "manual").any() else []  # from which other trial, say
-    columns = ["trial", "name", *made, "state", *RESULTS, *varied, *(name for name in LAST if name not in made)]
-    short = frame[columns].assign(source=_sources(frame)).iloc[::-1].reset_index(drop=True)
+    opened = ["test"] if (frame["test_set"] != "").any() else []
+    columns = ["trial", "name", *made, "state", *opened, *RESULTS, *varied, *(name for name in LAST if name not in made)]
+    whole = frame.assign(source=_sources(frame), test=_tests(frame))
+    short = whole[columns].iloc[::-1].reset_index(drop=True)
     for name in short.columns:
         if pd.api.types.is_float_dtype(short[name]):
             # text that reads as a number is sorted as one; a missing or infinite value is left blank
@@ -53,6 +55,12 @@ def _sources(frame: pd.DataFrame) -> list[str]:
         else:
             found.append(f"{source} of {parent}" + ("" if pd.isna(epoch) else f" @ {epoch}"))
     return found
+
+
+def _tests(frame: pd.DataFrame) -> list[str]:
+    """The test score of each trial that has one, with its stamp."""
+    pairs = zip(frame["test_metric"], frame["test_set"], strict=True)
+    return [f"{score:.4g}, {stamp}" if stamp else "" for score, stamp in pairs]
 
 
 def _button(label: str, icon: str, tooltip: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import ipywidgets as widgets
@@ -18,13 +19,20 @@ from workbench.widgets.code_tab import CodeTab, call
 from workbench.widgets.compare_panel import ComparePanel
 from workbench.widgets.controls import Controls
 from workbench.widgets.curves import LiveCurves
+from workbench.widgets.diagnosis_panel import DiagnosisPanel
 from workbench.widgets.facts import Facts, TaskFacts
 from workbench.widgets.history_tab import HistoryTab, Past
+from workbench.widgets.late import Late
+from workbench.widgets.layers_panel import LayersPanel
 from workbench.widgets.parts import make
+from workbench.widgets.range_panel import RangePanel
 from workbench.widgets.run_panel import RunPanel, Status
+from workbench.widgets.seal_tab import SealTab
 from workbench.widgets.search_panel import SearchPanel, search_call
 from workbench.widgets.style import STYLE
+from workbench.widgets.transfer_panel import TransferPanel, finetune_call
 from workbench.widgets.trial_table import TrialTable
+from workbench.widgets.versions_panel import VersionsPanel
 
 __all__ = ["WorkbenchView"]
 
@@ -65,6 +73,8 @@ class WorkbenchView:
             self._guarded(self._select_brushed),
             self._guarded(actions.add_seeds),
             self._widen,
+            self._guarded(actions.ensemble),
+            lambda patience: self.put({"patience": patience}),
         )
         self.controls = Controls(task.kind, changed=self._refresh_code, live=self._set_live)
         self.table = TrialTable(
@@ -83,6 +93,16 @@ class WorkbenchView:
             restore=actions.restore,
             empty=actions.empty_bin,
         )
+        self.range = Late(
+            lambda: RangePanel(
+                self._range_test, lambda rate: self.put({"learning_rate": rate}), self._guarded(actions.stop_range_test)
+            )
+        )
+        self.diagnosis = Late(lambda: DiagnosisPanel(self._guarded(actions.try_it)))
+        self.transfer = Late(lambda: TransferPanel(self._finetune, self._refresh_code))
+        self.versions = Late(VersionsPanel)
+        self.layers = Late(lambda: LayersPanel(actions.look_inside))
+        self.seal = Late(lambda: SealTab(self._guarded(actions.open_test_set)))
         self.search.start.on_click(lambda _: self._search())
         self.panel.train.on_click(lambda _: self._train())
         self.panel.pause.on_click(lambda _: self._guarded(actions.resume if self.panel.paused else actions.pause)())
@@ -95,14 +115,29 @@ class WorkbenchView:
             [
                 self.table.widget,
                 self.history.widget,
-                self.search.widget,
+                make(widgets.VBox, [self.search.widget, self.range.widget], classes="wb-search"),
                 self.compare.widget,
+                self.diagnosis.widget,
+                self.layers.widget,
+                make(widgets.VBox, [self.transfer.widget, self.versions.widget]),
+                self.seal.widget,
                 self.code.widget,
                 Facts(task).widget,
             ],
             classes="wb-tabs",
         )
-        tabs.titles = ("Trials", "History", "Search", "Compare", "Code", "Data")
+        tabs.titles = (
+            "Trials",
+            "History",
+            "Search",
+            "Compare",
+            "Diagnose",
+            "Layers",
+            "Transfer",
+            "Test set",
+            "Code",
+            "Data",
+        )
         tabs.observe(lambda _: self._guarded(actions.look)(self.compare.look), "selected_index")
         main = make(widgets.VBox, [self.panel.widget, curves, tabs], classes="wb-main")
         body = make(widgets.Box, [side, main], classes="wb-body")
@@ -136,6 +171,10 @@ class WorkbenchView:
     def read(self) -> Config:
         """The setting in the controls. Raises: ConfigError, shown."""
         return self.controls.read()
+
+    def put(self, values: dict[str, Any]) -> None:
+        """Put some values into the controls; the others stay as they are."""
+        self._guarded(lambda: self.load(self.controls.read().replace(**values)))()
 
     def open_bar(self, trial: int, epoch: int, before: Config) -> None:
         """Offer to branch from a point: its setting goes into the controls. before: the setting as it was there."""
@@ -209,6 +248,21 @@ class WorkbenchView:
             about = {"name": panel.name.value.strip(), "device": panel.device.value}
             self._actions.branch(pick.trial, pick.epoch, changes, seeds=panel.seeds.value, **about)
             self.close_bar()
+
+        self._settle(self._guarded(start))
+
+    def _range_test(self) -> None:
+        self.panel.clear_error()
+        start = self._actions.range_test
+        self._settle(self._guarded(lambda: start(self.controls.read(), self.panel.device.value)))
+
+    def _finetune(self, trial: int, options: dict[str, Any]) -> None:
+        self.panel.clear_error()
+        panel = self.panel
+
+        def start() -> None:
+            about = {"seeds": panel.seeds.value, "name": panel.name.value.strip(), "device": panel.device.value}
+            self._actions.finetune(trial, self.controls.read(), {**options, **about})
 
         self._settle(self._guarded(start))
 
@@ -291,4 +345,8 @@ class WorkbenchView:
                     calls.append(search_call(Space(space, config), self.search.options(), **about))
             except ConfigError as error:
                 self.search.tell(error, config)
+            if self.in_front == "Transfer" and self.transfer.part.source.value is not None:
+                with suppress(ConfigError):
+                    options = {**self.transfer.part.options(), "seeds": panel.seeds.value, **about}
+                    calls.append(finetune_call(self.transfer.part.source.value, options, config))
             self.code.show("\n".join(calls))

@@ -1,0 +1,162 @@
+"""The tabs that look closer, in the user interface without a browser: layers, test set."""
+
+from __future__ import annotations
+
+import pytest
+from test_branch_view import SHORT, front, select
+from test_view import until
+
+import workbench as wb
+from workbench.widgets.trial_table import readable
+from workbench.widgets.view import WorkbenchView
+
+
+def test_the_test_set_is_opened_by_mouse_as_by_call(bench: wb.Workbench, view: WorkbenchView) -> None:
+    bench.run(SHORT, seeds=2)
+    front(bench, view, "Test set")
+    tab = view.seal.part
+    assert "Sealed" in tab.state.value
+    assert "30 test rows" in tab.state.value
+    select(view, 2)
+    bench._session.tick()
+    tab.choice.value = ("trial", 2)
+    tab.start.click()
+    assert bench.openings.empty
+    tab.yes.click()
+    until(bench, lambda: len(bench.openings) == 1 and "Opened once" in tab.state.value)
+    assert "Test accuracy of trial 2" in tab.result.value
+    assert bench.openings["what"].tolist() == ["trial 2"]
+    table = readable(bench._session.reads.trials())
+    assert table["test"].tolist()[0].endswith(", opened once")
+    tab.start.click()
+    assert "reused (2)" in tab.sure.value
+    tab.yes.click()
+    until(bench, lambda: "Reused (2)" in tab.state.value)
+    assert bench.trials["test_set"].tolist() == ["", "reused (2)"]
+
+
+def test_somebody_else_may_have_opened_it_meanwhile(bench: wb.Workbench, view: WorkbenchView) -> None:
+    bench.run(SHORT)
+    front(bench, view, "Test set")
+    tab = view.seal.part
+    tab.start.click()
+    bench.open_test_set(1)  # the tab does not know yet
+    tab.yes.click()
+    until(bench, lambda: "again=True" in tab.result.value)
+    assert len(bench.openings) == 1
+
+
+@pytest.mark.parametrize("learned", [True, False])
+def test_the_layers_of_the_trial_in_view(bench: wb.Workbench, view: WorkbenchView, learned: bool) -> None:
+    if learned:
+        bench.run(SHORT)
+    front(bench, view, "Layers")
+    panel = view.layers.part
+    if learned:
+        until(bench, lambda: "Trial 1 after its best epoch" in panel.caption.value)
+        assert "<svg" in panel.layers.value
+    else:
+        assert "Train a model" in panel.caption.value
+
+
+def test_a_trial_is_fine_tuned_by_mouse_as_by_call(bench: wb.Workbench, view: WorkbenchView) -> None:
+    front(bench, view, "Transfer")
+    panel = view.transfer.part
+    assert panel.button.disabled
+    bench.run(SHORT, name="source")
+    bench._session.refresh_table()
+    bench._session.tick()
+    assert [number for _, number in panel.source.options] == [1]
+    panel.freeze.value = 0
+    panel.unfreeze_at.value = "nine"
+    panel.button.click()
+    assert "nine" in panel.message.value
+    panel.unfreeze_at.value = ""
+    view.panel.seeds.value = 2
+    panel.button.click()
+    until(bench, lambda: len(bench.trials) == 3 and not bench.active)
+    frame = bench.trials.set_index("trial")
+    assert frame["source"].tolist() == ["manual", "finetune", "finetune"]
+    assert frame["parent"].tolist()[1:] == [1, 1]
+    code = view.code.text.splitlines()[-1]
+    assert code.startswith("run = bench.finetune(from_trial=1, config=wb.Config(")
+    exec(f"{code}.wait()", {"bench": bench, "wb": wb})
+    columns = ["epoch", "train_loss", "val_loss"]
+    assert bench.curves(2)[columns].equals(bench.curves(4)[columns])
+
+
+def test_what_cannot_be_fine_tuned_is_told_in_the_tab(bench: wb.Workbench, view: WorkbenchView) -> None:
+    bench.run(SHORT)
+    front(bench, view, "Transfer")
+    panel = view.transfer.part
+    panel.freeze.value = 4  # the model has two layers before its head
+    panel.button.click()
+    until(bench, lambda: "freeze=4" in panel.message.value)
+    assert len(bench.trials) == 1
+
+
+def test_an_ensemble_is_made_in_the_leaderboard(bench: wb.Workbench, view: WorkbenchView) -> None:
+    for rate in (0.003, 0.01, 0.03):
+        bench.run(SHORT.replace(learning_rate=rate))
+    view.compare.kind.value = "leaderboard"
+    front(bench, view, "Compare")
+    view.compare.size.value = 2
+    view.compare.build.click()
+    until(bench, lambda: "Ensemble 1:" in view.compare.note.value)
+    assert "ensemble 1" in view.compare.text.value
+    assert len(bench.ensembles["trials"].iloc[0]) == 2
+    front(bench, view, "Test set")
+    assert ("ensemble", 1) in [key for _, key in view.seal.part.choice.options]
+    view.seal.part.choice.value = ("ensemble", 1)
+    view.seal.part.start.click()
+    view.seal.part.yes.click()
+    until(bench, lambda: len(bench.openings) == 1)
+    assert bench.openings[["what", "ensemble"]].values.tolist() == [["ensemble 1", 1]]
+
+
+def test_a_sick_trial_is_judged_and_what_is_prescribed_is_tried(bench: wb.Workbench, view: WorkbenchView) -> None:
+    front(bench, view, "Diagnose")
+    panel = view.diagnosis.part
+    assert "Select a trial" in panel.state.value
+    bench.run(wb.Config(optimizer="sgd", learning_rate=10.0, epochs=8))
+    until(bench, lambda: "Diagnosis of trial 1" in panel.state.value)
+    assert "earning rate too high" in panel.verdict.value
+    assert "bench." in panel.cards[0].words.value
+    panel.cards[0].button.click()
+    until(bench, lambda: len(bench.trials) == 2 and not bench.active)
+    until(bench, lambda: len(bench.prescriptions()) == 1)
+    assert bench.prescriptions()["trial"].tolist() == [1]
+    until(bench, lambda: "Diagnosis of trial 2" in panel.state.value)  # the new run is in view now
+    select(view, 1)
+    until(bench, lambda: "Diagnosis of trial 1" in panel.state.value)
+    assert "1 of 1" in panel.cards[0].record.value
+
+
+def test_a_range_test_puts_its_rate_into_the_controls(bench: wb.Workbench, view: WorkbenchView) -> None:
+    front(bench, view, "Search")
+    panel = view.range.part
+    panel.button.click()
+    assert panel.button.description == "Stop"
+    until(bench, lambda: panel.button.description == "Range test" and panel.rate is not None)
+    assert bench.trials.empty
+    panel.take.click()
+    assert view.read().learning_rate == pytest.approx(panel.rate)
+
+
+def test_patience_and_cost_are_read_in_the_compare_tab(bench: wb.Workbench, view: WorkbenchView) -> None:
+    view.compare.kind.value = "patience"
+    front(bench, view, "Compare")
+    assert "there is no trial" in view.compare.note.value
+    space = {"learning_rate": wb.LogRange(1e-3, 1.0), "hidden_units": [4, 8]}
+    bench.search("random", space, SHORT.replace(epochs=30), trials=6, cohort=6, blocking=True)
+    bench._session.refresh_table()
+    bench._session.tick()
+    advice = bench.suggest_patience()
+    assert bytes(view.compare.picture.value).startswith(b"\x89PNG")
+    if advice.suggestion is not None:
+        view.compare.use.click()
+    assert view.read().patience == advice.suggestion
+    patience = bytes(view.compare.picture.value)
+    view.compare.kind.value = "complexity"
+    bench._session.tick()
+    assert bytes(view.compare.picture.value) not in (b"", patience)
