@@ -23,6 +23,7 @@ NAMES = (
     "log_append",
     "log_scale",
     "live_update",
+    "watching",
     "import_time",
 )
 

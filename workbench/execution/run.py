@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from workbench.hyperparameters import Config
+    from workbench.training.commands import Mailbox
 
 __all__ = ["Run", "RunInterrupted", "Runs"]
 
@@ -85,6 +86,10 @@ class Run:
         if trial is not None and trial not in self.trials:
             raise RunError(f"trial {trial} is not part of this run; its trials are {', '.join(map(str, self.trials))}")
         self._commands.set(trial, **values)
+
+    def peek(self, trial: int, mailbox: Mailbox) -> None:
+        """Ask for a copy of a trial's weights at the next step; see `Commands.peek`. Nothing of it is logged."""
+        self._commands.peek(trial, mailbox)
 
     def wait(self, timeout: float | None = None) -> Self:
         """Block until all trials ended, with the views kept live. Returns the run itself.

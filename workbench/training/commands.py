@@ -1,15 +1,20 @@
-"""What may be said to a running training loop: set, pause, resume, stop. The loop reads it at its next step boundary."""
+"""What may be said to a running training loop: set, pause, resume, stop; and asked of it: a peek at a trial's weights.
+
+The loop reads it at its next step boundary.
+"""
 
 from __future__ import annotations
 
 import threading
 from collections import deque
+from queue import SimpleQueue
 from typing import Any, NamedTuple
 
 from workbench.errors import ConfigError, Problem, did_you_mean
 from workbench.hyperparameters import HYPERPARAMETERS
+from workbench.training.snapshot import Weights
 
-__all__ = ["Commands", "SetValue", "live_value"]
+__all__ = ["Commands", "Mailbox", "Peek", "SetValue", "live_value"]
 
 
 class SetValue(NamedTuple):
@@ -18,6 +23,23 @@ class SetValue(NamedTuple):
     name: str
     value: float
     trial: int | None = None
+
+
+class Peek(NamedTuple):
+    """A copy of a trial's weights between two steps, on the device where it trains.
+
+    epoch: finished ones. step: optimizer steps taken. seconds: what the copy took of the training.
+    """
+
+    trial: int
+    epoch: int
+    step: int
+    weights: Weights
+    seconds: float
+
+
+Mailbox = SimpleQueue[Peek | None]
+"""Where the answer to a peek is put; None if the trial does not train in the cohort under way."""
 
 
 def live_value(name: str, value: object) -> Any:
@@ -34,6 +56,7 @@ class Commands:
 
     def __init__(self) -> None:
         self._changes: deque[SetValue] = deque()
+        self._peeks: dict[int, Mailbox] = {}
         self._wake = threading.Condition()
         self._paused = False
         self._stopped = False
@@ -65,6 +88,16 @@ class Commands:
             self._paused, self.pending = paused, True
             self._wake.notify_all()
 
+    def peek(self, trial: int, mailbox: Mailbox) -> None:
+        """Ask for a copy of a trial's weights at the next step, while paused too. A later request takes an earlier one's place.
+
+        Training, its random numbers and its events are what they would be without.
+        """
+        with self._wake:
+            self._peeks[trial] = mailbox
+            self.pending = True
+            self._wake.notify_all()
+
     @property
     def paused(self) -> bool:
         return self._paused and not self._stopped
@@ -78,13 +111,22 @@ class Commands:
         with self._wake:
             changes = list(self._changes)
             self._changes.clear()
-            self.pending = self._stopped or self._paused
+            self.pending = self._stopped or self._paused or bool(self._peeks)
             return changes
 
-    def wait(self, *, for_changes: bool = True) -> None:
-        """Sleep while paused, until a resume or a stop, or a change arrives."""
+    def take_peeks(self) -> dict[int, Mailbox]:
+        """Who wants to see which trial's weights, since the last look."""
         with self._wake:
-            self._wake.wait_for(lambda: (for_changes and self._changes) or not self._paused or self._stopped)
+            peeks, self._peeks = self._peeks, {}
+            self.pending = self._stopped or self._paused or bool(self._changes)
+            return peeks
+
+    def wait(self, *, for_changes: bool = True) -> None:
+        """Sleep while paused, until a resume or a stop, or a change or a peek arrives."""
+        with self._wake:
+            self._wake.wait_for(
+                lambda: (for_changes and self._changes) or self._peeks or not self._paused or self._stopped
+            )
 
     def wait_for_stop(self, seconds: float) -> None:
         """Sleep until a stop, at most `seconds`."""

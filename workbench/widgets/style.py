@@ -102,14 +102,36 @@ STYLE = """<style>
 .wb-search-grid .wb-labelled > :first-child { width: 80px; flex: none; } .wb-search-grid .widget-dropdown, .wb-search-grid .widget-text { flex: 1 1 0; width: auto; min-width: 0; }
 .wb-search-row { display: flex; gap: 12px; align-items: center; overflow: visible; } .wb-search-row > * { margin: 0; }
 .wb-space { flex: 1 1 0; min-width: 0; } .wb-space .widget-html-content, .wb-about .widget-html-content { white-space: normal; }
+.wb-range-words { flex: 1 1 0; min-width: 0; min-height: 54px; } .wb-range-words .widget-html-content { white-space: normal; }
 .wb-compare { gap: 4px; overflow: hidden; } .wb-compare .wb-labelled .widget-dropdown { width: 170px; }
 .wb-plain { overflow: hidden; width: 100%; } .wb-plain > * { flex: 1 1 0; min-width: 0; margin: 0; }
 .wb-picture { max-width: 100%; height: auto; object-fit: contain; align-self: flex-start; background: #fff; border-radius: 4px; }
 .wb-border { display: flex; gap: 10px; align-items: center; border-left: 3px solid var(--jp-warn-color1, #ef6c00); padding: 2px 8px; margin: 2px 0; overflow: visible; }
 .wb-border > :first-child { flex: 1 1 0; min-width: 0; } .wb-border .widget-html-content { white-space: normal; } .wb-widen { width: auto !important; flex: none; }
+.wb-layers { overflow: visible; gap: 4px; } .wb-layers > * { margin: 0; }
+.wb-layers-caption { flex: 1 1 260px; min-width: 0; margin: 0; font-variant-numeric: tabular-nums; } .wb-layers > .wb-toprow { min-height: 36px; } .wb-layers > .wb-toprow .wb-options { flex: none; }
+.wb-layers-caption .widget-html-content { white-space: normal; } .wb-layers .wb-options .jupyter-button { width: auto; }
+.wb-layers-both { display: flex; flex-wrap: wrap; gap: 12px 20px; align-items: flex-start; overflow: visible; } .wb-layers-both > * { margin: 0; }
+.wb-plane { display: block; position: relative; flex: none; width: 308px; overflow: visible; } .wb-plane > * { margin: 0; }
+.wb-plane-raster { position: absolute; left: 40px; top: 8px; width: 256px; height: 256px; max-width: none; } .wb-plane-over { position: relative; height: auto; }
+.wb-plane-frame { display: block; overflow: visible; } .wb-plane-frame text { font-size: 11px; fill: var(--wb-muted); }
+.wb-plane-train, .wb-plane-validation, .wb-plane-hole { fill: none; stroke-linecap: round; } .wb-plane-train { stroke-width: 4px; } .wb-plane-validation { stroke-width: 6px; } .wb-plane-hole { stroke: var(--jp-layout-color1, #fff); stroke-width: 3px; }
+.wb-plane-legend { color: var(--wb-muted); font-size: 11px; white-space: normal; padding-left: 40px; } .wb-plane-legend i { display: inline-block; width: 9px; height: 9px; border-radius: 5px; margin: 0 4px 0 0; } .wb-plane-legend span { margin-left: 8px; }
+.wb-layer-list { flex: 1 1 400px; min-width: 0; height: auto; } .wb-layer-grid { display: grid; gap: 3px 14px; }
+.wb-layer-stage { color: var(--wb-muted); font-size: 11px; line-height: 14px; white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
+.wb-layer-name { grid-column: 1 / -1; line-height: 18px; white-space: nowrap; overflow: hidden; text-overflow: ellipsis; font-variant-numeric: tabular-nums; border-top: 1px solid var(--wb-border); padding-top: 3px; } .wb-layer-name span { color: var(--wb-muted); margin-left: 10px; }
+.wb-layer-grid svg { display: block; width: 100%; max-width: 170px; overflow: visible; } .wb-layer-grid svg text { font-size: 9.5px; fill: var(--wb-muted); font-variant-numeric: tabular-nums; }
+.wb-layer-axis { stroke: var(--wb-muted); stroke-width: .7px; fill: none; }
 .wb-board { overflow-x: auto; }
 .wb-leaderboard { border-collapse: collapse; font-variant-numeric: tabular-nums; } .wb-leaderboard th { text-align: left; color: var(--wb-muted); font-weight: 400; }
 .wb-leaderboard th, .wb-leaderboard td { padding: 2px 14px 2px 0; white-space: nowrap; border-bottom: 1px solid var(--wb-border); } .wb-leaderboard .wb-worse { color: var(--wb-muted); }
+.wb-transfer-grid.wb-search-grid { grid-template-columns: repeat(auto-fill, minmax(270px, 1fr)); } .wb-transfer-grid .wb-labelled > :first-child { width: 100px; }
+.wb-seal { gap: 6px; overflow: visible; } .wb-seal > * { margin: 0; } .wb-seal .widget-html-content { white-space: normal; } .wb-seal .wb-labelled .widget-dropdown { width: 210px; } .wb-seal .jupyter-button { width: auto; } .wb-seal .wb-banner .wb-buttons .jupyter-button { width: auto; }
+.wb-seal-result .widget-html-content > div { padding-left: 8px; border-left: 3px solid var(--wb-border); }
+.wb-diagnosis { gap: 4px; overflow: visible; } .wb-diagnosis > * { margin: 0; } .wb-diagnosis .widget-html-content { white-space: normal; } .wb-diagnosis-card { padding: 2px 0 8px; overflow: visible; } .wb-diagnosis-card > * { margin: 0; }
+.wb-diagnosis-state { min-height: 18px; }
+.wb-diagnosis-evidence { margin: 4px 0; padding-left: 18px; } .wb-ill { border-left-color: var(--jp-warn-color1, #ef6c00); }
+.wb-root .wb-tabs.jupyter-widgets > .lm-TabBar .lm-TabBar-tab { flex: 0 1 auto; min-width: 0; padding: 0 9px; }
 .wb-tabs { overflow: visible; } .wb-tabs > .widget-tab-contents { padding: 8px 10px; overflow: hidden; }
 @container (max-width: 760px) {
   .wb-body { grid-template-columns: minmax(0, 1fr); }
