@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
@@ -106,6 +107,37 @@ def search(notebook: Notebook) -> None:
     expect(notebook.root.locator(".wbp-note")).to_contain_text("selected")
 
 
+def closer(notebook: Notebook, take: Callable[[str], None]) -> None:
+    """The tabs that look closer, each with something in it: take is called with a name when one is to be pictured."""
+    root = notebook.root
+    notebook.execute(
+        "bench.run(wb.Config(epochs=30, hidden_units=256), name='wide'); "
+        "bench.run(wb.Config(epochs=15, optimizer='sgd', learning_rate=5.0), name='too fast')"
+    )
+    notebook.open_tab("Diagnose")
+    expect(root.locator(".wb-diagnosis-verdict")).to_contain_text("rate too high", timeout=PATIENCE)
+    take("diagnose")
+    notebook.open_tab("Search")
+    root.locator("button", has_text="Range test").click()
+    expect(root.locator("button:visible", has_text="Use it")).to_be_enabled(timeout=PATIENCE)
+    take("range-test")
+    notebook.open_tab("Transfer")
+    expect(root.locator(".wb-transfer-grid option").first).to_be_attached(timeout=PATIENCE)
+    take("transfer")
+    notebook.open_tab("Test set")
+    root.locator("button", has_text="Open the test set").click()
+    take("test-set-asks")
+    root.locator("button", has_text="Open it").click()
+    expect(root.locator(".wb-seal")).to_contain_text("Opened once", timeout=PATIENCE)
+    take("test-set")
+    notebook.type_number("epochs", "2000")
+    notebook.press("Train( next)?")
+    notebook.open_tab("Layers")
+    expect(root.locator(".wb-layers-caption")).to_contain_text("training", timeout=PATIENCE)
+    take("layers")
+    notebook.press("Stop")
+
+
 def readme_picture() -> None:
     with tempfile.TemporaryDirectory() as folder, headless_browser() as browser, Lab(Path(folder), browser) as lab:
         notebook = stage(lab, 1281, scale=1.5)
@@ -143,6 +175,8 @@ def all_scenes(target: Path) -> None:
                     notebook = stage(lab, width + 1)
                     search(notebook)
                     picture(notebook, target / f"search-{suffix}")
+                    notebook = stage(lab, width + 3)
+                    closer(notebook, lambda name, n=notebook, s=suffix: picture(n, target / f"{name}-{s}"))  # type: ignore[misc]
 
 
 def main() -> None:

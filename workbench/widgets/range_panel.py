@@ -27,7 +27,7 @@ class RangePanel:
         self._start, self._use, self._stop = start, use, stop
         self._going = False
         self._rate: float | None = None
-        self.button = make(widgets.Button)
+        self.button = make(widgets.Button, classes="wb-wide")
         self.button.on_click(lambda _: self._stop() if self._going else self._start())
         self.take = make(
             widgets.Button, description="Use it", icon="check", disabled=True,

@@ -125,6 +125,7 @@ STYLE = """<style>
 .wb-board { overflow-x: auto; }
 .wb-leaderboard { border-collapse: collapse; font-variant-numeric: tabular-nums; } .wb-leaderboard th { text-align: left; color: var(--wb-muted); font-weight: 400; }
 .wb-leaderboard th, .wb-leaderboard td { padding: 2px 14px 2px 0; white-space: nowrap; border-bottom: 1px solid var(--wb-border); } .wb-leaderboard .wb-worse { color: var(--wb-muted); }
+.wb-buttons .wb-wide.jupyter-button { width: 122px; }
 .wb-transfer-grid.wb-search-grid { grid-template-columns: repeat(auto-fill, minmax(270px, 1fr)); } .wb-transfer-grid .wb-labelled > :first-child { width: 100px; }
 .wb-seal { gap: 6px; overflow: visible; } .wb-seal > * { margin: 0; } .wb-seal .widget-html-content { white-space: normal; } .wb-seal .wb-labelled .widget-dropdown { width: 210px; } .wb-seal .jupyter-button { width: auto; } .wb-seal .wb-banner .wb-buttons .jupyter-button { width: auto; }
 .wb-seal-result .widget-html-content > div { padding-left: 8px; border-left: 3px solid var(--wb-border); }
