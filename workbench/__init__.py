@@ -19,15 +19,20 @@ if TYPE_CHECKING:  # what `_HOMES` loads lazily, for type checkers
     from workbench.domains import IntRange as IntRange
     from workbench.domains import LogRange as LogRange
     from workbench.domains import Range as Range
+    from workbench.ensembles import Ensemble as Ensemble
+    from workbench.ensembles import load_model as load_model
     from workbench.errors import CheckpointError as CheckpointError
     from workbench.errors import ConfigError as ConfigError
     from workbench.errors import LogError as LogError
     from workbench.errors import ModelError as ModelError
     from workbench.errors import RunError as RunError
+    from workbench.errors import SealError as SealError
     from workbench.errors import TaskError as TaskError
     from workbench.errors import WorkbenchError as WorkbenchError
     from workbench.hyperparameters import Config as Config
     from workbench.log import TrialLog as TrialLog
+    from workbench.models import load_weights as load_weights
+    from workbench.models import register_backbone as register_backbone
     from workbench.registration import register_loss as register_loss
     from workbench.registration import register_metric as register_metric
     from workbench.registration import register_model as register_model
@@ -35,7 +40,6 @@ if TYPE_CHECKING:  # what `_HOMES` loads lazily, for type checkers
     from workbench.registration import register_schedule as register_schedule
     from workbench.tasks import Task as Task
     from workbench.trained import TrainedModel as TrainedModel
-    from workbench.trained import load_model as load_model
     from workbench.training import train as train
     from workbench.workbench import Workbench as Workbench
 
@@ -46,19 +50,23 @@ _HOMES = {
     "Choice": "workbench.domains",
     "Config": "workbench.hyperparameters",
     "ConfigError": "workbench.errors",
+    "Ensemble": "workbench.ensembles",
     "IntRange": "workbench.domains",
     "LogError": "workbench.errors",
     "LogRange": "workbench.domains",
     "ModelError": "workbench.errors",
     "Range": "workbench.domains",
     "RunError": "workbench.errors",
+    "SealError": "workbench.errors",
     "Task": "workbench.tasks",
     "TaskError": "workbench.errors",
     "TrainedModel": "workbench.trained",
     "TrialLog": "workbench.log",
     "Workbench": "workbench.workbench",
     "WorkbenchError": "workbench.errors",
-    "load_model": "workbench.trained",
+    "load_model": "workbench.ensembles",
+    "load_weights": "workbench.models",
+    "register_backbone": "workbench.models",
     "register_loss": "workbench.registration",
     "register_metric": "workbench.registration",
     "register_model": "workbench.registration",

@@ -14,7 +14,7 @@ from workbench.events import ENDED
 from workbench.execution import fitting_threads
 from workbench.hyperparameters import CHOICES, Config
 from workbench.log import TrialLog
-from workbench.models import build_model
+from workbench.models import SOURCE_NAME, build_model
 from workbench.registry import METRICS
 from workbench.snapshots import SnapshotStore
 from workbench.training import Change, CohortState, TakeUp, Told, Trained, Training, Weights, filled
@@ -47,6 +47,9 @@ def logged_config(trial: int, values: Mapping[str, Any]) -> Config:
         if name is not None and name != "auto" and name not in registry:
             remedy = f"wb.Workbench(..., models={{{name!r}: build}})" if field == "model" else f"wb.register_{field}"
             message = f"trial {trial} uses the {field} {name!r}, which is not known here; bring it along by {remedy}"
+            if field == "model" and (source := SOURCE_NAME.fullmatch(name)):
+                message = f"trial {trial} uses the model {name!r}, which is trial {source[1]}, whose file beside "
+                message += f"the snapshots is missing or damaged; bench.finetune(from_trial={source[1]}) makes it anew"
             problems.append(Problem(field, name, message))
     if problems:
         raise ConfigError(problems)
@@ -98,7 +101,8 @@ class Recall:
     def needed(self) -> tuple[dict[int, set[int]], set[int]]:
         """The snapshots that must stay, as epochs by series, and the series of trials that have not ended.
 
-        Those that branches began from, the best ones of the leaderboard's top, and of each series its best epoch.
+        Those that branches began from, the best ones of the leaderboard's top, of each series its best epoch, and those that
+        members of ensembles vote with.
         """
         frame = self.log.trials()  # of all tasks, whose snapshots lie in the same folder
         branches = self.log.branches()
@@ -125,6 +129,9 @@ class Recall:
             if trial in seats and seats[trial][0] not in seen:
                 seen.add(seats[trial][0])
                 stay(trial, best[trial])
+        for ensemble in self.log.findings("ensemble"):
+            for member in ensemble.data["members"]:
+                stay(int(member["trial"]), int(member["epoch"]))
         ended = frame["state"].isin([str(state) for state in ENDED])
         going = {seats[trial][0] for trial in map(int, frame.loc[~ended, "trial"]) if trial in seats}
         return stays, going

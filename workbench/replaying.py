@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,9 +16,9 @@ from workbench.events import ENDED, Branched, Event, TrialState
 from workbench.execution import Run
 from workbench.hyperparameters import Config
 from workbench.log import made_here
-from workbench.models import is_builtin
+from workbench.models import Backbone, is_builtin, source_of
 from workbench.recall import logged_config
-from workbench.registry import LOSSES, METRICS, OPTIMIZERS, SCHEDULES
+from workbench.registry import LOSSES, METRICS, MODELS, OPTIMIZERS, SCHEDULES
 from workbench.session import Session, scripted
 from workbench.training import Training, prepare
 
@@ -206,14 +207,20 @@ def script(session: Session, trial: int) -> str:
         lines.append(f"# {', '.join(needs)}: your data, which the log does not hold")
     lines += [f"task = {task.recipe}", f"assert task.fingerprint == {task.fingerprint!r}  # the very same data"]
     models = {config.model for config in configs.values() if not is_builtin(config.model)}
+    begun = {name: trained for name in models if (trained := source_of(name)) is not None}
     if models:
         lines[2:3] = ["import torch", "from torch import nn", "", "import workbench as wb"]
     lines += _own(configs.values(), task.metric)
-    for name in sorted(models):
+    for name in sorted(models - begun.keys()):
         source = log.builder_source(trial)
         lines += ["", *(source or f"# the source of model {name!r} is not known; give its builder").splitlines()]
-    given = ", ".join(f"{name!r}: {_builder(log.builder_source(trial))}" for name in sorted(models))
-    lines += ["", f"bench = wb.Workbench(task{f', models={{{given}}}' if given else ''})"]
+        lines += _registered(name, source)
+    own = [name for name in sorted(models - begun.keys()) if not isinstance(MODELS[name].value, Backbone)]
+    given = ", ".join(f"{name!r}: {_builder(log.builder_source(trial))}" for name in own)
+    for name, trained in begun.items():
+        lines += ["", f"# model {name!r} is {trained.label}, which is kept beside the snapshots of its log"]
+    kept = f", log={log.url!r}" if begun else ""
+    lines += ["", f"bench = wb.Workbench(task{kept}{f', models={{{given}}}' if given else ''})"]
     device = log.device(trial)
     where = f", device={device!r}" if device != "cpu" else ""
     before: str | None = None
@@ -255,6 +262,15 @@ def _own(configs: Any, metric: str) -> list[str]:
         if not str(getattr(function, "__module__", "")).startswith("workbench."):
             lines.append(f"# {kind} {name!r} is your own: wb.register_{kind}({name!r}, ...) has to come first")
     return lines
+
+
+def _registered(name: str, source: str | None) -> list[str]:
+    """The call that registers a backbone; what a lambda was written in is that call itself."""
+    backbone = MODELS[name].value
+    if not isinstance(backbone, Backbone) or (source is not None and not source.startswith("def ")):
+        return []
+    weights = "" if backbone.weights is None else f", weights={os.fspath(backbone.weights)!r}"
+    return [f"wb.register_backbone({name!r}, {_builder(source)}, head={backbone.head_name!r}{weights})"]
 
 
 def _builder(source: str | None) -> str:

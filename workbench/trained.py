@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,14 +19,23 @@ from torch import Tensor, nn
 
 import workbench
 from workbench import files
-from workbench.errors import CheckpointError, ConfigError, ModelError, TaskError
+from workbench.errors import CheckpointError, ConfigError, ModelError, TaskError, WorkbenchError
 from workbench.hyperparameters import Config
-from workbench.models import build_model, is_builtin
+from workbench.models import Source, build_model, is_builtin, source_of
 from workbench.registration import register_model
 from workbench.registry import MODELS
 from workbench.tasks import TaskSchema
 
-__all__ = ["TrainedModel", "load_model", "save_model"]
+__all__ = [
+    "TrainedModel",
+    "load_model",
+    "model_of",
+    "model_path",
+    "model_state",
+    "save_model",
+    "schema_of",
+    "unreadable",
+]
 
 PIECE_ROWS, PIECE_BYTES = 4096, 16 * 2**20
 """Rows go through the model in pieces of at most so many, and at most so many bytes of inputs."""
@@ -74,7 +85,7 @@ class TrainedModel(nn.Module):
 
         In evaluation mode, whatever the mode is set to. Raises: TaskError as `preprocess`.
         """
-        return self.schema.decode(self._outputs(X))
+        return self.schema.decode(self.outputs(self.preprocess(X)))
 
     def predict_proba(self, X: Any) -> NDArray[Any]:
         """Raw rows to the probability of each class (rows, classes), float64, in the order of `schema.classes`.
@@ -84,23 +95,23 @@ class TrainedModel(nn.Module):
         if self.schema.classes is None:
             name = self.schema.name
             raise TaskError(f"{name!r} is a regression: there are no classes to give probabilities of; use predict")
-        probabilities: NDArray[Any] = self._outputs(X).double().softmax(-1).numpy()
+        probabilities: NDArray[Any] = self.outputs(self.preprocess(X)).double().softmax(-1).numpy()
         return probabilities
+
+    @torch.no_grad()
+    def outputs(self, x: Tensor) -> Tensor:
+        """Prepared rows (rows, *input_shape) to the module's outputs (rows, output_size) as it predicts: in evaluation mode
+        whatever the mode is set to, without gradients, in pieces, on the CPU."""
+        first = next(self.module.parameters())
+        rows = max(1, min(PIECE_ROWS, PIECE_BYTES // (x[0].numel() * first.element_size())))
+        with _evaluating(self):
+            return torch.cat([self.module(piece.to(first.device, first.dtype)).cpu() for piece in torch.split(x, rows)])
 
     def __repr__(self) -> str:
         epoch = "" if self.epoch is None else f", epoch {self.epoch}"
         trial = "" if self.trial is None else f" trial {self.trial}"
         goal = f"inputs {self.schema.input_shape}, {self.schema.goal}"
         return f"<TrainedModel{trial} ({self.config.model}{epoch}) on {self.schema.name!r}: {goal}>"
-
-    @torch.no_grad()
-    def _outputs(self, X: Any) -> Tensor:
-        """(rows, output_size) on the CPU."""
-        x = self.preprocess(X)
-        first = next(self.module.parameters())
-        rows = max(1, min(PIECE_ROWS, PIECE_BYTES // (x[0].numel() * first.element_size())))
-        with _evaluating(self):
-            return torch.cat([self.module(piece.to(first.device, first.dtype)).cpu() for piece in torch.split(x, rows)])
 
 
 @contextmanager
@@ -117,7 +128,13 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
 
 def _versions() -> dict[str, str]:
     found = {"workbench": workbench.__version__, "python": platform.python_version()}
-    return found | {name: version(name) for name in LIBRARIES}
+    return found | {name: _version_of(name) for name in LIBRARIES}
+
+
+@cache
+def _version_of(library: str) -> str:
+    """Kept, since each look reads the library's whole metadata: 7 ms, for each model of a crowd."""
+    return version(library)
 
 
 # --- the file -----------------------------------------------------------------------------------------------------------
@@ -129,23 +146,28 @@ def save_model(model: TrainedModel, path: str | os.PathLike[str]) -> Path:
     A file of that name is replaced. Raises: CheckpointError, with nothing changed: the folder is missing, the disk is full,
     or a transform= of the task cannot be saved.
     """
-    place = _path(path)
+    place = model_path(path)
     try:
-        content = {
-            "weights": dict(model.module.state_dict()),
-            "config": model.config.model_dump(),
-            "builtin": is_builtin(model.config.model),
-            "reads": sorted(MODELS[model.config.model].uses),
-            "schema": model.schema.to_state(),
-            "trial": model.trial,
-            "epoch": model.epoch,
-            "versions": model.versions,
-        }
-        data = files.pack("model", content)
+        data = files.pack("model", {**model_state(model), "schema": model.schema.to_state()})
     except CheckpointError as error:
         raise CheckpointError(f"model file {str(place)!r} was not written: {error}") from None
     files.write(place, data)
     return place
+
+
+def model_state(model: TrainedModel) -> dict[str, Any]:
+    """All of a model but its task's schema, as `workbench.files.pack` takes it and `model_of` reads it."""
+    source = source_of(model.config.model)
+    return {
+        **({} if source is None else {"source": source.to_state()}),
+        "weights": dict(model.module.state_dict()),
+        "config": model.config.model_dump(),
+        "builtin": is_builtin(model.config.model),
+        "reads": sorted(MODELS[model.config.model].uses),
+        "trial": model.trial,
+        "epoch": model.epoch,
+        "versions": model.versions,
+    }
 
 
 def load_model(
@@ -161,37 +183,65 @@ def load_model(
     here or builds other parameters, and when the file holds classes that are not trusted.
     A UserWarning names settings of training that are not known here; predictions do not depend on them.
     """
-    place = _path(path)
+    place = model_path(path)
     content = files.read(place, "model")
     for name, build in (models or {}).items():
         register_model(name, build)
+    return model_of(content, schema_of(content, place.name, trusted), place.name, str(path))
+
+
+def schema_of(content: Mapping[str, Any], name: str, trusted: Sequence[str]) -> TaskSchema:
+    """The task's schema out of a file's content. name: the file's, for messages. Raises: CheckpointError as `load_model`."""
     try:
-        schema = TaskSchema.from_state(content["schema"], trusted)
+        return TaskSchema.from_state(content["schema"], trusted)
+    except CheckpointError as error:
+        raise CheckpointError(f"{name}: {error}") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise unreadable(name, error) from None
+
+
+def model_of(content: Mapping[str, Any], schema: TaskSchema, name: str, path: str) -> TrainedModel:
+    """The model that `model_state` described. name, path: the file's, for messages. Raises: CheckpointError as `load_model`."""
+    try:
         weights, values = dict(content["weights"]), dict(content["config"])
         builtin, reads = bool(content["builtin"]), set(content["reads"])
-        origin = {name: content[name] for name in ("trial", "epoch", "versions")}
+        origin = {key: content[key] for key in ("trial", "epoch", "versions")}
         model = str(values["model"])
-    except CheckpointError as error:
-        raise CheckpointError(f"{place.name}: {error}") from error
     except (KeyError, TypeError, ValueError) as error:
-        message = f"holds no model that this version can read ({type(error).__name__}: {error})"
-        raise CheckpointError(f"{place.name}: {message}") from None
-    _check_builder(model, builtin, place.name, str(path))
-    config = _config(values, reads, place.name)
+        raise unreadable(name, error) from None
+    if "source" in content and model not in MODELS:
+        _bring_source(content["source"], name)
+    _check_builder(model, builtin, name, path)
+    config = _config(values, reads, name)
     try:
         module = build_model(schema, config)
     except (ModelError, ConfigError) as error:
         known = "a builder is given what the file says of the task (classes, kind, shapes), and no rows"
-        raise CheckpointError(f"{place.name}: {error}; {known}") from error
-    _fill(module, weights, f"{place.name}: model {model!r}")
+        raise CheckpointError(f"{name}: {error}; {known}") from error
+    _fill(module, weights, f"{name}: model {model!r}")
     return TrainedModel(module, config, schema, **origin)
 
 
-def _path(path: str | os.PathLike[str]) -> Path:
+def unreadable(name: str, error: Exception) -> CheckpointError:
+    """What to raise for a file whose content has another form."""
+    message = f"holds no model that this version can read ({type(error).__name__}: {error})"
+    return CheckpointError(f"{name}: {message}")
+
+
+def model_path(path: str | os.PathLike[str]) -> Path:
+    """Where a file is. Raises: CheckpointError for what is no path."""
     try:
         return Path(path).expanduser()
     except (TypeError, RuntimeError) as error:  # no path at all; a home folder that is not known
         raise CheckpointError(f"path={path!r}: {error}; give the path of a file") from None
+
+
+def _bring_source(state: Any, name: str) -> None:
+    """Register the trained model that a fine-tuned one begins from. Raises: CheckpointError if it cannot be built here."""
+    try:
+        Source.of_state(state).register()
+    except WorkbenchError as error:
+        raise CheckpointError(f"{name}: {error}") from error
 
 
 def _check_builder(model: str, builtin: bool, name: str, path: str) -> None:
@@ -225,8 +275,16 @@ def _config(values: dict[str, Any], reads: set[str], name: str) -> Config:
     if left:
         shown = ", ".join(f"{field}={value!r}" for field, value in left.items())
         message = f"{name}: {shown} is not known here and left at its default; predictions do not depend on it"
-        warnings.warn(message, UserWarning, stacklevel=3)
+        warnings.warn(message, UserWarning, stacklevel=_callers_level())
     return config
+
+
+def _callers_level() -> int:
+    """The `stacklevel` that names whoever called the package, by whichever of its functions."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("workbench."):
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 def _fill(module: nn.Module, weights: dict[str, Any], name: str) -> None:

@@ -2,12 +2,22 @@
 
 from workbench.models.build import build_model, builder_source, count_parameters, is_builtin, is_penalised, probe
 from workbench.models.builtin import DataShape, cnn, mlp
+from workbench.models.pretrained import Affine, Backbone, Pretrained, layer_groups, register_backbone
 from workbench.models.randomness import SeededRandomness, draws_random_numbers
+from workbench.models.sources import SOURCE_NAME, Facts, Source, bring_back, source_of
 from workbench.models.stacking import stacked_forward
+from workbench.models.weights import load_weights
 
 __all__ = [
+    "SOURCE_NAME",
+    "Affine",
+    "Backbone",
     "DataShape",
+    "Facts",
+    "Pretrained",
     "SeededRandomness",
+    "Source",
+    "bring_back",
     "build_model",
     "builder_source",
     "cnn",
@@ -15,7 +25,11 @@ __all__ = [
     "draws_random_numbers",
     "is_builtin",
     "is_penalised",
+    "layer_groups",
+    "load_weights",
     "mlp",
     "probe",
+    "register_backbone",
+    "source_of",
     "stacked_forward",
 ]

@@ -83,10 +83,14 @@ def is_builtin(name: str) -> bool:
 
 
 def builder_source(name: str) -> str | None:
-    """The source text of a user's builder, None for a built-in one or where Python cannot find it."""
-    if is_builtin(name):
+    """The source text of a user's builder, None for a built-in one or where Python cannot find it.
+
+    Of a backbone, that of what makes the network; None for one that is a trained trial.
+    """
+    builder = MODELS[name].value
+    if is_builtin(name) or getattr(builder, "source", None) is not None:
         return None
     try:
-        return textwrap.dedent(inspect.getsource(MODELS[name].value))
+        return textwrap.dedent(inspect.getsource(getattr(builder, "make", builder)))
     except (OSError, TypeError):
         return None

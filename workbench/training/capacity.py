@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import time
 
-import psutil
 import torch
 
 from workbench.hyperparameters import Config
 from workbench.models import build_model, probe
 from workbench.training.cohort import Cohort
 from workbench.training.row import TaskData
+from workbench.training.stages import free_bytes, trained_part
 
 __all__ = ["capacity", "kept_bytes", "row_bytes", "work_of"]
 
@@ -61,7 +61,8 @@ def capacity(task: TaskData, config: Config, device: torch.device | str, wanted:
     """
     device = torch.device(device)
     try:
-        fits = int(MEMORY_SHARE * _free_bytes(device) / row_bytes(task, config, device))
+        _held = Cohort(task, {0: config}, device).inputs  # the features of a frozen stem serve all that follows
+        fits = int(MEMORY_SHARE * free_bytes(device) / row_bytes(task, config, device))
         most = max(1, min(wanted, LARGEST, fits))
         if most == 1 or _refuses(task, config, device):
             return 1
@@ -99,12 +100,6 @@ def _refuses(task: TaskData, config: Config, device: torch.device) -> bool:
     return bool(Cohort(task, {0: config, 1: config}, device).refuses_stacking())
 
 
-def _free_bytes(device: torch.device) -> int:
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    return int(psutil.virtual_memory().available)
-
-
 def work_of(task: TaskData, cohort: Cohort) -> float:
     """Floating-point operations of a cohort's forward pass over one batch; inf if they cannot be counted."""
     from torch.utils.flop_counter import FlopCounterMode
@@ -113,10 +108,19 @@ def work_of(task: TaskData, cohort: Cohort) -> float:
         return 0.0  # each of its shards has a core of its own
     model = build_model(task, cohort.rows[0].config)
     rows: list[int] = []
-    model.register_forward_pre_hook(lambda _, inputs: rows.append(len(inputs[0])))
     try:
         with FlopCounterMode(display=False) as counter:
-            probe(model, task, cohort.rows[0].config.model)
+            if cohort.inputs.features is not None:
+                _try_out(trained_part(model, cohort.theta.shape[1]), cohort.x[:2].float().cpu(), rows)
+            else:
+                model.register_forward_pre_hook(lambda _, inputs: rows.append(len(inputs[0])))
+                probe(model, task, cohort.rows[0].config.model)
     except Exception:  # a model that the counter cannot follow trains all the same
         return math.inf
     return float(counter.get_total_flops() / sum(rows) * cohort.batch_size * len(cohort.rows))
+
+
+@torch.no_grad()
+def _try_out(module: torch.nn.Module, x: torch.Tensor, rows: list[int]) -> None:
+    rows.append(len(x))
+    module.eval()(x)

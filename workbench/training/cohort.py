@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
 from typing import Any
@@ -21,6 +21,7 @@ from torch.func import functional_call, vmap
 from workbench.errors import ModelError
 from workbench.hyperparameters import Config
 from workbench.models import (
+    Pretrained,
     SeededRandomness,
     build_model,
     draws_random_numbers,
@@ -35,6 +36,15 @@ from workbench.training.optimizers import rule_of
 from workbench.training.row import Row, SplitData, TaskData
 from workbench.training.shard import Shard, shard_count, side_by_side
 from workbench.training.snapshot import NOISE_SEED, CohortState, RowProgress, Trained, Weights
+from workbench.training.stages import (
+    inputs_of,
+    learning_rate_depths,
+    learning_rate_factor,
+    normalises,
+    opens_at,
+    trained_part,
+    unfreezes_at,
+)
 from workbench.training.stepping import RowState, step_key
 
 __all__ = ["Cohort", "check_fits", "filled"]
@@ -67,26 +77,18 @@ class Cohort:
         first = next(iter(trials.values()))
         self.series, self.epoch = next(iter(trials)), 0
         self.task, self.device, self.dtype = task, device, dtype
-        self.module = build_model(task, first).to(device, dtype)
         self.batch_size = first.batch_size
         self.loss, self.mean_loss = loss_of(first)
-        self.x, self.y = _on(task.train, device, dtype)
-        self.x_val, self.y_val = _on(task.validation, device, dtype)
-        self.rows_per_epoch = self._count_rows()
-        self.steps_per_epoch = math.ceil(self.rows_per_epoch / self.batch_size)
-
-        trained = [(name, p) for name, p in self.module.named_parameters() if p.requires_grad]
-        self._shapes = {name: p.shape for name, p in trained}
-        self._penalised = [name for name, p in trained if is_penalised(self.module, name, p)]
+        self.y, self.y_val = _targets(task.train, device, dtype), _targets(task.validation, device, dtype)
+        size = None if state is None else state.theta.shape[1]
+        self._enter(first, size if not origins else next(iter(origins.values())).weights.vector.numel())
         self._seeded = not is_builtin(first.model) or draws_random_numbers(self.module)
         self._noise_seed = sum(config.seed for config in trials.values()) + NOISE_SEED
         self._noises: list[AbstractContextManager[object]] = []
         self._cores = cores if device.type == "cpu" and is_builtin_loss(first) else 1
         self.rows: list[Row] = []
         self.shards: list[Shard] = []
-        size = sum(shape.numel() for shape in self._shapes.values())
-        self.theta = torch.empty(0, size, device=device, dtype=dtype)
-        self.buffers = {name: value.new_empty(0, *value.shape) for name, value in _constants(self.module)}
+        self.theta, self.buffers = self._no_rows()
         if state is None:
             self.add(trials, origins)
         else:
@@ -107,11 +109,50 @@ class Cohort:
 
     # --- building ---------------------------------------------------------------------------------------------------
 
-    def _count_rows(self) -> int:
-        """Training rows used in an epoch: all, but for a lone last row that batch normalisation could not take."""
-        rows = len(self.x)
-        normalised = any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in self.module.modules())
-        return rows - 1 if normalised and rows % self.batch_size == 1 and rows > 1 else rows
+    def _enter(self, config: Config, size: int | None) -> None:
+        """Build what trains, and its inputs. size: its number of parameters, where a state at hand says so."""
+        model = build_model(self.task, config).to(self.device, self.dtype)
+        self._first = config
+        self.module = trained_part(model, size)
+        self.inputs = inputs_of(self.task, model, self.device, self.dtype)
+        self.x, self.x_val = self.inputs.x, self.inputs.x_val
+        # a lone last row is left out that batch normalisation could not take
+        lone = len(self.x) % self.batch_size == 1 and len(self.x) > 1 and normalises(model, config)
+        self.rows_per_epoch = len(self.x) - int(lone)
+        self.steps_per_epoch = math.ceil(self.rows_per_epoch / self.batch_size)
+        trained = [(name, p) for name, p in self.module.named_parameters() if p.requires_grad]
+        self._shapes = {name: p.shape for name, p in trained}
+        self._penalised = [name for name, p in trained if is_penalised(self.module, name, p)]
+        self._depths, self._opens_at = learning_rate_depths(model), opens_at(model, config)
+        self._is_pretrained = isinstance(model, Pretrained)
+        # rows that came later would still be frozen when the others are not any more
+        self.takes_more = not (self._is_pretrained and unfreezes_at(config))
+
+    def _no_rows(self) -> tuple[Tensor, dict[str, Tensor]]:
+        """The weights and buffers of a cohort without rows."""
+        size = sum(shape.numel() for shape in self._shapes.values())
+        theta = torch.empty(0, size, device=self.device, dtype=self.dtype)
+        return theta, {name: value.new_empty(0, *value.shape) for name, value in _constants(self.module)}
+
+    @property
+    def opens(self) -> bool:
+        """Whether frozen layers are to train from the coming epoch on (see `open`)."""
+        return self._opens_at is not None and max(row.epoch for row in self.rows) >= self._opens_at
+
+    def open(self) -> None:
+        """Let the frozen layers of a pretrained model train as well, from their pretrained weights on.
+
+        The rows stay, and their epochs; their weights, and the best ones so far, become those of the whole model. What the
+        optimizers remember is of fewer parameters: their state starts anew.
+        """
+        model = build_model(self.task, self._first).to(self.device, self.dtype)
+        opened = _opener(model)
+        whole = [opened(self.weights(index)) for index in range(len(self.rows))]
+        for row in self.rows:
+            row.best = row.best and opened(row.best)
+        self._enter(self._first, whole[0].vector.numel())
+        buffers = {name: torch.stack([one.buffers[name] for one in whole]) for name in whole[0].buffers}
+        self._arrange(self.rows, torch.stack([one.vector for one in whole]), buffers, [None] * len(whole))
 
     def add(self, trials: Mapping[int, Config], origins: Mapping[int, Trained] | None = None) -> None:
         """Let further trials in, between two epochs. Trials with the cohort's key only."""
@@ -122,7 +163,7 @@ class Cohort:
         for index, (trial, config) in enumerate(trials.items()):
             origin = origins.get(trial)
             if origin is None:
-                module = build_model(self.task, config).to(self.device, self.dtype)
+                module = trained_part(build_model(self.task, config)).to(self.device, self.dtype)
                 torch.cat([p.detach().reshape(-1) for p in module.parameters() if p.requires_grad], out=theta[index])
                 constants = [value for _, value in _constants(module)]
                 new.append(Row.begin(trial, config, self.steps_per_epoch))
@@ -234,9 +275,17 @@ class Cohort:
 
     def _bind_optimizers(self, states: Sequence[RowState | None]) -> None:
         rules, steps = [row.rule for row in self.rows], [row.step for row in self.rows]
+        scales = self._scales()
         for shard in self.shards:
             own = slice(shard.first, shard.last)
-            shard.bind(rules[own], steps[own], states[own])
+            shard.bind(rules[own], steps[own], states[own], None if scales is None else scales[own])
+
+    def _scales(self) -> Tensor | None:
+        """The share (trials, parameters) of the learning rate that each parameter trains at, None where all are 1."""
+        if self._depths is None:
+            return None
+        factors = self._depths.new_tensor([learning_rate_factor(row.config) for row in self.rows])
+        return (factors[:, None] ** self._depths).to(self.device, self.dtype)
 
     def _pieces(self, stacked: Tensor) -> dict[str, Tensor]:
         """The named views (trials, *shape) of a (trials, parameters) buffer."""
@@ -297,6 +346,19 @@ class Cohort:
 
         Each trial has its own order, drawn anew each epoch by `torch.randperm` from its own generator.
         """
+        for x, y in self._shuffled():
+            yield self._as_inputs(x), y
+
+    def _as_inputs(self, x: Tensor) -> Tensor:
+        """A batch as `module` takes it, through what is frozen before it."""
+        if self.inputs.stem is None:
+            return x
+        if self.direct:
+            return self.inputs.through(x)
+        found = self.inputs.through(x.flatten(0, 1))
+        return found.view(*x.shape[:2], *found.shape[1:])
+
+    def _shuffled(self) -> Iterator[tuple[Tensor, Tensor]]:
         orders = [torch.randperm(len(self.x), generator=row.order)[: self.rows_per_epoch] for row in self.rows]
         order = (orders[0] if self.direct else torch.stack(orders)).to(self.device)
         axis = 0 if self.direct else 1
@@ -352,7 +414,9 @@ class Cohort:
         self.module.eval()
         row_bytes = self.x_val[0].numel() * self.x_val.element_size() * len(self.rows)
         piece = max(1, GATHER_BYTES // max(1, row_bytes))
-        pieces = torch.split(self.x_val, piece)
+        pieces: Sequence[Tensor] = torch.split(self.x_val, piece)
+        if self.inputs.stem is not None:
+            pieces = [self.inputs.through(x) for x in pieces]
         if self.direct:
             stacked = torch.cat([self.module(x)[None] for x in pieces], 1)
         else:
@@ -382,6 +446,9 @@ class Cohort:
         if not indices:  # whoever keeps the ended cohort for its module keeps nothing large
             self.rows, self.shards = [], []
             self.theta = self.grad = self.theta[:0].clone()
+            if self.inputs.features is not None:
+                self.inputs.features = None
+                self.x = self.x_val = self.inputs.x = self.inputs.x_val = self.x[:0].clone()
             return
         index = torch.tensor(indices, dtype=torch.long, device=self.device)
         buffers = {name: values[index] for name, values in self.buffers.items()}
@@ -389,6 +456,8 @@ class Cohort:
 
     def module_of(self, weights: Weights) -> nn.Module:
         """A new module on the CPU, in evaluation mode, with these weights."""
+        if self._is_pretrained:
+            return filled(build_model(self.task, self._first), weights)
         return filled(copy.deepcopy(self.module).cpu(), weights)
 
     def refuses_stacking(self) -> str:
@@ -398,7 +467,7 @@ class Cohort:
         (shard,) = self.shards
         few = torch.arange(min(4, len(self.x)), device=self.device).expand(len(self.rows), -1)
         try:
-            shard.try_out(self.x[few], self.y[few])
+            shard.try_out(self._as_inputs(self.x[few]), self.y[few])
         except Exception as error:  # whatever a user's module raises under vmap
             return f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200] if str(error) else 'no message'}"
         return ""
@@ -406,6 +475,7 @@ class Cohort:
 
 def check_fits(module: nn.Module, weights: Weights) -> None:
     """Raises: ModelError if a module has other parameters than the one that the weights were trained in."""
+    module = trained_part(module, weights.vector.numel())
     own = sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
     shapes = [tuple(value.shape) for _, value in _constants(module)]
     if own != weights.vector.numel() or shapes != [tuple(value.shape) for value in weights.buffers.values()]:
@@ -416,19 +486,45 @@ def check_fits(module: nn.Module, weights: Weights) -> None:
 
 
 def filled(module: nn.Module, weights: Weights) -> nn.Module:
-    """The module, in evaluation mode, with copies of these weights in place of its own. Raises: ModelError, see `check_fits`."""
+    """The module, in evaluation mode, with copies of these weights in place of its own. Raises: ModelError, see `check_fits`.
+
+    Of a pretrained one, those of the part that trained; the rest keeps its own.
+    """
     check_fits(module, weights)
-    start = 0
-    for parameter in module.parameters():
+    start, trained = 0, trained_part(module, weights.vector.numel())
+    if trained is not module:
+        module.to(weights.vector.dtype)
+    for parameter in trained.parameters():
         if parameter.requires_grad:
             piece = weights.vector[start : start + parameter.numel()]
             parameter.data, parameter.grad = piece.view(parameter.shape).cpu().clone(), None
             start += parameter.numel()
     # by their order: with another share of dropout the layers have other names
-    for (name, _), value in zip(list(_constants(module)), weights.buffers.values(), strict=True):
+    for (name, _), value in zip(list(_constants(trained)), weights.buffers.values(), strict=True):
         owner, _, leaf = name.rpartition(".")
-        getattr(module.get_submodule(owner), leaf).data = value.cpu().clone()
+        getattr(trained.get_submodule(owner), leaf).data = value.cpu().clone()
     return module.eval()
+
+
+def _opener(model: nn.Module) -> Callable[[Weights], Weights]:
+    """From the weights of what a pretrained model trains to those of the whole of it. model: as it was built; it is opened."""
+    assert isinstance(model, Pretrained)
+    part = trained_part(model)
+    parameters = [parameter for parameter in part.parameters() if parameter.requires_grad]
+    constants = [value for _, value in _constants(part)]
+    model.open()
+    whole = trained_part(model)
+
+    def opened(weights: Weights) -> Weights:
+        pieces = torch.split(weights.vector, [parameter.numel() for parameter in parameters])
+        for parameter, piece in zip(parameters, pieces, strict=True):
+            parameter.data.copy_(piece.view(parameter.shape))
+        for constant, value in zip(constants, weights.buffers.values(), strict=True):
+            constant.copy_(value)
+        vector = torch.cat([parameter.detach().reshape(-1) for parameter in whole.parameters()])
+        return Weights(vector, {name: value.clone() for name, value in _constants(whole)})
+
+    return opened
 
 
 def _moved(weights: Weights | None, device: torch.device) -> Weights | None:
@@ -437,9 +533,9 @@ def _moved(weights: Weights | None, device: torch.device) -> Weights | None:
     return Weights(weights.vector.to(device), {name: value.to(device) for name, value in weights.buffers.items()})
 
 
-def _on(split: SplitData, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+def _targets(split: SplitData, device: torch.device, dtype: torch.dtype) -> Tensor:
     targets = split.y.to(device)
-    return split.x.to(device, dtype), targets.to(dtype) if targets.is_floating_point() else targets
+    return targets.to(dtype) if targets.is_floating_point() else targets
 
 
 def _constants(module: nn.Module) -> Iterator[tuple[str, Tensor]]:

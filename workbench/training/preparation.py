@@ -40,5 +40,6 @@ def check(task: TaskData, config: Config) -> Config:
 def cohort_key(config: Config) -> tuple[Any, ...]:
     """Trials with the same key can be stacked: same architecture, batch size and loss."""
     entries = MODELS[config.model], LOSSES[config.loss]
-    names = sorted(frozenset().union(*(entry.uses for entry in entries)))
+    by_row: frozenset[str] = getattr(entries[0].value, "by_row", frozenset())
+    names = sorted(frozenset().union(*(entry.uses for entry in entries)) - by_row)
     return (config.model, config.loss, config.batch_size, *((name, getattr(config, name)) for name in names))

@@ -64,9 +64,15 @@ class Shard:
         self._buffers, self._forward, self._loss, self._randomness = buffers, forward, loss, randomness
         self._stepper: Stepper | None = None
 
-    def bind(self, rules: Sequence[Rule], steps: Sequence[int], states: Sequence[RowState | None]) -> None:
-        """Give the rows their optimizers."""
-        self._stepper = Stepper(self._theta, self._grad, rules, steps, states)
+    def bind(
+        self,
+        rules: Sequence[Rule],
+        steps: Sequence[int],
+        states: Sequence[RowState | None],
+        scales: Tensor | None = None,
+    ) -> None:
+        """Give the rows their optimizers. scales: see `Stepper`."""
+        self._stepper = Stepper(self._theta, self._grad, rules, steps, states, scales)
 
     def states(self) -> list[RowState | None]:
         """What each row's optimizer remembers."""

@@ -47,7 +47,8 @@ class Stepper:
     """Optimizers over the rows of theta and grad, both (rows, parameters).
 
     rules: each row's rule. steps: optimizer steps each row has taken. states: what each row's optimizer remembers, None for
-    a row that has not begun.
+    a row that has not begun. scales: the share (rows, parameters) of the learning rate that each parameter has; None: all of
+    it. Exact for rules whose step is proportional to the rate; of any other rule, so much of the step is taken.
     """
 
     def __init__(
@@ -57,9 +58,10 @@ class Stepper:
         rules: Sequence[Rule],
         steps: Sequence[int],
         states: Sequence[RowState | None],
+        scales: Tensor | None = None,
     ) -> None:
         self._blocks: list[_Block] = []
-        self._theta = theta
+        self._theta, self._scales = theta, scales
         decay = [rule.decay for rule in rules]
         self._decay = theta.new_tensor(decay)[:, None] if any(decay) else None
         row_bytes = max(1, theta[0].numel() * theta.element_size())
@@ -72,7 +74,7 @@ class Stepper:
             for start in range(0, len(rows), size):
                 first, last = rows[start], rows[min(start + size, len(rows)) - 1] + 1
                 shared = None
-                if last - first > 1:
+                if last - first > 1 or (scales is not None and rules[first].proportional):
                     shared = scratch.setdefault(last - first, torch.zeros_like(theta[first:last]))
                 self._blocks.append(_block(theta, grad, first, last, rules[first], shared))
                 _put_state(self._blocks[-1], states[first:last])
@@ -80,17 +82,24 @@ class Stepper:
     def step(self, rates: Sequence[float]) -> None:
         """One step of every row at its learning rate."""
         column = None
-        if self._decay is not None or len(self._blocks) < len(rates):
+        if self._decay is not None or self._scales is not None or len(self._blocks) < len(rates):
             column = self._theta.new_tensor(rates)[:, None]
         if self._decay is not None and column is not None:
-            self._theta.mul_(1 - column * self._decay)
+            decay = column * self._decay
+            self._theta.mul_(1 - (decay if self._scales is None else decay * self._scales))
         for block in self._blocks:
+            scales = None if self._scales is None else self._scales[block.first : block.last]
             if block.scratch is None:
+                before = None if scales is None else block.theta.clone()
                 block.optimizer.param_groups[0]["lr"] = rates[block.first]
                 block.optimizer.step()
+                if before is not None and scales is not None:
+                    block.theta.copy_(torch.lerp(before, block.theta, scales))
             else:
                 assert column is not None
                 block.optimizer.step()
+                if scales is not None:
+                    block.scratch.mul_(scales)
                 block.theta.addcmul_(block.scratch, column[block.first : block.last])
                 block.scratch.zero_()
 

@@ -29,12 +29,13 @@ from workbench.events import (
 from workbench.hyperparameters import Config
 from workbench.training.capacity import work_of
 from workbench.training.cohort import Cohort
-from workbench.training.commands import Commands
+from workbench.training.commands import Commands, Peek
 from workbench.training.endings import Unstarted, ended, out_of_memory
 from workbench.training.metrics import evaluate_metric, evaluate_metrics
 from workbench.training.preparation import cohort_key, prepare
 from workbench.training.row import Row, TaskData
 from workbench.training.snapshot import Weights
+from workbench.training.stages import Features
 from workbench.training.takeup import Change, Keeper, Origin, Script, TakeUp, Told
 
 __all__ = ["Supply", "Training", "train"]
@@ -42,6 +43,8 @@ __all__ = ["Supply", "Training", "train"]
 PROGRESS_SECONDS = 0.1
 WEIGHTS_KEPT = 32
 """So many of the best trials of a search keep their weights in memory."""
+FEATURES_KEPT = 8
+"""So many of the last cohorts' features of frozen layers wait for cohorts to come."""
 
 
 class Supply(Protocol):
@@ -106,6 +109,8 @@ class Training:
         self.commands = commands or Commands()
         self.weights: dict[int, Weights] = {}
         self._modules: dict[int, Cohort] = {}
+        self._features: list[Features | None] = []
+        """Of the last cohorts, so that those to come find them."""
 
     def moments(self) -> Iterator[tuple[Event, ...]]:
         """The events of all trials: cohort after cohort, each of its moments as one group."""
@@ -115,6 +120,12 @@ class Training:
                 yield news
 
     def _moments(self) -> Iterator[tuple[Event, ...]]:
+        try:
+            yield from self._all_groups()
+        finally:
+            self._features = []
+
+    def _all_groups(self) -> Iterator[tuple[Event, ...]]:
         for one in list(self._take_ups.values()):
             yield from self._group(dict(one.trials))
         groups: dict[Any, dict[int, Config]] = {}
@@ -175,15 +186,16 @@ class Training:
     def _together(self, trials: dict[int, Config]) -> Iterator[tuple[Event, ...]]:
         """One cohort, if its model can be stacked. Trials that join it later are added to `trials`."""
         again = self._take_ups.pop(next(iter(trials)), None)
-        cohort = self._form(trials, again)
+        with self.around(math.inf):
+            cohort = self._form(trials, again)
+        self._features = [*self._features[1 - FEATURES_KEPT :], cohort.inputs.features]
         if not cohort.rows:
             return
         reason = "" if cohort.direct else cohort.refuses_stacking()
         if not reason:
             if self.keeper is not None and again is None:
                 self.keeper.begin(cohort.series)
-            with self.around(work_of(self.task, cohort)):
-                yield from self._cohort(cohort, trials, again)
+            yield from self._cohort(cohort, trials, again)
             return
         if self.supply is not None:
             self.supply.shrink(1)
@@ -213,7 +225,16 @@ class Training:
     def _cohort(self, cohort: Cohort, trials: dict[int, Config], again: TakeUp | None) -> Iterator[tuple[Event, ...]]:
         yield from self._welcome(cohort, [row.trial for row in cohort.rows])
         while cohort.rows:
-            if cohort.epoch and not self.commands.stopped:
+            if cohort.opens:
+                with self.around(math.inf):
+                    cohort.open()
+            with self.around(work_of(self.task, cohort)):
+                yield from self._epochs(cohort, trials, again)
+
+    def _epochs(self, cohort: Cohort, trials: dict[int, Config], again: TakeUp | None) -> Iterator[tuple[Event, ...]]:
+        """Epochs of a cohort until no row is left, or frozen layers are to train from the next one on."""
+        while cohort.rows and not cohort.opens:
+            if cohort.epoch and cohort.takes_more and not self.commands.stopped:
                 more = self._joining(cohort, again)
                 if more:
                     trials |= more
@@ -351,7 +372,12 @@ class Training:
                     endings.setdefault(places[trial], (TrialState.PRUNED, reason))
         if self.keeper is not None and self.keeper.wants(len(endings) == len(cohort.rows)):
             self.keeper.take(cohort.state())
-        yield (*events, *self._end(cohort, endings))
+        remarks = []
+        if cohort.opens:
+            going = [row for index, row in enumerate(cohort.rows) if index not in endings and row.trial in told_now]
+            remark = "from here on all layers train, those that were frozen included; the optimizer's state starts anew"
+            remarks = [Remark(row.trial, remark) for row in going]
+        yield (*events, *remarks, *self._end(cohort, endings))
 
     def _end(self, cohort: Cohort, endings: Mapping[int, tuple[TrialState, str]]) -> tuple[Event, ...]:
         """End some rows: keep their best weights, take them out of the cohort, say so. In the order of the trials, on which
@@ -400,6 +426,7 @@ class Training:
         # what is trained again in silence is on record: a change waits until that is caught up with
         behind = any(row.epoch < self._told.get(row.trial, 0) for row in cohort.rows)
         while True:
+            self._show(cohort)
             events: list[Event] = []
             for change in [] if behind else self.commands.take():
                 for row in cohort.rows:
@@ -419,6 +446,17 @@ class Training:
             self.commands.wait(for_changes=not behind)
         if paused and not self.commands.stopped:
             yield tuple(StateChanged(row.trial, TrialState.RUNNING, row.step) for row in cohort.rows)
+
+    def _show(self, cohort: Cohort) -> None:
+        """Answer whoever wants to see a trial's weights, by a copy."""
+        for trial, mailbox in self.commands.take_peeks().items():
+            started = time.perf_counter()
+            index = next((i for i, row in enumerate(cohort.rows) if row.trial == trial), None)
+            if index is None:
+                mailbox.put(None)
+                continue
+            row, weights = cohort.rows[index], cohort.weights(index)
+            mailbox.put(Peek(trial, row.epoch, row.step, weights, time.perf_counter() - started))
 
 
 def _training_metrics(name: str, outputs: list[Tensor], targets: list[Tensor], direct: bool) -> list[float]:
