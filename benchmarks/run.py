@@ -24,6 +24,7 @@ NAMES = (
     "log_scale",
     "live_update",
     "watching",
+    "range_test",
     "import_time",
 )
 

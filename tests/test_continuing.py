@@ -292,6 +292,22 @@ def test_stopping_compares_what_there_is() -> None:
     assert bench.version_changes["version"].tolist() == [2]
 
 
+def test_what_is_stopped_before_its_first_epoch_has_no_new_model() -> None:
+    gate = threading.Event()
+    bench = wb.Workbench(wb.Task.from_frame(OLD, "buys"), models={"gated_f": gated(2, gate)})
+    bench.run(QUICK.replace(model="gated_f"))
+    started = bench.continue_on(NEW)
+    while not any(state is TrialState.RUNNING for state in started.runs[0].states.values()):
+        started.runs[0]._done.wait(0.01)
+    started.stop()
+    gate.set()
+    started.wait(60)
+    assert started.bench.trials["epochs_run"].tolist() == [5, 0]
+    assert started.table["verdict"].tolist() == ["no new model"]
+    assert started.table["old_model"].notna().all()
+    assert bench.version_changes["verdict"].tolist() == ["no new model"]
+
+
 def test_a_kernel_that_dies_leaves_what_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     bench = wb.Workbench(wb.Task.from_frame(OLD, "buys"))
     bench.run(QUICK)
@@ -468,3 +484,27 @@ def test_seeds_that_differ_widen_the_interval_and_no_model_is_no_score() -> None
     lost = score_change("accuracy", before, [], zeros)
     assert np.isnan(lost.after)
     assert not lost.beyond_noise
+
+
+def test_a_metric_of_the_users_may_raise_where_a_class_is_missing() -> None:
+    def picky(outputs: torch.Tensor, targets: torch.Tensor) -> float:
+        if len(targets.unique()) < 2:
+            raise ValueError("one class")
+        return evaluate_metric("accuracy", outputs, targets)
+
+    wb.register_metric("picky_for_continuing", picky, better="higher")
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(90, 3)), np.arange(90) % 15 // 14
+    bench = wb.Workbench(wb.Task.from_arrays(X[:75], y[:75], metric="picky_for_continuing"))
+    bench.run(QUICK)
+    new = y[:75].tolist() + [0] * 15  # among the new rows one class is missing
+    row = bench.continue_on((X, new), seeds=2, blocking=True).table.iloc[0]
+    assert np.isnan(row["old_model_new_rows"])
+    assert np.isfinite(row[["old_model", "rerun", "change_low", "change_high"]].astype(float)).all()
+
+
+def test_a_single_row_is_no_evidence() -> None:
+    change = score_change("rmse", torch.tensor([[1.0]]), [torch.tensor([[0.5]])], torch.tensor([[0.0]]))
+    assert change.change == pytest.approx(-0.5)
+    assert np.isnan([change.low, change.high, change.change_low, change.change_high]).all()
+    assert not change.beyond_noise

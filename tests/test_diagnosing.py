@@ -17,6 +17,7 @@ from scipy import stats
 import workbench as wb
 from workbench.analysis.diagnosis import Finding, Prescription, standard_error
 from workbench.analysis.rules import RULES
+from workbench.registry import METRICS
 
 GOOD = wb.Config(learning_rate=0.01, epochs=12, hidden_units=16)
 WILD = GOOD.replace(optimizer="sgd", learning_rate=8.0)
@@ -102,6 +103,50 @@ def test_while_it_trains_it_is_not_known_and_asking_again_starts_no_second(bench
     run.stop()
     run.wait()
     assert not pd.isna(bench.prescriptions()["helped"].item())
+
+
+def test_two_clicks_at_once_start_one_run(bench: wb.Workbench) -> None:
+    bench.run(GOOD)
+    bench.run(SLOW.replace(epochs=100_000), stop_after=60)
+    judged, gate = bench.diagnose(2), threading.Barrier(6)
+    runs: list[wb.Run] = []
+
+    def click() -> None:
+        gate.wait()
+        runs.append(bench.try_it(judged))
+
+    clicks = [threading.Thread(target=click) for _ in range(6)]
+    for one in clicks:
+        one.start()
+    for one in clicks:
+        one.join()
+    runs[0].stop()
+    runs[0].wait()
+    assert len(runs) == 6
+    assert all(run is runs[0] for run in runs)
+    assert len(bench.prescriptions()) == 1
+    assert len(bench.trials) == 3
+
+
+def test_a_metric_that_is_not_known_here_leaves_the_record_readable(tmp_path: Path) -> None:
+    def share(outputs: torch.Tensor, targets: torch.Tensor) -> float:
+        return float((outputs.argmax(-1) == targets).double().mean())
+
+    wb.register_metric("share_for_diagnosis", share, better="higher")
+    bench = wb.Workbench(wb.Task.load("wine", metric="share_for_diagnosis"), log=tmp_path / "a.db")
+    bench.run(GOOD)
+    bench.run(WILD)
+    bench.try_it(2).wait()
+    assert bench.prescriptions()["helped"].tolist() == [True]
+    METRICS.unregister("share_for_diagnosis")  # as in a new kernel
+    other = wb.Workbench(wb.Task.load("wine"), log=tmp_path / "a.db")
+    other.run(GOOD)
+    assert other.prescriptions()["helped"].isna().tolist() == [True]
+    assert other.rules()["tried"].sum() == 0
+    assert other.diagnose(4).verdict == "healthy"
+    # the very same data, but scores that cannot be compared
+    with pytest.raises(wb.RunError, match="trial 2 was measured by 'share_for_diagnosis'.*this task's 'accuracy'"):
+        other.diagnose(2)
 
 
 def test_a_plateau_is_branched_off_where_it_began(bench: wb.Workbench) -> None:
@@ -224,6 +269,33 @@ def test_the_baseline_is_measured_by_the_tasks_own_metric(task: wb.Task) -> None
     # another loss than the baseline's cannot be measured by it
     bench.run(wb.Config(epochs=2, loss="mae"))
     assert np.isnan(bench.diagnose(2).case.baseline_loss)
+
+
+def test_an_untrained_models_loss_is_not_taken_for_thrown_up_where_a_class_is_rare() -> None:
+    """One row in thirteen: knowing that alone gives a loss of 0.27, and a network begins at ln 2."""
+    X = np.random.default_rng(0).normal(size=(600, 6))
+    bench = wb.Workbench(wb.Task.from_arrays(X, (X[:, 0] + X[:, 1] > 2).astype(int)))
+    assert np.log(2) > 2 * bench.task.baseline.loss
+    config = wb.Config(hidden_units=16, epochs=15, learning_rate=0.01)
+    wanted = {0.01: "healthy", 1e-4: "rate_too_low", 1e-6: "rate_too_low"}
+    for rate in wanted:
+        bench.run(config.replace(learning_rate=rate))
+    bench.run(config.replace(optimizer="sgd", learning_rate=10.0))
+    verdicts = [bench.diagnose(trial).verdict for trial in (1, 2, 3, 4)]
+    assert verdicts == [*wanted.values(), "rate_too_high"]
+
+
+def test_validation_rows_that_are_easy_do_not_make_a_training_loss_high() -> None:
+    X = np.random.default_rng(0).normal(size=(300, 3))
+    task = wb.Task.from_arrays(X, X @ [1.0, -1.0, 0.5])
+    easy = task.validation.y.abs()[:, 0] < 0.4
+    task.validation = type(task.validation)(task.validation.x[easy], task.validation.y[easy])
+    assert task.baseline.loss < 0.2
+    bench = wb.Workbench(task)
+    bench.run(GOOD)
+    bench.run(SLOW)
+    assert bench.diagnose(2).case.untrained_loss == pytest.approx(1, rel=0.01)
+    assert "rate_too_high" not in {one.rule for one in bench.diagnose(2).findings}
 
 
 def test_bad_input_is_named_and_changes_nothing(bench: wb.Workbench, task: wb.Task) -> None:

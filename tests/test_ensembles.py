@@ -259,6 +259,21 @@ def test_unfinished_trials_those_on_other_data_and_an_empty_log_are_told(bench: 
     assert fresh.ensembles.empty
 
 
+def test_trials_are_taken_out_of_any_iterable(trained: wb.Workbench) -> None:
+    assert [member.trial for member in trained.ensemble(trials=(trial for trial in (2, 1))).members] == [2, 1]  # type: ignore[arg-type]
+    with pytest.raises(wb.ConfigError, match="must be the numbers of one trial or more"):
+        trained.ensemble(trials=iter(()))  # type: ignore[arg-type]
+
+
+def test_a_trial_that_ends_meanwhile_is_no_candidate_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = wb.Workbench(wb.Task.load("iris"))
+    bench.run(wb.Config(epochs=2))
+    before = bench._session.reads.leaderboard(None)
+    bench.run(wb.Config(epochs=3))  # ends after the leaderboard was read
+    monkeypatch.setattr(bench._session.reads, "leaderboard", lambda top: before)
+    assert [member.trial for member in bench.ensemble().members] == [1]
+
+
 # --- the log ------------------------------------------------------------------------------------------------------------
 
 

@@ -184,6 +184,17 @@ def test_in_memory_and_from_a_fine_tuned_trial_and_to_numbers(three: wb.Task, fo
     assert not torch.equal(body.state_dict()["4.weight"], source["4.weight"])
 
 
+def test_a_source_that_has_trained_on_the_targets_test_rows_is_told() -> None:
+    bench = wb.Workbench(wb.Task.load("wine"), log=None)
+    trial = bench.run(wb.Config(epochs=1, hidden_units=4)).trials[0]
+    other = wb.Task.load("wine", seed=1)
+    both = set(bench.task.row_keys["train"].tolist()) & set(other.row_keys["test"].tolist())
+    quick = wb.Config(epochs=1)
+    with pytest.warns(UserWarning, match=f"trained on {len(both)} of the {other.sizes['test']} test rows"):
+        bench.finetune(trial, other, config=quick).wait()
+    bench.finetune(trial, config=quick).wait()  # on its own division there is nothing to tell
+
+
 def test_the_batch_is_cut_down_to_the_rows(bench: wb.Workbench) -> None:
     few = blobs(2, rows=30, seed=5)
     run = bench.finetune(1, few).wait()

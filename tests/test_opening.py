@@ -15,7 +15,10 @@ from sklearn.datasets import load_iris
 
 import workbench as wb
 from workbench.analysis import score_interval
+from workbench.figures import opened_scores
+from workbench.registry import METRICS
 from workbench.tasks.seal import open_seal
+from workbench.widgets.compare_panel import _board
 
 QUICK = wb.Config(hidden_layers=1, hidden_units=8, epochs=3, batch_size=16, learning_rate=0.01)
 
@@ -235,3 +238,76 @@ def test_rows_of_a_frame_are_known_again_in_another_order_of_columns(tmp_path: P
     run = turned.run(QUICK)
     with pytest.raises(wb.SealError):
         turned.open_test_set(run.trials[0])
+
+
+# --- told rightly ------------------------------------------------------------------------------------------------------
+
+
+def test_the_opening_that_is_named_is_one_of_these_rows(tmp_path: Path) -> None:
+    bench = make(tmp_path / "trials.db")
+    bench.run(QUICK)
+    bench.open_test_set(1)
+    other = wb.Workbench(wb.Task.load("wine"), tmp_path / "trials.db")
+    run = other.run(QUICK)
+    other.open_test_set(run.trials[0])
+    with pytest.raises(wb.SealError, match="'iris' was opened before: trial 1 on"):
+        bench.open_test_set(1)
+
+
+def test_trials_removed_for_good_have_looked_all_the_same() -> None:
+    bench = make()
+    bench.run(QUICK, seeds=3)
+    bench.delete(1, 2)
+    bench.empty_bin()
+    assert bench.open_test_set(3).looked == 3
+
+
+def test_the_leaderboard_and_the_ensembles_tell_it_too() -> None:
+    bench = make()
+    bench.run(QUICK, seeds=2)
+    bench.run(QUICK.replace(hidden_units=4))
+    assert "test_set" not in bench.leaderboard()
+    second = bench.open_test_set(2)
+    board = bench.leaderboard().set_index("trial")
+    assert board["test_set"].to_dict() == {1: "opened once", 3: ""}
+    assert board.loc[1, "test_metric"] == second.score
+    together = bench.ensemble(trials=[1, 3])
+    assert bench.ensembles["test_set"].tolist() == [""]
+    score = bench.open_test_set(together, again=True).score
+    board = bench.leaderboard()
+    row = board[board["ensemble"] == together.number].iloc[0]
+    assert (row["test_metric"], row["test_set"]) == (score, "reused (2)")
+    assert bench.ensembles[["test_metric", "test_set"]].values.tolist() == [[score, "reused (2)"]]
+    assert f"<td>{score:.4f}, reused (2)</td>" in _board(board, "accuracy")
+
+
+def test_a_metric_that_raises_on_some_resamples_has_an_interval() -> None:
+    """A rare class is missing in a third of the resamples."""
+
+    def recall(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        rare = targets == 1
+        if not rare.any():
+            raise ValueError("no row of the rare class")
+        return (outputs.argmax(1) == targets)[rare].float().mean()
+
+    wb.register_metric("rare_recall", recall, label="Recall", kinds=["classification"])
+    try:
+        targets = torch.zeros(30, dtype=torch.long)
+        targets[0] = 1
+        found = score_interval("rare_recall", torch.nn.functional.one_hot(targets, 2).float(), targets)
+        assert (found.score, found.low, found.high) == (1.0, 1.0, 1.0)
+    finally:
+        METRICS.unregister("rare_recall")
+
+
+def test_a_score_that_is_no_number_can_be_drawn() -> None:
+    row = {
+        "what": "trial 1",
+        "stamp": "opened once",
+        "score": np.nan,
+        "low": np.nan,
+        "high": np.nan,
+        "validation": -np.inf,
+    }
+    figure = opened_scores(pd.DataFrame([{**row, "baseline": 0.0, "looked": 1, "rows": 1}]))
+    assert figure._repr_png_().startswith(b"\x89PNG")

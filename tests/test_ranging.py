@@ -105,6 +105,20 @@ def test_a_model_that_cannot_be_stacked_is_tested_run_by_run(bench: wb.Workbench
     assert test.result["val_loss"].iloc[0] == pytest.approx(by_hand(test.plan, 0)[1], rel=1e-3)
 
 
+def test_validation_rows_that_are_easier_by_chance_do_not_make_runs_diverge() -> None:
+    """A training loss that begins above twice the untrained model's validation loss has not been thrown there."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(100, 3))
+    y = X @ [1.0, -1.0, 0.5]
+    large = np.linalg.norm(X, axis=1) > 1.5
+    task = wb.Task.from_arrays(X, np.where(large, 4 * y, y))
+    easy = task.validation.y.abs()[:, 0] < 0.3
+    task.validation = type(task.validation)(task.validation.x[easy], task.validation.y[easy])
+    test = wb.Workbench(task).lr_range_test(points=8, seeds=2, steps=20, low=1e-5, high=0.1).wait(60)
+    assert test.result["start_loss"].iloc[0] > 2 * test._untrained[0]
+    assert test.table["diverged"].iloc[0] == 0
+
+
 # --- what it leaves alone ---------------------------------------------------------------------------------------------
 
 
@@ -193,6 +207,8 @@ async def _awaited(job: Any) -> None:
         ({"points": 4}, "points=4: must be a whole number from 5"),
         ({"seeds": 0, "steps": 0}, "seeds=0: .*\n.*steps=0: "),
         ({"steps": 1.5}, "steps=1.5"),
+        ({"points": math.inf}, "points=inf"),
+        ({"low": 0.1, "high": 0.1 + 1e-16}, "so near to low=0.1 that no 48 different rates lie between"),
         ({"device": "tpu"}, "device='tpu'"),
     ],
 )
@@ -200,6 +216,11 @@ def test_bad_arguments_are_named_and_nothing_starts(bench: wb.Workbench, options
     with pytest.raises(wb.ConfigError, match=words):
         bench.lr_range_test(**options)
     assert "workbench-range-test" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_whole_numbers_may_come_as_floats(bench: wb.Workbench) -> None:
+    test = bench.lr_range_test(wb.Config(hidden_units=4), points=5.0, seeds=1.0, steps=3.0).wait(60)  # type: ignore[arg-type]
+    assert len(test.table) == 5
 
 
 def test_a_model_that_raises_is_told_to_whoever_waits(bench: wb.Workbench) -> None:

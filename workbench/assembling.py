@@ -119,7 +119,8 @@ def _candidates(session: Session, select: str | None, top: int, candidates: int)
         raise RunError(message)
     places = dict(zip(board["setting"], range(len(board)), strict=True))
     scores = session.log.scores(session.task.fingerprint, session.task.metric)
-    scores = scores[np.isfinite(scores["score"])]
+    # a trial that has ended since the leaderboard was read is none of its settings
+    scores = scores[np.isfinite(scores["score"]) & scores["setting"].isin(board["setting"])]
     scores = scores.assign(place=[places[setting] for setting in scores["setting"]])
     if select == "greedy":
         scores = scores.sort_values(["score", "trial"], ascending=[session.reads.better == "lower", True]).head(
@@ -134,10 +135,11 @@ def _candidates(session: Session, select: str | None, top: int, candidates: int)
 
 def _given(session: Session, trials: Sequence[int]) -> list[int]:
     """The trials that were named one by one. Raises: ConfigError for none; LogError, RunError for one that cannot vote."""
-    if isinstance(trials, (str, bytes)) or not hasattr(trials, "__iter__") or not len(trials):
+    named = [] if isinstance(trials, (str, bytes)) or not hasattr(trials, "__iter__") else list(trials)
+    if not named:
         message = f"trials={trials!r}: must be the numbers of one trial or more, such as [3, 7]"
         raise ConfigError([Problem("trials", trials, message)])
-    numbers = [whole("trial", trial) for trial in trials]
+    numbers = [whole("trial", trial) for trial in named]
     states = {number: session.log.state(number) for number in numbers}  # complains of an unknown one
     _check_bin(session, numbers)
     for number, state in states.items():

@@ -7,6 +7,7 @@ import math
 import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from workbench.analysis.changes import Change, score_change
 from workbench.analysis.drift import drift
-from workbench.errors import RunError, TaskError, WorkbenchError
+from workbench.errors import ModelError, RunError, TaskError, WorkbenchError
 from workbench.events import ENDED
 from workbench.execution import Job, Run, Runs
 from workbench.figures import NotebookFigure
@@ -76,10 +77,11 @@ class Continuation(Job[pd.DataFrame]):
 
         trial: its best one on the former version; reruns: its new trials; score: on the former validation rows, by which it was
         chosen, and so flattered; old_model: what its old model scores on the new version's validation rows, with the old
-        preprocessing; old_model_new_rows: on those of them that are new (NaN for none); rerun: the mean score of the new trials
-        on the same rows, with low and high (95%); change: rerun - old_model, with its own interval; beyond_noise: whether
-        that leaves out 0; verdict in words. How the intervals are found: `workbench.analysis.changes.score_change`; with one
-        seed the noise of training is not in them. A regression's scores are in the units of the new version.
+        preprocessing; old_model_new_rows: on those of them that are new (NaN for none, or where it is no number there); rerun:
+        the mean score of the new trials on the same rows, with low and high (95%); change: rerun - old_model, with its own
+        interval; beyond_noise: whether that leaves out 0; verdict in words. How the intervals are found:
+        `workbench.analysis.changes.score_change`; with one seed the noise of training is not in them. A regression's scores are
+        in the units of the new version.
         Before the end: what is known so far.
         """
         return self._rows() if self._table is None else self._table.copy()
@@ -155,7 +157,10 @@ class Continuation(Job[pd.DataFrame]):
     def _scored(self, outputs: Tensor) -> tuple[float, float]:
         """The metric on all validation rows, and on those that are new; NaN where there are none."""
         targets, fresh = self.task.validation.y, torch.from_numpy(self._before.fresh)
-        newest = evaluate_metric(self.task.metric, outputs[fresh], targets[fresh]) if fresh.any() else math.nan
+        newest = math.nan
+        if fresh.any():
+            with suppress(ModelError):  # one of the user's may raise where a class is missing
+                newest = evaluate_metric(self.task.metric, outputs[fresh], targets[fresh])
         return evaluate_metric(self.task.metric, outputs, targets), newest
 
     def _rows(self, ended: bool = False) -> pd.DataFrame:
@@ -180,8 +185,9 @@ class Continuation(Job[pd.DataFrame]):
         """A new trial's best model's outputs on the validation rows; None if it has come to none."""
         run = self.session.run_of(trial)
         weights = None if run is None else run.weights_of(trial)
-        if weights is None:
-            return None
+        curve = self.session.log.curves(trial)
+        if weights is None or not np.isfinite(curve["val_loss"].astype(float)).any():
+            return None  # stopped, or diverged, before its first epoch was through
         return self.session.recall.model(trial, weights=weights).outputs(self.task.validation.x)
 
     def _tick(self) -> None:
@@ -295,6 +301,8 @@ def _train(
 def _verdict(change: Change, better: str) -> str:
     if not math.isfinite(change.change):
         return "no new model"
+    if not math.isfinite(change.change_low):
+        return "noise unknown"
     if not change.beyond_noise:
         return "within noise"
     return "better" if (change.change > 0) == (better == "higher") else "worse"

@@ -72,16 +72,23 @@ def try_it(session: Session, diagnosis: Judgement | int, rule: str | None, *, de
     """
     judged = diagnosis if isinstance(diagnosis, Judgement) else diagnose(session, diagnosis)
     finding = _chosen(judged, rule)
-    given, trial = finding.prescription, judged.trial
-    for earlier in session.log.findings(KIND, session.task.fingerprint):
-        if (earlier.data["trial"], earlier.data["rule"]) == (trial, finding.rule):
-            run = session.run_of(earlier.data["tried"][0])
-            if run is not None and not run.done:
-                return run
-    run = _START[given.how](session, trial, given, f"{RULES[finding.rule].title}: {given.says}", device)
-    case = judged.case
-    data = {
-        "trial": trial,
+    given, trial, case = finding.prescription, judged.trial, judged.case
+    with session.lock:  # a second click comes on another thread
+        for earlier in session.log.findings(KIND, session.task.fingerprint):
+            if (earlier.data["trial"], earlier.data["rule"]) == (trial, finding.rule):
+                run = session.run_of(earlier.data["tried"][0])
+                if run is not None and not run.done:
+                    return run
+        run = _START[given.how](session, trial, given, f"{RULES[finding.rule].title}: {given.says}", device)
+        session.log.add_finding(KIND, _tried(case, finding, run), task_fingerprint=session.task.fingerprint)
+    return run
+
+
+def _tried(case: Case, finding: Finding, run: Run) -> dict[str, Any]:
+    """What the log keeps of a prescription that is being tried."""
+    given = finding.prescription
+    return {
+        "trial": case.trial,
         "rule": finding.rule,
         "how": given.how,
         "epoch": given.epoch,
@@ -91,8 +98,6 @@ def try_it(session: Session, diagnosis: Judgement | int, rule: str | None, *, de
         "metric": case.metric,
         "noise": case.error_of(case.score) if len(case.epoch) and math.isfinite(case.error_of(case.score)) else 0.0,
     }
-    session.log.add_finding(KIND, data, task_fingerprint=session.task.fingerprint)
-    return run
 
 
 def prescriptions(session: Session) -> pd.DataFrame:
@@ -123,12 +128,15 @@ def rules_table(session: Session) -> pd.DataFrame:
 def case_of(session: Session, trial: int) -> tuple[Case, list[str]]:
     """All that the rules may look at, and what they cannot. Trains nothing.
 
-    Raises: LogError for an unknown trial; RunError for one on another task or without a finished epoch.
+    Raises: LogError for an unknown trial; RunError for one on another task, of another metric or without a finished epoch.
     """
     log, task, reads = session.log, session.task, session.reads
     curve = log.curves(trial)
     if log.task_fingerprint(trial) != task.fingerprint:
         raise RunError(f"trial {trial} was trained on other data than {task.name!r}; make a Workbench on its own task")
+    if (metric := log.metric(trial)) != task.metric:
+        message = f"trial {trial} was measured by {metric!r}, which cannot be compared with this task's {task.metric!r}"
+        raise RunError(f"{message}; make the task with metric={metric!r}")
     state, notes = log.state(trial), []
     if curve.empty and state != TrialState.DIVERGED:
         raise RunError(f"trial {trial} has no finished epoch to diagnose (it is {state}); wait for its first one")
@@ -177,11 +185,18 @@ def case_of(session: Session, trial: int) -> tuple[Case, list[str]]:
         initial=initial,
         trained=trained,
         trained_epoch=trained_epoch,
+        untrained_loss=_untrained_loss(session) if measured else math.nan,
     )
     return case, notes + missing
 
 
 # --------------------------------------------------------------------------------------------------------------------
+
+
+def _untrained_loss(session: Session) -> float:
+    """The task's own loss of outputs of zero, on the training split."""
+    task = session.task
+    return float(task.train.y.double().square().mean()) if task.classes is None else math.log(task.output_size)
 
 
 def _baseline_score(session: Session) -> float:
@@ -290,10 +305,11 @@ def _outcome(session: Session, data: Any, fingerprint: str, table: pd.DataFrame)
         scores = scores[numbers]
         if ended:
             helped = _told_apart(session, data, fingerprint)
-    sign = 1.0 if METRICS[data["metric"]].value.better == "higher" else -1.0
+    known = data["metric"] in METRICS  # one of the user's own may not be registered in this kernel
+    sign = 1.0 if known and METRICS[data["metric"]].value.better == "higher" else -1.0
     after = float(scores.mean()) if len(scores) and ended else math.nan
     gain = sign * (after - before)
-    if ended and data["how"] != "seeds" and data["trial"] in table.index:
+    if ended and known and data["how"] != "seeds" and data["trial"] in table.index:
         # a trial that never had a score is helped by any; one that ends without a score has not helped
         helped = math.isfinite(after) and (not math.isfinite(before) or gain > data["noise"])
     return (

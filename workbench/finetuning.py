@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from torch import nn
 
 from workbench.errors import ConfigError, ModelError, Problem, RunError, did_you_mean
@@ -34,6 +36,10 @@ __all__ = ["ALL_BUT_THE_HEAD", "finetune", "groups_to_freeze"]
 ALL_BUT_THE_HEAD = "all but the head"
 
 
+DUPLICATES = 0.01
+"""Up to this share of rows may be in two data sets by chance, before a warning."""
+
+
 def finetune(
     session: Session,
     *,
@@ -58,6 +64,7 @@ def finetune(
     with _or_not_at_all():
         if from_trial is not None:
             source = _source(session, from_trial, target)
+            _warn_of_seen_rows(session, from_trial, target)
             epoch = session.recall.best_epoch(from_trial)
             builder = MODELS[source.name].value if source.name in MODELS else source.register()
             base = config or _config_of(session, from_trial, target)
@@ -189,6 +196,20 @@ def _source(session: Session, trial: int, target: Task) -> Source:
     label = f"trial {trial}: {MODELS[config.model].label} on {facts.name}"
     seen = None if own is None else own.task.train.x
     return Source.of_module(name, label, trial, module, config, facts, seen=seen)
+
+
+def _warn_of_seen_rows(session: Session, trial: int, target: Task) -> None:
+    """A UserWarning if the source has trained on rows that the target keeps for its test; as far as its data are at hand."""
+    own = session.known(session.log.task_fingerprint(trial))
+    if own is None or own.task.fingerprint == target.fingerprint or not target.sizes["test"]:
+        return
+    seen = int(np.isin(target.row_keys["test"], own.task.row_keys["train"]).sum())
+    if seen > DUPLICATES * target.sizes["test"]:
+        message = (
+            f"trial {trial} was trained on {seen:,} of the {target.sizes['test']:,} test rows of {target.name!r}: the test score "
+            "of what comes of it would be too good; divide the data once, and begin from a trial on that division"
+        )
+        warnings.warn(message, UserWarning, stacklevel=4)
 
 
 def _check_inputs(trial: int, shape: tuple[int, ...], names: tuple[str, ...] | None, task: Task) -> None:

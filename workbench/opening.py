@@ -132,12 +132,13 @@ def open_test_set(session: Session, what: int | Together, *, again: bool = False
     }
 
     def check(earlier: Sequence[Finding]) -> None:
-        *_, this = openings([*earlier, Finding(0, KIND, session.task.fingerprint, data, "")])
+        *others, this = openings([*earlier, Finding(0, KIND, session.task.fingerprint, data, "")])
         if this.number > 1 and not again:
-            last = earlier[-1].data
+            seen = next(one.finding for one in reversed(others) if np.isin(this.keys, one.keys).any())
+            last = seen.data
             raise SealError(
                 f"the test set of {session.task.name!r} was opened before: {last['what']} on "
-                f"{earlier[-1].created[:16].replace('T', ' ')} UTC by {last['who']} ({last['metric']} {last['score']:.4f}; "
+                f"{seen.created[:16].replace('T', ' ')} UTC by {last['who']} ({last['metric']} {last['score']:.4f}; "
                 f"{this.seen:,} of these {len(test):,} rows were seen). A second look can no longer be unbiased: "
                 f"again=True takes it all the same, and the result is stamped {this.stamp!r} wherever it is shown"
             )
@@ -173,7 +174,8 @@ def _model(session: Session, what: int | Together) -> tuple[Any, dict[str, Any],
     state = session.log.state(what)
     if state not in ENDED:
         raise RunError(f"trial {what} is {state}; wait for its end before its model is judged for good")
-    model = session.recall.model(what)
+    run = session.run_of(what)
+    model = session.recall.model(what, None, None if run is None else run.weights_of(what))
     curve = session.log.curves(what).set_index("epoch")
     about = {"trial": what, "ensemble": None, "epoch": model.epoch, "what": f"trial {what}"}
     return model, about, float(curve.loc[model.epoch, "val_metric"])

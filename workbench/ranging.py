@@ -29,7 +29,7 @@ from workbench.training.cohort import Cohort
 
 if TYPE_CHECKING:
     from workbench.tasks import Task
-    from workbench.training.row import TaskData
+    from workbench.training.row import SplitData, TaskData
 
 __all__ = ["RangeTest", "range_test"]
 
@@ -44,7 +44,7 @@ MEASURED = frozenset({TrialState.COMPLETED, TrialState.DIVERGED})
 class Excerpt:
     """A task with fewer rows: what training asks of a task, all else as the task has it."""
 
-    def __init__(self, task: Task, train: Split, validation: Split) -> None:
+    def __init__(self, task: Task | TaskData, train: SplitData, validation: SplitData) -> None:
         self._task, self.train, self.validation = task, train, validation
 
     def __getattr__(self, name: str) -> Any:
@@ -138,11 +138,14 @@ class RangeTest(Job[pd.DataFrame]):
 
     def _measure(self) -> pd.DataFrame:
         plan, device = self.plan, torch.device(self.plan.device)
-        runs = _Runs(plan)
+        rows = plan.task.train
         # a core of its own, so that a trial that trains meanwhile keeps the others
         with fitting_threads(device, 0.0):
-            for config in {config.seed: config for config in plan.configs.values()}.values():
-                self._untrained[config.seed] = Cohort(plan.task, {0: config}, device).evaluate()[0][0]
+            begun: dict[int, float] = {}
+            for seed, config in {config.seed: config for config in plan.configs.values()}.items():
+                self._untrained[seed] = Cohort(plan.task, {0: config}, device).evaluate()[0][0]
+                begun[seed] = Cohort(Excerpt(plan.task, rows, rows), {0: config}, device).evaluate()[0][0]
+            runs = _Runs(plan, begun)
             first = next(iter(plan.configs.values()))
             size = capacity(plan.task, first, device, len(plan.configs))
             waiting = list(plan.configs.items())
@@ -178,8 +181,9 @@ class RangeTest(Job[pd.DataFrame]):
 class _Runs:
     """What is known of the runs of a test."""
 
-    def __init__(self, plan: Plan) -> None:
-        self._plan = plan
+    def __init__(self, plan: Plan, begun: Mapping[int, float]) -> None:
+        """begun: the untrained model's loss on the training rows, by seed."""
+        self._plan, self._begun = plan, begun
         self._steps: dict[int, int] = {}
         self._last: dict[int, EpochEnd] = {}
         self._peak: dict[int, float] = {}
@@ -211,8 +215,9 @@ class _Runs:
             if self._ended[run] is TrialState.COMPLETED:
                 last = self._last[run]
                 losses = [last.train_loss, last.val_loss, self._peak[run]]
-            rows.append((config.learning_rate, config.seed, *losses))
-        return pd.DataFrame(rows, columns=["learning_rate", "seed", "train_loss", "val_loss", "peak_loss"])
+            rows.append((config.learning_rate, config.seed, *losses, self._begun[config.seed]))
+        columns = ["learning_rate", "seed", "train_loss", "val_loss", "peak_loss", "start_loss"]
+        return pd.DataFrame(rows, columns=columns)
 
 
 # --------------------------------------------------------------------------------------------------------------------
@@ -230,15 +235,8 @@ def range_test(
     device: str,
 ) -> RangeTest:
     """Start a range test in a thread of its own. Raises: ConfigError naming what is wrong; ModelError."""
-    _check(low, high, points=points, seeds=seeds, steps=steps)
-    plan = plan_of(
-        session.task,
-        prepare(session.task, config),
-        [float(rate) for rate in np.geomspace(low, high, points)],
-        seeds,
-        steps,
-        device,
-    )
+    rates, seeds, steps = _checked(low, high, points=points, seeds=seeds, steps=steps)
+    plan = plan_of(session.task, prepare(session.task, config), rates, seeds, steps, device)
     return RangeTest(session, plan).start()
 
 
@@ -272,8 +270,8 @@ def _some(split: Split, rows: int, seed: int) -> Split:
     return Split(split.x[chosen], split.y[chosen])
 
 
-def _check(low: float, high: float, **counts: int) -> None:
-    """Raises: ConfigError with all that is wrong."""
+def _checked(low: float, high: float, **counts: int) -> tuple[list[float], int, int]:
+    """The rates, the number of seeds and that of steps. Raises: ConfigError with all that is wrong."""
     problems: list[Problem] = []
     rate = HYPERPARAMETERS["learning_rate"]
     assert isinstance(rate.domain, Range)
@@ -284,10 +282,17 @@ def _check(low: float, high: float, **counts: int) -> None:
             problems.extend(error.problems)
     if not problems and not low < high:
         problems.append(Problem("high", high, f"high={high!r}: must be larger than low={low!r}; swap them"))
+    whole: list[int] = []
     for (name, value), domain in zip(counts.items(), (POINTS, SEEDS, STEPS), strict=True):
         try:
-            domain.check(value, name)
+            whole.append(domain.check(value, name))
         except ConfigError as error:
             problems.extend(error.problems)
     if problems:
         raise ConfigError(problems)
+    points, seeds, steps = whole
+    rates = [float(rate) for rate in np.geomspace(low, high, points)]
+    if len(set(rates)) < points:
+        message = f"high={high!r}: so near to low={low!r} that no {points} different rates lie between; raise it"
+        raise ConfigError([Problem("high", high, message)])
+    return rates, seeds, steps

@@ -8,22 +8,29 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from workbench.advising import PatienceAdvice, patience_advice
+from workbench.assembling import assembled
 from workbench.branching import Tree, tree
+from workbench.diagnosing import Diagnosis, diagnose, prescriptions, rules_table
 from workbench.errors import RunError
 from workbench.execution import Run
 from workbench.figures import NotebookFigure
 from workbench.hyperparameters import Config
 from workbench.log import TrialLog
+from workbench.opening import history
 from workbench.recall import logged_config, whole
 from workbench.replaying import script
 from workbench.session import Session
 from workbench.snapshots import SnapshotStore
+from workbench.versioning import version_changes, version_drift, versions
+from workbench.watching import Layers, read_layers
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from workbench.ensembles import Ensemble
     from workbench.trained import TrainedModel
 
 __all__ = ["Reader"]
@@ -56,6 +63,10 @@ class Reader:
         Student's t, NaN for one seed), p_value and tied: whether it cannot be told from the best at 5% by Welch's two-sided
         t-test. Where a setting has one seed, its variance is taken as the pooled variance of those with more; nothing is
         told apart while no setting has two. Then the hyperparameters in which the settings differ. top: rows, None for all.
+        Where there are ensembles, they stand among the settings with their score on the validation rows; the column `ensemble`
+        has their numbers, and `corrected`, low and high what to expect of them on new rows, where nothing was chosen. They have
+        no trial, seeds and p_value. Where the test set was opened for a trial of a setting, or for an ensemble, `test_metric`
+        and `test_set` have the last such score and its stamp.
         """
         return self._session.reads.leaderboard_with_settings(top)
 
@@ -85,12 +96,62 @@ class Reader:
         self, kind: str = "parallel", *names: str, search: int | None = None, trials: Sequence[int] | None = None
     ) -> NotebookFigure:
         """A matplotlib figure over many trials: "parallel" coordinates, "scatter" of two hyperparameters, "slices",
-        "importance".
+        "importance", "complexity" (metric against training time and parameter count, with the Pareto fronts).
 
         names: the hyperparameters, by default those that vary. search, trials: which trials, by default all on this task.
         Raises: ConfigError for an unknown kind or name; RunError when there is nothing to draw.
         """
         return self._session.reads.plot(kind, names, search, trials)
+
+    def diagnose(self, trial: int) -> Diagnosis:
+        """What is wrong with a trial, if anything: a verdict with evidence and a prescription that `try_it` starts.
+
+        The rules (see `rules()`) look at its curves, those of its other seeds, the best known score on this task, and its
+        layers at the initial and at the trained weights on some training rows. Nothing is trained for it: where no weights are
+        at hand (no snapshot is kept), the notes say so. `verdict` is the name of a rule or "healthy"; `figure()` marks the
+        evidence. A trial that still trains is judged by the epochs it has.
+        Raises: LogError for an unknown trial; RunError for one on another task, of another metric or without a finished epoch.
+        """
+        return diagnose(self._session, whole("trial", trial))
+
+    def prescriptions(self) -> pd.DataFrame:
+        """Every prescription that was tried in this log, on any task, one row each, and whether it helped.
+
+        Columns: trial, rule, how ("new", "branch" or "seeds"), changes, tried (the new trials), score_before and score_after
+        (best validation metric, the mean of several new trials), difference, helped. helped: the new score is better by
+        more than one standard error of the old one, by the number of validation rows (accuracy, R² and RMSE; of other
+        metrics, better at all). More seeds have helped when Welch's t-test now tells the two settings apart at 5%.
+        <NA> while they train, where a trial is in the bin, and for a metric that is not registered here. Read from the trials as
+        they are now.
+        """
+        return prescriptions(self._session)
+
+    def rules(self) -> pd.DataFrame:
+        """The rules of the diagnosis, one row each: rule, title, meaning, and its record on this log: tried (prescriptions
+        whose trials have ended), helped, share, low and high (95% Clopper-Pearson interval of the share; NaN for none)."""
+        return rules_table(self._session)
+
+    def complexity(self) -> pd.DataFrame:
+        """What each trial on this task cost and reached: is a larger model, or a longer training, worth it?
+
+        One row a trial: trial, model, parameters (trained ones; NaN if the model is not registered here), seconds (its share
+        of the training time of its cohorts), wall_seconds (the time its cohorts took), epochs_run, best_val_metric; pareto: no
+        other trial is as good in metric, seconds and parameters and better in one; pareto_seconds, pareto_parameters: the
+        same in the metric and one cost. Every metric is that of one seed: what a front shows, further seeds have to confirm.
+        `bench.plot("complexity")` draws it.
+        """
+        return self._session.reads.complexity()
+
+    def suggest_patience(self) -> PatienceAdvice:
+        """How many epochs to wait for a lower validation loss before stopping early, learned from this task's trials.
+
+        Early stopping is played on the curves of all trials that ran to their last epoch without it, with every patience.
+        `suggestion` is the smallest one with which 95% of the trials come within the noise of their best (the spread over
+        seeds if there are replicates, else the jumps from epoch to epoch); None if none saves epochs at that price. `reason`
+        says it in words, `table` has a row for each patience, `figure()` draws it. Raises: RunError with fewer than 5 trials.
+        """
+        reads = self._session.reads
+        return patience_advice(self._session.task, reads.log, better=reads.better, metric_label=reads.metric_label)
 
     def curves(self, *trials: int) -> pd.DataFrame:
         """Learning curves, one row an epoch, of the given trials or of all."""
@@ -131,14 +192,77 @@ class Reader:
         (rows, outputs) in the target's units. Raises: as `model`; TaskError for rows of another kind."""
         return self.model(trial).predict(X)
 
-    def save(self, trial: int, path: str | Path, *, epoch: int | None = None) -> Path:
+    def save(self, trial: int | Ensemble, path: str | Path, *, epoch: int | None = None) -> Path:
         """Write a trial's model into one safe file, for `wb.load_model(path)`: weights, setting, preprocessing, versions.
 
-        Returns its path. Raises: as `model`; CheckpointError if it cannot be written, or the preprocessing not be kept.
+        trial: or an ensemble; epoch is of a trial only. Returns its path.
+        Raises: as `model`; CheckpointError if it cannot be written, or the preprocessing not be kept.
         """
+        from workbench.ensembles import Ensemble, save_ensemble
         from workbench.trained import save_model
 
-        return save_model(self.model(trial, epoch), path)
+        return save_ensemble(trial, path) if isinstance(trial, Ensemble) else save_model(self.model(trial, epoch), path)
+
+    @property
+    def ensembles(self) -> pd.DataFrame:
+        """The ensembles made on this task, one row each: ensemble (its number), name, select, trials and votes of the members,
+        metric, score on the validation rows, corrected (what to expect on new rows), optimism, low and high (95%), gain over a
+        best single trial with gain_low and gain_high, how, note, complete (no member is in the bin), created, test_metric and
+        test_set (its last score on the test set, and the stamp)."""
+        return self._session.reads.ensembles()
+
+    def load_ensemble(self, number: int) -> Ensemble:
+        """An ensemble of the log by its number, as `bench.ensemble()` returned it, ready to predict.
+
+        Raises: RunError for a number that is not in the log, an ensemble on another task, or one with a member in the bin;
+        as `model` for a member.
+        """
+        return assembled(self._session, whole("ensemble", number))
+
+    @property
+    def openings(self) -> pd.DataFrame:
+        """Who has looked at this task's test rows: one row an opening, with its score, interval, optimism and stamp.
+
+        Openings on another preprocessing, division or version of the data are listed too, if they saw any of these rows.
+        """
+        return history(self._session)
+
+    def layers(self, trial: int, epoch: int | None = None) -> Layers:
+        """The inside of a trial's network with its best weights, or those after an epoch, layer by layer: `frame`, `figure()`.
+
+        Weights (how many are nearly zero, as L1 makes them; their norm, which L2 keeps small), activations before and after
+        normalisation, dead units; on at most 256 training rows, in evaluation mode. Raises: as `model`.
+        """
+        return read_layers(self.model(trial, epoch), self._session.task)
+
+    def boundary(self, trial: int, epoch: int | None = None) -> NotebookFigure:
+        """The decision boundary of a trial on a task with two inputs, as a matplotlib figure, with training and validation rows.
+
+        Raises: as `model`; RunError for a task with more inputs, or fewer.
+        """
+        return self.layers(trial, epoch).boundary()
+
+    @property
+    def versions(self) -> pd.DataFrame:
+        """The versions of this task's data in the log (see `bench.continue_on`), one row each, oldest first.
+
+        version (1 is the task by itself), current, name, rows by split, new_rows, moved (the columns that drifted, of
+        `columns` that were compared), trials on it, best (the best validation metric, each version's on its own rows), created,
+        note, fingerprint, and former: the fingerprint it came from.
+        """
+        return versions(self._session)
+
+    @property
+    def version_changes(self) -> pd.DataFrame:
+        """What the versions of this task changed for each setting that was continued: `version` and the columns of
+        `Continuation.table`. Where a kernel ended before the comparison did, the intervals are missing."""
+        return version_changes(self._session)
+
+    @property
+    def drift(self) -> pd.DataFrame:
+        """Which columns moved when the data of this task got a new version: `version` and the columns of
+        `workbench.analysis.drift.drift`, of each version the 50 columns that moved most."""
+        return version_drift(self._session)
 
     @property
     def snapshots(self) -> SnapshotStore:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
-from workbench.analysis import Border, border, importance, leaderboard, varied
-from workbench.errors import ConfigError, Problem, RunError, did_you_mean
+from workbench.analysis import Border, border, importance, leaderboard, varied, with_ensembles
+from workbench.analysis.complexity import complexity, own_seconds
+from workbench.errors import ConfigError, Problem, RunError, WorkbenchError, did_you_mean
 from workbench.figures import (
     NotebookFigure,
     importance_bars,
@@ -18,16 +21,22 @@ from workbench.figures import (
     scatter,
     slices,
 )
+from workbench.figures.complexity import complexity_panels
 from workbench.hyperparameters import Config
 from workbench.log import TrialLog
-from workbench.registry import LOSSES, METRICS
+from workbench.log.openings import KIND, openings
+from workbench.models import build_model, count_parameters
+from workbench.registry import LOSSES, METRICS, MODELS
 from workbench.search import Space
 from workbench.training import resolve_loss
 
 if TYPE_CHECKING:
     from workbench.tasks import Task
 
-__all__ = ["Reads"]
+__all__ = ["TABLE_TRIALS", "Reads"]
+
+TABLE_TRIALS = 2000
+"""The views show the newest so many trials; all are in `bench.trials`."""
 
 
 class Reads:
@@ -35,6 +44,7 @@ class Reads:
 
     def __init__(self, task: Task, log: TrialLog) -> None:
         self.task, self.log = task, log
+        self._counts: dict[Any, float] = {}
 
     def trials(self, last: int | None = None) -> pd.DataFrame:
         """The log's trials on this very task: scores on other data cannot be compared with theirs. last: the newest only."""
@@ -72,10 +82,64 @@ class Reads:
     def leaderboard_with_settings(self, top: int | None) -> pd.DataFrame:
         """The leaderboard with the hyperparameters in which its settings differ."""
         board = self.leaderboard(top)
+        tested = self._tested(dict(zip(board["setting"], board["trial"], strict=True)))
         configs = self.log.configs([int(trial) for trial in board["trial"]])
         settings = pd.DataFrame([configs[int(trial)] for trial in board["trial"]], index=board.index)
         names = [name for name in settings if name != "seed" and settings[name].nunique(dropna=False) > 1]
-        return pd.concat([board.drop(columns="setting"), settings[names]], axis=1)
+        board, settings = board.drop(columns="setting"), settings[names]
+        found = self.ensembles()
+        found = found[found["complete"] & (found["metric"] == self.task.metric) & found["score"].notna()]
+        if found.empty:
+            return pd.concat([_stamped(board, tested), settings], axis=1)
+        both = with_ensembles(board, found.rename(columns={"score": "mean"}), better=self.better)
+        # whole numbers and truth values stay what they are beside rows that have none
+        kinds = {"i": "Int64", "b": "boolean"}
+        settings = settings.astype({name: kinds.get(kind.kind, kind) for name, kind in settings.dtypes.items()})
+        settings = settings.set_index(board["trial"].astype("Int64")).reindex(both["trial"]).set_axis(both.index)
+        return pd.concat([_stamped(both, tested), settings], axis=1).head(len(both) if top is None else top)
+
+    def _tested(self, firsts: Mapping[str, int]) -> dict[tuple[str, int], tuple[float, str]]:
+        """The last test score with its stamp, by ("trial", the setting's first) and ("ensemble", number).
+
+        firsts: the first trial by setting; a setting's score is that of whichever of its trials was opened last.
+        """
+        opened = openings(self.log.findings(KIND))
+        if not opened:
+            return {}
+        scores = self.log.scores(self.task.fingerprint, self.task.metric)
+        pairs = zip(scores["trial"], scores["setting"], strict=True)
+        first = {int(trial): int(firsts[setting]) for trial, setting in pairs if setting in firsts}
+        found: dict[tuple[str, int], tuple[float, str]] = {}
+        for opening in opened:
+            data = opening.finding.data
+            kind = "ensemble" if data["trial"] is None else "trial"
+            number = data["ensemble"] if data["trial"] is None else first.get(data["trial"])
+            if number is not None:
+                found[kind, int(number)] = (float(data["score"]), opening.stamp)
+        return found
+
+    def ensembles(self) -> pd.DataFrame:
+        """One row an ensemble on this task, in the order they were made; see `Reader.ensembles`."""
+        binned = {int(trial) for trial in self.log.bin()["trial"]}
+        tested = self._tested({})
+        names = ("metric", "score", "corrected", "optimism", "low", "high", "gain", "gain_low", "gain_high")
+        rows = []
+        for number, one in enumerate(self.log.findings("ensemble"), 1):
+            if one.task_fingerprint == self.task.fingerprint:
+                facts, members = one.data["facts"], one.data["members"]
+                trials = tuple(int(member["trial"]) for member in members)
+                row = {"ensemble": number, "name": facts["name"], "select": facts["select"], "trials": trials}
+                row |= {"votes": tuple(int(member["votes"]) for member in members)}
+                row |= {name: facts[name] for name in names} | {"how": facts["how"], "note": facts["note"]}
+                row |= {"complete": binned.isdisjoint(trials), "created": one.created}
+                row["test_metric"], row["test_set"] = tested.get(("ensemble", number), (math.nan, ""))
+                rows.append(row)
+        columns = ["ensemble", "name", "select", "trials", "votes", *names, "how", "note", "complete", "created"]
+        columns += ["test_metric", "test_set"]
+        frame = pd.DataFrame(rows, columns=columns).astype({"ensemble": int, "complete": bool})
+        frame = frame.astype(dict.fromkeys((*names[1:], "test_metric"), float))
+        frame["created"] = pd.to_datetime(frame["created"], format="ISO8601", utc=True)
+        return frame
 
     def seeds_of(self, settings: Sequence[str]) -> dict[str, set[int]]:
         """The seeds that each of some settings was tried with."""
@@ -103,6 +167,11 @@ class Reads:
 
     def plot(self, kind: str, names: Sequence[str], search: int | None, trials: Sequence[int] | None) -> NotebookFigure:
         frame = self.trials_of(search, trials)
+        if kind == "complexity":
+            table = self.complexity(frame)
+            if not np.isfinite(table["best_val_metric"].astype(float)).any():
+                raise RunError("there is no trial with a finished epoch to draw; train one with bench.run(wb.Config())")
+            return complexity_panels(table, metric_label=self.metric_label, better=self.better)
         chosen = list(names) or varied(frame)
         for name in chosen:
             if name not in frame:
@@ -123,8 +192,30 @@ class Reads:
                     [Problem("names", chosen, "a scatter needs two hyperparameters: plot('scatter', x, y)")]
                 )
             return scatter(frame, chosen[0], chosen[1], **options)
-        kinds = ("parallel", "scatter", "slices", "importance")
+        kinds = ("parallel", "scatter", "slices", "importance", "complexity")
         raise ConfigError([Problem("kind", kind, f"kind={kind!r}: unknown{did_you_mean(kind, kinds)}")])
+
+    def complexity(self, frame: pd.DataFrame | None = None) -> pd.DataFrame:
+        """What the trials on this task cost and reached; see `Reader.complexity`. frame: these trials only."""
+        frame = self.trials() if frame is None else frame
+        frame = frame[(frame["source"] != "replay") & (frame["metric"] == self.task.metric)]
+        trials = [int(trial) for trial in frame["trial"]]
+        seconds = own_seconds(self.log.curves(*trials), self.log.seats(*trials)) if trials else {}
+        configs = self.log.configs(trials)
+        parameters = {trial: self._parameters(configs[trial]) for trial in trials}
+        return complexity(frame, seconds, parameters, better=self.better)
+
+    def _parameters(self, values: Mapping[str, Any]) -> float:
+        """How many parameters a setting's model trains; NaN if its model is not known here or cannot be built."""
+        if values["model"] not in MODELS:
+            return math.nan
+        read = (values["model"], *((name, values.get(name)) for name in sorted(MODELS[values["model"]].uses)))
+        if read not in self._counts:
+            try:
+                self._counts[read] = float(count_parameters(build_model(self.task, Config(**values))))
+            except WorkbenchError:
+                self._counts[read] = math.nan
+        return self._counts[read]
 
     def roots(self, trials: Sequence[int]) -> pd.DataFrame:
         """Where the branches among some trials begin: columns as in the curves, of the parent at that epoch, and `parent`."""
@@ -162,3 +253,22 @@ class Reads:
             line += f", best trial {best['trial']} "
             line += f"with validation {label} {best['best_val_metric']:.3f} at epoch {best['best_epoch']}"
         return line
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _stamped(board: pd.DataFrame, tested: Mapping[tuple[str, int], tuple[float, str]]) -> pd.DataFrame:
+    """A leaderboard with the test scores of what was opened and their stamps, if any of it stands there."""
+    numbers = [("trial", board["trial"]), *([("ensemble", board["ensemble"])] if "ensemble" in board else [])]
+    metrics, stamps = [math.nan] * len(board), [""] * len(board)
+    for kind, column in numbers:
+        for place, number in enumerate(column):
+            if not pd.isna(number) and (kind, int(number)) in tested:
+                metrics[place], stamps[place] = tested[kind, int(number)]
+    if not any(stamps):
+        return board
+    board = board.copy()
+    board.insert(board.columns.get_loc("tied"), "test_metric", metrics)
+    board.insert(board.columns.get_loc("tied"), "test_set", stamps)
+    return board

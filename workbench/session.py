@@ -211,6 +211,7 @@ class Session(Showing):
     def forget(self, trials: Sequence[int]) -> None:
         """Deleted trials: out of selection, table and charts."""
         self._dropped.append(list(trials))
+        self.gone.update(trials)
         self.select([trial for trial in self.selected if trial not in trials])
         self.refresh_table()
 

@@ -40,6 +40,8 @@ PICTURED = 64
 """Of a long search, the saved picture shows so many trials, the last."""
 TABLE_SECONDS = 1.0
 """While trials train, the table is read anew at most this often."""
+LOOK_SHARE = 0.05
+"""While trials train, the tab in front takes at most this share of the time, unless somebody asks for a look."""
 
 
 class Showing:
@@ -53,11 +55,12 @@ class Showing:
 
         self.task, self.log, self.reads = task, log, Reads(task, log)
         self.selected: list[int] = []
+        self.gone: set[int] = set()  # trials that were deleted here
         self._origins: list[int] = []  # drawn beside the run on show, because it began from them
         self._news: deque[Sequence[Event]] = deque()
         self._runs: dict[int, Run] = {}
         self._table_due = self._select_due = self._look_due = False
-        self._table_read = 0.0
+        self._table_read = self._look_free = 0.0
         self._stale = False  # whether something has happened since the table was read
         self._known = 0
         self._newest: list[int] = []
@@ -188,12 +191,13 @@ class Showing:
                 self._newest = [int(trial) for trial in frame["trial"].tail(1)]
                 self.view.show_trials(frame, self._known)
                 self.view.panel.show_left(*self._left())
-                self._look_due = (
-                    not going or self.view.in_front != "Compare" or self.tabs.look.kind in ("parallel", "leaderboard")
-                )
+                cheap = self.view.in_front != "Compare" or self.tabs.look.kind in ("parallel", "leaderboard")
+                self._look_due = self._look_due or not going or (cheap and now >= self._look_free)
             if self._look_due:
-                self._look_due = False
+                self._look_due, started = False, time.monotonic()
                 self.tabs.refresh()
+                ended = time.monotonic()
+                self._look_free = ended + (ended - started) / LOOK_SHARE
             self.view.update(self._status())
         if not going and not self._pictured:
             self._picture()
@@ -248,7 +252,8 @@ class Showing:
 
     def _trial_in_view(self) -> int | None:
         """The trial that a tab on a single one is about: the one selected last, else the last of the run on show."""
-        trials = self.selected or (self._on_show.trials if self._on_show is not None else ()) or self._newest
+        shown = [] if self._on_show is None else [one for one in self._on_show.trials if one not in self.gone]
+        trials = self.selected or shown or self._newest
         return int(trials[-1]) if trials else None
 
     def _picture(self) -> None:

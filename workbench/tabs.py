@@ -230,6 +230,7 @@ class Tabs:
         """Judge the trial in view, if anything has happened to it, or to a prescription, since the last time."""
         trial, panel, bench = self._trial_in_view(), self._view.diagnosis.part, self._bench
         if trial is None:
+            self._judged = None
             panel.show_problem()
             return
         run = self._run_of(trial)
@@ -289,5 +290,6 @@ class Tabs:
         label = reads.metric_label.removeprefix("validation ")
         tab.refresh(
             self._bench.openings, choices, rows=reads.task.sizes["test"], looked=reads.log.looked(reads.task.fingerprint),
-            metric_label=label, draw=lambda frame: opened_scores(frame, metric_label=f"{label}, test rows")._repr_png_(),
+            metric_label=label, metric=reads.task.metric,
+            draw=lambda frame: opened_scores(frame, metric_label=f"{label}, test rows")._repr_png_(),
         )  # fmt: skip

@@ -8,10 +8,16 @@ from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 from workbench.acting import Actions as _Actions
+from workbench.assembling import assemble
 from workbench.branching import branch
+from workbench.continuing import Continuation, continue_on
+from workbench.diagnosing import Diagnosis, try_it
 from workbench.errors import ConfigError, Problem, RunError, did_you_mean
 from workbench.execution import Run, Runs, Search
+from workbench.finetuning import ALL_BUT_THE_HEAD, finetune
 from workbench.hyperparameters import Config
+from workbench.opening import TestResult, open_test_set
+from workbench.ranging import RangeTest, range_test
 from workbench.reading import Reader
 from workbench.recall import whole
 from workbench.registration import register_model
@@ -23,6 +29,7 @@ from workbench.session import Session, available_devices
 from workbench.training import Change, live_value, prepare
 
 if TYPE_CHECKING:
+    from workbench.ensembles import Ensemble
     from workbench.tasks import Task
 
 __all__ = ["Workbench"]
@@ -201,6 +208,37 @@ class Workbench(Reader):
             configs[int(trial)] = [prepare(self.task, config.replace(seed=next(free))) for _ in range(seeds)]
         return self._session.replicate(configs, device=_check_device(device or self.device))
 
+    def lr_range_test(
+        self,
+        config: Config | None = None,
+        *,
+        low: float = 1e-5,
+        high: float = 10.0,
+        points: int = 48,
+        seeds: int = 3,
+        steps: int = 100,
+        device: str | None = None,
+        blocking: bool = False,
+    ) -> RangeTest:
+        """Find a learning rate for a setting: `points` rates from `low` to `high`, each trained by itself for about `steps`
+        steps with `seeds` seeds, as one stacked cohort.
+
+        All else is as in `config`, but for the schedule, which is constant, warm-up and early stopping. Nothing of it is
+        entered into the log, and no trial that trains meanwhile is altered: it goes on at the side, on a core of its own.
+        Returns a handle at once: `wait()`, `stop()`, awaitable; then `suggestion`, `reason`, `table`, `figure()`,
+        `largest_stable`. The validation loss at the end of the runs decides: the suggestion is the middle of the valley of
+        rates that are as good as the best. blocking: wait for the end.
+
+            rate = bench.lr_range_test(config).wait().suggestion
+
+        Raises: ConfigError naming the argument; ModelError if the model cannot be built.
+        """
+        test = range_test(
+            self._session, config or Config(), low=low, high=high, points=points, seeds=seeds, steps=steps,
+            device=_check_device(device or self.device),
+        )  # fmt: skip
+        return test.wait() if blocking else test
+
     # --- going back -------------------------------------------------------------------------------------------------
 
     def branch(
@@ -230,6 +268,59 @@ class Workbench(Reader):
         return branch(
             self._session, whole("trial", trial), epoch, changes, seeds=seeds, name=name, note=note, tags=tags,
             device=_check_device(device or self.device), script=_changes(script), stop_after=_stop(stop_after),
+        )  # fmt: skip
+
+    def try_it(self, diagnosis: Diagnosis | int, rule: str | None = None, *, device: str | None = None) -> Run:
+        """Start what a diagnosis prescribes: a branch, a new run, or more seeds. The log keeps that it was tried.
+
+        diagnosis: what `diagnose` returned, or a trial's number. rule: the finding to act on, by default the main one. While
+        the same prescription is still being tried, its run is returned. `prescriptions()` says what came of it, `rules()`
+        how often each rule was right. Returns at once.
+        Raises: RunError when there is nothing to try; ConfigError for an unknown rule, or a change that cannot be. Nothing is
+        logged then.
+        """
+        device = _check_device(device or self.device)
+        judged = diagnosis if isinstance(diagnosis, Diagnosis) else whole("trial", diagnosis)
+        return try_it(self._session, judged, rule, device=device)
+
+    def finetune(
+        self,
+        from_trial: int | None = None,
+        task: Task | None = None,
+        *,
+        backbone: str | Callable[[], Any] | None = None,
+        freeze: str | int | None = ALL_BUT_THE_HEAD,
+        learning_rate_factor: float = 0.1,
+        unfreeze_at: int | None = None,
+        config: Config | None = None,
+        seeds: int = 1,
+        name: str = "",
+        note: str = "",
+        tags: Sequence[str] = (),
+        device: str | None = None,
+    ) -> Run:
+        """Train a new head, and what is not frozen, on a network that has learned already; returns at once.
+
+        from_trial: a trial of this log, whose best model is gone on from; its head stays if the classes are the very same.
+        backbone: in its place a pretrained network, by its registered name or as a function that returns it (see
+        `wb.register_backbone`). task: what to learn, by default this Workbench's own task; another one's trials are entered
+        into the same log, where `Workbench(task, log=...)` finds them. freeze: the layers that keep their weights and stay in
+        evaluation mode, as a number of groups from the input on, as the name of the last of them, "all but the head", or None.
+        unfreeze_at: the epoch after which they train as well, with a fresh optimizer. learning_rate_factor: of the group
+        nearest the input; between it and the head, which has the learning rate itself, rates grow geometrically.
+        config: all other hyperparameters, by default the trial's. seeds: so many heads, with seeds from `config.seed` upwards,
+        as one cohort: what frozen layers make of the data is computed once.
+
+        The three hyperparameters belong to the model, which is registered: `bench.search(base=bench.config(run.trials[0]), ...)`
+        searches them. Raises: LogError, RunError for a trial that is unknown, unfinished or without a model at hand; ModelError
+        naming the shapes of inputs that do not fit; ConfigError naming the argument, with the groups there are. Nothing is
+        logged then.
+        """
+        _check_count("seeds", seeds, MAX_SEEDS)
+        return finetune(
+            self._session, from_trial=None if from_trial is None else whole("from_trial", from_trial), task=task,
+            backbone=backbone, freeze=_whole(freeze), learning_rate_factor=learning_rate_factor, unfreeze_at=unfreeze_at,
+            config=config, seeds=seeds, name=name, note=note, tags=tags, device=_check_device(device or self.device),
         )  # fmt: skip
 
     def replay(self, trial: int, *, device: str | None = None) -> Replay:
@@ -262,6 +353,7 @@ class Workbench(Reader):
     def restore(self, *trials: int) -> list[int]:
         """Bring deleted trials back, all of them by default; returns their numbers. Raises: LogError for one not in the bin."""
         restored = self._session.log.restore([whole("trial", trial) for trial in trials] or None)
+        self._session.gone.difference_update(restored)
         self._session.refresh_table()
         return restored
 
@@ -269,6 +361,92 @@ class Workbench(Reader):
         """Remove the deleted trials for good, with their snapshots. Returns the numbers removed, and those kept because a
         trial outside the bin was made from them."""
         return self._session.empty_bin()
+
+    def ensemble(
+        self,
+        top: int = 5,
+        *,
+        trials: Sequence[int] | None = None,
+        select: str | None = None,
+        size: int = 20,
+        candidates: int = 40,
+        name: str = "",
+        note: str = "",
+    ) -> Ensemble:
+        """Let several trials' best models vote, of whatever architectures, and enter the ensemble into the log.
+
+        Classes: the mean of their probabilities; numbers: the mean of their answers. By default the best trial of each of the
+        `top` best settings of the leaderboard votes. select="greedy": `size` votes are given one by one to the trial that helps
+        the validation metric most, with replacement, beginning with the best ones (Caruana et al. 2004); from the `candidates`
+        best trials that ran to their end. trials: who votes, in place of the leaderboard's top, or, with "greedy", who may; a
+        trial that is named twice has two votes.
+
+        A choice made on the validation rows flatters the score on them. The result says by how much: `optimism`, `corrected`
+        and `interval`, by an out-of-bag bootstrap in which the choice among the `candidates` is made again; it also says whether
+        the ensemble beats a best single trial chosen alike. It predicts like `bench.model(trial)`, stands in the leaderboard
+        with its corrected score, and `bench.save` keeps it in one file. A model that is neither at hand nor in a snapshot is
+        trained again first, in silence.
+        Raises: ConfigError naming the argument; LogError, RunError for a trial that is unknown, in the bin, on another task,
+        unfinished, diverged or without a finite epoch, or when no trial has ended; nothing is logged then.
+        """
+        for argument, value in (("top", top), ("size", size), ("candidates", candidates)):
+            _check_count(argument, value)
+        return assemble(
+            self._session, top=top, trials=trials, select=select, size=size, candidates=candidates, name=name, note=note
+        )
+
+    def open_test_set(self, trial: int | Ensemble, *, again: bool = False) -> TestResult:
+        """Measure a trial's best model, or an ensemble, on the sealed test split: once, at the very end.
+
+        The log keeps who looked, when, at which rows and what came of it; the result is told with a 95% interval (exact for
+        accuracy, else bootstrapped), the optimism (validation minus test) and the number of trials that looked at the
+        validation split. Rows that were looked at before, be it in another kernel, under another preprocessing or division of
+        the data, need again=True, and the result is stamped "reused (n)" wherever it is shown.
+        Raises: TaskError if the task has no test split; SealError, with the earlier opening, if it was opened before; RunError,
+        LogError for a trial without a model. Nothing is opened then.
+        """
+        what: Any = trial if hasattr(trial, "outputs") else whole("trial", trial)
+        return open_test_set(self._session, what, again=again)
+
+    def continue_on(
+        self,
+        new_data: Any,
+        *,
+        top: int = 5,
+        seeds: int = 1,
+        name: str = "",
+        note: str = "",
+        device: str | None = None,
+        blocking: bool = False,
+    ) -> Continuation:
+        """Go on with more or newer data: a new version of the task, on which the best settings are measured and trained anew.
+
+        new_data: all rows of the new version, of the kind the task was made from: a DataFrame or the path of a CSV file with
+        the same columns, a pair (X, y), a torch data set; or what `task.version(new_data)` made of them. Rows that were there
+        before keep the split they were in, so that no test row is ever trained on.
+        Of the `top` settings of the leaderboard the best trial's model is measured on the new version's validation rows, with
+        its old preprocessing, and the setting is trained anew with so many `seeds` (from its first step, without the live
+        changes it had), in the same log. Returns a handle at once: `wait()`, `task`, `bench` (a Workbench on the new version),
+        `table` (the change for each setting and whether it is beyond noise), `drift` (which columns moved, by which test),
+        `figure()`, `drift_figure()`. The log keeps all of it: `bench.versions`, `bench.version_changes`. The very same call
+        while it goes on returns the same handle.
+        Raises: TaskError for other columns, types, shapes or classes, rows without a target, or no new row; RunError if no
+        trial has run to its end; ConfigError, ModelError for a setting that the new version cannot take. Nothing is changed then.
+        """
+        _check_count("top", top)
+        _check_count("seeds", seeds, MAX_SEEDS)
+        device = _check_device(device or self.device)
+        found = continue_on(self._session, new_data, top=top, seeds=seeds, name=name, note=note, device=device)
+        if not hasattr(found, "bench"):
+            found.bench = Workbench._of(found.session, self.device)
+        return found.wait() if blocking else found
+
+    @classmethod
+    def _of(cls, session: Session, device: str) -> Workbench:
+        """A Workbench on a session that is there."""
+        bench = cls.__new__(cls)
+        bench.task, bench.device, bench._session = session.task, device, session
+        return bench
 
     def annotate(
         self, trial: int, *, name: str | None = None, note: str | None = None, tags: Sequence[str] | None = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -109,6 +111,21 @@ def test_the_figure_of_a_log(bench: wb.Workbench) -> None:
     assert list(step.get_ydata())[:-1] == list(front["best_val_metric"])
     assert np.diff(step.get_ydata()).min() >= 0
     assert figure._repr_png_()
+
+
+@pytest.mark.parametrize("better", ["higher", "lower"])
+def test_a_trial_far_poorer_than_the_others_does_not_squeeze_them(better: Any) -> None:
+    sign = 1.0 if better == "higher" else -1.0
+    scores = [sign * score for score in (0.5, 0.6, 0.7, -2e16)]
+    costs = dict(enumerate((1.0, 2.0, 3.0, 0.5), 1))
+    figure = complexity_panels(complexity(frame(best_val_metric=scores), costs, costs, better=better), better=better)
+    for axes in figure.axes:
+        low, high = axes.get_ylim()
+        assert low < min(scores[:3]) < max(scores[:3]) < high
+        assert high - low < 1
+    assert figure.get_suptitle() == "1 trial too poor to show"
+    fair = complexity_panels(complexity(frame(best_val_metric=scores[:3]), costs, costs, better=better), better=better)
+    assert fair.get_suptitle() == ""
 
 
 def test_one_cost_for_all_is_said_and_nothing_to_draw_is_an_error() -> None:

@@ -81,6 +81,26 @@ def test_scores_on_weighted_rows_are_the_engines_on_repeated_rows(metric: str, o
     assert judge.natural(scores)[0, 0] == pytest.approx(scores[0, 0] * (-1 if metric == "rmse" else 1))
 
 
+def test_a_metric_of_the_users_may_raise_on_a_sample_but_not_on_all_rows() -> None:
+    def picky(outputs: torch.Tensor, targets: torch.Tensor) -> float:
+        if len(targets.unique()) < 2:
+            raise ValueError("one class")
+        return float((outputs.argmax(-1) == targets).double().mean())
+
+    wb.register_metric("picky_for_ensembles", picky, better="higher")
+    answers, _ = classes(3, 12)
+    rare = np.zeros(12, np.int64)
+    rare[4] = 1
+    judge = Judge(rare, "picky_for_ensembles")
+    choose = WAYS["greedy"](answers, judge)
+    votes = choose(np.ones((1, 12)))[0]
+    found = estimate(answers, judge, votes, choose)
+    assert found.score == pytest.approx(float((combined(answers, votes).argmax(1) == rare).mean()))
+    assert 0 < found.draws < 200  # those that lack the row on either side say nothing
+    with pytest.raises(wb.ModelError, match="one class"):
+        Judge(np.zeros(12, np.int64), "picky_for_ensembles")(answers, np.ones((1, 12)))
+
+
 def test_what_is_no_number_is_never_chosen() -> None:
     """R² of equal targets, and a probability of nothing."""
     answers, targets = numbers(3, 6, 1)
@@ -303,3 +323,9 @@ def test_a_single_row_says_nothing_of_new_ones() -> None:
     found = estimate(answers, judge, choose(np.ones((1, 1)))[0], choose)
     assert np.isfinite(found.score)
     assert np.isnan(found.corrected)
+    for metric in ("r2", "rmse"):  # one of them no number, the other the same in every sample
+        answers, judge = case(metric, 3, 1)
+        _, low, high = interval(answers, judge)
+        by_hand = estimate(answers, judge, np.array([1, 1, 0]), None)
+        assert np.isnan([low, high]).all()
+        assert np.isnan([by_hand.low, by_hand.high]).all()

@@ -171,7 +171,10 @@ def test_test_rows_are_preprocessed_as_the_training_rows_say() -> None:
     np.testing.assert_allclose(open_seal(task).x, scaler.transform(raw.double()), atol=1e-5)
 
 
-MAY_OPEN = {"workbench.tasks.task", "workbench.opening"}  # the first puts the test split away, the second opens it, on record
+MAY_OPEN = {
+    "workbench.tasks.task",
+    "workbench.opening",
+}  # the first puts the test split away, the second opens it, on record
 
 
 def test_nothing_else_imports_the_seal() -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import time
+from types import SimpleNamespace
+
 import pytest
 from test_branch_view import SHORT, front, select
 from test_view import until
 
 import workbench as wb
+from workbench.showing import LOOK_SHARE
 from workbench.widgets.trial_table import readable
 from workbench.widgets.view import WorkbenchView
 
@@ -160,3 +164,49 @@ def test_patience_and_cost_are_read_in_the_compare_tab(bench: wb.Workbench, view
     view.compare.kind.value = "complexity"
     bench._session.tick()
     assert bytes(view.compare.picture.value) not in (b"", patience)
+
+
+def test_a_deleted_trial_is_not_looked_at_and_comes_back(bench: wb.Workbench, view: WorkbenchView) -> None:
+    bench.run(SHORT)
+    front(bench, view, "Diagnose")
+    panel = view.diagnosis.part
+    until(bench, lambda: "Diagnosis of trial 1" in panel.state.value)
+    bench.delete(1)
+    until(bench, lambda: "Select a trial" in panel.state.value)
+    bench.restore()
+    until(bench, lambda: "Diagnosis of trial 1" in panel.state.value)
+
+
+def test_while_a_trial_trains_the_tab_in_front_takes_a_share_of_the_time(
+    bench: wb.Workbench, view: WorkbenchView, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, looked = bench._session, []
+    now = [begun := time.monotonic() + 1000.0]
+
+    def refresh() -> None:
+        looked.append(now[0])
+        now[0] += 1.0  # what a look costs
+
+    run = bench.start(SHORT.replace(epochs=100_000))
+    try:
+        until(bench, lambda: len(bench.curves(1)) > 0)
+        assert session.tabs is not None
+        monkeypatch.setattr(session.tabs, "refresh", refresh)
+        monkeypatch.setattr("workbench.showing.time", SimpleNamespace(monotonic=lambda: now[0]))
+        view.tabs.selected_index = view.tabs.titles.index("Compare")
+        session.tick()
+        del looked[:]
+        for _ in range(200):
+            now[0] += 0.5
+            session._stale = True
+            session.tick()
+        assert 1 <= len(looked) <= (now[0] - begun) * LOOK_SHARE + 1
+        view.compare.kind.value = "importance"  # asked for, together with a reading of the table
+        del looked[:]
+        session._table_due = True
+        session.tick()
+        assert len(looked) == 1
+    finally:
+        monkeypatch.undo()
+        run.stop()
+        run.wait()

@@ -11,6 +11,7 @@ CHOICES = [("trial 7, the best", ("trial", 7)), ("ensemble 1", ("ensemble", 1))]
 ONCE = {
     "when": "2026-01-02T03:04:05.678+00:00", "what": "trial 7", "score": 0.9, "low": 0.85, "high": 0.94, "validation": 0.93,
     "optimism": 0.03, "looked": 12, "who": "<b>me</b>@here", "stamp": "opened once", "baseline": 0.3, "rows": 360,
+    "metric": "accuracy",
 }  # fmt: skip
 
 
@@ -91,3 +92,15 @@ def test_a_problem_is_shown_and_the_choice_is_kept(tab: SealTab) -> None:
     assert tab.choice.value == ("ensemble", 1)
     refresh(tab, chosen=("trial", 7))
     assert tab.choice.value == ("trial", 7)
+
+
+def test_a_score_by_another_metric_is_named_and_not_drawn(tab: SealTab) -> None:
+    drawn: list[list[str]] = []
+    frame = pd.DataFrame([ONCE, {**ONCE, "what": "trial 8", "metric": "f1", "score": 0.5}])
+    tab.refresh(
+        frame, CHOICES, rows=360, looked=12, metric_label="accuracy", metric="accuracy",
+        draw=lambda frame: drawn.append(frame["what"].tolist()) or b"png",
+    )  # fmt: skip
+    assert drawn == [["trial 7"]]
+    assert "0.5000 (f1)" in tab.history.value
+    assert "0.9000<" in tab.history.value

@@ -2,6 +2,17 @@
 
 from workbench.analysis.border import Border, border
 from workbench.analysis.importance import importance, varied
-from workbench.analysis.leaderboard import leaderboard, tied_with_best
+from workbench.analysis.intervals import Interval, score_interval
+from workbench.analysis.leaderboard import leaderboard, tied_with_best, with_ensembles
 
-__all__ = ["Border", "border", "importance", "leaderboard", "tied_with_best", "varied"]
+__all__ = [
+    "Border",
+    "Interval",
+    "border",
+    "importance",
+    "leaderboard",
+    "score_interval",
+    "tied_with_best",
+    "varied",
+    "with_ensembles",
+]

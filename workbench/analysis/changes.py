@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ from scipy import stats
 from torch import Tensor
 
 from workbench.analysis.intervals import score_interval
+from workbench.errors import ModelError
 from workbench.training.metrics import evaluate_metric, evaluate_metrics
 
 __all__ = ["Change", "score_change"]
@@ -49,7 +51,7 @@ def score_change(metric: str, before: Tensor, after: Sequence[Tensor], targets: 
     (Student's t over seeds). With one seed the noise of training is not in the intervals. The rows' part of the difference
     is that of pairs, since both models answer the same rows: for accuracy Agresti and Min's interval (2005: half a row added
     to each cell of the table of pairs), for any other metric by 1,000 resamples of the rows; the rows' part of the score
-    itself is that of `score_interval`.
+    itself is that of `score_interval`. A single row says nothing of the others: the difference has no interval then (NaN).
     """
     old = evaluate_metric(metric, before, targets)
     scores = np.array([evaluate_metric(metric, one, targets) for one in after])
@@ -92,14 +94,30 @@ def _pairs(before: Tensor, after: Sequence[Tensor], targets: Tensor) -> tuple[fl
 
 
 def _resampled(metric: str, before: Tensor, after: Sequence[Tensor], targets: Tensor) -> tuple[None, float]:
-    """Standard error of a difference over resamples of the rows (Efron 1979), drawn from seed 0."""
+    """Standard error of a difference over resamples of the rows (Efron 1979), drawn from seed 0; NaN if it is unknown."""
     rows = len(targets)
+    if rows < 2:
+        return None, math.nan
     draws = torch.from_numpy(np.random.default_rng(0).integers(0, rows, (RESAMPLES, rows)))
     step = max(1, PIECE // (rows * max(1, before.shape[-1])))
     found: list[NDArray[np.float64]] = []
     for piece in torch.split(draws, step):
         drawn = targets[piece]
-        values = [np.array(evaluate_metrics(metric, one[piece], drawn)) for one in (before, *after)]
+        values = [np.array(_scores(metric, one[piece], drawn)) for one in (before, *after)]
         found.append(np.mean(values[1:], axis=0) - values[0])
     differences = np.concatenate(found)
-    return None, float(differences[np.isfinite(differences)].std(ddof=1))
+    differences = differences[np.isfinite(differences)]
+    return None, float(differences.std(ddof=1)) if len(differences) > 1 else math.nan
+
+
+def _scores(metric: str, outputs: Tensor, targets: Tensor) -> list[float]:
+    """The metric of each draw; NaN where one of the user's raises, as it may where a class is missing."""
+    with suppress(ModelError):
+        return evaluate_metrics(metric, outputs, targets)
+    found = []
+    for own, target in zip(outputs, targets, strict=True):
+        try:
+            found.append(evaluate_metric(metric, own, target))
+        except ModelError:
+            found.append(math.nan)
+    return found

@@ -32,6 +32,8 @@ __all__ = [
 HEALTHY = "healthy"
 LEVEL = 0.95
 """Of intervals of slopes."""
+FAR_FROM_BASELINE = 1.2
+"""So many times the baseline's loss, an untrained model's is another level."""
 
 
 class Slope(NamedTuple):
@@ -101,6 +103,8 @@ class Case:
     included. rows: of the validation split. seeds: curves of the other seeds of the same setting; scores: of all seeds of
     it that ran to their end. rival: the best other setting, None if there is none. leads: whether this setting is first.
     initial, trained: its layers at the initial weights, and at those after `trained_epoch`; None where not at hand.
+    untrained_loss: on the training split, of a model whose outputs are all zero, as those of an untrained one nearly are; NaN as
+    baseline_loss is.
     """
 
     trial: int
@@ -121,6 +125,7 @@ class Case:
     initial: Sequence[LayerFacts] | None = None
     trained: Sequence[LayerFacts] | None = None
     trained_epoch: int | None = None
+    untrained_loss: float = math.nan
 
     # --- the curve --------------------------------------------------------------------------------------------------
 
@@ -157,6 +162,12 @@ class Case:
             return self.baseline_loss
         finite = self.train_loss[np.isfinite(self.train_loss)]
         return float(abs(finite[0])) if len(finite) and finite[0] else 1.0
+
+    @property
+    def level(self) -> float:
+        """The training loss that a run begins at without being thrown there: the unit, or that of outputs of zero where it is
+        much larger, as with rare classes (ln 2 of two, whose baseline knows that one is rare)."""
+        return self.untrained_loss if self.untrained_loss > FAR_FROM_BASELINE * self.unit else self.unit
 
     # --- the score --------------------------------------------------------------------------------------------------
 

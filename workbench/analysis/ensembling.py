@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from workbench.errors import ModelError
 from workbench.registry import METRICS
 from workbench.training.metrics import evaluate_metric
 
@@ -50,7 +51,8 @@ class Judge:
     def __call__(self, answers: Array, counts: Array) -> tuple[Array, Array]:
         """answers: (candidates, rows, outputs). counts: (draws, rows). Returns scores and losses (draws, candidates).
 
-        NaN where a metric is none on these rows (R² of equal targets). Raises: ModelError if a metric of the user's raises.
+        NaN where a metric is none on these rows (R² of equal targets; one of the user's that raises on some of the rows). Raises:
+        ModelError if a metric of the user's raises on all rows.
         """
         with np.errstate(divide="ignore", invalid="ignore"):
             if self.classes:
@@ -90,7 +92,11 @@ class Judge:
         for draw, count in enumerate(counts):
             rows = torch.from_numpy(np.repeat(np.arange(len(count)), count.astype(np.int64)))
             for candidate in range(len(answers)) if len(rows) else ():
-                found[draw, candidate] = evaluate_metric(self.metric, outputs[candidate][rows], targets[rows])
+                try:
+                    found[draw, candidate] = evaluate_metric(self.metric, outputs[candidate][rows], targets[rows])
+                except ModelError:  # it may raise where a class is missing
+                    if (count > 0).all():
+                        raise
         return found
 
 
@@ -233,6 +239,8 @@ def estimate(
     own = Estimate(float(judge.natural(scores)[0, 0]), float(losses[0, 0]))
     draws = int(np.clip(WORK / (answers.size * work), FEWEST, DRAWS))
     counts = _bootstrap(answers.shape[1], draws, seed)
+    if answers.shape[1] < 2:
+        return own
     if choose is None:
         low, high = _middle(judge.natural(_scores_of(answers, judge, np.repeat(votes[None], draws, 0), counts)))
         return own._replace(low=low, high=high, draws=draws)
@@ -257,11 +265,16 @@ def estimate(
 
 
 def interval(answers: Array, judge: Judge, *, draws: int = DRAWS, seed: int = 0) -> tuple[Array, Array, Array]:
-    """Each member's score by itself with its 95% percentile interval over bootstrap samples of the rows: (members,) each."""
+    """Each member's score by itself with its 95% percentile interval over bootstrap samples of the rows: (members,) each.
+
+    NaN ends where the metric is a number on no sample, or there is a single row.
+    """
     scores, _ = judge(answers, np.ones((1, answers.shape[1])))
     sampled, _ = judge(answers, _bootstrap(answers.shape[1], draws, seed))
-    low, high = np.nanpercentile(judge.natural(sampled), [2.5, 97.5], axis=0)
-    return judge.natural(scores)[0], low, high
+    ends = np.array([_middle(values) for values in judge.natural(sampled).T])
+    if answers.shape[1] < 2:
+        ends[:] = np.nan
+    return judge.natural(scores)[0], ends[:, 0], ends[:, 1]
 
 
 def _bootstrap(rows: int, draws: int, seed: int) -> Array:

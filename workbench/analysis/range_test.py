@@ -55,8 +55,9 @@ def range_table(points: pd.DataFrame, untrained: Mapping[int, float]) -> pd.Data
     """One row a learning rate: the validation loss over the seeds, and how many of them diverged.
 
     points: one row a run, with learning_rate, seed, train_loss (mean of its last epoch), val_loss (after it) and peak_loss
-    (the largest train_loss of its epochs), infinite where it is not finite. untrained: the validation loss before the first
-    step, by seed.
+    (the largest train_loss of its epochs), infinite where it is not finite; and start_loss, that of the training rows before
+    the first step (taken to be the validation rows' if there is no such column). untrained: the validation loss before the
+    first step, by seed.
     Returns learning_rate, loss, low and high (mean, smallest and largest validation loss; infinite if a run diverged to no
     finite loss), train_loss (mean), diverged (share of the runs, see `CLIMB`) and seeds.
     """
@@ -127,7 +128,8 @@ def suggest(points: pd.DataFrame, untrained: Mapping[int, float], *, steps: int 
 def _diverged(points: pd.DataFrame, untrained: Mapping[int, float]) -> pd.Series[Any]:
     finite = np.isfinite(points["val_loss"]) & np.isfinite(points["train_loss"])
     # a loss of the user's own may be negative
-    limits = points["seed"].map({seed: loss + (CLIMB - 1) * abs(loss) for seed, loss in untrained.items()})
+    start = points["start_loss"] if "start_loss" in points else points["seed"].map(dict(untrained))
+    limits = start + (CLIMB - 1) * start.abs()
     return ~(finite & (points["peak_loss"] <= limits))
 
 

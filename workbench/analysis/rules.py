@@ -31,9 +31,12 @@ from workbench.analysis.prescriptions import calm, higher_rate, lower_rate, more
 __all__ = ["RULES", "Rule", "judge"]
 
 BLOWN_UP = 1.5
-"""A training loss this many times the baseline's was thrown up by steps too long."""
+"""A training loss this many times the baseline's, or an untrained model's if that is larger, was thrown up by steps too long."""
 NOT_LEARNING = 1.02
 """At the end, a training loss above this many times the baseline's is worse than knowing nothing."""
+NOT_MOVED = 0.1
+"""Where an untrained model's loss is far above the baseline's, a run whose losses all stay within this share of it has not moved
+yet, which is no sign of steps too long."""
 SHORT_SHARE, POOR_SHARE = 0.9, 0.75
 """Of the way from the baseline to the best known score: short of it, and poor."""
 SWINGS = 0.015
@@ -101,20 +104,22 @@ def rate_too_high(case: Case) -> Finding | None:
     elif len(case.epoch) < 3:
         return None
     else:
-        highest = case.train_loss.max() / unit
+        highest = case.train_loss.max() / case.level
+        of = "the baseline's" if case.level == unit else "an untrained model's"
         # both, since with much dropout the training loss alone is high
         end = min(float(np.median(values[case.tail])) for values in (case.train_loss, case.val_loss)) / unit
         falling = slope(case.epoch[case.tail], case.train_loss[case.tail]).high < 0
         if highest > BLOWN_UP and (not is_good(case) or end > NOT_LEARNING):
             since = int(case.epoch[int(case.train_loss.argmax())])
-            evidence.append(f"the training loss was thrown up to {highest:.3g} times the baseline's in epoch {since}")
-        if end > NOT_LEARNING and not falling:
+            evidence.append(f"the training loss was thrown up to {highest:.3g} times {of} in epoch {since}")
+        unmoved = bool((np.abs(case.train_loss / case.level - 1) < NOT_MOVED).all())
+        if end > NOT_LEARNING and not falling and not (unmoved and case.level > unit):
             since = since or int(case.epoch[0])
             evidence.append(f"at the end the loss is {end:.3g} times that of a model that ignores its input")
         swing = swings(case)
         if not evidence and min(swing) > SWINGS and (highest > BLOWN_UP or case.share(case.score) < POOR_SHARE):
             since = int(case.epoch[case.tail][0])
-            thrown = f"the training loss was thrown up to {highest:.3g} times the baseline's"
+            thrown = f"the training loss was thrown up to {highest:.3g} times {of}"
             evidence += [thrown, swinging(swing)] if highest > BLOWN_UP else [swinging(swing)]
     if not evidence:
         return None
@@ -258,7 +263,7 @@ def gradients(case: Case) -> Finding | None:
     when = "at the initial weights" if case.initial is not None else f"after epoch {case.trained_epoch}"
     sizes = [one.gradient / max(one.weight_norm, 1e-12) for one in layers]
     small, large = layers[int(np.argmin(sizes))], layers[int(np.argmax(sizes))]
-    thrown_up = case.state == "diverged" or not len(case.epoch) or not case.train_loss.max() <= BLOWN_UP * case.unit
+    thrown_up = case.state == "diverged" or not len(case.epoch) or not case.train_loss.max() <= BLOWN_UP * case.level
     suffers = thrown_up or not is_good(case)
     if suffers and not max(sizes) <= EXPLODING:
         evidence = (

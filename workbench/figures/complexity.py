@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
+from numpy.typing import NDArray
 
 from workbench.figures.curves import COLORS, NotebookFigure
 
@@ -15,6 +16,7 @@ __all__ = ["complexity_panels", "patience_curve"]
 
 Better = Literal["higher", "lower"]
 SCORE = "best_val_metric"
+FURTHEST = 10.0
 
 
 def complexity_panels(
@@ -23,7 +25,8 @@ def complexity_panels(
     """The validation metric against training time and against the number of parameters, both logarithmic.
 
     table: as `bench.complexity()` gives it. The Pareto front is a step line: what is the best that was reached at this cost or
-    less. Dots on it are filled, the best trial is a star. Where all trials cost the same, the panel says so.
+    less. Dots on it are filled, the best trial is a star. Where all trials cost the same, the panel says so. Trials far poorer
+    than the others are outside the axes, and counted.
     """
     figure = NotebookFigure(figsize=(9.6, 3.6), layout="constrained", dpi=100)
     panels = figure.subplots(1, 2, sharey=True)
@@ -35,7 +38,10 @@ def complexity_panels(
         lacking = int((~np.isfinite(found[name])).sum())
         if lacking:
             axes.set_title(f"{lacking} trials left out: {name} unknown", fontsize=9, loc="left")
+    hidden = _show_the_better(panels[0], found[SCORE].to_numpy(float), better)
     panels[0].set_ylabel(f"best {metric_label}", fontsize=9)
+    if hidden:
+        figure.suptitle(f"{hidden} trial{'s' * (hidden > 1)} too poor to show", fontsize=9, x=0.01, ha="left")
     handles, labels = panels[0].get_legend_handles_labels()
     if handles:
         figure.legend(handles, labels, frameon=False, fontsize=8, loc="outside right upper")
@@ -94,6 +100,22 @@ def _panel(axes: Axes, table: pd.DataFrame, name: str, label: str, better: Bette
     values = table[name].unique()
     if len(values) == 1 and len(table) > 1:
         axes.set_title(f"all trials have {values[0]:,.4g} {name}", fontsize=9, loc="left")
+
+
+def _show_the_better(axes: Axes, scores: NDArray[np.float64], better: Better) -> int:
+    """End the axis where a score is 10 times as far from the best as the median is: one trial that nearly diverged would
+    squeeze all others into a line. Returns how many lie beyond."""
+    if not len(scores):
+        return 0
+    best = scores.max() if better == "higher" else scores.min()
+    end = best + FURTHEST * (float(np.median(scores)) - best)
+    beyond = scores < end if better == "higher" else scores > end
+    if end == best or not beyond.any():
+        return 0
+    shown = scores[~beyond]
+    margin = 0.05 * float(np.ptp(shown))
+    axes.set_ylim(shown.min() - margin, shown.max() + margin)
+    return int(beyond.sum())
 
 
 def _tidy(axes: Axes) -> None:

@@ -19,7 +19,8 @@ def opened_scores(frame: pd.DataFrame, *, metric_label: str = "metric") -> Noteb
     figure = NotebookFigure(figsize=(7.6, 1.35 + 0.42 * max(1, len(frame))), layout="constrained", dpi=100)
     axes = figure.subplots()
     for place, row in enumerate(frame[::-1].itertuples(index=False)):
-        error = [[max(0.0, row.score - row.low)], [max(0.0, row.high - row.score)]]
+        sure = np.isfinite([row.score, row.low, row.high]).all()
+        error = [[max(0.0, row.score - row.low)], [max(0.0, row.high - row.score)]] if sure else None
         label = "test, 95% interval" if not place else None
         axes.errorbar(row.score, place, xerr=error, fmt="o", color=COLORS[0], capsize=3, label=label)
         label = "validation" if not place else None
@@ -29,7 +30,8 @@ def opened_scores(frame: pd.DataFrame, *, metric_label: str = "metric") -> Noteb
     if len(frame):
         last = frame.iloc[-1]
         values = frame[["low", "high", "score", "validation"]].to_numpy(float)
-        low, high = float(np.nanmin(values)), float(np.nanmax(values))
+        finite = values[np.isfinite(values)]  # R² of one row, say, is not a number
+        low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
         margin = max(0.35 * (high - low), 1e-3)
         axes.set_xlim(low - margin, high + margin)
         text = f"{last['rows']:,} test rows; {last['looked']:,} trials had looked at the validation set"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,10 +10,13 @@ from sqlalchemy import Connection, Select, delete, func, insert, literal, select
 
 from workbench.errors import LogError
 from workbench.events import ENDED, TrialState
-from workbench.log import history, schema
+from workbench.log import findings, history, schema
 from workbench.log.records import chunks, now
 
-__all__ = ["among", "binned", "deleted_at", "empty", "move_in", "move_out", "numbers"]
+__all__ = ["REMOVED", "among", "binned", "deleted_at", "empty", "move_in", "move_out", "numbers"]
+
+REMOVED = "removed"
+"""The kind of finding that counts trials which are no longer in the log."""
 
 
 def binned() -> Select[Any]:
@@ -64,10 +68,11 @@ def move_out(connection: Connection, trials: Sequence[int] | None) -> list[int]:
     return wanted
 
 
-def empty(connection: Connection) -> tuple[list[int], list[int]]:
+def empty(connection: Connection, session: int) -> tuple[list[int], list[int]]:
     """Remove the trials in the bin from every table; returns which, and which were kept.
 
-    Kept are those that a trial outside the bin, or another one that is kept, was made from.
+    Kept are those that a trial outside the bin, or another one that is kept, was made from. How many of the removed ones had
+    looked at which validation split stays as a finding of the session.
     """
     inside = set(numbers(connection))
     table = schema.trials
@@ -82,6 +87,9 @@ def empty(connection: Connection) -> tuple[list[int], list[int]]:
             if trial in parents:
                 due.append(parents[trial])
     removed = sorted(inside - kept)
+    looks = Counter(task for wanted in chunks(removed) for task in connection.execute(_measured(wanted)).scalars())
+    for task, count in looks.items():
+        findings.add(connection, session, REMOVED, {"looked": count}, task)
     for wanted in chunks(removed[::-1]):  # the newest first: a parent goes after, or with, what was made from it
         known = select(table.c.id, table.c.search, table.c.suggestion, literal(now())).where(table.c.id.in_(wanted))
         columns = [schema.purged.c[name] for name in ("trial", "search", "suggestion", "created")]
@@ -90,6 +98,12 @@ def empty(connection: Connection) -> tuple[list[int], list[int]]:
             connection.execute(delete(part).where(part.c.trial.in_(wanted)))
         connection.execute(delete(table).where(table.c.id.in_(wanted)))
     return removed, sorted(kept)
+
+
+def _measured(trials: Sequence[int]) -> Select[Any]:
+    """The task of each of some trials that has an epoch."""
+    told = select(schema.epochs.c.trial).where(schema.epochs.c.trial == schema.trials.c.id).exists()
+    return select(schema.trials.c.task_fingerprint).where(schema.trials.c.id.in_(trials), told)
 
 
 def _moves_in(*columns: Any) -> Select[Any]:

@@ -175,10 +175,11 @@ def count(connection: Connection, task_fingerprint: str) -> int:
 
 
 def looked(connection: Connection, task_fingerprint: str) -> int:
-    """How many trials have been measured on a task's validation split, those in the bin included."""
+    """How many trials have been measured on a task's validation split, those in the bin and removed from it included."""
     told = select(schema.epochs.c.trial).where(schema.epochs.c.trial == schema.trials.c.id).exists()
     statement = select(func.count()).where(schema.trials.c.task_fingerprint == task_fingerprint, told)
-    return int(connection.execute(statement).scalar_one())
+    removed = findings.read(connection, bin.REMOVED, task_fingerprint)
+    return int(connection.execute(statement).scalar_one()) + sum(int(one.data["looked"]) for one in removed)
 
 
 def best(connection: Connection, task_fingerprint: str, metric: str, better: str) -> dict[str, Any] | None:

@@ -220,7 +220,7 @@ class TrialLog:
         """Remove the trials in the bin for good. Returns those removed and those kept, from which others were made."""
         with self._write() as connection:
             ownership.take_turn(connection)
-            return bin.empty(connection)
+            return bin.empty(connection, self._session)
 
     def bin(self) -> pd.DataFrame:
         """The trials in the bin: the columns of `trials`, and `deleted`, when that was."""
@@ -243,7 +243,7 @@ class TrialLog:
             return frames.count(connection, task_fingerprint)
 
     def looked(self, task_fingerprint: str) -> int:
-        """How many trials have been measured on a task's validation split, those in the bin included."""
+        """How many trials have been measured on a task's validation split, those in the bin and removed from it included."""
         with self._read() as connection:
             return frames.looked(connection, task_fingerprint)
 
@@ -324,6 +324,10 @@ class TrialLog:
     def task_fingerprint(self, trial: int) -> str:
         """Of the data a trial was trained on. Raises: LogError for an unknown trial."""
         return str(self._field(trial, "task_fingerprint"))
+
+    def metric(self, trial: int) -> str:
+        """What a trial's validation metric is: a name in the metrics table. Raises: LogError for an unknown trial."""
+        return str(self._field(trial, "metric"))
 
     def device(self, trial: int) -> str:
         """Where a trial was trained. Raises: LogError for an unknown trial."""

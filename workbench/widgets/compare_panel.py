@@ -212,6 +212,7 @@ def _board(board: pd.DataFrame, metric_label: str) -> str:
         html.escape(metric_label),
         "95% interval",
         "against the best",
+        *(["test"] if "test_set" in board else []),
         *(html.escape(n.replace("_", " ")) for n in settings),
     ]
     rows = []
@@ -231,6 +232,8 @@ def _board(board: pd.DataFrame, metric_label: str) -> str:
         else:
             verdict = f"{'cannot be told apart' if row['tied'] else 'worse'} (p = {row['p_value']:.2g})"
         cells = [str(row["rank"]), str(row["trial"]), str(row["seeds"]), f"{row['mean']:.4f}", interval, verdict]
+        if "test_set" in board:
+            cells.append(f"{row['test_metric']:.4f}, {row['test_set']}" if row["test_set"] else "")
         cells += ["" if pd.isna(row[name]) else _short(row[name]) for name in settings]
         kind = "" if row["tied"] else ' class="wb-worse"'
         rows.append(f"<tr{kind}>{''.join(f'<td>{html.escape(cell)}</td>' for cell in cells)}</tr>")

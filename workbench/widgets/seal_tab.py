@@ -42,13 +42,15 @@ class SealTab:
         rows: int,
         looked: int,
         metric_label: str,
+        metric: str = "",
         chosen: Key | None = None,
     ) -> None:
         """Bring it up to date.
 
         openings: as `bench.openings`; draw: makes a PNG of some of them. choices: what may be measured, as (label, key), the
         best first. rows: of the test split, 0 for a task without one. looked: trials that have looked at the validation split.
-        metric_label: without its split. chosen: to take this one, where it is among the choices.
+        metric_label: without its split. metric: its name; openings by another one are listed with that, and not drawn.
+        chosen: to take this one, where it is among the choices.
         """
         if not self.widget.children:
             self._make()
@@ -63,10 +65,11 @@ class SealTab:
             self.choice.value = chosen
         if len(openings) != len(self._openings) or not self.state.value:
             self._openings = openings
-            self.history.value = _table(openings, metric_label) if len(openings) else ""
-            if len(openings):
-                self.picture.value = draw(openings.tail(SHOWN))
-            show(self.picture, bool(len(openings)))
+            self.history.value = _table(openings, metric_label, metric) if len(openings) else ""
+            drawn = openings[openings["metric"] == metric] if metric else openings
+            if len(drawn):
+                self.picture.value = draw(drawn.tail(SHOWN))
+            show(self.picture, bool(len(drawn)))
             self._ask(False)
         self.state.value = self._state()
         self.start.description = "Open again…" if len(openings) else "Open the test set…"
@@ -165,8 +168,8 @@ def _when(text: str) -> str:
     return f"{text[:16].replace('T', ' ')} UTC"
 
 
-def _table(openings: pd.DataFrame, metric_label: str) -> str:
-    """The openings as an HTML table, the last first; all text escaped."""
+def _table(openings: pd.DataFrame, metric_label: str, metric: str) -> str:
+    """The openings as an HTML table, the last first; all text escaped. metric: what the heading speaks of."""
     heads = [
         "when",
         "what",
@@ -180,8 +183,9 @@ def _table(openings: pd.DataFrame, metric_label: str) -> str:
     ]
     rows = []
     for row in openings[::-1].to_dict("records"):
+        other = f" ({row['metric']})" if metric and row["metric"] != metric else ""
         cells = [
-            _when(row["when"]), row["what"], f"{row['score']:.4f}", f"{row['low']:.4f} to {row['high']:.4f}",
+            _when(row["when"]), row["what"], f"{row['score']:.4f}{other}", f"{row['low']:.4f} to {row['high']:.4f}",
             f"{row['validation']:.4f}", f"{row['optimism']:+.4f}", f"{row['looked']:,}", row["who"], row["stamp"],
         ]  # fmt: skip
         rows.append(f"<tr>{''.join(f'<td>{html.escape(str(cell))}</td>' for cell in cells)}</tr>")

@@ -32,7 +32,16 @@ def readable(frame: pd.DataFrame) -> pd.DataFrame:
     varied = [name for name in settings if name in ALWAYS or frame[name].nunique(dropna=False) > 1]
     made = ["source"] if (frame["source"] != "manual").any() else []  # from which other trial, say
     opened = ["test"] if (frame["test_set"] != "").any() else []
-    columns = ["trial", "name", *made, "state", *opened, *RESULTS, *varied, *(name for name in LAST if name not in made)]
+    columns = [
+        "trial",
+        "name",
+        *made,
+        "state",
+        *opened,
+        *RESULTS,
+        *varied,
+        *(name for name in LAST if name not in made),
+    ]
     whole = frame.assign(source=_sources(frame), test=_tests(frame))
     short = whole[columns].iloc[::-1].reset_index(drop=True)
     for name in short.columns:
