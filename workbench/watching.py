@@ -47,7 +47,7 @@ LIVE_VALUES = 4096
 """While it trains, a histogram counts at most so many values."""
 LOOK_SECONDS = 0.2
 """At most five looks a second."""
-SHARE = 0.03
+SHARE = 0.02
 """Of the time, that looking may take: copying the weights, looking and drawing. By the clock and not by what a core has worked:
 on a busy machine a thread may be put aside while it holds Python's lock, and training then stands still."""
 ANSWER_SECONDS = 0.5
