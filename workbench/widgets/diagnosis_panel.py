@@ -104,7 +104,7 @@ class _Card:
         evidence = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in finding.evidence)
         self.words.value = (
             f'{head}<ul class="wb-diagnosis-evidence">{evidence}</ul><div>To try: {html.escape(given.says)}</div>'
-            f'<pre class="wb-code">{html.escape(given.code(trial))}</pre>'
+            f'<pre class="wb-call">{html.escape(given.code(trial))}</pre>'
         )
         self.button.tooltip = f"{given.says[:1].upper()}{given.says[1:]}; the log keeps whether it helped"
         self.button.disabled = False

@@ -81,7 +81,7 @@ STYLE = """<style>
 .wb-error { color: var(--wb-error); white-space: pre-wrap; overflow-wrap: anywhere; border-left: 3px solid var(--wb-error); padding-left: 8px; margin-top: 4px; }
 .wb-note { color: var(--wb-muted); overflow-wrap: anywhere; margin-top: 4px; white-space: normal; }
 .wb-hint { color: var(--wb-muted); }
-.wb-root pre.wb-code { background: var(--jp-layout-color2, #f3f3f3); padding: 8px 10px; border-radius: 4px; white-space: pre-wrap; overflow-wrap: anywhere; font-size: 12px; user-select: all; margin: 4px 0 0; }
+.wb-root pre.wb-code, .wb-root pre.wb-call { background: var(--jp-layout-color2, #f3f3f3); padding: 8px 10px; border-radius: 4px; white-space: pre-wrap; overflow-wrap: anywhere; font-size: 12px; user-select: all; margin: 4px 0 0; }
 .wb-table { overflow: hidden; min-width: 0; }
 .wb-tablebar { flex-wrap: wrap; padding: 4px 0; } .wb-tablebar > * { margin: 0; }
 .wb-tablebar .widget-text { flex: 1 1 90px; width: auto; min-width: 70px; } .wb-tablebar .jupyter-button { width: auto; }
