@@ -32,7 +32,7 @@ SOURCES = 5
 
 
 class Tabs:
-    """Brings the tab in front up to date. All methods are for the main thread, but for `ask_anew`.
+    """Brings the tab in front up to date: `tick` and `refresh`, on the main thread. What a click asks for may come on any thread.
 
     bench: whose public calls are read. drawn: the trials in the charts. trial_in_view: the one that is looked at. run_of: the run
     of a trial that was started here. wake: called when there is something to show.
