@@ -24,14 +24,23 @@ ROUNDS = int(os.environ.get("WORKBENCH_KILLS", "4"))
 """Kills for each job; more by `make soak`."""
 
 
-def epochs_of(log: Path) -> set[tuple[Any, ...]]:
-    """Every epoch that another process finds in the file, as it was measured."""
-    with sqlite3.connect(log) as connection:
+def rows_of(log: Path, table: str, columns: str) -> list[tuple[Any, ...]]:
+    """What another process finds in the file; nothing in one whose process was killed before its tables were there."""
+    connection = sqlite3.connect(log)
+    try:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-        names = "trial, epoch, step, train_loss, val_loss, val_metric, learning_rate, grad_norm"
-        found = set(connection.execute(f"SELECT {names} FROM epochs").fetchall())
-    connection.close()
-    return found
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        # all tables or none: half a schema would be a damaged log
+        assert not tables or {"trials", "epochs", "ends", "findings"} <= tables
+        return connection.execute(f"SELECT {columns} FROM {table}").fetchall() if tables else []
+    finally:
+        connection.close()
+
+
+def epochs_of(log: Path) -> set[tuple[Any, ...]]:
+    """Every epoch, as it was measured."""
+    columns = "trial, epoch, step, train_loss, val_loss, val_metric, learning_rate, grad_norm"
+    return set(rows_of(log, "epochs", columns))
 
 
 @pytest.mark.timeout(600)
@@ -53,7 +62,7 @@ def test_killed_at_random_moments_it_ends_as_if_nothing_had_happened(
         if kill % 2:  # the next process does not live long either
             victims.run(job, log, resume=True, kill_after=draw.uniform(0.05, 0.5) * seconds)
             assert acknowledged <= epochs_of(log)
-        begun = sqlite3.connect(log).execute("SELECT count(*) FROM trials").fetchone()[0]
+        begun = len(rows_of(log, "trials", "id"))
         victims.run(job, log, resume=True)
         found = json.loads(log.with_suffix(".json").read_text())
         assert acknowledged <= epochs_of(log)
@@ -90,3 +99,17 @@ def test_a_living_process_is_left_alone(victims: Victims, tmp_path: Path) -> Non
     run.wait(60)
     assert bench.trials["state"].tolist() == ["stopped"]
     assert len(bench.resume()) == 0
+
+
+def test_a_file_left_before_its_tables_were_there_is_a_new_log(victims: Victims, tmp_path: Path) -> None:
+    log = tmp_path / "trials.db"
+    with sqlite3.connect(log) as connection:  # as far as a process gets that is killed while it creates its log
+        connection.execute("PRAGMA journal_mode = WAL")
+    connection.close()
+    assert log.exists()
+    assert rows_of(log, "epochs", "*") == []
+    victims.run("alone", log, resume=True)  # nothing to be resumed is no error
+    bench = wb.Workbench(wb.Task.load("iris"), log=log)
+    assert len(bench.trials) == 0
+    bench.run(wb.Config(epochs=2))
+    assert len(epochs_of(log)) == 2
