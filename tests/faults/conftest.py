@@ -32,8 +32,9 @@ class Victims:
     def run(
         self,
         job: str,
-        log: Path,
+        log: Path | str,
         *,
+        found: Path | None = None,
         resume: bool = False,
         kill_after: float | None = None,
         kill_when: Callable[[], bool] | None = None,
@@ -41,13 +42,15 @@ class Victims:
     ) -> float:
         """One process: to its end, or killed after so many seconds, when something has come true, or right after the log has
         taken an event with these values. Returns how long it lived.
+
+        log: a path or URL. found: where the outcome is written, beside the file of the log by default.
         """
+        found = Path(log).with_suffix(".json") if found is None else found
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         started = time.monotonic()
-        self._process.stdin.write(
-            json.dumps({"job": job, "log": str(log), "resume": resume, "exit_after": exit_after}) + "\n"
-        )
+        command = {"job": job, "log": str(log), "found": str(found), "resume": resume, "exit_after": exit_after}
+        self._process.stdin.write(json.dumps(command) + "\n")
         self._process.stdin.flush()
         child = int(self._process.stdout.readline())
         if kill_after is not None:

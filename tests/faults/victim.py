@@ -1,7 +1,8 @@
 """A process that forks others to train and be killed: so each starts at once, with torch imported, as a fresh kernel would.
 
-Reads commands as lines of JSON on standard input: {"job": name, "log": path, "resume": bool}. Forks a child that does the job
-(or resumes what is left of it), prints its pid, then, after the child has ended by itself, what came of it.
+Reads commands as lines of JSON on standard input: {"job": name, "log": path or URL, "found": path, "resume": bool}. Forks a
+child that does the job (or resumes what is left of it) and writes its outcome; prints the child's pid, then, after its end, its
+exit code.
 """
 
 from __future__ import annotations
@@ -153,12 +154,13 @@ def die_after(wanted: dict[str, Any]) -> None:
 def do(command: dict[str, Any]) -> None:
     if command["exit_after"]:
         die_after(command["exit_after"])
+    os.chdir(Path(command["found"]).parent)  # where the snapshots of a server's log lie
     bench = wb.Workbench(TASK, log=command["log"])
     handle = bench.resume() if command["resume"] else {**JOBS, **OTHERS}[command["job"]](bench)
     handle.wait()
     for run in bench.active:
         run.wait()
-    Path(command["log"]).with_suffix(".json").write_text(json.dumps(outcome(bench)))
+    Path(command["found"]).write_text(json.dumps(outcome(bench)))
 
 
 def main() -> None:

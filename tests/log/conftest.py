@@ -9,8 +9,12 @@ import pytest
 from workbench.log import TrialLog
 
 
-@pytest.fixture(params=["memory", "file"])
+@pytest.fixture(params=["memory", "file", "postgresql"])
 def log(request: Any, tmp_path: Path) -> Iterator[TrialLog]:
-    log = TrialLog.open(None if request.param == "memory" else tmp_path / "trials.db")
+    if request.param == "postgresql":
+        target: Any = request.getfixturevalue("postgresql")
+    else:
+        target = None if request.param == "memory" else tmp_path / "trials.db"
+    log = TrialLog.open(target)
     yield log
     log.close()

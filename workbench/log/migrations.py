@@ -1,4 +1,4 @@
-"""The versions of the schema, how a log is brought to the newest, and the triggers that hold its rules on SQLite."""
+"""The versions of the schema, how a log is brought to the newest, and the triggers that hold its rules."""
 
 from __future__ import annotations
 
@@ -14,6 +14,12 @@ __all__ = ["MIGRATIONS", "Migration", "migrate"]
 
 OPENING_LOCK = 7_240_917
 """PostgreSQL's number of the lock that those who open a log take in turn: two that create the tables would collide."""
+APPEND_ONLY, HAS_ENDED = "the trial log is append-only", "trial has ended"
+"""What the triggers say; `database.REMEDIES` knows these words."""
+RULED = [table for table in schema.metadata.sorted_tables if table is not schema.leases]
+TOLD = (schema.epochs, schema.events)
+"""Tables that take nothing more of a trial that has ended."""
+NOT_IN_BIN = "coalesce((SELECT action FROM bin WHERE trial = NEW.trial ORDER BY id DESC LIMIT 1), '') != 'deleted'"
 
 
 class Migration(NamedTuple):
@@ -50,8 +56,8 @@ def migrate(connection: Connection, where: str) -> None:
         if migration.version > present:
             migration.apply(connection)
             connection.execute(insert(schema.versions).values(version=migration.version, name=migration.name))
-    if newest > present:
-        _set_triggers(connection)
+    if newest > present or not _have_rules(connection):
+        _set_rules(connection)
 
 
 def _create(connection: Connection) -> None:
@@ -95,35 +101,81 @@ def _has(connection: Connection, table: Table) -> bool:
     return table.name in inspect(connection).get_table_names()
 
 
-def _set_triggers(connection: Connection) -> None:
+def _set_rules(connection: Connection) -> None:
     """The newest rules, in place of what an older schema had."""
-    if connection.dialect.name != "sqlite":
-        return
+    if connection.dialect.name == "sqlite":
+        _set_sqlite_triggers(connection)
+    elif connection.dialect.name == "postgresql":
+        _set_postgresql_triggers(connection)
+
+
+def _have_rules(connection: Connection) -> bool:
+    """Whether a log of the newest schema has its triggers; one in PostgreSQL may be from before there were any."""
+    if connection.dialect.name != "postgresql":
+        return True
+    statement = "SELECT EXISTS (SELECT 1 FROM pg_trigger WHERE tgrelid = 'trials'::regclass AND NOT tgisinternal)"
+    return bool(connection.exec_driver_sql(statement).scalar_one())
+
+
+def _set_sqlite_triggers(connection: Connection) -> None:
     for name in connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'trigger'").scalars().all():
         connection.exec_driver_sql(f'DROP TRIGGER "{name}"')
-    refused = "BEGIN SELECT RAISE(ABORT, 'the trial log is append-only'); END"
-    for table in schema.metadata.sorted_tables:
-        if table is schema.leases:
-            continue
+    refused = f"BEGIN SELECT RAISE(ABORT, '{APPEND_ONLY}'); END"
+    for table in RULED:
         connection.exec_driver_sql(f"CREATE TRIGGER {table.name}_no_update BEFORE UPDATE ON {table.name} {refused}")
+        column = _purged_by(table)
+        purged = f"WHEN NOT EXISTS (SELECT 1 FROM purged WHERE trial = OLD.{column})" if column else ""
         connection.exec_driver_sql(
-            f"CREATE TRIGGER {table.name}_no_delete BEFORE DELETE ON {table.name} {_unless_purged(table)} {refused}"
+            f"CREATE TRIGGER {table.name}_no_delete BEFORE DELETE ON {table.name} {purged} {refused}"
         )
-    for table in (schema.epochs, schema.events):
+    for table in TOLD:
         connection.exec_driver_sql(
             f"CREATE TRIGGER {table.name}_ended BEFORE INSERT ON {table.name} "
-            "WHEN EXISTS (SELECT 1 FROM ends WHERE trial = NEW.trial) BEGIN SELECT RAISE(ABORT, 'trial has ended'); END"
+            f"WHEN EXISTS (SELECT 1 FROM ends WHERE trial = NEW.trial) BEGIN SELECT RAISE(ABORT, '{HAS_ENDED}'); END"
         )
     connection.exec_driver_sql(  # else a row here would open the way to deleting what is not in the bin
-        "CREATE TRIGGER purged_only_from_bin BEFORE INSERT ON purged "
-        "WHEN coalesce((SELECT action FROM bin WHERE trial = NEW.trial ORDER BY id DESC LIMIT 1), '') != 'deleted' "
-        f"{refused}"
+        f"CREATE TRIGGER purged_only_from_bin BEFORE INSERT ON purged WHEN {NOT_IN_BIN} {refused}"
     )
 
 
-def _unless_purged(table: Table) -> str:
-    """The condition of the trigger against deleting: rows of a trial may go once the trial is in `purged`."""
+def _set_postgresql_triggers(connection: Connection) -> None:
+    """The same rules. A condition that looks into other tables has to stand in a function there."""
+    functions = {
+        "workbench_refuse": f"RAISE EXCEPTION '{APPEND_ONLY}';",
+        "workbench_refuse_unless_purged": (
+            "IF NOT EXISTS (SELECT 1 FROM purged WHERE trial = (to_jsonb(OLD) ->> TG_ARGV[0])::bigint) "
+            f"THEN RAISE EXCEPTION '{APPEND_ONLY}'; END IF; RETURN OLD;"
+        ),
+        "workbench_refuse_ended": (
+            f"IF EXISTS (SELECT 1 FROM ends WHERE trial = NEW.trial) THEN RAISE EXCEPTION '{HAS_ENDED}'; END IF; RETURN NEW;"
+        ),
+        "workbench_refuse_outside_bin": f"IF {NOT_IN_BIN} THEN RAISE EXCEPTION '{APPEND_ONLY}'; END IF; RETURN NEW;",
+    }
+    for name, body in functions.items():
+        connection.exec_driver_sql(
+            f"CREATE OR REPLACE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {body} END $$"
+        )
+
+    def trigger(name: str, event: str, table: Table, function: str) -> None:
+        each = "STATEMENT" if event == "TRUNCATE" else "ROW"
+        connection.exec_driver_sql(f"DROP TRIGGER IF EXISTS {table.name}_{name} ON {table.name}")
+        connection.exec_driver_sql(
+            f"CREATE TRIGGER {table.name}_{name} BEFORE {event} ON {table.name} FOR EACH {each} EXECUTE FUNCTION {function}"
+        )
+
+    for table in RULED:
+        column = _purged_by(table)
+        trigger("no_update", "UPDATE", table, "workbench_refuse()")
+        trigger("no_truncate", "TRUNCATE", table, "workbench_refuse()")
+        deleting = f"workbench_refuse_unless_purged('{column}')" if column else "workbench_refuse()"
+        trigger("no_delete", "DELETE", table, deleting)
+    for table in TOLD:
+        trigger("ended", "INSERT", table, "workbench_refuse_ended()")
+    trigger("only_from_bin", "INSERT", schema.purged, "workbench_refuse_outside_bin()")
+
+
+def _purged_by(table: Table) -> str | None:
+    """The column with the trial whose rows may be deleted once it is in `purged`; None for a table that keeps all its rows."""
     if table in (schema.bin_moves, schema.purged):
-        return ""
-    column = "id" if table is schema.trials else "trial" if "trial" in table.c else None
-    return "" if column is None else f"WHEN NOT EXISTS (SELECT 1 FROM purged WHERE trial = OLD.{column})"
+        return None
+    return "id" if table is schema.trials else "trial" if "trial" in table.c else None

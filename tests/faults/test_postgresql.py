@@ -1,0 +1,52 @@
+"""A log in PostgreSQL: the same numbers as in a file, and the same end after a kill."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import workbench as wb
+
+if TYPE_CHECKING:
+    from tests.faults.conftest import Victims
+
+
+@pytest.mark.parametrize(
+    ("job", "exit_after"),
+    [
+        ("alone", {"kind": "EpochEnd", "trial": 1, "epoch": 150}),
+        ("branch", {"kind": "EpochEnd", "trial": 3, "epoch": 40}),
+        ("learning_search", {"kind": "TrialEnded", "trial": 9}),
+    ],
+)
+def test_killed_and_resumed_it_ends_as_in_a_file(
+    victims: Victims, tmp_path: Path, postgresql: str, job: str, exit_after: dict[str, Any]
+) -> None:
+    whole, found = tmp_path / "whole.db", tmp_path / "server.json"
+    victims.run(job, whole)
+    victims.run(job, postgresql, found=found, exit_after=exit_after)
+    assert not found.exists()
+    victims.run(job, postgresql, found=found, resume=True)
+    wanted, outcome = json.loads(whole.with_suffix(".json").read_text()), json.loads(found.read_text())
+    assert wanted["ends"]
+    for part in ("configs", "ends", "bits"):
+        assert outcome[part] == wanted[part], part
+
+
+def test_the_seal_holds_on_a_server(postgresql: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # the snapshots of a server's log lie in the present folder
+    bench = wb.Workbench(wb.Task.load("iris"), log=postgresql)
+    bench.run(wb.Config(epochs=5))
+    first = bench.open_test_set(1)
+    again = wb.Workbench(wb.Task.load("iris"), log=postgresql)
+    with pytest.raises(wb.SealError, match="again=True"):
+        again.open_test_set(1)
+    second = again.open_test_set(1, again=True)
+    assert (first.score, "reused (2)") == (second.score, second.stamp)
+    assert len(again.openings) == 2
+    again.delete(1)
+    again.empty_bin()
+    assert len(wb.Workbench(wb.Task.load("iris"), log=postgresql).openings) == 2

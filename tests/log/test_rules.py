@@ -1,0 +1,111 @@
+"""Rows are never changed, and deleted out of the bin only: the database itself holds it, on SQLite and on PostgreSQL."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+import pytest
+from making import end, ended, epoch, new, running
+from sqlalchemy import Connection, func, select, text
+
+import workbench as wb
+from workbench.events import CohortJoined
+from workbench.log import TrialLog, schema
+from workbench.log.findings import Finding
+from workbench.log.records import SearchStep
+
+TABLES = [table for table in schema.metadata.sorted_tables if table is not schema.leases]
+
+
+def fill(log: TrialLog) -> None:
+    """At least one row in each table."""
+    search = log.create_search("random", {"seed": 0}, task_fingerprint="f")
+    one, two = log.create([new(search=search, suggestion=0, cohort=log.next_cohort()), new()])
+    log.append([*running(one), CohortJoined(one, 1, 0), epoch(one, 1), end(one, 1)], search=search)
+    log.annotate(one, note="a note")
+    log.add_finding("a", {}, task_fingerprint="f")
+    log.add_step(SearchStep(search, "asked", {}))
+    assert log.mark_interrupted() == [two]  # nobody goes on with it
+    log.adopt([two])
+    (binned,) = ended(log)
+    log.delete([binned])
+    assert log.empty_bin() == ([binned], [])
+
+
+def rows(connection: Connection) -> dict[str, int]:
+    return {one.name: connection.execute(select(func.count()).select_from(one)).scalar_one() for one in TABLES}
+
+
+def refuses(log: TrialLog, statement: str, words: str = "append-only") -> None:
+    with pytest.raises(wb.LogError, match=words), log._write() as connection:
+        connection.execute(text(statement))
+
+
+def test_no_row_of_any_table_is_changed_or_deleted(log: TrialLog) -> None:
+    fill(log)
+    with log._read() as connection:
+        before = rows(connection)
+        server = connection.dialect.name == "postgresql"
+    assert all(before.values()), before
+    for table in TABLES:
+        column = next(iter(table.c)).name
+        refuses(log, f"UPDATE {table.name} SET {column} = {column}")
+        refuses(log, f"DELETE FROM {table.name}")
+        if server:
+            refuses(log, f"TRUNCATE {table.name} CASCADE")
+    with log._read() as connection:
+        assert rows(connection) == before
+
+
+def test_an_ended_trial_takes_no_more(log: TrialLog) -> None:
+    (trial,) = ended(log)
+    refuses(log, f"INSERT INTO epochs (trial, epoch, step) VALUES ({trial}, 2, 20)", "ended trial takes no more events")
+    values = "'remark', '', '', ''"
+    refuses(
+        log, f"INSERT INTO events (trial, kind, name, message, created) VALUES ({trial}, {values})", "takes no more"
+    )
+
+
+def test_a_log_in_postgresql_from_before_it_had_rules_is_given_them(postgresql: str) -> None:
+    log = TrialLog.open(postgresql)
+    ended(log)
+    with log._write() as connection:
+        for table in TABLES:
+            for name in ("no_update", "no_truncate", "no_delete", "ended", "only_from_bin"):
+                connection.execute(text(f"DROP TRIGGER IF EXISTS {table.name}_{name} ON {table.name}"))
+    with log._write() as connection:
+        connection.execute(text("UPDATE trials SET name = 'changed'"))
+    log.close()
+    again = TrialLog.open(postgresql)
+    refuses(again, "UPDATE trials SET name = 'changed again'")
+    assert list(again.trials()["name"]) == ["changed"]
+    again.close()
+
+
+def test_of_many_at_once_on_a_server_one_passes_the_check(postgresql: str) -> None:
+    start, refused = threading.Barrier(6), []
+
+    def race() -> None:
+        start.wait()
+        log = TrialLog.open(postgresql)  # all of them at once, in an empty database
+
+        def once(earlier: Sequence[Finding]) -> None:
+            if earlier:
+                raise wb.LogError("only once")
+
+        try:
+            log.add_finding("opening", {}, task_fingerprint="f", check=once)
+        except wb.LogError as error:
+            refused.append(str(error))
+        log.close()
+
+    threads = [threading.Thread(target=race) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    log = TrialLog.open(postgresql)
+    assert len(log.findings()) == 1
+    assert refused == ["only once"] * 5
+    log.close()
