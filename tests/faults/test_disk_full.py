@@ -11,7 +11,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,9 @@ import pytest
 from sqlalchemy import Connection, event
 
 import workbench as wb
+from tests.faults.heard import PATIENCE, Heard
 from workbench import files
-from workbench.events import EpochEnd, Event, Remark, TrialEnded
+from workbench.events import EpochEnd, Event, TrialEnded
 from workbench.snapshots import SnapshotStore
 
 pytestmark = pytest.mark.timeout(120)
@@ -30,7 +31,6 @@ CONFIG = wb.Config(hidden_units=8, batch_size=2, epochs=60, dropout=0.2)
 FULL_AT = 15
 """The epoch after which the disk gets full."""
 DISK_MEGABYTES = 4
-PATIENCE = 60
 
 
 class RealDisk:
@@ -105,40 +105,6 @@ def disk(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
         yield RealDisk(folder)
     finally:
         subprocess.run(["umount", "--lazy", str(folder)], check=True, timeout=20)
-
-
-class Heard:
-    """What the runner publishes, kept, to be waited for. Does something once, after an epoch was published."""
-
-    def __init__(self, bench: wb.Workbench, after_epoch: int, do: Callable[[], None]) -> None:
-        self.events: list[Event] = []
-        self._news = threading.Condition()
-        self._after_epoch, self._do = after_epoch, do
-        self._publish = bench._session.runner._publish
-        bench._session.runner._publish = self._take
-
-    def _take(self, events: Sequence[Event]) -> None:
-        self._publish(events)
-        with self._news:
-            self.events += events
-            self._news.notify_all()
-        if any(isinstance(one, EpochEnd) and one.epoch == self._after_epoch for one in events):
-            self._after_epoch = 0  # once
-            self._do()
-
-    @property
-    def remarks(self) -> list[str]:
-        return [one.message for one in self.events if isinstance(one, Remark)]
-
-    @property
-    def epochs(self) -> list[EpochEnd]:
-        return [one for one in self.events if isinstance(one, EpochEnd)]
-
-    def wait_for_remark(self, part: str) -> str:
-        with self._news:
-            found = self._news.wait_for(lambda: [text for text in self.remarks if part in text], PATIENCE)
-        assert found, f"nothing was said of {part!r}: {self.remarks}"
-        return found[0]
 
 
 class Attempts:

@@ -1,14 +1,20 @@
-"""A log in PostgreSQL: the same numbers as in a file, and the same end after a kill."""
+"""A log in PostgreSQL: the same numbers as in a file, and the same end after a kill or when the server was away."""
 
 from __future__ import annotations
 
 import json
+import os
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+import psutil
 import pytest
 
 import workbench as wb
+from tests.conftest import serving, url_of
+from tests.faults.heard import PATIENCE, Heard
 
 if TYPE_CHECKING:
     from tests.faults.conftest import Victims
@@ -50,3 +56,30 @@ def test_the_seal_holds_on_a_server(postgresql: str, tmp_path: Path, monkeypatch
     again.delete(1)
     again.empty_bin()
     assert len(wb.Workbench(wb.Task.load("iris"), log=postgresql).openings) == 2
+
+
+def test_training_waits_for_a_server_that_went_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("workbench.execution.runner.RETRY_SECONDS", 0.02)
+    config = wb.Config(hidden_units=8, batch_size=8, epochs=40, dropout=0.2)
+    undisturbed = wb.Workbench(wb.Task.load("iris"))
+    undisturbed.run(config)
+    with serving(tmp_path / "server") as server:
+        bench = wb.Workbench(wb.Task.load("iris"), log=url_of(server, "postgres"))
+
+        def go_down() -> None:
+            process = psutil.Process(server.get_pid())
+            os.kill(process.pid, signal.SIGQUIT)  # at once, without a word to those who are connected
+            process.wait(PATIENCE)
+
+        heard = Heard(bench, after_epoch=10, do=go_down)
+        run = bench.start(config)
+        heard.wait_for_remark("waits and tries again")
+        assert not run.done
+        server.ensure_postgres_running()
+        run.wait(PATIENCE)
+        heard.wait_for_remark("Written now")
+        wanted, found = (one.curves(1).drop(columns="seconds") for one in (undisturbed, bench))
+        pd.testing.assert_frame_equal(found, wanted, check_exact=True)
+        assert bench.trials["state"].tolist() == ["completed"]
+        bench.log.close()
