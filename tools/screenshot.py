@@ -20,6 +20,23 @@ PICTURE = ROOT / "docs" / "images" / "workbench.png"
 CELL = """import workbench as wb
 bench = wb.Workbench(wb.Task.load("digits"), log=None)
 bench"""
+TABLE = """import numpy as np
+import pandas as pd
+import workbench as wb
+
+
+def customers(rows, seed, richer=0.0):
+    rng = np.random.default_rng(seed)
+    frame = pd.DataFrame({"age": rng.normal(40, 10, rows), "income": rng.normal(3, 1, rows) + richer})
+    frame["city"] = rng.choice(["north", "south", "east"], rows)
+    frame["buys"] = np.where(frame["income"] + rng.normal(0, 0.4, rows) > 3, "yes", "no")
+    return frame
+
+
+last_year = customers(1500, 0)
+new_rows = pd.concat([last_year, customers(900, 1, richer=1.5)], ignore_index=True)
+bench = wb.Workbench(wb.Task.from_frame(last_year, "buys", name="customers"), log=None)
+bench"""
 EARLIER = """for rate, name in ((0.0003, "too slow"), (0.02, "fast")):
     bench.run(wb.Config(learning_rate=rate, epochs=25), name=name)
 bench.run(wb.Config(optimizer="momentum", learning_rate=0.05, schedule="cosine", epochs=25), name="momentum, cosine")"""
@@ -31,10 +48,10 @@ def picture(notebook: Notebook, path: Path) -> None:
     print(path)
 
 
-def stage(lab: Lab, width: int, scale: float = 1) -> Notebook:
+def stage(lab: Lab, width: int, scale: float = 1, cell: str = CELL) -> Notebook:
     """A notebook with a workbench shown."""
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CELL)], metadata=kernel)
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell)], metadata=kernel)
     nbformat.write(notebook, lab.folder / f"tuning-{width}.ipynb")
     page = lab.open(f"tuning-{width}.ipynb", width=width, height=1400, scale=scale)
     page.run_cells(1)
@@ -138,6 +155,34 @@ def closer(notebook: Notebook, take: Callable[[str], None]) -> None:
     notebook.press("Stop")
 
 
+def continuing(notebook: Notebook, take: Callable[[str], None]) -> None:
+    """The transfer tab of a table: what can be continued on, while it trains, what came of it, and a refusal."""
+    root = notebook.root
+    notebook.execute(
+        "for rate in (0.01, 0.03):\n    bench.run(wb.Config(learning_rate=rate, epochs=20))\n"
+        "bench.run(wb.Config(hidden_layers=3, epochs=20))"
+    )
+    notebook.open_tab("Transfer")
+    data, button = root.locator(".wb-versions input").first, root.locator(".wb-versions button")
+    data.fill("new_rows")
+    data.press("Tab")
+    seeds = root.locator(".wb-versions-counts input").nth(1)
+    seeds.fill("8")
+    seeds.press("Tab")
+    expect(root.locator(".wb-transfer-grid option", has_text="(Linear)").first).to_be_attached(timeout=PATIENCE)
+    take("continue")
+    button.click()
+    expect(root.locator(".wb-versions .wb-message")).to_contain_text("in training", timeout=PATIENCE)
+    take("continue-running")
+    expect(root.locator(".wb-versions .wb-message")).to_contain_text("is trained", timeout=PATIENCE)
+    take("continue-done")
+    data.fill("last_year")
+    data.press("Tab")
+    button.click()
+    expect(root.locator(".wb-versions [role=alert]")).to_contain_text("no new row", timeout=PATIENCE)
+    take("continue-refused")
+
+
 def readme_picture() -> None:
     with tempfile.TemporaryDirectory() as folder, headless_browser() as browser, Lab(Path(folder), browser) as lab:
         notebook = stage(lab, 1281, scale=1.5)
@@ -177,6 +222,8 @@ def all_scenes(target: Path) -> None:
                     picture(notebook, target / f"search-{suffix}")
                     notebook = stage(lab, width + 3)
                     closer(notebook, lambda name, n=notebook, s=suffix: picture(n, target / f"{name}-{s}"))  # type: ignore[misc]
+                    notebook = stage(lab, width + 4, cell=TABLE)
+                    continuing(notebook, lambda name, n=notebook, s=suffix: picture(n, target / f"{name}-{s}"))  # type: ignore[misc]
 
 
 def main() -> None:

@@ -10,8 +10,8 @@ from workbench.hyperparameters import Config
 from workbench.session import Session
 
 if TYPE_CHECKING:
+    from workbench.clicks import Clicks
     from workbench.domains import Domain
-    from workbench.tabs import Tabs
     from workbench.widgets.compare_panel import Look
 
 __all__ = ["Actions"]
@@ -86,31 +86,39 @@ class Actions:
     def annotate(self, trial: int, *, name: str | None, note: str | None, tags: list[str] | None) -> None:
         self._bench.annotate(trial, name=name, note=note, tags=tags)
 
+    # --- of the tabs: done by the main thread at its next tick -------------------------------------------------------
+
     def look_inside(self, epoch: int | None) -> None:
-        self._tabs.look_inside(epoch)
+        self._clicks.ask(self._clicks.look_inside, epoch)
 
     def open_test_set(self, key: tuple[str, int], again: bool) -> None:
-        self._tabs.open_test_set(key, again)
+        self._clicks.ask(self._clicks.open_test_set, key, again)
 
     def ensemble(self, size: int, select: str | None) -> None:
-        self._tabs.ensemble(size, select)
+        self._clicks.ask(self._clicks.ensemble, size, select)
 
     def range_test(self, config: Config, device: str) -> None:
-        self._tabs.range_test(config, device)
+        self._clicks.ask(self._clicks.range_test, config, device)
 
     def stop_range_test(self) -> None:
-        self._tabs.stop_range_test()
+        self._clicks.stop_range_test()
 
     def try_it(self, trial: int, rule: str) -> None:
-        self._tabs.try_it(trial, rule)
+        self._clicks.ask(self._clicks.try_it, trial, rule)
 
     def finetune(self, trial: int, config: Config, options: dict[str, Any]) -> None:
-        self._tabs.finetune(trial, config, options)
+        self._clicks.ask(self._clicks.finetune, trial, config, options)
+
+    def continue_on(self, data: str, options: dict[str, Any]) -> None:
+        self._clicks.ask(self._clicks.continue_on, data, options)
+
+    def stop_continuing(self) -> None:
+        self._clicks.stop_continuing()
 
     @property
-    def _tabs(self) -> Tabs:
+    def _clicks(self) -> Clicks:
         assert self._session.tabs is not None  # whoever clicks has a view
-        return self._session.tabs
+        return self._session.tabs.clicks
 
     def _current(self) -> Run:
         run = self._session.runner.current

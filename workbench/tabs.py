@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from workbench.analysis import varied
+from workbench.clicks import Clicks
 from workbench.errors import WorkbenchError
-from workbench.execution import Aside
 from workbench.figures import opened_scores
-from workbench.hyperparameters import Config
+from workbench.namespace import fitting
 from workbench.reads import TABLE_TRIALS, Reads
-from workbench.registry import METRICS
 from workbench.watching import Watcher
 from workbench.widgets.compare_panel import Look
+from workbench.widgets.parts import said
 
 if TYPE_CHECKING:
     from workbench.execution import Run
@@ -32,7 +32,9 @@ SOURCES = 5
 
 
 class Tabs:
-    """Brings the tab in front up to date: `tick` and `refresh`, on the main thread. What a click asks for may come on any thread.
+    """Brings the tab in front up to date. Everything here is for the main thread, but for `clicks.ask` and `look`.
+
+    A click, which may come on any thread, only puts a request into the queue of `clicks`; `tick` takes it from there and does it.
 
     bench: whose public calls are read. drawn: the trials in the charts. trial_in_view: the one that is looked at. run_of: the run
     of a trial that was started here. wake: called when there is something to show.
@@ -51,23 +53,32 @@ class Tabs:
     ) -> None:
         self._view, self._bench, self._reads = view, bench, reads
         self._drawn, self._trial_in_view, self._run_of, self._wake = drawn, trial_in_view, run_of, wake
-        self.aside = Aside(wake)
+        self.clicks = Clicks(view, bench, wake=wake, anew=self._read_anew, look=self._look_inside)
+        self._aside = self.clicks.aside
         self.look = Look()
         self._watcher: Watcher | None = None
-        self._test: Any = None  # the range test under way, as `bench.lr_range_test` returned it
         self._judged: tuple[Any, ...] | None = None
         self._judged_at = 0.0
+        self._behind = False  # whether there was something to judge while another diagnosis went on
+        self._grouped: int | None = None  # the trial whose groups of layers are on offer
 
     def tick(self) -> None:
-        """What goes on between two readings: results that were waited for, a range test, the layers of what trains."""
-        self.aside.deliver()
-        self._show_test()
+        """What goes on between two readings: what clicks have asked for and what came of it, the layers of what trains."""
+        self.clicks.tick()
+        if self._behind and self._view.in_front == "Diagnose" and not self._aside.busy("diagnosis"):
+            self._diagnose()
         if self._view.in_front == "Layers" or self._watcher is not None:
             self._eye.tick(self._trial_in_view(), in_front=self._view.in_front == "Layers")
 
     def refresh(self) -> None:
         """Read the tab in front anew."""
-        show = {
+        show = self._readers.get(self._view.in_front)
+        if show is not None:
+            show()
+
+    @property
+    def _readers(self) -> dict[str, Callable[[], None]]:
+        return {
             "History": self._history,
             "Search": self._search,
             "Compare": self._compare,
@@ -75,94 +86,18 @@ class Tabs:
             "Transfer": self._transfer,
             "Test set": self._seal,
             "Code": self._view.show_script,
-        }.get(self._view.in_front)
-        if show is not None:
-            show()
+        }
 
-    def look_inside(self, epoch: int | None) -> None:
+    def _read_anew(self, title: str) -> None:
+        """Something has changed that a tab shows."""
+        if title == "Diagnose":
+            self._judged = None  # judged at the next reading
+        else:
+            self._readers[title]()
+
+    def _look_inside(self, epoch: int | None) -> None:
         """Show the layers after an epoch, None for the best one."""
         self._eye.look(epoch)
-
-    def open_test_set(self, key: tuple[str, int], again: bool) -> None:
-        """Measure ("trial", 7) or ("ensemble", 2) on the test split, and show what came of it."""
-        kind, number = key
-        bench, tab = self._bench, self._view.seal.part
-
-        def work() -> list[str]:
-            what = number if kind == "trial" else bench.load_ensemble(number)
-            return list(bench.open_test_set(what, again=again).says)
-
-        def then(lines: list[str] | None, error: Exception | None) -> None:
-            if lines is None:
-                tab.show_problem(str(error))
-            else:
-                tab.show_result(lines)
-            self._seal()
-
-        self.aside.ask("test-set", work, then)
-
-    def ensemble(self, size: int, select: str | None) -> None:
-        """Make an ensemble of the best settings, or of so many votes, and show it in the leaderboard."""
-        bench, panel = self._bench, self._view.compare
-        options = {"top": size} if select is None else {"select": select, "size": size}
-        panel.tell("Measuring the members and their optimism …")
-
-        def then(made: Any, error: Exception | None) -> None:
-            self._compare()
-            panel.tell(str(error) if error is not None else " ".join([f"Ensemble {made.number}:", *made.says]))
-
-        self.aside.ask("ensemble", lambda: bench.ensemble(**options), then)
-
-    def range_test(self, config: Config, device: str) -> None:
-        """Find a learning rate for a setting, beside whatever trains."""
-        if self._test is None:
-            self._test = self._bench.lr_range_test(config, device=device)
-            self._view.range.part.show_running(0.0)
-
-    def stop_range_test(self) -> None:
-        """End the range test under way with what it has."""
-        if self._test is not None:
-            self._test.stop()
-
-    def _show_test(self) -> None:
-        test = self._test
-        if test is None:
-            return
-        panel = self._view.range.part
-        if not test.done:
-            panel.show_running(round(test.progress, 2))
-            return
-        self._test = None
-
-        def then(png: bytes | None, error: Exception | None) -> None:
-            if png is None:
-                panel.show_problem(str(error))
-            else:
-                panel.show(test.suggestion, test.reason, png)
-
-        self.aside.ask("range-test", lambda: test.figure()._repr_png_(), then)
-
-    def try_it(self, trial: int, rule: str) -> None:
-        """Start what a rule prescribes; the trial is judged anew first, so that it is what stands there."""
-        bench, panel = self._bench, self._view.diagnosis.part
-        panel.busy("Starting what is prescribed …")
-
-        def then(run: Any, error: Exception | None) -> None:
-            self._judged = None
-            if error is not None:
-                panel.show_problem(str(error))
-
-        self.aside.ask("try-it", lambda: bench.try_it(trial, rule), then)
-
-    def finetune(self, trial: int, config: Config, options: dict[str, Any]) -> None:
-        """Fine-tune a trial with the setting in the controls; its weights may have to be trained again first."""
-        bench, panel = self._bench, self._view.transfer.part
-
-        def then(run: Any, error: Exception | None) -> None:
-            if error is not None:
-                panel.show_problem(str(error))
-
-        self.aside.ask("finetune", lambda: bench.finetune(from_trial=trial, config=config, **options), then)
 
     # --- one tab each -----------------------------------------------------------------------------------------------
 
@@ -239,7 +174,8 @@ class Tabs:
         log, task = self._reads.log, self._reads.task
         state = (trial, going, log.count(task.fingerprint), len(log.scores(task.fingerprint, task.metric)))
         fresh = state == self._judged and not (going and now - self._judged_at > JUDGED_SECONDS)
-        if fresh or self.aside.busy("diagnosis"):
+        self._behind = not fresh and self._aside.busy("diagnosis")
+        if fresh or self._behind:
             return
         if self._judged is None or self._judged[0] != trial:
             panel.busy(f"Looking at trial {trial} …")
@@ -251,33 +187,39 @@ class Tabs:
         def then(found: Any, error: Exception | None) -> None:
             self._judged, self._judged_at = state, time.monotonic()
             if error is not None:
-                panel.show_problem(str(error))
+                panel.show_problem(said(error))
             else:
                 panel.show(*found)
 
-        self.aside.ask("diagnosis", work, then)
+        self._aside.ask("diagnosis", work, then)
 
     def _transfer(self) -> None:
-        reads = self._reads
-        frame = reads.log.trials()
-        ended = frame["state"].isin(["completed", "early_stopped", "stopped"]) & frame["best_val_metric"].notna()
+        reads, bench, panel = self._reads, self._bench, self._view.transfer.part
         sources = []
-        for fingerprint, group in frame[ended & (frame["source"] != "replay")].groupby("task_fingerprint", sort=False):
-            own = fingerprint == reads.task.fingerprint
-            lower = (
-                METRICS[group["metric"].iloc[0]].value.better == "lower"
-                if group["metric"].iloc[0] in METRICS
-                else False
-            )
-            best = group.sort_values("best_val_metric", ascending=lower).head(SOURCES)
-            for row in best.itertuples(index=False):
-                where = "" if own else f" on {row.task}"
-                sources.append(
-                    (not own, f"trial {row.trial}{where} ({row.metric} {row.best_val_metric:.3f})", int(row.trial))
-                )
-        self._view.transfer.part.show([(label, trial) for _, label, trial in sorted(sources, key=lambda one: one[0])])
-        bench, label = self._bench, reads.metric_label.removeprefix("validation ")
-        self._view.versions.part.show(bench.versions, bench.version_changes, bench.drift, metric_label=label)
+        for row in reads.origins(SOURCES).itertuples(index=False):
+            where = "" if row.own else f" on {row.task}"
+            sources.append((f"trial {row.trial}{where} ({row.metric} {row.best_val_metric:.3f})", int(row.trial)))
+        panel.show(sources)
+        self._offer_groups()
+        versions, label = self._view.versions.part, reads.metric_label.removeprefix("validation ")
+        versions.offer(fitting(self.clicks.variables(), reads.task))
+        changes, going = bench.version_changes, self.clicks.continuing
+        changes.loc[(changes["version"] == going) & changes["change_low"].isna(), "verdict"] = "in training"
+        versions.show(bench.versions, changes, bench.drift, metric_label=label)
+
+    def _offer_groups(self) -> None:
+        """Name what can be frozen of the trial that is chosen to start from; its model is built for it, at the side."""
+        panel, reads = self._view.transfer.part, self._reads
+        trial = panel.source.value
+        if trial is None or trial == self._grouped:
+            return
+        self._grouped = trial
+
+        def then(groups: list[str] | None, error: Exception | None) -> None:
+            if panel.source.value == trial:
+                panel.offer_groups(groups or [])
+
+        self._aside.ask("groups", lambda: reads.layer_groups(trial), then)
 
     def _seal(self) -> None:
         reads, tab = self._reads, self._view.seal.part

@@ -1,4 +1,4 @@
-"""Looking closer by mouse, in a real JupyterLab: a range test, a diagnosis tried, live layers, the seal broken once."""
+"""Looking closer by mouse, in a real JupyterLab: a range test, a diagnosis tried, live layers, the seal broken once, new data."""
 
 from __future__ import annotations
 
@@ -13,6 +13,14 @@ from tools.lab import PATIENCE, Lab
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
 CODE = "import workbench as wb\nbench = wb.Workbench(wb.Task.load('moons', n=600), log='insight.db')\nbench"
+TABLE = """import numpy as np
+import pandas as pd
+import workbench as wb
+rng = np.random.default_rng(0)
+old = pd.DataFrame({'a': rng.normal(size=300), 'b': rng.choice(['x', 'y'], 300)})
+old['target'] = np.where(old['a'] > 0, 'high', 'low')
+bench = wb.Workbench(wb.Task.from_frame(old, 'target', name='growing'), log=None)
+bench"""
 KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
 
 
@@ -71,4 +79,34 @@ def test_the_method_by_hand(lab: Lab) -> None:
     expect(tab.locator("[role=alertdialog]")).to_contain_text("reused (2)")
     tab.locator("button", has_text="Keep it sealed").click()
     expect(tab.locator("[role=alertdialog]")).to_be_hidden()
+    assert notebook.problems == []
+
+
+def test_continuing_on_a_variable_of_the_notebook(lab: Lab) -> None:
+    cells = [nbformat.v4.new_code_cell(TABLE)]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=KERNEL), lab.folder / "growing.ipynb")
+    notebook = lab.open("growing.ipynb", height=1500)
+    notebook.run_cells(1)
+    notebook.expect_status("Nothing trained yet")
+    root = notebook.root
+    notebook.type_number("epochs", "10")
+    notebook.press("Train")
+    notebook.expect_status("Trial 1 completed")
+    # a variable that came after the workbench was shown
+    notebook.execute("new_rows = pd.concat([old, old.assign(a=old['a'] + 0.01)], ignore_index=True)")
+    notebook.open_tab("Transfer")
+    panel = root.locator(".wb-versions")
+    expect(panel.locator("datalist option[value=new_rows]")).to_be_attached(timeout=PATIENCE)
+    data, message = panel.locator("input").first, panel.locator(".wb-message")
+    data.fill("new_row")
+    data.press("Tab")
+    panel.locator("button").click()
+    expect(message).to_contain_text("did you mean 'new_rows'", timeout=PATIENCE)
+    data.fill("new_rows")  # and pressed at once: the click must not overtake what was typed
+    panel.locator("button").click()
+    expect(message).to_contain_text("Version 2 is trained", timeout=PATIENCE)
+    expect(panel).to_contain_text("Change for each setting")
+    notebook.open_tab("Code")
+    expect(root.locator(".wb-code").first).to_contain_text("run = bench.continue_on(new_rows)")
+    assert notebook.execute("bench.versions['version'].tolist()").strip() == "[1, 2]"
     assert notebook.problems == []

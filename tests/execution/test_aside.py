@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
+from workbench.errors import RunError
 from workbench.execution import Aside
 
 
@@ -58,3 +62,24 @@ def test_of_those_that_wait_only_the_newest_is_done() -> None:
     waiting.deliver()
     assert [told[0] for told in waiting.told][1:] == ["first", "third"]
     assert not waiting.aside.busy("a")
+
+
+def test_an_error_that_nobody_foresaw_goes_into_the_log_with_its_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    waiting = Waiting()
+
+    def foreseen() -> None:
+        raise RunError("no trial")
+
+    def broken() -> None:
+        raise KeyError("x")
+
+    with caplog.at_level(logging.ERROR, "workbench"):
+        for work in (foreseen, broken, broken, foreseen, broken):
+            waiting.aside.ask("a", work, waiting.then("one"))
+            waiting.deliver()
+    assert [type(told[2]) for told in waiting.told] == [RunError, KeyError, KeyError, RunError, KeyError]
+    assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [
+        KeyError,
+        KeyError,
+    ]  # once while it lasts
+    assert "in broken" in caplog.text

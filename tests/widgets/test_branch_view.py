@@ -14,7 +14,7 @@ import workbench as wb
 from workbench.events import TrialState
 from workbench.execution import Run
 from workbench.registry import MODELS
-from workbench.training import Training, prepare
+from workbench.training import prepare
 from workbench.widgets.branch_bar import Pick, branch_call
 from workbench.widgets.history_tab import GIB
 from workbench.widgets.trial_table import readable
@@ -490,12 +490,7 @@ def test_a_run_whose_verdict_cannot_be_told_says_why(bench: wb.Workbench, view: 
 
     session = bench._session
     config = prepare(session.task, SHORT)
-    run = session.launch(
-        [session.new_trial(config, source="manual")],
-        [config],
-        lambda trials: Training(session.task, trials),
-        kind=Doubtful,
-    )
+    run = session.launch([config], device="cpu", kind=Doubtful)
     run.wait()
     until(bench, lambda: "the snapshot is damaged" in view.panel.message.value)
     assert set(run.states.values()) == {TrialState.COMPLETED}

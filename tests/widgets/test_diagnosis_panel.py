@@ -61,12 +61,20 @@ def test_a_finding_comes_with_its_evidence_its_call_its_record_and_a_button(
     assert asked == [(7, "noise"), (7, "rate_too_high")]
 
 
-def test_a_pressed_button_waits_for_the_next_diagnosis(panel: DiagnosisPanel) -> None:
+def test_a_refusal_stays_until_the_next_click_or_another_trial(panel: DiagnosisPanel) -> None:
     panel.show(Judgement(CASE, [HIGH]), b"png")
-    panel.cards[0].button.click()
-    assert panel.cards[0].button.disabled
-    panel.show(Judgement(CASE, [HIGH]), b"png")
+    panel.busy("Starting")
+    panel.refuse(7, "no <room>")
+    assert "no &lt;room&gt;" in panel.error.value
     assert not panel.cards[0].button.disabled
+    assert "Diagnosis of trial 7" in panel.state.value
+    panel.show(Judgement(CASE, [HIGH]), b"png")
+    assert "no &lt;room&gt;" in panel.error.value
+    panel.busy("Starting")
+    assert panel.error.value == ""
+    panel.refuse(7, "no room")
+    panel.show(Judgement(dataclasses.replace(CASE, trial=9), [FEW]), b"png")
+    assert panel.error.value == ""
 
 
 def test_another_trial_replaces_the_first_and_a_healthy_one_has_no_button(

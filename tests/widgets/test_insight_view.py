@@ -93,10 +93,35 @@ def test_what_cannot_be_fine_tuned_is_told_in_the_tab(bench: wb.Workbench, view:
     bench.run(SHORT)
     front(bench, view, "Transfer")
     panel = view.transfer.part
-    panel.freeze.value = 4  # the model has two layers before its head
+    panel.unfreeze_at.value = "400"
     panel.button.click()
-    until(bench, lambda: "freeze=4" in panel.message.value)
+    until(bench, lambda: "unfreeze_at=400" in panel.message.value)
     assert len(bench.trials) == 1
+
+
+def test_what_can_be_frozen_is_named_for_each_trial(bench: wb.Workbench, view: WorkbenchView) -> None:
+    bench.run(SHORT.replace(hidden_layers=3))
+    bench.run(SHORT.replace(hidden_layers=1, learning_rate=1e-5))
+    bench.finetune(from_trial=1, freeze=1, config=SHORT, seeds=1).wait()
+    front(bench, view, "Transfer")
+    panel = view.transfer.part
+
+    def offered(trial: int) -> list[object]:
+        panel.source.value = trial
+        bench._session.tick()
+        until(bench, lambda: not bench._session.tabs.clicks.aside.busy("groups"))  # type: ignore[union-attr]
+        bench._session.tick()
+        return [value for _, value in panel.freeze.options]
+
+    assert offered(1) == ["all but the head", 0, 1, 2]
+    assert "(Linear)" in panel.freeze.options[-1][0]
+    panel.freeze.value = 2
+    assert offered(2) == ["all but the head", 0]
+    assert panel.freeze.value == "all but the head"
+    assert offered(3) == ["all but the head", 0, 1, 2]  # of a fine-tuned trial as well
+    bench.finetune(from_trial=3, freeze=2, config=SHORT).wait()  # the largest that is offered
+    with pytest.raises(wb.ConfigError, match="from 0 to 3"):
+        bench.finetune(from_trial=3, freeze=4)
 
 
 def test_an_ensemble_is_made_in_the_leaderboard(bench: wb.Workbench, view: WorkbenchView) -> None:
@@ -140,6 +165,7 @@ def test_a_range_test_puts_its_rate_into_the_controls(bench: wb.Workbench, view:
     front(bench, view, "Search")
     panel = view.range.part
     panel.button.click()
+    bench._session.tick()
     assert panel.button.description == "Stop"
     until(bench, lambda: panel.button.description == "Range test" and panel.rate is not None)
     assert bench.trials.empty

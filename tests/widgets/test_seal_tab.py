@@ -90,8 +90,6 @@ def test_a_problem_is_shown_and_the_choice_is_kept(tab: SealTab) -> None:
     refresh(tab)
     assert "&lt;oh&gt; no" in tab.result.value
     assert tab.choice.value == ("ensemble", 1)
-    refresh(tab, chosen=("trial", 7))
-    assert tab.choice.value == ("trial", 7)
 
 
 def test_a_score_by_another_metric_is_named_and_not_drawn(tab: SealTab) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from workbench.analysis.drift import COLUMNS
 from workbench.versioning import CHANGES
-from workbench.widgets.versions_panel import SHOWN_COLUMNS, VersionsPanel
+from workbench.widgets.versions_panel import SHOWN_COLUMNS, VersionsPanel, continue_call
 
 VERSIONS = pd.DataFrame(
     {
@@ -42,19 +42,51 @@ def drift(count: int) -> pd.DataFrame:
 
 
 @pytest.fixture
-def panel() -> VersionsPanel:
-    return VersionsPanel()
+def asked() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def panel(asked: list[str]) -> VersionsPanel:
+    return VersionsPanel(
+        lambda: asked.append("start"), lambda: asked.append("stop"), lambda: asked.append("changed"), table=True
+    )
 
 
 def cells(panel: VersionsPanel, table: int) -> list[list[str]]:
     body = re.findall(r"<tbody>(.*?)</tbody>", panel.text.value)[table]
+    body = body.replace("\u00a0", " ")
     return [re.findall(r"<td>(.*?)</td>", row) for row in re.findall(r"<tr.*?</tr>", body)]
 
 
-def test_a_single_version_says_how_to_begin_a_second(panel: VersionsPanel) -> None:
+def test_a_single_version_has_no_tables(panel: VersionsPanel) -> None:
     panel.show(VERSIONS[:1], changes(), drift(0), metric_label="accuracy")
-    assert "bench.continue_on(new_data)" in panel.text.value
+    assert "One version of the data so far" in panel.text.value
     assert "<table" not in panel.text.value
+
+
+def test_its_button_starts_and_stops(panel: VersionsPanel, asked: list[str]) -> None:
+    panel.offer(["new_rows"])
+    panel.data.value = "new_rows"
+    panel.button.click()
+    panel.busy("Reading")
+    assert panel.button.disabled
+    panel.show_running(0.25, "going on")
+    assert (panel.button.description, panel.button.disabled, panel.progress.value) == ("Stop", False, 0.25)
+    panel.button.click()
+    panel.show_done("Version 2 is <trained>")
+    assert "Version 2 is &lt;trained&gt;" in panel.note.value
+    assert panel.progress.value == 1.0
+    panel.button.click()
+    assert asked == ["changed", "start", "stop", "start"]
+
+
+def test_the_call_leaves_out_what_is_at_its_default() -> None:
+    about = {"name": "", "device": "cpu"}
+    assert continue_call("rows", {"top": 5, "seeds": 1, **about}) == "bench.continue_on(rows)"
+    assert continue_call("a.csv", {"top": 3, "seeds": 2, "name": "x", "device": "cuda"}) == (
+        "bench.continue_on('a.csv', top=3, seeds=2, name='x', device='cuda')"
+    )
 
 
 def test_it_tells_versions_settings_and_columns(panel: VersionsPanel) -> None:
@@ -95,7 +127,7 @@ def test_what_is_not_known_is_left_empty_and_many_columns_are_counted(panel: Ver
     assert cells(panel, 0)[1][5] == "a, b, c, d and 2 more"
 
 
-def test_notes_come_and_go_and_the_tables_stay(panel: VersionsPanel) -> None:
+def test_a_note_stays_until_the_next_and_so_do_the_tables(panel: VersionsPanel) -> None:
     panel.show(VERSIONS, changes({}), drift(1), metric_label="accuracy")
     before = panel.text.value
     panel.busy("Training anew: 2 of 5 <done>")
@@ -104,4 +136,6 @@ def test_notes_come_and_go_and_the_tables_stay(panel: VersionsPanel) -> None:
     assert 'role="alert"' in panel.note.value
     assert panel.text.value == before
     panel.show(VERSIONS, changes({}), drift(1), metric_label="accuracy")
-    assert panel.note.value == ""
+    assert "the column &#x27;age&#x27; is missing" in panel.note.value
+    panel.busy("Reading")
+    assert "missing" not in panel.note.value

@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-__all__ = ["Aside"]
+from workbench.errors import WorkbenchError
+
+__all__ = ["Aside", "keep_traceback"]
+
+LOGGER = logging.getLogger("workbench")
+
+
+def keep_traceback(error: BaseException, what: str) -> None:
+    """Of an error that a view tells in one line: the traceback into Python's logger "workbench", and where `%tb` finds it.
+
+    An error of this package's own (`WorkbenchError`) says all there is to say, and leaves none. what: what raised it.
+    """
+    if not isinstance(error, WorkbenchError):
+        sys.last_type, sys.last_value, sys.last_traceback = type(error), error, error.__traceback__
+        LOGGER.error("unexpected error (%s): %r", what, error, exc_info=error)
 
 
 class _Piece(NamedTuple):
@@ -15,14 +31,26 @@ class _Piece(NamedTuple):
     then: Callable[[Any, Exception | None], object]
 
 
+class _Outcome(NamedTuple):
+    key: str
+    then: Callable[[Any, Exception | None], object]
+    result: Any
+    error: Exception | None
+
+
 class Aside:
-    """Pieces of work by key, one of each key at a time. wake: called when there is something to deliver, on any thread."""
+    """Pieces of work by key, one of each key at a time. wake: called when there is something to deliver, on any thread.
+
+    An error that is none of this package's own is a bug, here or in the user's model: besides being told, it leaves its
+    traceback (`keep_traceback`), once as long as the same work raises the same.
+    """
 
     def __init__(self, wake: Callable[[], None]) -> None:
         self._wake = wake
         self._lock = threading.Lock()
         self._waiting: dict[str, _Piece | None] = {}
-        self._found: deque[Callable[[], object]] = deque()
+        self._found: deque[_Outcome] = deque()
+        self._kept: dict[str, str] = {}
 
     def ask(self, key: str, work: Callable[[], Any], then: Callable[[Any, Exception | None], object]) -> None:
         """Do a piece of work soon; of those that wait under one key, only the newest is done.
@@ -42,7 +70,11 @@ class Aside:
     def deliver(self) -> None:
         """Tell what came of the pieces that are done. Main thread."""
         while self._found:
-            self._found.popleft()()
+            key, then, result, error = self._found.popleft()
+            if error is not None and repr(error) != self._kept.get(key):
+                keep_traceback(error, key)
+            self._kept[key] = repr(error)
+            then(result, error)
 
     def _start(self, key: str, piece: _Piece) -> None:
         threading.Thread(target=self._run, args=[key, piece], name=f"workbench-{key}", daemon=True).start()
@@ -53,7 +85,7 @@ class Aside:
                 result, error = piece.work(), None
             except Exception as raised:  # told where its result would have been
                 result, error = None, raised
-            self._found.append(lambda then=piece.then, result=result, error=error: then(result, error))  # type: ignore[misc]
+            self._found.append(_Outcome(key, piece.then, result, error))
             with self._lock:
                 waiting = self._waiting[key]
                 if waiting is None:

@@ -63,6 +63,10 @@ class Actions(Protocol):
     def finetune(self, trial: int, config: Config, options: dict[str, Any]) -> None:
         """Fine-tune a trial with this setting; the transfer tab hears of what cannot be."""
 
+    def continue_on(self, data: str, options: dict[str, Any]) -> None:
+        """Begin a new version of the task on the data that a text names; the transfer tab hears of it."""
+
+    def stop_continuing(self) -> None: ...
     def try_it(self, trial: int, rule: str) -> None:
         """Start what a rule of the diagnosis prescribes for a trial."""
 

@@ -81,7 +81,7 @@ class ComparePanel:
         )  # fmt: skip
         self.add.on_click(lambda _: add_seeds(self.top.value, self.more.value))
         self.members = make(
-            widgets.Dropdown, options=[("top", None), ("greedy", "greedy")], value=None,
+            widgets.Dropdown, options=["top", "greedy"], value="top",
             tooltip="The best settings, a vote each; or votes given one by one to whichever helps most",
         )  # fmt: skip
         self.size = make(widgets.BoundedIntText, 5, min=1, max=100, tooltip="So many of the best settings, or votes")
@@ -89,7 +89,9 @@ class ComparePanel:
             widgets.Button, description="Ensemble", icon="object-group",
             tooltip="Let the best models vote, and enter the ensemble here",
         )  # fmt: skip
-        self.build.on_click(lambda _: ensemble(self.size.value, self.members.value))
+        self.build.on_click(
+            lambda _: ensemble(self.size.value, None if self.members.value == "top" else self.members.value)
+        )
         self._seeds = make(
             widgets.Box,
             [
@@ -153,6 +155,10 @@ class ComparePanel:
         """A sentence above what is shown."""
         self._say(text)
 
+    def tell_problem(self, text: str) -> None:
+        """What could not be done, above what is shown."""
+        self._say(text, "error", "alert")
+
     def show_leaderboard(self, board: pd.DataFrame, metric_label: str) -> None:
         self._turn("text")
         self.text.value = _board(board, metric_label)
@@ -178,8 +184,8 @@ class ComparePanel:
             rows.append(make(widgets.Box, [words, button], classes="wb-border"))
         self.borders.children = tuple(rows)
 
-    def _say(self, text: str) -> None:
-        self.note.value = f'<div class="wb-note" role="note">{html.escape(text)}</div>' if text else ""
+    def _say(self, text: str, kind: str = "note", role: str = "note") -> None:
+        self.note.value = f'<div class="wb-{kind}" role="{role}">{html.escape(text)}</div>' if text else ""
 
     def _turn(self, part: str) -> None:
         if part != self._part:  # a sentence on what is shown stays while that is brought up to date

@@ -21,6 +21,7 @@ class DiagnosisPanel:
     def __init__(self, try_it: Callable[[int, str], None]) -> None:
         self._try_it = try_it
         self.trial: int | None = None
+        self._refused: int | None = None  # the trial whose error is on show
         self.verdict = make(widgets.HTML, classes="wb-diagnosis-verdict")
         self.cards: list[_Card] = []
         self._findings = make(widgets.VBox, [], classes="wb-diagnosis-findings")
@@ -28,14 +29,19 @@ class DiagnosisPanel:
         self.notes = make(widgets.HTML, classes="wb-message")
         # the state has a line of its own that is always there, so that nothing moves when it comes and goes
         self.state = make(widgets.HTML, classes="wb-diagnosis-state")
+        self.error = make(widgets.HTML, classes="wb-message")
         self.widget = make(
-            widgets.VBox, [self.state, self.verdict, self._findings, self.picture, self.notes], classes="wb-diagnosis"
+            widgets.VBox,
+            [self.state, self.error, self.verdict, self._findings, self.picture, self.notes],
+            classes="wb-diagnosis",
         )
         self._say(HINT)
 
     def show(self, judgement: Judgement, png: bytes) -> None:
         """A diagnosis and its figure."""
         self.trial = judgement.trial
+        if self._refused != judgement.trial:
+            self._refuse("")
         well = judgement.verdict == HEALTHY
         kind = "wb-good" if well else "wb-verdict wb-ill"
         mark = "&#10003;" if well else "&#9888;"
@@ -58,6 +64,7 @@ class DiagnosisPanel:
     def show_problem(self, text: str = HINT) -> None:
         """Nothing to show, and why."""
         self.trial = None
+        self._refuse("")
         self.verdict.value = self.notes.value = ""
         for card in self.cards:
             card.show(0, None, first=False)
@@ -66,15 +73,29 @@ class DiagnosisPanel:
 
     def busy(self, text: str) -> None:
         """Something is on its way ("reading trial 7…"); what is shown stays, and its buttons wait."""
+        self._refuse("")
         for card in self.cards:
             card.button.disabled = True
         self._say(text)
+
+    def refuse(self, trial: int, text: str) -> None:
+        """Why what was prescribed for a trial could not be started: until the next click, or until another trial is shown."""
+        self._refused = trial
+        self._refuse(text)
+        for card in self.cards:
+            card.button.disabled = False
+        self._say("" if self.trial is None else f"Diagnosis of trial {self.trial}")
 
     # ----------------------------------------------------------------------------------------------------------------
 
     def _press(self, rule: str) -> None:
         if self.trial is not None:
             self._try_it(self.trial, rule)
+
+    def _refuse(self, text: str) -> None:
+        told = f'<div class="wb-error" role="alert">{html.escape(text)}</div>' if text else ""
+        if self.error.value != told:
+            self.error.value = told
 
     def _say(self, text: str) -> None:
         self.state.value = f'<span class="wb-hint" role="status">{html.escape(text)}</span>'
@@ -112,5 +133,4 @@ class _Card:
         self.record.value = f'<span class="wb-hint">{html.escape(text)}</span>'
 
     def _pressed(self, _: object) -> None:
-        self.button.disabled = True  # until the next diagnosis, so that a double click starts one run
         self._press(self._rule)

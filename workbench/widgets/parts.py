@@ -13,7 +13,9 @@ from typing import Any
 
 import ipywidgets as widgets
 
-__all__ = ["labelled", "listed", "make", "number_of", "show"]
+from workbench.errors import WorkbenchError
+
+__all__ = ["labelled", "listed", "make", "number_of", "said", "show"]
 
 _shared: dict[tuple[type, str], Any] = {}
 
@@ -66,3 +68,10 @@ def number_of(text: str) -> Any:
         except ValueError:
             continue
     return text
+
+
+def said(error: BaseException) -> str:
+    """An error in words; of one that is none of this package's own, the kind as well, and where its traceback is."""
+    if isinstance(error, WorkbenchError):
+        return str(error)
+    return f"{type(error).__name__}: {error} (unexpected; %tb in a cell shows its traceback)"

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 
 import ipywidgets as widgets
 
-from workbench.errors import WorkbenchError
 from workbench.widgets.branch_bar import BranchBar
-from workbench.widgets.parts import labelled, make
+from workbench.widgets.parts import labelled, make, said
 
 __all__ = ["RunPanel", "Status", "duration"]
 
@@ -135,8 +134,7 @@ class RunPanel:
 
     def show_error(self, error: Exception | str) -> None:
         """Show an error until the next run or change."""
-        text = str(error) if isinstance(error, (str, WorkbenchError)) else f"{type(error).__name__}: {error}"
-        self._own_message = text
+        self._own_message = error if isinstance(error, str) else said(error)
         self._write()
 
     def clear_error(self) -> None:

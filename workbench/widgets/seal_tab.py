@@ -43,14 +43,12 @@ class SealTab:
         looked: int,
         metric_label: str,
         metric: str = "",
-        chosen: Key | None = None,
     ) -> None:
         """Bring it up to date.
 
         openings: as `bench.openings`; draw: makes a PNG of some of them. choices: what may be measured, as (label, key), the
         best first. rows: of the test split, 0 for a task without one. looked: trials that have looked at the validation split.
         metric_label: without its split. metric: its name; openings by another one are listed with that, and not drawn.
-        chosen: to take this one, where it is among the choices.
         """
         if not self.widget.children:
             self._make()
@@ -61,8 +59,6 @@ class SealTab:
             self.choice.options = options
             keys = [key for _, key in options]
             self.choice.value = before if before in keys else keys[0] if keys else None
-        if chosen is not None and chosen in [key for _, key in options]:
-            self.choice.value = chosen
         if len(openings) != len(self._openings) or not self.state.value:
             self._openings = openings
             self.history.value = _table(openings, metric_label, metric) if len(openings) else ""
@@ -153,7 +149,7 @@ class SealTab:
     def _go(self) -> None:
         key: Any = self.choice.value
         again = bool(len(self._openings))
-        self.busy()
+        self._ask(False)
         self._open(key, again)
 
     def _say(self, text: str) -> None:

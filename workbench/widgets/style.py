@@ -127,6 +127,10 @@ STYLE = """<style>
 .wb-leaderboard th, .wb-leaderboard td { padding: 2px 14px 2px 0; white-space: nowrap; border-bottom: 1px solid var(--wb-border); } .wb-leaderboard .wb-worse { color: var(--wb-muted); }
 .wb-buttons .wb-wide.jupyter-button { width: 122px; }
 .wb-transfer-grid.wb-search-grid { grid-template-columns: repeat(auto-fill, minmax(270px, 1fr)); } .wb-transfer-grid .wb-labelled > :first-child { width: 100px; }
+.wb-versions { margin-top: 10px; } .wb-versions .widget-html-content { white-space: normal; } .wb-versions .wb-progress { margin: 2px 0 0 !important; }
+.wb-versions-counts { display: flex; gap: 16px; overflow: visible; margin: 0; } .wb-versions-counts > * { flex: 1 1 0; min-width: 0; margin: 0; }
+.wb-versions-counts > :last-child { flex: 0 1 40%; } .wb-transfer-grid .wb-versions-counts > :last-child > :first-child { width: auto; }
+.wb-versions .wb-leaderboard th, .wb-versions .wb-leaderboard td { white-space: normal; padding-right: 10px; vertical-align: top; } .wb-versions .wb-leaderboard td:first-child { white-space: nowrap; }
 .wb-seal { gap: 6px; overflow: visible; } .wb-seal > * { margin: 0; } .wb-seal .widget-html-content { white-space: normal; } .wb-seal .wb-labelled .widget-dropdown { width: 210px; } .wb-seal .jupyter-button { width: auto; } .wb-seal .wb-banner .wb-buttons .jupyter-button { width: auto; }
 .wb-seal-result .widget-html-content > div { padding-left: 8px; border-left: 3px solid var(--wb-border); }
 .wb-diagnosis { gap: 4px; overflow: visible; } .wb-diagnosis > * { margin: 0; } .wb-diagnosis .widget-html-content { white-space: normal; } .wb-diagnosis-card { padding: 2px 0 8px; overflow: visible; } .wb-diagnosis-card > * { margin: 0; }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 import ipywidgets as widgets
@@ -30,11 +29,13 @@ from workbench.widgets.run_panel import RunPanel, Status
 from workbench.widgets.seal_tab import SealTab
 from workbench.widgets.search_panel import SearchPanel, search_call
 from workbench.widgets.style import STYLE
-from workbench.widgets.transfer_panel import TransferPanel, finetune_call
+from workbench.widgets.transfer_panel import TransferPanel
 from workbench.widgets.trial_table import TrialTable
-from workbench.widgets.versions_panel import VersionsPanel
+from workbench.widgets.versions_panel import VersionsPanel, transfer_calls
 
 __all__ = ["WorkbenchView"]
+
+TITLES = ("Trials", "History", "Search", "Compare", "Diagnose", "Layers", "Transfer", "Test set", "Code", "Data")
 
 
 class WorkbenchView:
@@ -99,8 +100,11 @@ class WorkbenchView:
             )
         )
         self.diagnosis = Late(lambda: DiagnosisPanel(self._guarded(actions.try_it)))
-        self.transfer = Late(lambda: TransferPanel(self._finetune, self._refresh_code))
-        self.versions = Late(VersionsPanel)
+        self.transfer = Late(lambda: TransferPanel(self._finetune, self._refresh_code, self._look_again))
+        table = task.schema.columns is not None
+        self.versions = Late(
+            lambda: VersionsPanel(self._continue_on, actions.stop_continuing, self._refresh_code, table=table)
+        )
         self.layers = Late(lambda: LayersPanel(actions.look_inside))
         self.seal = Late(lambda: SealTab(self._guarded(actions.open_test_set)))
         self.search.start.on_click(lambda _: self._search())
@@ -126,19 +130,8 @@ class WorkbenchView:
             ],
             classes="wb-tabs",
         )
-        tabs.titles = (
-            "Trials",
-            "History",
-            "Search",
-            "Compare",
-            "Diagnose",
-            "Layers",
-            "Transfer",
-            "Test set",
-            "Code",
-            "Data",
-        )
-        tabs.observe(lambda _: self._guarded(actions.look)(self.compare.look), "selected_index")
+        tabs.titles = TITLES
+        tabs.observe(lambda _: self._look_again(), "selected_index")
         main = make(widgets.VBox, [self.panel.widget, curves, tabs], classes="wb-main")
         body = make(widgets.Box, [side, main], classes="wb-body")
         self.widget = make(widgets.VBox, [make(widgets.HTML, STYLE, hidden=True), body], classes="wb-root")
@@ -227,10 +220,7 @@ class WorkbenchView:
 
         def start() -> None:
             config = self.controls.read()
-            self._actions.start(
-                config, seeds=panel.seeds.value, name=panel.name.value.strip(), device=panel.device.value
-            )
-
+            self._actions.start(config, seeds=panel.seeds.value, **self._about())
             if self.bar.pick is not None:
                 self.close_bar()
 
@@ -245,8 +235,7 @@ class WorkbenchView:
             if pick is None:
                 return
             changes = pick.changes(self.controls.read())
-            about = {"name": panel.name.value.strip(), "device": panel.device.value}
-            self._actions.branch(pick.trial, pick.epoch, changes, seeds=panel.seeds.value, **about)
+            self._actions.branch(pick.trial, pick.epoch, changes, seeds=panel.seeds.value, **self._about())
             self.close_bar()
 
         self._settle(self._guarded(start))
@@ -256,15 +245,35 @@ class WorkbenchView:
         start = self._actions.range_test
         self._settle(self._guarded(lambda: start(self.controls.read(), self.panel.device.value)))
 
-    def _finetune(self, trial: int, options: dict[str, Any]) -> None:
+    def _finetune(self) -> None:
         self.panel.clear_error()
-        panel = self.panel
+        transfer = self.transfer.part
 
         def start() -> None:
-            about = {"seeds": panel.seeds.value, "name": panel.name.value.strip(), "device": panel.device.value}
-            self._actions.finetune(trial, self.controls.read(), {**options, **about})
+            try:
+                options = {**transfer.options(), "seeds": self.panel.seeds.value, **self._about()}
+            except ConfigError as error:
+                transfer.show_problem(str(error))
+            else:
+                self._actions.finetune(transfer.source.value, self.controls.read(), options)
 
         self._settle(self._guarded(start))
+
+    def _continue_on(self) -> None:
+        versions = self.versions.part
+
+        def start() -> None:
+            self._actions.continue_on(versions.data.value, {**versions.options(), **self._about()})
+
+        self._settle(self._guarded(start))
+
+    def _about(self) -> dict[str, Any]:
+        """Name and device in the run panel, as the options of a call."""
+        return {"name": self.panel.name.value.strip(), "device": self.panel.device.value}
+
+    def _look_again(self) -> None:
+        """Have the tab in front read anew."""
+        self._guarded(self._actions.look)(self.compare.look)
 
     def _replay(self, trial: int) -> None:
         self.panel.clear_error()
@@ -283,12 +292,10 @@ class WorkbenchView:
 
     def _search(self) -> None:
         self.search.show_error("")
-        panel = self.panel
 
         def start() -> None:
             space, base = self.controls.space(), self.controls.read()
-            options = self.search.options()
-            self._actions.search(space, base, name=panel.name.value.strip(), device=panel.device.value, options=options)
+            self._actions.search(space, base, options=self.search.options(), **self._about())
 
         def guarded() -> None:
             try:
@@ -332,7 +339,7 @@ class WorkbenchView:
             self.bar.tell(None)
             self.search.tell(error, None)
         else:
-            about = {"name": panel.name.value.strip(), "device": panel.device.value}
+            about = self._about()
             self.bar.tell(config)
             if self.bar.pick is None:
                 calls = [call(config, seeds=panel.seeds.value, **about)]
@@ -345,8 +352,6 @@ class WorkbenchView:
                     calls.append(search_call(Space(space, config), self.search.options(), **about))
             except ConfigError as error:
                 self.search.tell(error, config)
-            if self.in_front == "Transfer" and self.transfer.part.source.value is not None:
-                with suppress(ConfigError):
-                    options = {**self.transfer.part.options(), "seeds": panel.seeds.value, **about}
-                    calls.append(finetune_call(self.transfer.part.source.value, options, config))
+            if self.in_front == "Transfer":
+                calls += transfer_calls(self.transfer.part, self.versions.part, config, panel.seeds.value, about)
             self.code.show("\n".join(calls))
