@@ -386,6 +386,21 @@ def test_a_paused_trial_is_looked_at_once_and_an_ended_one_by_its_model(moons: w
     assert panel.busy  # told while the weights are fetched; the panel takes it away when it shows
 
 
+def test_when_the_training_ends_between_two_looks_its_end_is_looked_at_at_once(
+    moons: wb.Task, bench: wb.Workbench
+) -> None:
+    """There may be no further tick: what has ended tells nothing more."""
+    panel, run = FakePanel([0.0]), FakeRun(moons, CONFIG)
+    watcher = watcher_of(moons, panel, run, lambda: 0.0, model_of=lambda trial, epoch: bench.model(1, epoch))
+    for _ in range(2):  # asked for, then shown: the next look is not due for a while
+        watcher.tick(7, in_front=True)
+    assert [picture.caption.split(":")[0] for picture in panel.shown] == ["Trial 7, training"]
+    run.states[7], run.done = TrialState.COMPLETED, True
+    for _ in range(2):  # the last one, and that which the look asks for
+        watcher.tick(7, in_front=True)
+    assert panel.shown[-1].caption.startswith("Trial 7 after its best epoch")
+
+
 def test_what_a_model_raises_is_shown_and_not_asked_for_again(moons: wb.Task) -> None:
     now = [0.0]
     panel, run = FakePanel([0.0]), FakeRun(moons, CONFIG)

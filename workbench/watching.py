@@ -223,7 +223,8 @@ class Watcher:
                 self._panel.show_problem(HINT if trial is None else f"Trial {trial} waits for its turn.")
             return
         new = wanted.state is TrialState.RUNNING or self._shown != wanted  # what rests looks as it did before
-        if new and not self._working and self._clock() >= self._due:
+        # what has ended takes no time from the training, and there may be no further tick to wait for
+        if new and not self._working and (wanted.state is None or self._clock() >= self._due):
             self._begin(wanted)
 
     # ----------------------------------------------------------------------------------------------------------------
