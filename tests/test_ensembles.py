@@ -176,6 +176,49 @@ def test_by_default_the_best_trial_of_each_of_the_best_settings_votes(bench: wb.
     assert best.facts.single == frame.loc[frame["best_val_metric"].idxmax(), "trial"]
 
 
+def test_what_greedy_does_not_read_is_refused(trained: wb.Workbench) -> None:
+    with pytest.raises(wb.ConfigError, match="top=3: select='greedy' does not read it; size="):
+        trained.ensemble(top=3, select="greedy")
+
+
+def test_the_same_once_more_is_the_same_ensemble(tmp_path: Path) -> None:
+    bench = wb.Workbench(wb.Task.load("iris"), log=tmp_path / "trials.db")
+    for rate in (0.01, 0.03):
+        bench.run(wb.Config(epochs=5, learning_rate=rate), seeds=2)
+    first, named = bench.ensemble(top=2), bench.ensemble(top=2, name="another")
+    assert bench.ensemble(top=2).number == first.number
+    assert named.number == first.number + 1
+    assert len(bench.ensembles) == 2
+    again = wb.Workbench(wb.Task.load("iris"), log=tmp_path / "trials.db")  # from the snapshots
+    assert again.ensemble(top=2).number == first.number
+    bench.run(wb.Config(epochs=5, learning_rate=0.02), seeds=2)  # another candidate: the choice was another one
+    assert bench.ensemble(top=2).number == named.number + 1
+
+
+def test_without_a_member_it_leaves_the_leaderboard_for_good(tmp_path: Path) -> None:
+    bench = wb.Workbench(wb.Task.load("iris"), log=tmp_path / "trials.db")
+    for rate in (0.01, 0.03):
+        bench.run(wb.Config(epochs=5, learning_rate=rate))
+    made = bench.ensemble(trials=[1, 2])
+    assert made.number in set(bench.leaderboard()["ensemble"])
+    bench.delete(2)
+    assert "ensemble" not in bench.leaderboard()
+    with pytest.raises(wb.RunError, match="trial 2 is in the bin"):
+        bench.load_ensemble(made.number)
+    bench.empty_bin()
+    assert "ensemble" not in bench.leaderboard()
+    assert list(bench.ensembles["complete"]) == [False]
+    with pytest.raises(wb.RunError, match=r"ensemble 1 cannot be put together any more: .*trial 2 is not in the log"):
+        bench.load_ensemble(made.number)
+
+
+def test_one_that_votes_alone_is_said_to(tmp_path: Path) -> None:
+    bench = wb.Workbench(wb.Task.load("iris"), log=None)
+    bench.run(wb.Config(epochs=5), seeds=2)
+    said = bench.ensemble(top=5).says
+    assert any("votes: it predicts as that trial does alone" in line for line in said), said
+
+
 def test_greedy_does_not_lose_to_the_best_single_trial_on_its_rows_and_states_its_optimism(chosen: wb.Ensemble) -> None:
     facts = chosen.facts
     assert facts.single_score is not None
@@ -235,6 +278,23 @@ def test_what_cannot_be_is_told_and_not_logged(
 ) -> None:
     with pytest.raises(error, match=message):
         bench.ensemble(**options)
+
+
+@pytest.mark.parametrize("select", [None, "greedy"])
+def test_a_metric_that_is_no_number_is_told_and_not_taken_for_want_of_trials(select: str | None) -> None:
+    """R² of a single validation row: the trial ran to its end, and there is no score to choose by."""
+    X = np.random.default_rng(0).normal(size=(40, 3))
+    bench = wb.Workbench(wb.Task.from_arrays(X, X[:, :1], split=(0.95, 0.025, 0.025), name="few"))
+    assert len(bench.task.validation) == 1
+    bench.run(MLP.replace(batch_size=8), seeds=2)
+    assert bench.trials["state"].tolist() == ["completed"] * 2
+    assert np.isfinite(bench.trials["best_val_loss"]).all()
+    says = r"2 trials on 'few' ran to the end, but R² is no finite number on the 1 validation row, .*\(split=\).*\(metric=\)"
+    with pytest.raises(wb.RunError, match=says):
+        bench.ensemble(select=select)
+    with pytest.raises(wb.RunError, match=says):
+        bench.continue_on((np.concatenate([X, X + 1]), np.concatenate([X[:, :1], X[:, :1] + 1])))
+    assert bench.log.findings() == []
 
 
 def test_unfinished_trials_those_on_other_data_and_an_empty_log_are_told(bench: wb.Workbench, place: Path) -> None:
@@ -334,7 +394,7 @@ def test_seeds_are_added_to_settings_only(tmp_path: Path) -> None:
     bench.delete(1)
     assert bench.ensembles["complete"].tolist() == [False]
     assert "ensemble" not in bench.leaderboard()
-    with pytest.raises(wb.RunError, match=r"trial 1 is in the bin; bench.restore\(1\) brings it back"):
+    with pytest.raises(wb.RunError, match=r"trial 1 is in the bin; bring it back with bench.restore\(1\)"):
         bench.load_ensemble(1)
     with pytest.raises(wb.RunError, match="trial 1 is in the bin"):
         bench.ensemble(trials=[1])

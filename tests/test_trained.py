@@ -18,9 +18,10 @@ from torch import nn
 from trained_cases import MAKERS, NAMES, Case, own_code
 
 import workbench as wb
+from workbench.ensembles import load_model
 from workbench.errors import TaskError
 from workbench.tasks import Task
-from workbench.trained import TrainedModel, load_model, save_model
+from workbench.trained import TrainedModel, save_model
 from workbench.training import Training, prepare
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -19,10 +19,11 @@ from trained_cases import Case, digits, own_code, own_model, own_transformer, ta
 
 import workbench as wb
 from workbench import files
+from workbench.ensembles import load_model
 from workbench.errors import CheckpointError
 from workbench.registry import ACTIVATIONS, LOSSES, MODELS, OPTIMIZERS, SCHEDULES
 from workbench.tasks import Task
-from workbench.trained import TrainedModel, load_model, save_model
+from workbench.trained import TrainedModel, save_model
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from functools import partial
@@ -12,13 +13,14 @@ from numpy.typing import NDArray
 
 from workbench.analysis.ensembling import Choice, Estimate, Judge, estimate, greedy, interval, top_settings
 from workbench.ensembles import Ensemble, EnsembleFacts, Member, ensemble_of, ensemble_state
-from workbench.errors import ConfigError, Problem, RunError, did_you_mean
+from workbench.errors import ConfigError, LogError, Problem, RunError, did_you_mean
 from workbench.events import ENDED, TrialState
 from workbench.recall import whole
+from workbench.registry import METRICS
 from workbench.session import Session
 from workbench.trained import TrainedModel
 
-__all__ = ["SELECTIONS", "assemble", "assembled"]
+__all__ = ["SELECTIONS", "assemble", "assembled", "nothing_to_choose"]
 
 SELECTIONS = {
     "top": "the best trial of each of the best settings of the leaderboard, a vote each",
@@ -26,6 +28,8 @@ SELECTIONS = {
 }
 """How members are chosen, by name."""
 
+TOP = 5
+"""So many of the best settings vote, where nothing else is asked for."""
 AT_HAND = 2**30
 """Models of candidates are kept at hand up to so many bytes of weights; the chosen ones of the rest are recalled again."""
 
@@ -48,6 +52,9 @@ def assemble(
     if select is not None and select not in SELECTIONS:
         message = f"select={select!r}: unknown{did_you_mean(select, SELECTIONS)}"
         raise ConfigError([Problem("select", select, message)])
+    if select == "greedy" and top != TOP:
+        message = f"top={top}: select='greedy' does not read it; size= is the number of votes, candidates= how many may get one"
+        raise ConfigError([Problem("top", top, message)])
     if trials is None:
         pool, settings = _candidates(session, select, top, candidates)
     else:
@@ -100,8 +107,27 @@ def assembled(session: Session, number: int) -> Ensemble:
         message = f"is of other data than {session.task.name!r}; make a Workbench on its own task"
         raise RunError(f"ensemble {number} {message}")
     trials = [int(member["trial"]) for member in finding.data["members"]]
-    _check_bin(session, trials)
+    try:
+        session.recall.check_outside_bin(*trials)
+    except LogError as error:
+        raise RunError(
+            f"ensemble {number} cannot be put together any more: {error}; a file of it that bench.save wrote still loads"
+        ) from None
     return ensemble_of([_model(session, trial) for trial in trials], finding.data, number)
+
+
+def nothing_to_choose(session: Session, otherwise: str) -> RunError:
+    """What to raise where no trial has a score. otherwise: what to say where none has run to its end."""
+    task = session.task
+    ended, rows = len(session.log.scores(task.fingerprint, task.metric)), len(task.validation)
+    if not ended:
+        return RunError(otherwise)
+    count, split = f"{ended} trial{'s' * (ended != 1)}", f"{rows} validation row{'s' * (rows != 1)}"
+    label, why = METRICS[task.metric].label, ", whose targets would have to differ" if task.metric == "r2" else ""
+    return RunError(
+        f"{count} on {task.name!r} ran to the end, but {label} is no finite number on the {split}{why}: there is nothing to "
+        "choose by; make the task with more validation rows (split=) or another metric (metric=)"
+    )
 
 
 # --- who may vote -------------------------------------------------------------------------------------------------------
@@ -111,12 +137,12 @@ def _candidates(session: Session, select: str | None, top: int, candidates: int)
     """Trials that ran to their end, best first, and the place of each one's setting on the leaderboard.
 
     For "greedy" the best by their own score. Else all of the settings, from the best on, as many as make up `candidates`
-    trials, but no fewer than `top`. Raises: RunError when there is none.
+    trials, but no fewer than `top`. Raises: RunError when there is none, or none with a score.
     """
     board = session.reads.leaderboard(None)
     if board.empty:
         message = "there is no trial that ran to its end to make an ensemble of; train some with bench.run(wb.Config())"
-        raise RunError(message)
+        raise nothing_to_choose(session, message)
     places = dict(zip(board["setting"], range(len(board)), strict=True))
     scores = session.log.scores(session.task.fingerprint, session.task.metric)
     # a trial that has ended since the leaderboard was read is none of its settings
@@ -141,7 +167,7 @@ def _given(session: Session, trials: Sequence[int]) -> list[int]:
         raise ConfigError([Problem("trials", trials, message)])
     numbers = [whole("trial", trial) for trial in named]
     states = {number: session.log.state(number) for number in numbers}  # complains of an unknown one
-    _check_bin(session, numbers)
+    session.recall.check_outside_bin(*numbers)
     for number, state in states.items():
         if state not in ENDED:
             raise RunError(f"trial {number} is {state}: a member has to have ended; wait for it, or stop it")
@@ -150,13 +176,6 @@ def _given(session: Session, trials: Sequence[int]) -> list[int]:
         session.recall.check_epoch(number, None)
         session.recall.best_epoch(number)
     return numbers
-
-
-def _check_bin(session: Session, trials: Sequence[int]) -> None:
-    binned = {int(trial) for trial in session.log.bin()["trial"]}
-    for trial in trials:
-        if trial in binned:
-            raise RunError(f"trial {trial} is in the bin; bench.restore({trial}) brings it back")
 
 
 class _Crowd:
@@ -194,13 +213,20 @@ def _model(session: Session, trial: int) -> TrainedModel:
 
 
 def _enter(session: Session, members: Sequence[Member], facts: EnsembleFacts) -> int:
-    """Enter an ensemble into the log; returns its number, by which the ensembles of a log are counted."""
+    """Enter an ensemble into the log; returns its number, by which the ensembles of a log are counted.
+
+    The same once more, as by a cell that is run again, is the one that is there.
+    """
     numbers: list[int] = []
-    state = ensemble_state(members, facts)
+    state = json.loads(json.dumps(ensemble_state(members, facts)))
+    fingerprint = session.task.fingerprint
+    for number, finding in enumerate(session.log.findings("ensemble"), 1):
+        if finding.task_fingerprint == fingerprint and finding.data == state:
+            return number
     session.log.add_finding(
         "ensemble",
         state,
-        task_fingerprint=session.task.fingerprint,
+        task_fingerprint=fingerprint,
         check=lambda earlier: numbers.append(len(earlier) + 1),
     )
     session.refresh_table()
@@ -210,7 +236,8 @@ def _enter(session: Session, members: Sequence[Member], facts: EnsembleFacts) ->
 def _how(select: str | None, given: bool, votes: NDArray[Any], pool: Sequence[int], settings: Sequence[int]) -> str:
     chosen, of = int((votes > 0).sum()), f"{len(pool)} candidate{'s' * (len(pool) != 1)}"
     if select == "greedy":
-        return f"greedy selection gave {int(votes.sum())} votes to {chosen} of {of}"
+        count = int(votes.sum())
+        return f"greedy selection gave {count} vote{'s' * (count != 1)} to {chosen} of {of}"
     if given:
         return f"{chosen} trial{'s' * (chosen != 1)} given by hand"
     return f"the best {chosen} of {max(settings) + 1} settings, chosen from {of}"

@@ -25,6 +25,7 @@ def branch_config(session: Session, trial: int, epoch: int | None, changes: Mapp
     Raises: LogError, RunError for a trial or epoch that is not there; ConfigError for a change that cannot be.
     """
     epoch = session.recall.check_epoch(trial, epoch)
+    session.recall.check_outside_bin(trial)
     before = session.recall.config(trial, epoch)
     config = before.replace(**changes)
     known = declared(config.model)
@@ -61,7 +62,8 @@ def branch(
     script: Sequence[Change] = (),
     stop_after: int | None = None,
 ) -> Run:
-    """Train branches of a trial, one for each seed from the parent's on. Nothing is logged when it raises."""
+    """Train branches of a trial, one for each seed from the parent's on; the same request again, while it trains, is the same
+    run. Nothing is logged when it raises."""
     config, epoch = branch_config(session, trial, epoch, changes)
     recall = session.recall
     begins = recall.steps(trial, epoch)
@@ -71,6 +73,7 @@ def branch(
         raise ConfigError([Problem("script", early[0], message)])
     before = recall.config(trial, epoch)
     kept = recall.kept(trial, epoch)  # read now, so that a damaged file is told to whoever asks
+    recall.check_backbone(trial, None if kept is None else kept.weights)
     at_hand: list[Trained] = [] if kept is None or kept.progress.epoch != epoch else [kept]
 
     def origin() -> Trained:
@@ -79,14 +82,6 @@ def branch(
         return at_hand[0]
 
     configs = [config.replace(seed=config.seed + index) for index in range(seeds)]
-    cohort = session.log.next_cohort()
-    new = [
-        session.new_trial(
-            one, source="branch", parent=trial, parent_epoch=epoch, name=name, note=note, tags=tags, device=device,
-            cohort=cohort,
-        )
-        for one in configs
-    ]  # fmt: skip
 
     def said(trials: Sequence[int]) -> Sequence[Event]:
         events: list[Event] = []
@@ -110,7 +105,14 @@ def branch(
             session.task, trials, device=device, origins=origins, changes=scripted, stop_after=stop_after
         )  # fmt: skip
 
-    return session.launch(new, configs, training, label=name, events=said)
+    request = ("branch", trial, epoch, tuple(configs), name, device, tuple(script), stop_after)
+    return session.once(
+        request,
+        lambda: session.launch(
+            configs, training, source="branch", parent=trial, parent_epoch=epoch, name=name, note=note, tags=tags,
+            device=device, events=said,
+        ),
+    )  # fmt: skip
 
 
 def differences(before: Config, after: Config) -> dict[str, tuple[Any, Any]]:

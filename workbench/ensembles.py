@@ -229,12 +229,18 @@ class Ensemble(nn.Module):
         said = [
             f"{label} {self.val_metric:.4g}, loss {self.val_loss:.4g} on the {facts.rows} validation rows; {facts.how}."
         ]
+        if len(self.members) == 1 and facts.select != "trials":
+            said.append(f"Only trial {self.members[0].trial} votes: it predicts as that trial does alone.")
         low, high = self.interval
         if math.isfinite(self.corrected):
+            flatters = (
+                f"which flatters the score by about {self.optimism:.2g}"
+                if self.optimism > 0
+                else "which does not flatter the score as far as the bootstrap can tell"
+            )
             said.append(
-                f"The members were chosen on these rows, which flatters the score by about {self.optimism:.2g}: expect "
-                f"{self.corrected:.4g} on new rows (95% interval {low:.4g} to {high:.4g}, out-of-bag bootstrap with "
-                f"{facts.draws} draws)."
+                f"The members were chosen on these rows, {flatters}: expect {self.corrected:.4g} on new rows (95% interval "
+                f"{low:.4g} to {high:.4g}, out-of-bag bootstrap with {facts.draws} draws)."
             )
             gain = f"{_number(facts.gain):+.2g} (95% interval {_number(facts.gain_low):+.2g} to {_number(facts.gain_high):+.2g})"
             said.append(f"Against a best single trial chosen in the same way: {gain}.")

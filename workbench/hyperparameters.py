@@ -244,10 +244,15 @@ def _chosen(values: Mapping[str, Any]) -> Iterator[Entry[Any]]:
 
 
 def _own_parameters(values: Mapping[str, Any]) -> dict[str, Hyperparameter]:
-    """Declarations of the hyperparameters that the chosen entries bring along."""
+    """Declarations of the hyperparameters that the chosen entries bring along; what implements one may give `meanings`."""
     return {
         name: Hyperparameter(
-            name, domain, f"Hyperparameter of {entry.label}.", "model", name=name, default=domain.start
+            name,
+            domain,
+            getattr(entry.value, "meanings", {}).get(name, f"Hyperparameter of {entry.label}."),
+            "model",
+            name=name,
+            default=domain.start,
         )
         for entry in _chosen(values)
         for name, domain in entry.parameters.items()

@@ -13,6 +13,7 @@ import pandas as pd
 from workbench.analysis import Border, border, importance, leaderboard, varied, with_ensembles
 from workbench.analysis.complexity import complexity, own_seconds
 from workbench.errors import ConfigError, Problem, RunError, WorkbenchError, did_you_mean
+from workbench.events import ENDED, TrialState
 from workbench.figures import (
     NotebookFigure,
     importance_bars,
@@ -25,7 +26,7 @@ from workbench.figures.complexity import complexity_panels
 from workbench.hyperparameters import Config
 from workbench.log import TrialLog
 from workbench.log.openings import KIND, openings
-from workbench.models import build_model, count_parameters
+from workbench.models import Backbone, Source, build_model, count_parameters
 from workbench.registry import LOSSES, METRICS, MODELS
 from workbench.search import Space
 from workbench.training import resolve_loss
@@ -37,6 +38,8 @@ __all__ = ["TABLE_TRIALS", "Reads"]
 
 TABLE_TRIALS = 2000
 """The views show the newest so many trials; all are in `bench.trials`."""
+TRAINED = ENDED - {TrialState.FAILED, TrialState.DIVERGED}
+"""Ends that leave weights worth going on from."""
 
 
 class Reads:
@@ -118,20 +121,61 @@ class Reads:
                 found[kind, int(number)] = (float(data["score"]), opening.stamp)
         return found
 
+    def origins(self, top: int) -> pd.DataFrame:
+        """The trials to start a fine-tuning from: of each task its `top` best ones, those on this task first.
+
+        Columns: trial, task, own (whether it is this one), metric, best_val_metric. Looked for among the log's newest
+        `TABLE_TRIALS` trials, of whatever task; this task's best is among them, however old it is.
+        """
+        newest = self.log.trials(last=TABLE_TRIALS)
+        best = self.log.best(self.task.fingerprint, self.task.metric, self.better)
+        if best is not None and best["trial"] not in set(newest["trial"]):
+            row = {"task": self.task.name, "task_fingerprint": self.task.fingerprint, "metric": self.task.metric}
+            row |= {"trial": best["trial"], "best_val_metric": best["best_val_metric"]}
+            row["state"] = self.log.state(best["trial"])
+            newest = pd.concat([pd.DataFrame([row]), newest], ignore_index=True)
+        usable = newest["state"].isin(TRAINED) & np.isfinite(newest["best_val_metric"].astype(float))
+        newest = newest[usable & (newest["source"] != "replay")]
+        newest = newest.assign(own=newest["task_fingerprint"] == self.task.fingerprint)
+        found = [newest.iloc[:0]]
+        for (_, metric), group in newest.groupby(["task_fingerprint", "metric"], sort=False):
+            lower = metric in METRICS and METRICS[str(metric)].value.better == "lower"
+            found.append(group.sort_values("best_val_metric", ascending=lower, kind="stable").head(top))
+        columns = ["trial", "task", "own", "metric", "best_val_metric"]
+        table = pd.concat(found)[columns].astype({"trial": int, "own": bool})
+        return table.sort_values("own", ascending=False, kind="stable", ignore_index=True)
+
+    def layer_groups(self, trial: int) -> list[str]:
+        """The groups of layers that can be frozen in a trial's model, from the input on; none if they cannot be told here.
+
+        A trial on another task is taken for one on this task's inputs, without which it cannot be fine-tuned here.
+        """
+        values = self.log.config(trial)
+        if values["model"] not in MODELS:
+            return []
+        try:
+            config = Config(**values)
+            module = build_model(self.task, config)
+            source = Source.of_module("probe", "", trial, module, config, self.task)
+            return [group.says for group in Backbone("probe", source.make).groups]
+        except WorkbenchError:
+            return []
+
     def ensembles(self) -> pd.DataFrame:
         """One row an ensemble on this task, in the order they were made; see `Reader.ensembles`."""
-        binned = {int(trial) for trial in self.log.bin()["trial"]}
         tested = self._tested({})
         names = ("metric", "score", "corrected", "optimism", "low", "high", "gain", "gain_low", "gain_high")
         rows = []
-        for number, one in enumerate(self.log.findings("ensemble"), 1):
+        found = self.log.findings("ensemble")
+        kept = self.log.outside_bin(int(member["trial"]) for one in found for member in one.data["members"])
+        for number, one in enumerate(found, 1):
             if one.task_fingerprint == self.task.fingerprint:
                 facts, members = one.data["facts"], one.data["members"]
                 trials = tuple(int(member["trial"]) for member in members)
                 row = {"ensemble": number, "name": facts["name"], "select": facts["select"], "trials": trials}
                 row |= {"votes": tuple(int(member["votes"]) for member in members)}
                 row |= {name: facts[name] for name in names} | {"how": facts["how"], "note": facts["note"]}
-                row |= {"complete": binned.isdisjoint(trials), "created": one.created}
+                row |= {"complete": kept.issuperset(trials), "created": one.created}
                 row["test_metric"], row["test_set"] = tested.get(("ensemble", number), (math.nan, ""))
                 rows.append(row)
         columns = ["ensemble", "name", "select", "trials", "votes", *names, "how", "note", "complete", "created"]
@@ -218,11 +262,15 @@ class Reads:
         return self._counts[read]
 
     def roots(self, trials: Sequence[int]) -> pd.DataFrame:
-        """Where the branches among some trials begin: columns as in the curves, of the parent at that epoch, and `parent`."""
+        """Where the branches among some trials begin: columns as in the curves, of the parent at that epoch, and `parent`.
+
+        Without a branch among them there is no row.
+        """
         table = self.log.branches(self.task.fingerprint)
         table = table[table["trial"].isin(list(trials))]
-        parents = sorted({int(parent) for parent in table["parent"]})
-        curves = self.log.curves(*parents) if parents else self.log.curves(*list(trials)[:1]).iloc[:0]
+        if table.empty:  # most runs, each time they are drawn
+            return table
+        curves = self.log.curves(*sorted({int(parent) for parent in table["parent"]}))
         keys = table.rename(columns={"trial": "branch", "parent": "trial"})[["branch", "trial", "epoch"]]
         found = keys.merge(curves, on=["trial", "epoch"])
         return found.rename(columns={"trial": "parent", "branch": "trial"})

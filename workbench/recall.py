@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from workbench.errors import CheckpointError, ConfigError, Problem, RunError
+from workbench.errors import CheckpointError, ConfigError, ModelError, Problem, RunError
 from workbench.events import ENDED
 from workbench.execution import fitting_threads
 from workbench.hyperparameters import CHOICES, Config
 from workbench.log import TrialLog
-from workbench.models import SOURCE_NAME, build_model
-from workbench.registry import METRICS
+from workbench.models import SOURCE_NAME, Backbone, Pretrained, build_model, read_source
+from workbench.registry import METRICS, MODELS
 from workbench.snapshots import SnapshotStore
 from workbench.training import Change, CohortState, TakeUp, Told, Trained, Training, Weights, filled
+from workbench.training.stages import trained_part
 
 if TYPE_CHECKING:
     from workbench.tasks import Task
@@ -136,6 +137,38 @@ class Recall:
         going = {seats[trial][0] for trial in map(int, frame.loc[~ended, "trial"]) if trial in seats}
         return stays, going
 
+    def check_outside_bin(self, *trials: int) -> None:
+        """For what begins work from trials, or makes a claim on them; what only reads them may do so in the bin too.
+
+        Raises: RunError naming the first that is in it, and the remedy.
+        """
+        kept = self.log.outside_bin(trials)
+        for trial in trials:
+            if trial not in kept and self.log.state(trial):  # which complains of one that is not there at all
+                raise RunError(f"trial {trial} is in the bin; bring it back with bench.restore({trial})")
+
+    def check_backbone(self, trial: int, weights: Weights | None = None) -> None:
+        """Frozen layers are in no snapshot: they come from the function or file that the pretrained network is made by.
+
+        weights: the trial's, where they are at hand; those of the whole network need nothing else. Raises: ModelError if the
+        network has other weights here than it had when the trial was entered.
+        """
+        config = logged_config(trial, self.log.config(trial))
+        builder = MODELS[config.model].value
+        _, then = read_source(self.log.builder_source(trial))
+        if not isinstance(builder, Backbone) or then is None or then == builder.digest:
+            return  # of a log from before digests were kept, nothing can be told
+        if weights is not None:
+            module = build_model(self.task, config)
+            trained_part(module, weights.vector.numel())
+            if not (isinstance(module, Pretrained) and module.rests_on_backbone):
+                return
+        raise ModelError(
+            f"trial {trial} began from the backbone {config.model!r} with other weights than it has here (digest {then} then, "
+            f"{builder.digest} now), and no snapshot holds what was frozen of them: register what makes those of then, "
+            f"wb.register_backbone({config.model!r}, ...)"
+        )
+
     # --- states -----------------------------------------------------------------------------------------------------
 
     def after(self, trial: int, epoch: int) -> Trained:
@@ -170,6 +203,7 @@ class Recall:
 
     def again(self, trial: int, epoch: int, start: Trained | None = None) -> Trained:
         """Train a trial again up to an epoch, in silence: from `start`, or from the first step."""
+        self.check_backbone(trial, None if start is None else start.weights)
         config, changes = logged_config(trial, self.log.config(trial)), self.changes(trial)
         catcher, device = _Catcher(epoch), torch.device(self.log.device(trial))
         options: dict[str, Any] = {"device": device, "around": partial(fitting_threads, device), "keeper": catcher}
@@ -218,6 +252,7 @@ class Recall:
             weights, epoch = self.weights(trial, epoch)
         else:
             epoch = self.best_epoch(trial)
+        self.check_backbone(trial, weights)
         module = filled(build_model(self.task, config), weights)
         return TrainedModel(module, config, self.task.schema, trial=trial, epoch=epoch)
 

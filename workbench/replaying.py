@@ -16,7 +16,7 @@ from workbench.events import ENDED, Branched, Event, TrialState
 from workbench.execution import Run
 from workbench.hyperparameters import Config
 from workbench.log import made_here
-from workbench.models import Backbone, is_builtin, source_of
+from workbench.models import Backbone, is_builtin, read_source, source_of
 from workbench.recall import logged_config
 from workbench.registry import LOSSES, METRICS, MODELS, OPTIMIZERS, SCHEDULES
 from workbench.session import Session, scripted
@@ -126,14 +126,11 @@ def replay(session: Session, trial: int, *, device: str | None = None) -> Replay
             f"trial {trial} failed, so there is nothing to compare a replay with; see bench.log.traceback({trial})"
         )
     config = prepare(session.task, logged_config(trial, log.config(trial)))
+    recall.check_outside_bin(trial)
+    recall.check_backbone(trial)
     origin, changes, stop = recall.origin(trial), recall.changes(trial), _stop_after(session, trial)
     device = device or log.device(trial)
     parent, epoch = origin or (trial, None)
-    new = session.new_trial(
-        config, source="replay", parent=parent, parent_epoch=epoch, name=f"replay of {trial}", device=device,
-        cohort=log.next_cohort(),
-    )  # fmt: skip
-
     changed = {} if origin is None else differences(recall.config(*origin), config)
 
     def said(trials: Sequence[int]) -> Sequence[Event]:
@@ -149,7 +146,10 @@ def replay(session: Session, trial: int, *, device: str | None = None) -> Replay
             session.task, trials, device=device, origins=origins, changes=scripted, stop_after=stop
         )  # fmt: skip
 
-    run = session.launch([new], [config], training, events=said, kind=Replay, beside=(trial,))
+    run = session.launch(
+        [config], training, source="replay", parent=parent, parent_epoch=epoch, name=f"replay of {trial}", label="",
+        device=device, events=said, kind=Replay, beside=(trial,),
+    )  # fmt: skip
     run.session, run.original = session, trial
     run.reason = _why_not_exact(session, trial, device)
     run.exact = not run.reason
@@ -212,7 +212,7 @@ def script(session: Session, trial: int) -> str:
         lines[2:3] = ["import torch", "from torch import nn", "", "import workbench as wb"]
     lines += _own(configs.values(), task.metric)
     for name in sorted(models - begun.keys()):
-        source = log.builder_source(trial)
+        source, _ = read_source(log.builder_source(trial))
         lines += ["", *(source or f"# the source of model {name!r} is not known; give its builder").splitlines()]
         lines += _registered(name, source)
     own = [name for name in sorted(models - begun.keys()) if not isinstance(MODELS[name].value, Backbone)]

@@ -63,9 +63,8 @@ class Comparison(Search):
         configs = self.session.log.configs([int(trial) for trial in frame["trial"]])
         frame = frame.assign(value=[str(configs[int(trial)][self.field]) for trial in frame["trial"]])
         finals = frame[frame["source"] == "replicate"]
-        scores = pd.DataFrame(
-            {"trial": finals["trial"], "setting": finals["value"], "score": finals["best_val_metric"]}
-        )
+        names = {"trial": "trial", "value": "setting", "seed": "seed", "best_val_metric": "score"}
+        scores = finals[list(names)].rename(columns=names)
         board = leaderboard(scores, better=self.session.reads.better)
         rows = []
         for row in board.itertuples(index=False):

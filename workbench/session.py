@@ -6,7 +6,7 @@ import os
 import threading
 import warnings
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -110,80 +110,76 @@ class Session(Showing):
         stop_after: int | None = None,
     ) -> Run:
         """Train replicates of one setting; the same request again, while it trains, is the same run."""
-        request = (tuple(configs), name, device, tuple(changes), stop_after)
+
+        def training(trials: dict[int, Config]) -> Training:
+            scripted = dict.fromkeys(trials, changes)
+            return Training(self.task, trials, device=device, changes=scripted, stop_after=stop_after)
+
+        request = ("start", tuple(configs), name, device, tuple(changes), stop_after)
+        first, others = {"source": "manual"}, {"source": "replicate", "replicates": 0}
+        return self.once(
+            request,
+            lambda: self.launch(
+                configs, training, each=[first, *[others] * (len(configs) - 1)], name=name, note=note, tags=tags,
+                device=device, events=lambda trials: scripted(trials, changes, stop_after),
+            ),
+        )  # fmt: skip
+
+    def once(self, request: tuple[object, ...], begin: Callable[[], Run]) -> Run:
+        """The run of the very same request while it is going (a cell that was run again), else the one that `begin` makes."""
         with self.lock:
             for run in self.runner.runs:
                 if self._requests.get(run) == request:
                     return run
-            about = {"name": name, "note": note, "tags": tags, "device": device, "cohort": self.log.next_cohort()}
-            new = [self.new_trial(configs[0], source="manual", **about)]
-            new += [self.new_trial(config, source="replicate", replicates=0, **about) for config in configs[1:]]
-
-            def training(trials: dict[int, Config]) -> Training:
-                scripted = dict.fromkeys(trials, changes)
-                return Training(self.task, trials, device=device, changes=scripted, stop_after=stop_after)
-
-            run = self._launch(new, configs, training, label=name, events=lambda t: scripted(t, changes, stop_after))
+            run = begin()
             self._requests[run] = request
-        self.pump.wake()
         return run
 
     def launch(
         self,
-        new: Sequence[NewTrial],
         configs: Sequence[Config],
-        training: Callable[[dict[int, Config]], Training],
+        training: Callable[[dict[int, Config]], Training] | None = None,
         *,
-        label: str = "",
+        device: str,
+        name: str = "",
+        label: str | None = None,
+        each: Sequence[Mapping[str, Any]] = (),
         events: Callable[[Sequence[int]], Sequence[Event]] = lambda trials: (),
         kind: type[R] = Run,  # type: ignore[assignment]
         beside: Sequence[int] = (),
+        **about: Any,
     ) -> R:
-        """Enter trials into the log, with what is to be said of them, and queue their training.
+        """Enter trials of one cohort into the log, with what is to be said of them, and queue their training.
 
-        beside: earlier trials to draw with them.
+        training: by default from the first step, without anything special. about: fields of `NewTrial`; each: those in which
+        the trials differ. label: what the charts call the run, by default its name. beside: earlier trials to draw with it.
         """
-        with self.lock:
-            run = self._launch(new, configs, training, label=label, events=events, kind=kind, beside=beside)
-        self.pump.wake()
-        return run
-
-    def _launch(
-        self,
-        new: Sequence[NewTrial],
-        configs: Sequence[Config],
-        training: Callable[[dict[int, Config]], Training],
-        *,
-        label: str = "",
-        events: Callable[[Sequence[int]], Sequence[Event]] = lambda trials: (),
-        kind: type[R] = Run,  # type: ignore[assignment]
-        beside: Sequence[int] = (),
-    ) -> R:
+        about |= {"device": device, "name": name, "cohort": self.log.next_cohort()}
+        own = each or [{}] * len(configs)
+        new = [self.new_trial(config, **about, **one) for config, one in zip(configs, own, strict=True)]
         said: list[Event] = []
 
         def note(numbers: Sequence[int]) -> Sequence[Event]:
             said.extend(events(numbers))
             return said
 
-        trials = dict(zip(self.log.create(new, events=note), configs, strict=True))
-        run = kind(trials, training(trials), pump=self.tick, label=label)
-        run.beside = tuple(beside)
-        self._runs.update(dict.fromkeys(trials, run))
-        self.runner.submit(run)
-        if said:
-            self._news.append(said)
+        with self.lock:
+            trials = dict(zip(self.log.create(new, events=note), configs, strict=True))
+            made = Training(self.task, trials, device=device) if training is None else training(trials)
+            run = kind(trials, made, pump=self.tick, label=name if label is None else label)
+            run.beside = tuple(beside)
+            self._runs.update(dict.fromkeys(trials, run))
+            self.runner.submit(run)
+            if said:
+                self._news.append(said)
+        self.pump.wake()
         return run
 
     def replicate(self, parents: dict[int, list[Config]], *, device: str) -> Run:
         """Train further seeds of earlier trials: configs by the trial they are replicates of."""
-        cohort = self.log.next_cohort()
-        new = [
-            self.new_trial(config, source="replicate", parent=parent, device=device, cohort=cohort)
-            for parent, configs in parents.items()
-            for config in configs
-        ]
-        configs = [config for group in parents.values() for config in group]
-        return self.launch(new, configs, lambda trials: Training(self.task, trials, device=device))
+        each = [{"parent": parent} for parent, own in parents.items() for _ in own]
+        configs = [config for own in parents.values() for config in own]
+        return self.launch(configs, source="replicate", each=each, device=device)
 
     def take_up(self, runs: Sequence[Run]) -> None:
         """Queue runs whose trials are in the log already."""

@@ -6,7 +6,7 @@ import os
 import platform
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import version
@@ -22,13 +22,11 @@ from workbench import files
 from workbench.errors import CheckpointError, ConfigError, ModelError, TaskError, WorkbenchError
 from workbench.hyperparameters import Config
 from workbench.models import Source, build_model, is_builtin, source_of
-from workbench.registration import register_model
 from workbench.registry import MODELS
 from workbench.tasks import TaskSchema
 
 __all__ = [
     "TrainedModel",
-    "load_model",
     "model_of",
     "model_path",
     "model_state",
@@ -170,28 +168,8 @@ def model_state(model: TrainedModel) -> dict[str, Any]:
     }
 
 
-def load_model(
-    path: str | os.PathLike[str],
-    models: Mapping[str, Callable[..., Any]] | None = None,
-    trusted: Sequence[str] = (),
-) -> TrainedModel:
-    """The model that `bench.save` wrote, on the CPU. Nothing in the file is run.
-
-    models: builders of your own by name, as for `wb.Workbench`; needed for a model that is not built in. trusted: classes
-    and functions that the task's transform= consists of, beyond scikit-learn's, such as "mypackage.MyTransformer".
-    Raises: CheckpointError when the file is missing, damaged or of a newer version, when the model's builder is not known
-    here or builds other parameters, and when the file holds classes that are not trusted.
-    A UserWarning names settings of training that are not known here; predictions do not depend on them.
-    """
-    place = model_path(path)
-    content = files.read(place, "model")
-    for name, build in (models or {}).items():
-        register_model(name, build)
-    return model_of(content, schema_of(content, place.name, trusted), place.name, str(path))
-
-
 def schema_of(content: Mapping[str, Any], name: str, trusted: Sequence[str]) -> TaskSchema:
-    """The task's schema out of a file's content. name: the file's, for messages. Raises: CheckpointError as `load_model`."""
+    """The task's schema out of a file's content. name: the file's, for messages. Raises: CheckpointError as `wb.load_model`."""
     try:
         return TaskSchema.from_state(content["schema"], trusted)
     except CheckpointError as error:
@@ -201,7 +179,10 @@ def schema_of(content: Mapping[str, Any], name: str, trusted: Sequence[str]) -> 
 
 
 def model_of(content: Mapping[str, Any], schema: TaskSchema, name: str, path: str) -> TrainedModel:
-    """The model that `model_state` described. name, path: the file's, for messages. Raises: CheckpointError as `load_model`."""
+    """The model that `model_state` described. name, path: the file's, for messages.
+
+    Raises: CheckpointError as `wb.load_model`.
+    """
     try:
         weights, values = dict(content["weights"]), dict(content["config"])
         builtin, reads = bool(content["builtin"]), set(content["reads"])

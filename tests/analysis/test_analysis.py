@@ -12,8 +12,8 @@ from workbench.analysis import border, importance, leaderboard
 
 
 def scores(groups: dict[str, list[float]]) -> pd.DataFrame:
-    rows = [(setting, value) for setting, values in groups.items() for value in values]
-    return pd.DataFrame(rows, columns=["setting", "score"]).assign(trial=range(1, len(rows) + 1))
+    rows = [(setting, seed, value) for setting, values in groups.items() for seed, value in enumerate(values)]
+    return pd.DataFrame(rows, columns=["setting", "seed", "score"]).assign(trial=range(1, len(rows) + 1))
 
 
 def test_means_intervals_and_p_values_are_scipys() -> None:
@@ -70,9 +70,43 @@ def test_lower_may_be_better_and_lost_trials_do_not_count() -> None:
     assert leaderboard(scores({})).empty
 
 
-def test_equal_scores_without_spread_are_ties() -> None:
-    board = leaderboard(scores({"a": [1.0, 1.0], "b": [1.0, 1.0], "c": [0.5, 0.5]})).set_index("setting")
-    assert dict(board["p_value"]) == {"a": 1.0, "b": 1.0, "c": 0.0}
+def test_the_same_seed_again_is_no_further_evidence() -> None:
+    groups = {"a": [0.9, 0.92, 0.91], "b": [0.8, 0.81, 0.83, 0.79], "c": [0.85]}
+    once = scores(groups)
+    again = pd.concat([once, once.assign(trial=once["trial"] + 100), once.assign(trial=once["trial"] + 200)])
+    pd.testing.assert_frame_equal(leaderboard(again), leaderboard(once))
+
+
+def test_a_seed_with_two_outcomes_is_their_mean() -> None:
+    """A live change, for one, makes another trial of the same setting and seed."""
+    frame = scores({"a": [0.9, 0.92], "b": [0.8, 0.82]})
+    changed = pd.DataFrame({"setting": ["a"], "seed": [1], "score": [0.96], "trial": [9]})
+    board = leaderboard(pd.concat([frame, changed])).set_index("setting")
+    assert (board.loc["a", "seeds"], board.loc["a", "mean"]) == (2, pytest.approx(0.92))
+    assert board.loc["a", "trial"] == 1
+
+
+def test_trials_without_a_seed_stay_apart() -> None:
+    frame = scores({"a": [0.9, 0.92], "b": [0.8]}).assign(seed=np.nan)
+    assert dict(leaderboard(frame).set_index("setting")["seeds"]) == {"a": 2, "b": 1}
+
+
+def test_equal_scores_without_any_spread_tell_nothing_of_others() -> None:
+    board = leaderboard(scores({"a": [1.0, 1.0], "b": [1.0, 1.0], "c": [0.5, 0.5], "d": [0.4]})).set_index("setting")
+    assert list(board["p_value"].fillna(-1)) == [1.0, 1.0, -1.0, -1.0]
+    assert board["tied"].all()
+    assert board[["low", "high"]].isna().all(axis=None)
+
+
+def test_where_a_settings_seeds_agree_the_spread_of_the_others_stands_in() -> None:
+    groups = {"a": [0.9, 0.9], "b": [0.8, 0.84, 0.82], "c": [0.89]}
+    board = leaderboard(scores(groups)).set_index("setting")
+    pooled = 2 * np.var(groups["b"], ddof=1) / 3  # three degrees of freedom, one of them with a variance of 0
+    half = stats.t.ppf(0.975, 3) * np.sqrt(pooled / 2)
+    assert (board.loc["a", "low"], board.loc["a", "high"]) == pytest.approx((0.9 - half, 0.9 + half))
+    t = (0.9 - np.mean(groups["b"])) / np.sqrt(pooled * (1 / 2 + 1 / 3))
+    assert board.loc["b", "p_value"] == pytest.approx(2 * stats.t.sf(t, 3))
+    assert board.loc["c", "tied"]
 
 
 def trials(n: int, score) -> pd.DataFrame:  # type: ignore[no-untyped-def]

@@ -35,9 +35,10 @@ def test_the_front_is_that_of_brute_force(points: np.ndarray) -> None:
         assert front[index] == (bool(np.isfinite(point).all()) and not beaten)
 
 
-def frame(**columns: list[float]) -> pd.DataFrame:
+def frame(**columns: list[Any]) -> pd.DataFrame:
     count = len(columns["best_val_metric"])
-    return pd.DataFrame({"trial": range(1, count + 1), "model": "mlp", "epochs_run": 5, "seconds": 9.0, **columns})
+    known = {"state": "completed", "model": "mlp", "epochs_run": 5, "seconds": 9.0}
+    return pd.DataFrame({"trial": range(1, count + 1), **known, **columns})
 
 
 def test_lower_may_be_better_and_unknown_costs_are_on_no_front_that_needs_them() -> None:
@@ -49,6 +50,26 @@ def test_lower_may_be_better_and_unknown_costs_are_on_no_front_that_needs_them()
     assert list(low["pareto"]) == [True, True, True, False]
     high = complexity(trials, seconds, parameters, better="higher")
     assert list(high["pareto_seconds"]) == [True, False, True, False]
+
+
+@pytest.mark.parametrize("better", ["higher", "lower"])
+@pytest.mark.parametrize("state", ["diverged", "failed"])
+def test_a_trial_that_diverged_or_failed_is_on_no_front_and_not_the_best(better: Any, state: str) -> None:
+    """The planted one is the cheapest and the best; without it trial 2 is, with it the fronts are the same."""
+    sign = 1.0 if better == "higher" else -1.0
+    trials = frame(best_val_metric=[sign * 0.5, sign * 0.6, sign * 0.9], state=["completed", "stopped", state])
+    costs = {1: 1.0, 2: 2.0, 3: 0.5}
+    table = complexity(trials, costs, costs, better=better)
+    for front in ("pareto", "pareto_seconds", "pareto_parameters"):
+        assert list(table[front]) == [True, True, False]
+    assert table["best_val_metric"][2] == sign * 0.9, "what it reached stays in the table"
+    for axes in complexity_panels(table, better=better).axes:
+        drawn = {part.get_label(): part for part in (*axes.collections, *axes.lines)}
+        assert "best: trial 2" in drawn
+        assert drawn["diverged or failed"].get_offsets().tolist() == [[0.5, sign * 0.9]]
+        assert drawn["Pareto front"].get_offsets().tolist() == [[1.0, sign * 0.5], [2.0, sign * 0.6]]
+    lost = complexity_panels(table[2:], better=better).axes[0]
+    assert [part.get_label() for part in (*lost.collections, *lost.lines)] == ["diverged or failed"]
 
 
 def test_a_cohorts_time_is_divided_among_those_in_it() -> None:

@@ -64,7 +64,7 @@ def test_training_waits_for_a_server_that_went_away(tmp_path: Path, monkeypatch:
     config = wb.Config(hidden_units=8, batch_size=8, epochs=40, dropout=0.2)
     undisturbed = wb.Workbench(wb.Task.load("iris"))
     undisturbed.run(config)
-    with serving(tmp_path / "server") as server:
+    with serving() as server:
         bench = wb.Workbench(wb.Task.load("iris"), log=url_of(server, "postgres"))
 
         def go_down() -> None:

@@ -6,56 +6,19 @@ import threading
 from collections.abc import Sequence
 
 import pytest
-from making import end, ended, epoch, new, running
-from sqlalchemy import Connection, func, select, text
+from making import ended
+from sqlalchemy import text
 
 import workbench as wb
-from workbench.events import CohortJoined
 from workbench.log import TrialLog, schema
 from workbench.log.findings import Finding
-from workbench.log.records import SearchStep
 
 TABLES = [table for table in schema.metadata.sorted_tables if table is not schema.leases]
-
-
-def fill(log: TrialLog) -> None:
-    """At least one row in each table."""
-    search = log.create_search("random", {"seed": 0}, task_fingerprint="f")
-    one, two = log.create([new(search=search, suggestion=0, cohort=log.next_cohort()), new()])
-    log.append([*running(one), CohortJoined(one, 1, 0), epoch(one, 1), end(one, 1)], search=search)
-    log.annotate(one, note="a note")
-    log.add_finding("a", {}, task_fingerprint="f")
-    log.add_step(SearchStep(search, "asked", {}))
-    assert log.mark_interrupted() == [two]  # nobody goes on with it
-    log.adopt([two])
-    (binned,) = ended(log)
-    log.delete([binned])
-    assert log.empty_bin() == ([binned], [])
-
-
-def rows(connection: Connection) -> dict[str, int]:
-    return {one.name: connection.execute(select(func.count()).select_from(one)).scalar_one() for one in TABLES}
 
 
 def refuses(log: TrialLog, statement: str, words: str = "append-only") -> None:
     with pytest.raises(wb.LogError, match=words), log._write() as connection:
         connection.execute(text(statement))
-
-
-def test_no_row_of_any_table_is_changed_or_deleted(log: TrialLog) -> None:
-    fill(log)
-    with log._read() as connection:
-        before = rows(connection)
-        server = connection.dialect.name == "postgresql"
-    assert all(before.values()), before
-    for table in TABLES:
-        column = next(iter(table.c)).name
-        refuses(log, f"UPDATE {table.name} SET {column} = {column}")
-        refuses(log, f"DELETE FROM {table.name}")
-        if server:
-            refuses(log, f"TRUNCATE {table.name} CASCADE")
-    with log._read() as connection:
-        assert rows(connection) == before
 
 
 def test_an_ended_trial_takes_no_more(log: TrialLog) -> None:

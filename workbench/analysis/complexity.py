@@ -9,11 +9,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-__all__ = ["complexity", "own_seconds", "pareto_front"]
+__all__ = ["LOST", "complexity", "own_seconds", "pareto_front"]
 
 SCORE = "best_val_metric"
+LOST = ("diverged", "failed")
+"""States in which a metric that was reached is not one to rely on."""
 COLUMNS = (
-    "trial", "model", "parameters", "seconds", "wall_seconds", "epochs_run", SCORE, "pareto", "pareto_seconds",
+    "trial", "state", "model", "parameters", "seconds", "wall_seconds", "epochs_run", SCORE, "pareto", "pareto_seconds",
     "pareto_parameters",
 )  # fmt: skip
 
@@ -30,13 +32,13 @@ def complexity(
     frame: trials as `bench.trials` gives them. seconds: each trial's own training time (see `own_seconds`). parameters: by
     trial, NaN where they cannot be counted. Columns: COLUMNS. pareto: no other trial is at least as good in metric, seconds
     and parameters and better in one of them; pareto_seconds, pareto_parameters: in the metric and one of the two. A trial that
-    lacks one of these values is on none of the fronts that need it.
+    lacks one of these values is on none of the fronts that need it, and one that diverged or failed on none at all.
     """
-    table = frame[["trial", "model", "epochs_run", SCORE]].reset_index(drop=True)
+    table = frame[["trial", "state", "model", "epochs_run", SCORE]].reset_index(drop=True)
     table["wall_seconds"] = frame["seconds"].to_numpy(float)
     table["seconds"] = table["trial"].map(seconds).astype(float)
     table["parameters"] = table["trial"].map(parameters).astype(float)
-    score = table[SCORE].to_numpy(float) * (-1 if better == "higher" else 1)
+    score = table[SCORE].mask(table["state"].isin(LOST)).to_numpy(float) * (-1 if better == "higher" else 1)
     costs = {name: table[name].to_numpy(float) for name in ("seconds", "parameters")}
     table["pareto"] = pareto_front(np.column_stack([score, *costs.values()]))
     for name, cost in costs.items():

@@ -10,10 +10,22 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-__all__ = ["LEVEL", "leaderboard", "tied_with_best", "with_ensembles"]
+__all__ = ["LEVEL", "by_seed", "leaderboard", "tied_with_best", "with_ensembles"]
 
 LEVEL = 0.05
 """Settings whose p-value against the best is below this can be told from it."""
+
+
+def by_seed(scores: pd.DataFrame) -> pd.DataFrame:
+    """One row a setting and seed, at its first trial, with the mean score: a seed that is tried twice is one draw, not two.
+
+    scores: trial, setting, seed (missing: a draw of its own) and score.
+    """
+    # what was told of a trial without a seed stays apart
+    draw = scores["seed"].astype(float).where(scores["seed"].notna(), -1.0 - scores["trial"])
+    groups = scores.assign(draw=draw).groupby(["setting", "draw"], sort=False)
+    table = groups.agg(trial=("trial", "min"), seed=("seed", "first"), score=("score", "mean")).reset_index()
+    return table[["trial", "setting", "seed", "score"]].sort_values("trial", ignore_index=True)
 
 
 def leaderboard(
@@ -21,19 +33,29 @@ def leaderboard(
 ) -> pd.DataFrame:
     """Settings by their mean score over seeds.
 
-    scores: one row an ended trial, with the columns trial, setting (what the trials of one setting share) and score.
-    Returns one row a setting, best first: rank, setting, trial (its first), seeds, mean, low and high (95% confidence
-    interval of the mean, Student's t; NaN for one seed), p_value and tied (see `tied_with_best`).
+    scores: one row an ended trial, with the columns trial, setting (what the trials of one setting share), seed and score.
+    Returns one row a setting, best first: rank, setting, trial (its first), seeds (different ones: the same again is no
+    further evidence, see `by_seed`), mean, low and high (95% confidence interval of the mean, Student's t; NaN for one
+    seed), p_value and tied (see `tied_with_best`). Where the seeds of a setting agree to the last digit, as the accuracies on
+    few rows may, the spread of the others stands in for theirs.
+
+    All of this is about seeds: how the scores on these validation rows would come out for others. It does not say how the
+    settings compare on other rows.
 
     A mean of one seed is one draw: at the top of many settings stand those that were good and lucky. Add seeds
     (`bench.add_seeds`) before you believe an order.
     """
-    scores = scores[np.isfinite(scores["score"].astype(float))]
+    scores = by_seed(scores[np.isfinite(scores["score"].astype(float))])
     groups = scores.groupby("setting", sort=False)["score"]
     table = pd.DataFrame({"seeds": groups.count(), "mean": groups.mean(), "variance": groups.var(ddof=1)})
     table["trial"] = scores.groupby("setting", sort=False)["trial"].min()
     table = table.sort_values(["mean", "trial"], ascending=[better == "lower", True]).reset_index()
-    half = stats.t.ppf(0.975, np.maximum(table["seeds"] - 1, 1)) * np.sqrt(table["variance"] / table["seeds"])
+    pooled, freedom = _pooled(table["variance"].to_numpy(), table["seeds"].to_numpy())
+    own = table["variance"] > 0
+    variance = table["variance"].where(own, pooled if pooled > 0 else np.nan)
+    half = stats.t.ppf(0.975, np.where(own, np.maximum(table["seeds"] - 1, 1), freedom or 1)) * np.sqrt(
+        variance / table["seeds"]
+    )
     half = np.where(table["seeds"] > 1, half, np.nan)
     table["low"], table["high"] = table["mean"] - half, table["mean"] + half
     table["p_value"] = tied_with_best(table["mean"], table["variance"], table["seeds"])
@@ -66,26 +88,32 @@ def with_ensembles(
 def tied_with_best(mean: Sequence[float], variance: Sequence[float], seeds: Sequence[int]) -> np.ndarray:
     """p-values of each setting against the first one, which is the best: are their means the same?
 
-    Welch's two-sided t-test where both have two seeds or more (`scipy.stats.ttest_ind(equal_var=False)`). Where one has a
-    single seed, its variance is taken to be the pooled variance of all settings with more, and the t-test is that of equal
-    variances with the pooled degrees of freedom. NaN, nothing can be told, when no setting has two seeds. Not corrected for
-    the number of settings, and the best was picked as the best: read a small p as "probably worse", not as proof.
+    Welch's two-sided t-test where both have two seeds or more, and those differ (`scipy.stats.ttest_ind(equal_var=False)`).
+    Where one has a single seed, or seeds without any spread, its variance is taken to be the pooled variance of all settings
+    with more seeds, and the t-test is that of equal variances with the pooled degrees of freedom. NaN, nothing can be told,
+    when no setting has two seeds that differ; equal means are equal all the same. Not corrected for the number of settings,
+    and the best was picked as the best: read a small p as "probably worse", not as proof.
     """
     m, v, n = (np.asarray(values, float) for values in (mean, variance, seeds))
     p = np.full(len(m), np.nan)
     if not len(m):
         return p
-    several = n > 1
-    freedom = float((n[several] - 1).sum())
-    pooled = float(((n[several] - 1) * v[several]).sum() / freedom) if freedom else math.nan
+    pooled, freedom = _pooled(v, n)
+    spreads = (n > 1) & (v > 0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        welch = several & several[0]
+        welch = spreads & spreads[0]
         a, b = v / n, v[0] / n[0]
         spread = np.where(welch, a + b, pooled * (1 / n + 1 / n[0]))
         df = np.where(welch, (a + b) ** 2 / (a**2 / (n - 1) + b**2 / (n[0] - 1)), freedom)
         t = np.abs(m - m[0]) / np.sqrt(spread)
         p = 2 * stats.t.sf(t, np.where(df > 0, df, np.nan))
-    # without any spread, equal means are equal and others are not
-    p = np.where((spread == 0) & (m == m[0]), 1.0, np.where((spread == 0) & (m != m[0]), 0.0, p))
+    p = np.where(spread > 0, p, np.where((m == m[0]) & (n > 1), 1.0, np.nan))
     p[0] = 1.0
     return p
+
+
+def _pooled(variance: np.ndarray, seeds: np.ndarray) -> tuple[float, float]:
+    """The variance of the settings with several seeds, pooled, and its degrees of freedom; NaN and 0 if there is none."""
+    several = seeds > 1
+    freedom = float((seeds[several] - 1).sum())
+    return (float(((seeds[several] - 1) * variance[several]).sum() / freedom) if freedom else math.nan), freedom

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import atexit
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from typing import Any, Generic, Self, TypeVar
 from weakref import WeakSet
 
 from workbench.errors import RunError
-from workbench.execution.run import PUMP_SECONDS, RunInterrupted
+from workbench.execution.waiting import Waiting
 
 __all__ = ["Job"]
 
@@ -20,7 +19,7 @@ EXIT_SECONDS = 10.0
 T = TypeVar("T")
 
 
-class Job(Generic[T]):
+class Job(Waiting, Generic[T]):
     """Work under way beside the runs of the log: `wait()`, `stop()`, `done`, `result`; can be awaited, as a `Run`.
 
     work: called with the job itself, once, in a daemon thread that `start` makes. It returns the result; it reads `stopped`
@@ -39,12 +38,12 @@ class Job(Generic[T]):
         pump: Callable[[], object] | None = None,
         news: Callable[[], object] | None = None,
     ) -> None:
+        super().__init__(pump)
         self.name = name
-        self.error: BaseException | None = None
-        self._work, self._pump, self._news = work, pump, news
+        self._work, self._news = work, news
         self._result: list[T] = []
         self._progress = 0.0
-        self._stop, self._done = threading.Event(), threading.Event()
+        self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
     def start(self) -> Self:
@@ -62,34 +61,6 @@ class Job(Generic[T]):
     def stop(self) -> None:
         """Ask it to end soon, with what it has. Stopping twice is fine."""
         self._stop.set()
-
-    def wait(self, timeout: float | None = None) -> Self:
-        """Block until it has ended, with the views kept live. Returns the handle itself.
-
-        timeout: seconds, None for no limit. Raises: TimeoutError; the error that ended it, if one did; RunInterrupted (a
-        KeyboardInterrupt) after the kernel's interrupt, once it has been stopped cleanly.
-        """
-        try:
-            self._block(timeout)
-        except KeyboardInterrupt:
-            self.stop()
-            self._block(None)
-            raise RunInterrupted(f"Stopped by the interrupt (the {self.name}).") from None
-        self._raise_error()
-        return self
-
-    def __await__(self) -> Generator[Any, None, Self]:
-        while not self._done.is_set():
-            yield from asyncio.sleep(PUMP_SECONDS).__await__()
-            self._refresh()
-        self._refresh()
-        self._raise_error()
-        return self
-
-    @property
-    def done(self) -> bool:
-        """Whether it has ended."""
-        return self._done.is_set()
 
     @property
     def stopped(self) -> bool:
@@ -139,21 +110,8 @@ class Job(Generic[T]):
         if self._news is not None:
             self._news()
 
-    def _block(self, timeout: float | None) -> None:
-        deadline = None if timeout is None else time.monotonic() + timeout
-        while not self._done.wait(PUMP_SECONDS):
-            self._refresh()
-            if deadline is not None and time.monotonic() > deadline:
-                raise TimeoutError(f"the {self.name} has not ended after {timeout:g} s; it goes on in the background")
-        self._refresh()
-
-    def _refresh(self) -> None:
-        if self._pump is not None and threading.current_thread() is threading.main_thread():
-            self._pump()
-
-    def _raise_error(self) -> None:
-        if self.error is not None:
-            raise self.error
+    def _called(self) -> str:
+        return f"the {self.name}"
 
 
 _GOING: WeakSet[Job[Any]] = WeakSet()

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
 import time
 from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Any, Self, overload
 
 from workbench.errors import RunError
 from workbench.events import ENDED, EpochEnd, Event, StateChanged, TrialEnded, TrialState
+from workbench.execution.waiting import RunInterrupted, Waiting
 from workbench.training import Commands, Training, Weights
 
 if TYPE_CHECKING:
@@ -18,20 +17,10 @@ if TYPE_CHECKING:
     from workbench.hyperparameters import Config
     from workbench.training.commands import Mailbox
 
-__all__ = ["Run", "RunInterrupted", "Runs"]
-
-PUMP_SECONDS = 1 / 15
+__all__ = ["Run", "Runs"]
 
 
-class RunInterrupted(KeyboardInterrupt):
-    """The kernel's interrupt reached a waiting cell: the run was stopped and what it did is in the log."""
-
-    def _render_traceback_(self) -> list[str]:
-        """IPython shows these lines in place of a traceback: nothing went wrong."""
-        return [str(self)]
-
-
-class Run:
+class Run(Waiting):
     """Some trials that train together, from queued to ended. Thread-safe; can be awaited.
 
     trials: their numbers in the log. configs: the Config of each, as they started. search: the search they belong to.
@@ -47,17 +36,15 @@ class Run:
         *,
         label: str = "",
     ) -> None:
+        super().__init__(pump)
         self.label = label
         self.beside: tuple[int, ...] = ()
         self.configs = dict(configs)
         self.trials = tuple(configs)
         self.search: int | None = None
-        self.error: BaseException | None = None
         self._training = training
         self._commands: Commands = training.commands
-        self._pump = pump
         self.say: Callable[[str], None] = lambda message: None  # set by the runner: tell the views, not the log
-        self._done = threading.Event()
         self._states = dict.fromkeys(configs, TrialState.QUEUED)
         self._epochs = dict.fromkeys(configs, 0)
 
@@ -90,34 +77,6 @@ class Run:
     def peek(self, trial: int, mailbox: Mailbox) -> None:
         """Ask for a copy of a trial's weights at the next step; see `Commands.peek`. Nothing of it is logged."""
         self._commands.peek(trial, mailbox)
-
-    def wait(self, timeout: float | None = None) -> Self:
-        """Block until all trials ended, with the views kept live. Returns the run itself.
-
-        timeout: seconds, None for no limit. Raises: TimeoutError; the error that ended the run, if one did;
-        RunInterrupted (a KeyboardInterrupt) after the kernel's interrupt, once the run has been stopped cleanly.
-        """
-        try:
-            self._block(timeout)
-        except KeyboardInterrupt:
-            self.stop()
-            self._block(None)
-            raise RunInterrupted(f"Stopped by the interrupt ({self._kept()}).") from None
-        self._raise_error()
-        return self
-
-    def __await__(self) -> Generator[Any, None, Self]:
-        while not self._done.is_set():
-            yield from asyncio.sleep(PUMP_SECONDS).__await__()
-            self._refresh()
-        self._refresh()
-        self._raise_error()
-        return self
-
-    @property
-    def done(self) -> bool:
-        """Whether all trials have ended."""
-        return self._done.is_set()
 
     @property
     def stopped(self) -> bool:
@@ -182,22 +141,6 @@ class Run:
         if self._done.is_set():
             states = ", ".join(sorted({state.value for state in self._states.values() if state in ENDED}))
             raise RunError(f"cannot {what} a run that has ended ({states}); start a new one")
-
-    def _block(self, timeout: float | None) -> None:
-        deadline = None if timeout is None else time.monotonic() + timeout
-        while not self._done.wait(PUMP_SECONDS):
-            self._refresh()
-            if deadline is not None and time.monotonic() > deadline:
-                raise TimeoutError(f"{self!r} has not ended after {timeout:g} s; it goes on in the background")
-        self._refresh()
-
-    def _refresh(self) -> None:
-        if self._pump is not None and threading.current_thread() is threading.main_thread():
-            self._pump()
-
-    def _raise_error(self) -> None:
-        if self.error is not None:
-            raise self.error
 
 
 class Runs(Sequence[Run]):

@@ -13,6 +13,7 @@ from matplotlib.colors import Normalize
 from matplotlib.ticker import LogFormatterSciNotation
 
 from workbench.domains import IntRange, Range
+from workbench.figures.axes import tidy
 from workbench.figures.curves import COLORS, NotebookFigure
 from workbench.hyperparameters import HYPERPARAMETERS
 
@@ -114,7 +115,7 @@ def importance_bars(table: pd.DataFrame) -> NotebookFigure:
     trials = int(table["trials"].iloc[0])
     note = "" if table["enough"].iloc[0] else ": too few to trust the order"
     axes.set_title(f"importance, from {trials} trials{note}", fontsize=9, loc="left")
-    _tidy(axes)
+    tidy(axes)
     return figure
 
 
@@ -133,7 +134,7 @@ def intervals(table: pd.DataFrame, *, label: str, metric_label: str = "metric") 
     axes.set_yticks(range(len(table)), [str(value) for value in table[label]][::-1])
     axes.set_ylim(-0.6, len(table) - 0.4)
     axes.set_xlabel(f"{metric_label}, mean and 95% interval (hollow: can be told from the best)", fontsize=8)
-    _tidy(axes)
+    tidy(axes)
     return figure
 
 
@@ -234,10 +235,4 @@ def _scale(axes: Axes, which: Literal["x", "y"], values: pd.Series[Any], name: s
         axis.set_ticks(few, [f"{value:g}" for value in few])
         axis.set_ticks([], minor=True)
     (axes.set_xlabel if which == "x" else axes.set_ylabel)(_label(name), fontsize=9)
-    _tidy(axes)
-
-
-def _tidy(axes: Axes) -> None:
-    axes.tick_params(labelsize=8)
-    axes.grid(alpha=0.25, linewidth=0.6)
-    axes.spines[["top", "right"]].set_visible(False)
+    tidy(axes)

@@ -10,6 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
+from workbench.analysis.complexity import LOST
+from workbench.figures.axes import tidy
 from workbench.figures.curves import COLORS, NotebookFigure
 
 __all__ = ["complexity_panels", "patience_curve"]
@@ -25,8 +27,8 @@ def complexity_panels(
     """The validation metric against training time and against the number of parameters, both logarithmic.
 
     table: as `bench.complexity()` gives it. The Pareto front is a step line: what is the best that was reached at this cost or
-    less. Dots on it are filled, the best trial is a star. Where all trials cost the same, the panel says so. Trials far poorer
-    than the others are outside the axes, and counted.
+    less. Dots on it are filled, the best trial is a star; a cross has diverged or failed, and is neither. Where all trials cost
+    the same, the panel says so. Trials far poorer than the others are outside the axes, and counted.
     """
     figure = NotebookFigure(figsize=(9.6, 3.6), layout="constrained", dpi=100)
     panels = figure.subplots(1, 2, sharey=True)
@@ -73,7 +75,7 @@ def patience_curve(table: pd.DataFrame, suggestion: int | None = None, *, trials
     axes.set_title(
         "" if trials is None else f"early stopping played on the curves of {trials} trials", fontsize=9, loc="left"
     )
-    _tidy(axes)
+    tidy(axes)
     figure.legend(frameon=False, fontsize=8, loc="outside lower center", ncols=2)
     return figure
 
@@ -83,13 +85,19 @@ def patience_curve(table: pd.DataFrame, suggestion: int | None = None, *, trials
 
 def _panel(axes: Axes, table: pd.DataFrame, name: str, label: str, better: Better) -> None:
     axes.set_xlabel(label, fontsize=9)
-    _tidy(axes)
+    tidy(axes)
     if table.empty:
         axes.set_title("no trial to show", fontsize=9, loc="left")
         return
     axes.set_xscale("log")
+    gone = table["state"].isin(LOST)
+    lost, table = table[gone], table[~gone]
     on = table[f"pareto_{name}"].to_numpy(bool)
     off, front = table[~on], table[on].sort_values([name, SCORE])
+    if len(lost):
+        axes.scatter(lost[name], lost[SCORE], s=22, color="0.5", marker="x", label="diverged or failed")
+    if table.empty:
+        return
     axes.scatter(off[name], off[SCORE], s=18, facecolor="none", edgecolor=COLORS[0], alpha=0.7, label="trials")
     axes.scatter(front[name], front[SCORE], s=22, color=COLORS[1], zorder=3, label="Pareto front")
     axes.step([*front[name], table[name].max()], [*front[SCORE], front[SCORE].iloc[-1]], where="post", color=COLORS[1])
@@ -116,9 +124,3 @@ def _show_the_better(axes: Axes, scores: NDArray[np.float64], better: Better) ->
     margin = 0.05 * float(np.ptp(shown))
     axes.set_ylim(shown.min() - margin, shown.max() + margin)
     return int(beyond.sum())
-
-
-def _tidy(axes: Axes) -> None:
-    axes.tick_params(labelsize=8, which="both")
-    axes.grid(alpha=0.25, linewidth=0.6)
-    axes.spines[["top", "right"]].set_visible(False)

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+
+from workbench.figures.axes import over_epochs
 
 __all__ = ["COLORS", "NotebookFigure", "learning_curves"]
 
@@ -60,8 +61,8 @@ def learning_curves(
             middle = _draw(axes, rows, f"val_{kind}", color, "-", name)
             if best_epoch is not None and best_epoch in middle.index:
                 axes.plot([best_epoch], [middle[best_epoch]], "o", color=color, markersize=5)
-    _finish(loss, f"{loss_label} (solid: validation, dashed: training)")
-    _finish(metric, metric_label)
+    over_epochs(loss, f"{loss_label} (solid: validation, dashed: training)")
+    over_epochs(metric, metric_label)
     if len(groups) <= 12 and metric.get_legend_handles_labels()[0]:
         metric.legend(frameon=False, fontsize=8)
     return figure
@@ -86,12 +87,3 @@ def _draw(axes: Axes, rows: pd.DataFrame, column: str, color: str, style: str, l
     if wide.shape[1] > 1 and style == "-":
         axes.fill_between(wide.index, wide.min(axis=1), wide.max(axis=1), color=color, alpha=0.15, linewidth=0)
     return middle
-
-
-def _finish(axes: Axes, title: str) -> None:
-    axes.set_title(title, fontsize=9, loc="left")
-    axes.set_xlabel("epoch", fontsize=9)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.tick_params(labelsize=8)
-    axes.grid(alpha=0.25, linewidth=0.6)
-    axes.spines[["top", "right"]].set_visible(False)

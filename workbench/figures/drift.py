@@ -6,8 +6,8 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 
+from workbench.figures.axes import tidy
 from workbench.figures.curves import COLORS, NotebookFigure
 
 __all__ = ["drift_bars", "setting_changes"]
@@ -51,7 +51,7 @@ def drift_bars(table: pd.DataFrame) -> NotebookFigure:
     moved, more = int(table["moved"].sum()), len(table) - len(rows)
     title = f"{moved} of {len(table)} comparisons moved" if len(table) else "too few new rows to compare"
     axes.set_title(title + (f"; the {len(rows)} clearest" if more else ""), fontsize=9, loc="left")
-    _tidy(axes, "x")
+    tidy(axes, "x")
     return figure
 
 
@@ -83,14 +83,5 @@ def setting_changes(
     axes.set_ylim(-0.6, max(0.6, len(table) - 0.4))
     axes.set_xlabel(f"{metric_label} ({better} is better)", fontsize=9)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside upper left", ncols=3, fontsize=8, frameon=False)
-    _tidy(axes, "x")
+    tidy(axes, "x")
     return figure
-
-
-# ----------------------------------------------------------------------------------------------------------------------
-
-
-def _tidy(axes: Axes, grid: Literal["x", "y"]) -> None:
-    axes.tick_params(labelsize=8)
-    axes.grid(axis=grid, alpha=0.25, linewidth=0.6)
-    axes.spines[["top", "right"]].set_visible(False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from workbench.figures.axes import tidy
 from workbench.figures.curves import COLORS, NotebookFigure
 
 __all__ = ["ensemble_scores"]
@@ -38,7 +39,5 @@ def ensemble_scores(
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(-0.6, len(names) - 0.4)
     axes.set_xlabel(f"{metric_label}, 95% interval", fontsize=9)
-    axes.tick_params(labelsize=8)
-    axes.grid(alpha=0.25, linewidth=0.6)
-    axes.spines[["top", "right"]].set_visible(False)
+    tidy(axes)
     return figure

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from workbench.figures.axes import tidy
 from workbench.figures.curves import COLORS, NotebookFigure
 
 __all__ = ["opened_scores"]
@@ -42,7 +43,5 @@ def opened_scores(frame: pd.DataFrame, *, metric_label: str = "metric") -> Noteb
         axes.set_title(text, fontsize=9, loc="left")
         figure.legend(*axes.get_legend_handles_labels(), frameon=False, fontsize=8, loc="outside right center")
     axes.set_xlabel(metric_label.lower(), fontsize=9)
-    axes.tick_params(labelsize=8)
-    axes.grid(alpha=0.25, linewidth=0.6)
-    axes.spines[["top", "right"]].set_visible(False)
+    tidy(axes)
     return figure

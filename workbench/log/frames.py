@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, Connection, Float, Select, Table, and_, func, literal, select
+from sqlalchemy import JSON, ColumnElement, Connection, Float, Select, Table, and_, cast, func, literal, select
 
 from workbench.domains import IntRange, Range
 from workbench.events import TrialState
 from workbench.hyperparameters import HYPERPARAMETERS
 from workbench.log import bin, findings, history, schema
 from workbench.log.openings import KIND, openings
+from workbench.log.records import chunks
 
 __all__ = ["best", "binned", "branches", "count", "curves", "events", "looked", "scores", "searches", "trials"]
 
@@ -186,6 +187,13 @@ def count(connection: Connection, task_fingerprint: str) -> int:
     return int(connection.execute(statement).scalar_one())
 
 
+def outside_bin(connection: Connection, trials: Sequence[int]) -> set[int]:
+    """Which of some trials are there and not in the bin."""
+    table = schema.trials
+    wanted = [select(table.c.id).where(table.c.id.in_(some), _kept()) for some in chunks(trials)]
+    return {int(trial) for statement in wanted for trial in connection.execute(statement).scalars()}
+
+
 def looked(connection: Connection, task_fingerprint: str) -> int:
     """How many trials have been measured on a task's validation split, those in the bin and removed from it included."""
     told = select(schema.epochs.c.trial).where(schema.epochs.c.trial == schema.trials.c.id).exists()
@@ -211,22 +219,30 @@ def best(connection: Connection, task_fingerprint: str, metric: str, better: str
 
 
 def scores(connection: Connection, task_fingerprint: str, metric: str) -> pd.DataFrame:
-    """Trial, setting and best validation metric of the attempts that ran to their end."""
+    """Trial, setting, seed (NaN for none) and best validation metric of the attempts that ran to their end."""
     table, ends = schema.trials, schema.ends
     finished = (str(TrialState.COMPLETED), str(TrialState.EARLY_STOPPED))
     statement = (
-        select(table.c.id, table.c.setting, ends.c.best_val_metric)
+        select(table.c.id, table.c.setting, _seed(connection), ends.c.best_val_metric)
         .join(ends, ends.c.trial == table.c.id)
         .where(_attempts(task_fingerprint, metric), ends.c.state.in_(finished))
         .order_by(table.c.id)
     )
-    frame = pd.DataFrame(connection.execute(statement).all(), columns=["trial", "setting", "score"])
+    frame = pd.DataFrame(connection.execute(statement).all(), columns=["trial", "setting", "seed", "score"])
     old = frame["setting"].isna()
     if old.any():  # of a log from before settings were kept
         wanted = select(table.c.id, table.c.config).where(table.c.setting.is_(None))
         known = {int(trial): _without_seed(config) for trial, config in connection.execute(wanted)}
         frame.loc[old, "setting"] = [known[int(trial)] for trial in frame.loc[old, "trial"]]
-    return frame.astype({"trial": np.int64, "score": float})
+    return frame.astype({"trial": np.int64, "seed": float, "score": float})
+
+
+def _seed(connection: Connection) -> ColumnElement[Any]:
+    """The seed out of a trial's config, read by the database: parsing the JSON of each trial takes ten times as long."""
+    config = schema.trials.c.config
+    if connection.dialect.name == "postgresql":
+        return cast(func.json_extract_path_text(cast(config, JSON), "seed"), Float)
+    return func.json_extract(config, "$.seed")
 
 
 def _without_seed(config: str) -> str:

@@ -227,6 +227,11 @@ class TrialLog:
         with self._read() as connection:
             return frames.binned(connection)
 
+    def outside_bin(self, trials: Iterable[int]) -> set[int]:
+        """Which of some trials are in the log, neither in the bin nor removed from it."""
+        with self._read() as connection:
+            return frames.outside_bin(connection, sorted(set(trials)))
+
     # --- reading ----------------------------------------------------------------------------------------------------
 
     def trials(self, *, task_fingerprint: str | None = None, last: int | None = None) -> pd.DataFrame:
