@@ -12,10 +12,10 @@ LAYERS = {
     "errors": 0, "events": 0, "domains": 0, "registry": 0, "hyperparameters": 0, "registration": 0, "files": 0,
     "tasks": 1, "models": 1, "training": 2, "log": 3, "snapshots": 3, "trained": 3, "search": 4, "execution": 4, "analysis": 4,
     "namespace": 2, "figures": 5, "widgets": 5, "ensembles": 6, "reads": 6, "advising": 6, "recall": 6, "watching": 6,
-    "clicks": 6, "tabs": 7, "showing": 8,
-    "session": 9, "searching": 10, "branching": 10, "finetuning": 10, "versioning": 10, "ranging": 10, "assembling": 10,
-    "opening": 10, "replaying": 11, "resuming": 11, "diagnosing": 11, "continuing": 11, "reading": 12, "acting": 12,
-    "workbench": 13,
+    "clicks": 6, "tabs": 7, "showing": 8, "outcomes": 10,
+    "session": 9, "arguments": 9, "searching": 10, "branching": 10, "finetuning": 10, "versioning": 10, "ranging": 10,
+    "assembling": 10, "opening": 10, "replaying": 11, "resuming": 11, "diagnosing": 11, "continuing": 11, "reading": 12,
+    "acting": 12, "workbench": 13,
 }  # fmt: skip
 
 

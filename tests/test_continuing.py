@@ -204,6 +204,43 @@ def test_a_further_version_follows_and_a_new_kernel_finds_them_all(tmp_path: Pat
     assert other.drift.empty
 
 
+def test_versions_of_one_task_have_numbers_of_their_own() -> None:
+    """In the order in which they were begun; the task itself knows only that one stands before it."""
+    bench = made()
+    second = bench.continue_on(NEW, top=1, blocking=True)
+    third = bench.continue_on(pd.concat([OLD, people(150, 3, richer=3.0)]), top=1, blocking=True)
+    fourth = second.bench.continue_on(pd.concat([NEW, people(50, 4)]), top=1, blocking=True)
+    bench.continue_on(NEW, top=1, seeds=2, blocking=True)  # the same data are the same version
+    assert [one.task.version_number for one in (second, third, fourth)] == [2, 2, 3]
+    assert [one.version for one in (second, third, fourth)] == [2, 3, 4]
+    assert "version 3, done: 1 setting, moved" in repr(third)
+    versions = bench.versions
+    assert versions["version"].tolist() == [1, 2, 3, 4]
+    fingerprints = [bench.task.fingerprint, *(one.task.fingerprint for one in (second, third, fourth))]
+    assert versions["fingerprint"].tolist() == fingerprints
+    assert versions["former"].tolist()[1:] == [fingerprints[0], fingerprints[0], fingerprints[1]]
+    assert bench.version_changes["version"].tolist() == [2, 2, 3, 4]
+    drifted = bench.drift
+    assert not drifted.duplicated(["version", "column"]).any()
+    for number, one in ((2, second), (3, third), (4, fourth)):
+        assert drifted.loc[drifted["version"] == number, "statistic"].tolist() == pytest.approx(
+            one.drift["statistic"].tolist()
+        )
+    assert third.bench.versions["version"].tolist() == [1, 2, 3, 4]
+
+
+def test_old_rows_that_are_left_out_are_told() -> None:
+    bench = made()
+    window = pd.concat([OLD.iloc[120:], people(200, 1)], ignore_index=True)
+    with pytest.warns(
+        UserWarning, match=r"120 of the 300 rows of 'people' \(version 1\) are not in .*pd\.concat\(\[old, new\]\)"
+    ):
+        found = bench.continue_on(window, top=1, blocking=True)
+    assert "120 former rows left out>" in repr(found)
+    assert sum(found.task.sizes.values()) == 380
+    assert bench.versions["new_rows"].tolist()[1:] == [200]
+
+
 def test_a_regression_is_compared_in_the_units_of_the_new_version() -> None:
     rng = np.random.default_rng(5)
     X = rng.normal(size=(240, 3))
@@ -379,6 +416,7 @@ def _left(bench: wb.Workbench) -> tuple[int, int, list[Any]]:
         (lambda b: b.continue_on(NEW, top=0), wb.ConfigError, "top=0: must be a whole number from 1"),
         (lambda b: b.continue_on(NEW, seeds=0), wb.ConfigError, "seeds=0"),
         (lambda b: b.continue_on(NEW, device="tpu"), wb.ConfigError, "device='tpu'"),
+        (lambda b: b.continue_on(people(200, 1)), UserWarning, "300 of the 300 rows"),  # an error where the user wants it so
         (lambda b: b.continue_on(people(12, 9)), wb.ConfigError, "batch_size=32: larger than the training split"),
     ],
 )  # fmt: skip

@@ -16,7 +16,7 @@ from scipy import stats
 
 import workbench as wb
 from workbench.analysis.diagnosis import Finding, Prescription, standard_error
-from workbench.analysis.rules import RULES
+from workbench.analysis.rules import ALL_RULES
 from workbench.registry import METRICS
 
 GOOD = wb.Config(learning_rate=0.01, epochs=12, hidden_units=16)
@@ -68,14 +68,15 @@ def test_what_is_prescribed_is_trained_helps_and_is_on_record(bench: wb.Workbenc
     assert (tried["score_before"], tried["score_after"], tried["difference"]) == (before, after, after - before)
     assert tried["helped"] == (after - before > standard_error("accuracy", before, 36))
     assert tried["helped"]
-    assert bench.diagnose(2).findings[0].record == "helped 1 of 1 time in this log"
-    bench.try_it(2).wait()  # the same seed comes to the same
+    said = "helped 1 of 1 time in this log, by the best validation metric"
+    assert bench.diagnose(2).findings[0].record == said
+    bench.try_it(2).wait()  # the same seed comes to the same, which is no second piece of evidence
     rules = bench.rules().set_index("rule").loc["rate_too_low"]
-    interval = stats.binomtest(2, 2).proportion_ci(0.95, "exact")
+    interval = stats.binomtest(1, 1).proportion_ci(0.95, "exact")
     assert tuple(rules[["tried", "helped", "share", "low", "high"]]) == pytest.approx(
-        (2, 2, 1.0, interval.low, interval.high)
+        (1, 1, 1.0, interval.low, interval.high)
     )
-    assert list(bench.rules()["rule"]) == list(RULES)
+    assert list(bench.rules()["rule"]) == list(ALL_RULES)
 
 
 def test_one_that_did_not_help_says_so_and_one_of_another_rule_is_not_counted(bench: wb.Workbench) -> None:
@@ -168,8 +169,9 @@ def test_a_plateau_is_branched_off_where_it_began(bench: wb.Workbench) -> None:
 
 
 def test_more_seeds_go_to_both_settings_and_settle_it_or_not(bench: wb.Workbench) -> None:
-    bench.run(GOOD)
-    bench.run(GOOD.replace(learning_rate=0.0101))
+    config = GOOD.replace(epochs=3, batch_size=16)
+    bench.run(config)
+    bench.run(config.replace(learning_rate=0.011))
     leader = int(bench.leaderboard()["trial"].iloc[0])
     found = bench.diagnose(leader)
     assert found.verdict == "noise"
@@ -179,10 +181,8 @@ def test_more_seeds_go_to_both_settings_and_settle_it_or_not(bench: wb.Workbench
     assert frame.loc[[leader, *run.trials], "seed"].nunique() == 5
     board = bench.leaderboard()
     assert list(board["seeds"]) == [5, 5]
-    own, other = (frame.loc[frame["learning_rate"] == rate, "best_val_metric"] for rate in (0.01, 0.0101))
-    spread = own.var() + other.var() > 0
-    apart = bool(stats.ttest_ind(own, other, equal_var=False).pvalue < 0.05) if spread else own.mean() != other.mean()
-    assert bench.prescriptions()["helped"].item() == apart
+    own, other = (frame.loc[frame["learning_rate"] == rate, "best_val_metric"] for rate in (0.01, 0.011))
+    assert bench.prescriptions()["helped"].item() == (stats.ttest_ind(own, other, equal_var=False).pvalue < 0.05)
     assert bench.diagnose(int(board["trial"].iloc[0])).verdict == "healthy"  # five seeds each: no more is asked for
 
 
@@ -212,7 +212,7 @@ def test_an_unfinished_trial_is_judged_by_what_there_is(bench: wb.Workbench) -> 
         assert any(
             f"the trial is paused: this is what its first {len(bench.curves(1))} epochs say" in n for n in found.notes
         )
-        assert found.verdict in {*RULES, "healthy"}
+        assert found.verdict in {*ALL_RULES, "healthy"}
     finally:
         run.stop()
         run.wait()
@@ -327,17 +327,3 @@ def test_a_trial_on_other_data_or_without_an_epoch_is_refused(task: wb.Task, tmp
     run.wait()
     with pytest.raises(wb.RunError, match="trial 2 has no finished epoch to diagnose"):
         bench.diagnose(2)
-
-
-def test_the_figure_marks_since_when_and_draws_layers_where_they_matter(bench: wb.Workbench) -> None:
-    bench.run(GOOD)
-    bench.run(GOOD.replace(hidden_layers=12, hidden_units=2))
-    healthy, ill = bench.diagnose(1), bench.diagnose(2)
-    assert len(healthy.figure().axes) == 2
-    figure = ill.figure()
-    assert len(figure.axes) == 4
-    dead = next(axes for axes in figure.axes if "dead" in axes.get_title(loc="left"))
-    drawn = [patch.get_width() for patch in dead.patches]
-    assert drawn == [
-        one.dead for facts in (ill.case.initial, ill.case.trained) for one in facts or () if one.role == "activation"
-    ]

@@ -268,6 +268,7 @@ def test_models_too_large_to_be_all_at_hand_are_recalled(
         ({"candidates": 0}, wb.ConfigError, "candidates=0: must be"),
         ({"trials": []}, wb.ConfigError, r"trials=\[\]: must be the numbers of one trial or more"),
         ({"trials": 7}, wb.ConfigError, "trials=7: must be the numbers"),
+        ({"top": [1, 3]}, wb.ConfigError, r"name the trials that vote, ensemble\(trials=\[1, 3\]\)"),
         ({"trials": [1, 99]}, wb.LogError, "trial 99 is not in the log"),
         ({"trials": [1, "a"]}, wb.RunError, "trial='a': must be a whole number"),
         ({"trials": [1, 11]}, wb.RunError, "trial 11 diverged: it has no model to vote with"),
@@ -295,6 +296,8 @@ def test_a_metric_that_is_no_number_is_told_and_not_taken_for_want_of_trials(sel
     with pytest.raises(wb.RunError, match=says):
         bench.continue_on((np.concatenate([X, X + 1]), np.concatenate([X[:, :1], X[:, :1] + 1])))
     assert bench.log.findings() == []
+    with pytest.raises(wb.RunError, match=says):
+        bench.add_seeds()
 
 
 def test_unfinished_trials_those_on_other_data_and_an_empty_log_are_told(bench: wb.Workbench, place: Path) -> None:

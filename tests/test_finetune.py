@@ -8,7 +8,7 @@ import sys
 import textwrap
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -287,6 +287,46 @@ def test_a_search_over_freezing_and_rates_trains_stacked(three: wb.Task) -> None
     assert {row(bench, trial)["epochs_run"] for trial in opened.trials} == {4}
 
 
+def test_the_same_request_while_it_trains_is_the_same_run(bench: wb.Workbench, four: wb.Task) -> None:
+    """A cell that is run again defines its function, and makes its task, anew."""
+    long = SOURCE.replace(epochs=100_000)
+
+    def begin(**options: Any) -> list[Any]:
+        def network() -> nn.Module:
+            return make()
+
+        return [
+            bench.finetune(1, config=long, **options),
+            bench.finetune(1, blobs(4, seed=1, spread=3.0), config=long, **options),
+            bench.finetune(backbone=network, config=long, **options),
+        ]
+
+    def end() -> None:
+        going = [*bench.active, *bench._session.beside(four).runner.runs]
+        for run in going:
+            run.stop()
+        for run in going:
+            run.wait()
+
+    make: Callable[[], nn.Module] = network
+    runs = begin()
+    try:
+        assert begin(note="a note makes no other request") == runs
+        assert not set(begin(freeze=1)) & set(runs)
+        assert not set(begin(seeds=2)) & set(runs)
+        builder, make = MODELS["network"].value, other_network
+        with pytest.raises(
+            wb.ConfigError, match=f"trial {runs[2].trials[0]}, which has not ended, began from other weights"
+        ):
+            begin()
+        assert MODELS["network"].value is builder
+    finally:
+        end()
+    again = begin()
+    end()
+    assert not set(again) & set(runs), "one that has ended is not taken for it"
+
+
 # --- going back -------------------------------------------------------------------------------------------------------
 
 
@@ -331,6 +371,70 @@ def test_a_new_kernel_knows_the_source_again(bench: wb.Workbench, four: wb.Task,
     with pytest.raises(wb.ConfigError, match=f"trial 2 uses the model '{name}'"):
         broken.config(2)
     assert len(broken.trials) == 3
+
+
+def widened(task: Any, *, width: int = wb.IntRange(4, 64, default=8)) -> nn.Module:  # type: ignore[assignment]
+    return nn.Sequential(nn.Linear(*task.input_shape, width), nn.ReLU(), nn.Linear(width, task.output_size))
+
+
+def widened_otherwise(task: Any, *, width: int = wb.IntRange(4, 64, default=8)) -> nn.Module:  # type: ignore[assignment]
+    return nn.Sequential(nn.Linear(*task.input_shape, width + 2), nn.ReLU(), nn.Linear(width + 2, task.output_size))
+
+
+@pytest.fixture
+def own_source(three: wb.Task, four: wb.Task, tmp_path: Path) -> Path:
+    """A log in which trial 2 was fine-tuned from trial 1, a model of the user's own, as a new kernel finds it."""
+    bench = wb.Workbench(three, log=tmp_path / "trials.db", models={"widened": widened})
+    bench.run(wb.Config(model="widened", epochs=2, learning_rate=0.01))
+    bench.finetune(1, four).wait()
+    forget_sources()
+    MODELS.unregister("widened")
+    return tmp_path / "trials.db"
+
+
+def test_a_source_whose_own_model_is_not_brought_along_is_told_as_that(own_source: Path, four: wb.Task) -> None:
+    remedy = (
+        r"model 'widened' is not known here; bring it along by wb\.Workbench\(\.\.\., models=\{'widened': build\}\)"
+    )
+    with pytest.warns(UserWarning, match=f"cannot be used: its own {remedy}"):
+        bench = wb.Workbench(four, log=own_source)
+    asked: list[Callable[[], Any]] = [lambda: bench.model(2), lambda: bench.config(2), lambda: bench.replay(2)]
+    for ask in asked:
+        with pytest.raises(
+            wb.ConfigError, match=f"trial 2 uses .* which is trial 1, and cannot be used: its own {remedy}"
+        ):
+            ask()
+    refused(bench, wb.ConfigError, r"trial 1 uses the model 'widened', which is not known here", 1)
+    # as it says
+    again = wb.Workbench(four, log=own_source, models={"widened": widened})
+    assert again.model(2).predict(raw(four)).shape == (5,)
+    assert again.replay(2).wait().identical
+
+
+def test_a_source_whose_builder_is_another_one_is_told_as_that(
+    own_source: Path, four: wb.Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.warns(UserWarning, match="cannot be used"):
+        bench = wb.Workbench(four, log=own_source, models={"widened": widened_otherwise})
+    with pytest.raises(wb.ConfigError, match="cannot be used: the builder of its model 'widened' is another one than"):
+        bench.config(2)
+    monkeypatch.setattr(bench._session, "known", lambda fingerprint: None)  # as in a new kernel
+    refused(bench, wb.ModelError, "the builder of model 'widened' is another one than trial 1 was trained with", 1)
+
+
+def test_a_source_of_a_model_that_had_taken_a_built_in_name_is_told_as_that(
+    bench: wb.Workbench, four: wb.Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a log from before such names were refused."""
+    other = wb.Workbench(four, log=bench.log.url)
+    monkeypatch.setattr(other._session, "known", lambda fingerprint: None)
+    monkeypatch.setattr(other.log, "builder_source", lambda trial: "def build(task): ...")
+    refused(
+        other,
+        wb.ModelError,
+        "a model of your own called 'mlp', which is a built-in one here; train one under another",
+        1,
+    )
 
 
 def test_a_script_does_a_fine_tuned_trial_again(bench: wb.Workbench, four: wb.Task, tmp_path: Path) -> None:
@@ -423,6 +527,114 @@ def test_the_file_of_a_trial_from_a_function_asks_for_it(three: wb.Task, tmp_pat
     with pytest.raises(wb.CheckpointError, match="trained with a model of your own, 'net'; give its builder"):
         wb.load_model(path)
     assert np.array_equal(wb.load_model(path, models={"net": builder}).predict_proba(raw(three)), expected)
+
+
+# --- a network whose weights change -----------------------------------------------------------------------------------
+
+
+def other_network() -> nn.Module:
+    """As `network`, with other weights."""
+    found = network()
+    with torch.no_grad():
+        next(found.parameters()).add_(0.5)
+    return found
+
+
+OTHER = "began from the backbone 'net' with other weights than it has here .* wb.register_backbone\\('net', ...\\)"
+
+
+@pytest.mark.parametrize("freeze", [1, 2])
+def test_frozen_weights_are_in_no_snapshot_so_a_network_with_others_is_refused(
+    three: wb.Task, tmp_path: Path, freeze: int
+) -> None:
+    """Chains are cut behind what is frozen: bench.model, branch and the rest would be silently wrong."""
+    log = tmp_path / "trials.db"
+    bench = wb.Workbench(three, log=log)
+    wb.register_backbone("net", network)
+    bench.finetune(backbone="net", freeze=freeze, config=SOURCE).wait()
+    expected = bench.model(1).predict_proba(raw(three))
+    wb.register_backbone("net", other_network)
+    asks: list[Callable[[wb.Workbench], Any]] = [
+        lambda place: place.model(1), lambda place: place.predict(1, raw(three)),
+        lambda place: place.save(1, tmp_path / "model.pt"), lambda place: place.branch(1, epoch=2, learning_rate=0.02),
+        lambda place: place.replay(1), lambda place: place.finetune(1), lambda place: place.ensemble(trials=[1]),
+        lambda place: place.open_test_set(1),
+    ]  # fmt: skip
+    for place in (bench, wb.Workbench(three, log=log)):  # with the weights at hand, and out of the snapshots
+        for ask in asks:
+            with pytest.raises(wb.ModelError, match=OTHER):
+                ask(place)
+        assert len(place.curves(1)) == SOURCE.epochs
+        assert any("other weights" in note for note in place.diagnose(1).notes)
+    assert len(bench.trials) == 1
+    wb.register_backbone("net", network)
+    again = wb.Workbench(three, log=log)
+    assert np.array_equal(again.model(1).predict_proba(raw(three)), expected)
+    assert again.replay(1).wait().identical
+
+
+def test_what_a_snapshot_holds_whole_needs_no_network(three: wb.Task, tmp_path: Path) -> None:
+    """Nothing frozen, or opened meanwhile: a model comes out of the snapshot; from the first step it cannot be done again."""
+    bench = wb.Workbench(three, log=tmp_path / "trials.db")
+    wb.register_backbone("net", network)
+    bench.finetune(backbone="net", freeze=None, config=SOURCE).wait()
+    bench.finetune(backbone="net", unfreeze_at=2, config=SOURCE).wait()
+    whole = [(1, 1), (1, 4), (2, 3), (2, 4)]
+    expected = [bench.model(*one).predict_proba(raw(three)) for one in whole]
+    wb.register_backbone("net", other_network)
+    other = wb.Workbench(three, log=tmp_path / "trials.db")
+    for one, values in zip(whole, expected, strict=True):
+        assert np.array_equal(other.model(*one).predict_proba(raw(three)), values)
+    with pytest.raises(wb.ModelError, match=OTHER):
+        other.model(2, 1)  # still frozen then
+    for trial in (1, 2):
+        with pytest.raises(wb.ModelError, match=OTHER):
+            other.replay(trial)
+    branch = other.branch(1, epoch=3, epochs=6).wait().trials[0]
+    wb.register_backbone("net", network)
+    pd.testing.assert_frame_equal(
+        curve(other, branch), curve(bench, bench.branch(1, epoch=3, epochs=6).wait().trials[0])
+    )
+
+
+def test_a_run_that_died_is_not_resumed_on_other_weights(three: wb.Task, tmp_path: Path) -> None:
+    log = tmp_path / "trials.db"
+    bench = wb.Workbench(three, log=log)
+    wb.register_backbone("net", network)
+    run = bench.start(SOURCE.replace(model="net", freeze=1, unfreeze_at=0, epochs=100_000))
+    number = run.trials[0]
+    run.stop()
+    run.wait()
+    bench.log.create([bench._session.new_trial(run.configs[number].replace(epochs=2))])
+    bench.log.mark_interrupted()
+    wb.register_backbone("net", other_network)
+    with pytest.raises(wb.ModelError, match=f"^trial {number + 1} {OTHER}"):
+        bench.resume()
+    assert bench.active == []
+    wb.register_backbone("net", network)
+    bench.resume().wait()
+    assert row(bench, number + 1)["state"] == "completed"
+
+
+def test_a_file_holds_the_frozen_weights_too(three: wb.Task, tmp_path: Path) -> None:
+    """What of a network with other weights the file's model is built with, none stays."""
+    bench = wb.Workbench(three)
+    wb.register_backbone("net", network)
+    bench.finetune(backbone="net", config=SOURCE).wait()
+    path, expected = bench.save(1, tmp_path / "model.pt"), bench.model(1).predict_proba(raw(three))
+    wb.register_backbone("net", other_network)
+    assert np.array_equal(wb.load_model(path).predict_proba(raw(three)), expected)
+
+
+def test_a_log_from_before_digests_were_kept_is_taken_as_it_is(
+    three: wb.Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = wb.Workbench(three, log=tmp_path / "trials.db")
+    wb.register_backbone("net", network)
+    monkeypatch.setattr("workbench.session.builder_source", lambda model: None)
+    bench.finetune(backbone="net", config=SOURCE).wait()
+    wb.register_backbone("net", other_network)
+    assert bench.model(1).trial == 1
 
 
 # --- bad input --------------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
 import workbench as wb
 from workbench.domains import Choice, IntRange
@@ -99,6 +100,19 @@ def test_a_builders_keyword_only_parameters_become_hyperparameters() -> None:
             wb.register_model("vague", lambda task, *, width=64: None)
     finally:
         MODELS.unregister("mine")
+
+
+@pytest.mark.parametrize("name", ["mlp", "cnn"])
+def test_a_built_in_model_keeps_its_name(name: str) -> None:
+    before = MODELS[name]
+    for register in (
+        lambda: wb.register_model(name, lambda task: None),
+        lambda: wb.register_backbone(name, lambda: nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 3))),
+        lambda: wb.Workbench(wb.Task.load("iris"), models={name: lambda task: None}),
+    ):
+        with pytest.raises(wb.ConfigError, match=f"model '{name}' is built in.*another name, my_{name}"):
+            register()
+        assert MODELS[name] is before
 
 
 @pytest.mark.parametrize(

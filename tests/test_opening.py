@@ -14,8 +14,10 @@ from scipy import stats
 from sklearn.datasets import load_iris
 
 import workbench as wb
+import workbench.opening
 from workbench.analysis import score_interval
 from workbench.figures import opened_scores
+from workbench.log.openings import KIND, openings
 from workbench.registry import METRICS
 from workbench.tasks.seal import open_seal
 from workbench.widgets.compare_panel import _board
@@ -121,6 +123,101 @@ def test_another_division_counts_the_rows_that_were_seen(tmp_path: Path) -> None
     assert 0 < seen < 30
     result = other.open_test_set(run.trials[0], again=True)
     assert (result.seen, result.number) == (seen, 2)
+
+
+# --- rows that nobody has looked at -------------------------------------------------------------------------------------
+
+
+def test_of_a_new_version_the_unseen_rows_can_be_opened(tmp_path: Path) -> None:
+    data = load_iris(as_frame=True).frame.drop_duplicates().sample(frac=1, random_state=0)
+    bench = wb.Workbench(wb.Task.from_frame(data[:90], "target"), tmp_path / "trials.db")
+    bench.run(QUICK)
+    before = bench.open_test_set(1)
+    made = bench.continue_on(data, top=1, blocking=True)
+    newer, trial = made.bench, made.table["reruns"][0][0]
+    seen = np.isin(made.task.row_keys["test"], bench.task.row_keys["test"])
+    assert (int(seen.sum()), before.rows) == (18, 18)
+    fresh = int((~seen).sum())
+    with pytest.raises(
+        wb.SealError, match=f"18 of these {len(seen)} rows were seen.*only_unseen=True measures on the {fresh} rows"
+    ):
+        newer.open_test_set(trial)
+    result = newer.open_test_set(trial, only_unseen=True)
+    test = open_seal(made.task)
+    with torch.no_grad():
+        right = newer.model(trial).module(test.x).argmax(1) == test.y
+    assert result.score == pytest.approx(right.numpy()[~seen].mean())
+    assert (result.rows, result.split_rows, result.seen, result.stamp) == (fresh, len(seen), 0, "opened once")
+    assert f"{fresh} of the split's {len(seen)} rows, those that nobody had looked at" in repr(result)
+    assert newer.openings[["rows", "split_rows", "stamp"]].values.tolist() == [
+        [18, 18, "opened once"],
+        [fresh, len(seen), "opened once"],
+    ]
+    kept = openings(newer.log.findings(KIND))[-1].keys
+    assert sorted(kept) == sorted(made.task.row_keys["test"][~seen])
+    # now all have been seen
+    with pytest.raises(wb.SealError, match="none of them is unseen"):
+        newer.open_test_set(trial, only_unseen=True)
+    with pytest.raises(wb.SealError) as caught:
+        newer.open_test_set(trial)
+    assert "only_unseen" not in str(caught.value)
+    assert len(newer.openings) == 2
+    last = newer.open_test_set(trial, again=True)
+    assert (last.rows, last.seen, last.stamp) == (len(seen), len(seen), "reused (3)")
+
+
+def test_unseen_rows_of_a_test_set_that_is_sealed_are_all_of_them() -> None:
+    bench = make()
+    bench.run(QUICK)
+    result = bench.open_test_set(1, only_unseen=True)
+    assert (result.rows, result.split_rows) == (30, 30)
+    assert "nobody" not in repr(result)
+
+
+def test_of_two_who_take_the_unseen_rows_at_once_one_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = make()
+    bench.run(QUICK)
+    judge, others = workbench.opening.score_interval, []
+
+    def meanwhile(*given: Any) -> Any:
+        monkeypatch.setattr(workbench.opening, "score_interval", judge)
+        others.append(bench.open_test_set(1))
+        return judge(*given)
+
+    monkeypatch.setattr(workbench.opening, "score_interval", meanwhile)
+    with pytest.raises(wb.SealError, match="30 of these 30 rows were seen"):
+        bench.open_test_set(1, only_unseen=True)
+    assert bench.openings["stamp"].tolist() == ["opened once"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"again": "no"}, "again='no': must be True or False"),
+        ({"again": 1}, "again=1: must be True or False"),
+        ({"only_unseen": None}, "only_unseen=None: must be True or False"),
+        ({"again": True, "only_unseen": True}, "give one of them"),
+    ],
+)
+def test_what_is_neither_yes_nor_no_opens_nothing(
+    once: tuple[wb.Workbench, Any], options: dict[str, Any], message: str
+) -> None:
+    bench, _ = once
+    before = len(bench.openings)
+    with pytest.raises(wb.ConfigError, match=message):
+        bench.open_test_set(2, **options)
+    with pytest.raises(wb.ConfigError, match=message):
+        bench.open_test_set("best", **options)  # type: ignore[arg-type]
+    assert len(bench.openings) == before
+
+
+def test_an_opening_from_before_rows_could_be_left_out_is_read(once: tuple[wb.Workbench, Any]) -> None:
+    bench, result = once
+    data = dict(bench.log.findings(KIND)[0].data)
+    assert data.pop("split_rows") == 30
+    other = make()
+    other.log.add_finding(KIND, data, task_fingerprint=other.task.fingerprint)
+    assert other.openings[["rows", "split_rows", "score"]].values.tolist() == [[30, 30, result.score]]
 
 
 def test_other_data_have_a_seal_of_their_own(tmp_path: Path) -> None:

@@ -16,8 +16,7 @@ from torch.nn.functional import cross_entropy, mse_loss
 
 import workbench as wb
 from workbench import ranging
-from workbench.execution import Job
-from workbench.execution.run import RunInterrupted
+from workbench.execution import Job, RunInterrupted
 from workbench.models import build_model
 from workbench.ranging import RangeTest, plan_of
 from workbench.training import prepare
@@ -202,7 +201,9 @@ async def _awaited(job: Any) -> None:
     ("options", "words"),
     [
         ({"low": 1.0, "high": 0.1}, "high=0.1: must be larger than low=1.0"),
-        ({"low": 0.0}, "low=0.0: must be a number from 1e-06 to 10"),
+        ({"low": 0.0}, r"low=0.0: must be a number from 1e-06 to 10 \(default 1e-05\)"),
+        ({"high": 0.0}, r"high=0.0: .* \(default 10.0\)"),
+        ({"config": "x"}, "config is a str \\('x'\\): give a wb.Config"),
         ({"high": math.nan}, "high=nan"),
         ({"points": 4}, "points=4: must be a whole number from 5"),
         ({"seeds": 0, "steps": 0}, "seeds=0: .*\n.*steps=0: "),

@@ -6,6 +6,7 @@ import random
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -461,6 +462,58 @@ def test_what_is_made_from_a_deleted_trial_keeps_its_path(bench: wb.Workbench) -
     assert "bench.branch(trial_1.trials[0], epoch=3" in bench.code(3)
     assert bench.replay(3).wait().identical
     assert "in the bin" in repr(bench.tree())
+
+
+def test_nothing_begins_from_a_trial_in_the_bin_and_nothing_is_claimed_of_it(bench: wb.Workbench) -> None:
+    """What only reads it goes on; brought back, it is as it was."""
+    bench.run(SHORT)
+    bench.run(SHORT.replace(learning_rate=1e-5))
+    judged, together = bench.diagnose(2), bench.ensemble(trials=[1, 2])
+    assert judged.findings
+    bench.delete(1, 2)
+    begins: list[Callable[[], Any]] = [
+        lambda: bench.branch(2, epoch=3, learning_rate=0.02),
+        lambda: bench.finetune(2),
+        lambda: bench.replay(2),
+        lambda: bench.try_it(2),
+        lambda: bench.try_it(judged),
+        lambda: bench.diagnose(2),
+        lambda: bench.ensemble(trials=[2]),
+        lambda: bench.open_test_set(2),
+    ]
+    before = [len(bench.log.findings()), bench.log.count(bench.task.fingerprint), list(MODELS)]
+    for begin in begins:
+        with pytest.raises(wb.RunError, match=r"^trial 2 is in the bin; bring it back with bench\.restore\(2\)$"):
+            begin()
+    for begin in (lambda: bench.open_test_set(together), lambda: bench.load_ensemble(1)):
+        with pytest.raises(wb.RunError, match=r"^trial 1 is in the bin"):
+            begin()
+    assert [len(bench.log.findings()), bench.log.count(bench.task.fingerprint), list(MODELS)] == before
+    assert len(bench.curves(2)) == SHORT.epochs
+    assert bench.model(2).trial == 2
+    assert "bench.start" in bench.code(2)
+    bench.restore()
+    assert bench.open_test_set(2).number == 1
+    assert bench.branch(2, epoch=3, learning_rate=0.02).wait().trials == (3,)
+
+
+def test_the_same_branch_while_it_trains_is_the_same_run(bench: wb.Workbench) -> None:
+    bench.run(SHORT)
+    run = bench.branch(1, epoch=3, learning_rate=0.02, epochs=100_000)
+    try:
+        assert bench.branch(1, epoch=3, learning_rate=0.02, epochs=100_000) is run
+        others = [
+            bench.branch(1, epoch=4, learning_rate=0.02, epochs=100_000),
+            bench.branch(1, epoch=3, learning_rate=0.03, epochs=100_000),
+            bench.branch(1, epoch=3, learning_rate=0.02, epochs=100_000, seeds=2),
+            bench.branch(1, epoch=3, learning_rate=0.02, epochs=100_000, script=[(900, "l2", 0.1)]),
+        ]
+        assert len({run, *others}) == 5
+    finally:
+        for one in bench.active[::-1]:
+            one.stop()
+    run.wait()
+    assert bench.branch(1, epoch=3, learning_rate=0.02, epochs=100_000, stop_after=60).wait() is not run
 
 
 def test_a_value_that_is_set_and_taken_back_while_paused(bench: wb.Workbench) -> None:

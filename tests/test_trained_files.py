@@ -121,11 +121,12 @@ def test_a_given_builder_replaces_the_one_before(folder: Path, cases: dict[str, 
 def test_a_builtin_name_taken_by_a_model_of_the_users_own(folder: Path, cases: dict[str, Case]) -> None:
     entry = MODELS["mlp"]
     try:
-        wb.register_model("mlp", own(lambda inputs, width: nn.Linear(inputs, width)))
+        # as by a version that had no model of that name yet
+        MODELS.register("mlp", own(lambda inputs, width: nn.Linear(inputs, width)))
         with pytest.raises(CheckpointError, match="a model of your own has taken its name here"):
             load_model(folder / "digits.pt")
     finally:
-        wb.register_model("mlp", entry.value, label="MLP")
+        MODELS.register(**vars(entry))
 
 
 # --- settings that are not known here -------------------------------------------------------------------------------

@@ -226,6 +226,36 @@ def test_impossible_seeds(bench: wb.Workbench, seeds: Any) -> None:
     assert len(bench.trials) == 0
 
 
+@pytest.mark.parametrize(
+    ("ask", "argument"),
+    [
+        (lambda b: b.start("x"), r"config is a str \('x'\)"),
+        (lambda b: b.start({"epochs": 3}), "config is a dict"),
+        (lambda b: b.run(""), r"config is a str \(''\)"),
+        (lambda b: b.run(7), r"config is a int \(7\)"),
+        (lambda b: b.lr_range_test("x"), r"config is a str \('x'\)"),
+        (lambda b: b.search(space={"learning_rate": [0.1]}, base="x"), r"base is a str \('x'\)"),
+        (lambda b: b.compare("optimizer", nuisance={"learning_rate": [0.1]}, base=0), r"base is a int \(0\)"),
+        (lambda b: b.finetune(backbone=lambda: None, config="x"), r"config is a str \('x'\)"),
+    ],
+)
+def test_what_is_no_config_is_told_with_its_type(
+    bench: wb.Workbench, ask: Callable[[wb.Workbench], Any], argument: str
+) -> None:
+    with pytest.raises(wb.ConfigError, match=f"^{argument}: give a wb.Config"):
+        ask(bench)
+    assert len(bench.trials) == 0
+
+
+def test_what_is_no_task_is_told_with_its_type(bench: wb.Workbench) -> None:
+    with pytest.raises(wb.TaskError, match=r"^task is a str \('digits'\): give a wb.Task, such as wb.Task.load"):
+        wb.Workbench("digits")  # type: ignore[arg-type]
+    with pytest.raises(wb.TaskError, match=r"^task is a str \('x'\): give a wb.Task"):
+        bench.finetune(1, task="x")  # type: ignore[arg-type]
+    with pytest.raises(wb.TaskError, match=r"^task is a Tensor: give a wb.Task"):
+        wb.Workbench(torch.zeros(3, 2))  # type: ignore[arg-type]
+
+
 def test_an_unknown_device_says_what_there_is(bench: wb.Workbench) -> None:
     with pytest.raises(wb.ConfigError, match=r"device='cdua': this machine has cpu"):
         bench.start(wb.Config(), device="cdua")

@@ -73,7 +73,7 @@ class Clicks:
     @property
     def continuing(self) -> int | None:
         """The number of the version that is trained on; None while there is none."""
-        return None if self._continuation is None else int(self._continuation.task.version_number)
+        return None if self._continuation is None else int(self._continuation.version)
 
     def _fail(self, show: Callable[[str], object], error: BaseException) -> None:
         """Show an error where the click was; one that nobody foresaw stays under the buttons as well."""
@@ -215,7 +215,7 @@ class Clicks:
         made = self._continuation
         if made is None:
             return
-        panel, version = self._view.versions.part, f"Version {made.task.version_number}"
+        panel, version = self._view.versions.part, f"Version {made.version}"
         now, later = self._continued
         if not made.done:
             count = len(made.runs.trials)
@@ -227,7 +227,9 @@ class Clicks:
         if made.error is None:
             counts = ", ".join(f"{count} {word}" for word, count in made.table["verdict"].value_counts().items())
             ended = "was stopped" if made.stopped else "is trained"
-            panel.show_done(f"{version} {ended}: {counts}.{' Its workbench:' if later else ''}", later)
+            missing = made.task.former.missing
+            left_out = f" {missing:,} row{'s' * (missing != 1)} of the former version are not in it." if missing else ""
+            panel.show_done(f"{version} {ended}: {counts}.{left_out}{' Its workbench:' if later else ''}", later)
         else:
             keep_traceback(made.error, "continuation")
             self._fail(panel.show_problem, made.error)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import math
 import time
+import warnings
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -17,7 +18,8 @@ from torch import Tensor
 
 from workbench.analysis.changes import Change, score_change
 from workbench.analysis.drift import drift
-from workbench.errors import ModelError, RunError, TaskError, WorkbenchError
+from workbench.assembling import nothing_to_choose
+from workbench.errors import ModelError, TaskError, WorkbenchError
 from workbench.events import ENDED
 from workbench.execution import Job, Run, Runs
 from workbench.figures import NotebookFigure
@@ -27,10 +29,10 @@ from workbench.recall import logged_config
 from workbench.registry import METRICS
 from workbench.session import Session
 from workbench.tasks import Task
-from workbench.training import Training, Weights, cohort_key, prepare, resolve_loss
+from workbench.training import Weights, cohort_key, prepare, resolve_loss
 from workbench.training.losses import loss_of
 from workbench.training.metrics import evaluate_metric
-from workbench.versioning import CHANGES, plain, plain_value, typed
+from workbench.versioning import CHANGES, number_of, plain, plain_value, typed
 
 __all__ = ["Continuation", "continue_on"]
 
@@ -44,9 +46,9 @@ _going: weakref.WeakValueDictionary[tuple[Any, ...], Continuation] = weakref.Wea
 class Continuation(Job[pd.DataFrame]):
     """The best settings of a task on its new version: `wait()`, `stop()`, `done`; can be awaited.
 
-    task: the new version. bench: a `Workbench` on it and the same log. runs: the training anew. reruns: the new trials by the
-    old one whose setting they have. drift: one row a column, those that moved most first: the former training rows against
-    the new rows (see `workbench.analysis.drift`).
+    task: the new version; version: its number in `bench.versions`. bench: a `Workbench` on it and the same log. runs: the
+    training anew. reruns: the new trials by the old one whose setting they have. drift: one row a column, those that moved most
+    first: the former training rows against the new rows (see `workbench.analysis.drift`).
     """
 
     bench: Any
@@ -65,7 +67,7 @@ class Continuation(Job[pd.DataFrame]):
         super().__init__(self._work_on, name="continuation", pump=self._tick, news=self._wake)
         self.session, self.former, self.runs, self.drift = session, former, runs, drift
         self.reruns = {old: tuple(new) for old, new in reruns.items()}
-        self.task = session.task
+        self.task, self.version = session.task, number_of(session)
         assert self.task.former is not None
         self._before, self._scores, self._at_hand = self.task.former, scores, at_hand
         self._outputs: dict[int, Tensor] = {}
@@ -103,10 +105,10 @@ class Continuation(Job[pd.DataFrame]):
         moved = self.drift.loc[self.drift["moved"], "column"].tolist()
         drifted = f"moved: {', '.join(map(str, moved[:5]))}{' ...' * (len(moved) > 5)}" if moved else "no column moved"
         state = "stopped" if self.done and self.stopped else "done" if self.done else "going on"
-        return (
-            f"<Continuation of {self.task.name!r}, version {self.task.version_number}, {state}: {len(self.reruns)} settings, "
-            f"{drifted}>"
-        )
+        settings = f"{len(self.reruns)} setting{'s' * (len(self.reruns) != 1)}"
+        missing = self._before.missing
+        left_out = f", {missing:,} former row{'s' * (missing != 1)} left out" if missing else ""
+        return f"<Continuation of {self.task.name!r}, version {self.version}, {state}: {settings}, {drifted}{left_out}>"
 
     def _repr_html_(self) -> str:
         table = self.table.drop(columns=["low", "high", "change_low", "change_high"])
@@ -231,6 +233,7 @@ def continue_on(
         moved = drift(
             former.sample.inputs, task.former.arrivals.inputs, former.sample.targets, task.former.arrivals.targets
         )
+        _warn_of_missing_rows(session, task)
         beside = session.beside(task)
         runs, reruns = _train(beside, configs, name=name, note=note, device=device)
         data = {
@@ -254,8 +257,21 @@ def continue_on(
 # ----------------------------------------------------------------------------------------------------------------------
 
 
+def _warn_of_missing_rows(session: Session, task: Task) -> None:
+    """A UserWarning if rows of the former version are not in the new one: new rows alone are a usual slip."""
+    former, missing = session.task, 0 if task.former is None else task.former.missing
+    if not missing:
+        return
+    remedy = "pd.concat([old, new])" if former.schema.columns is not None else "old and new together"
+    message = (
+        f"{missing:,} of the {sum(former.sizes.values()):,} rows of {former.name!r} (version {number_of(session)}) are not in "
+        f"the new data, and are left out: new_data means all rows of the new version. Give {remedy}, unless they are to go"
+    )
+    warnings.warn(message, UserWarning, stacklevel=4)
+
+
 def _best(session: Session, top: int) -> dict[int, float]:
-    """The best trial of each of the top settings, with its score. Raises: RunError if there is none."""
+    """The best trial of each of the top settings, with its score. Raises: RunError if there is none, or none with a score."""
     log, task = session.log, session.task
     frame = log.trials(task_fingerprint=task.fingerprint)
     usable = set(frame.loc[np.isfinite(frame["best_val_loss"].astype(float)), "trial"])
@@ -270,7 +286,7 @@ def _best(session: Session, top: int) -> dict[int, float]:
             found[int(own["trial"].iloc[0])] = float(own["score"].iloc[0])
     if not found:
         message = f"no trial on {task.name!r} has run to its end, so there is no setting to continue with"
-        raise RunError(f"{message}; train one with bench.run(wb.Config())")
+        raise nothing_to_choose(session, f"{message}; train one with bench.run(wb.Config())")
     return found
 
 
@@ -283,15 +299,13 @@ def _train(
         for config in seeds:
             groups.setdefault(cohort_key(config), []).append((parent, config))
 
-    def training(trials: dict[int, Config]) -> Training:
-        return Training(session.task, trials, device=device)
-
     reruns: dict[int, list[int]] = {parent: [] for parent in configs}
     runs = []
     for pairs in groups.values():
-        about = {"source": SOURCE, "name": name, "note": note, "device": device, "cohort": session.log.next_cohort()}
-        new = [session.new_trial(config, parent=parent, **about) for parent, config in pairs]
-        run: Run = session.launch(new, [config for _, config in pairs], training, label=name)
+        run: Run = session.launch(
+            [config for _, config in pairs], source=SOURCE, each=[{"parent": parent} for parent, _ in pairs], name=name,
+            note=note, device=device,
+        )  # fmt: skip
         runs.append(run)
         for (parent, _), number in zip(pairs, run.trials, strict=True):
             reruns[parent].append(number)

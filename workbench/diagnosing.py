@@ -7,12 +7,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import torch
-from scipy import stats
 
-from workbench.analysis.diagnosis import Case, Finding, Judgement, Prescription, Rival
-from workbench.analysis.rules import RULES, judge
+from workbench.advising import patience_advice
+from workbench.analysis.diagnosis import Case, Finding, Judgement, Learned, Prescription, Rival
+from workbench.analysis.leaderboard import by_seed
+from workbench.analysis.rules import ALL_RULES, judge
 from workbench.branching import branch
 from workbench.errors import ConfigError, ModelError, Problem, RunError, WorkbenchError, did_you_mean
 from workbench.events import ENDED, TrialState
@@ -20,10 +20,10 @@ from workbench.execution import Run
 from workbench.figures.diagnosis import diagnosis_figure
 from workbench.models import build_model
 from workbench.models.layers import LayerFacts, inspect_layers
+from workbench.outcomes import KIND, prescriptions, record, rules_table
 from workbench.recall import logged_config
-from workbench.registry import METRICS
 from workbench.session import Session
-from workbench.training import Training, filled, prepare
+from workbench.training import filled, prepare
 from workbench.training.losses import loss_of
 from workbench.training.metrics import evaluate_metric
 
@@ -33,9 +33,6 @@ if TYPE_CHECKING:
     from workbench.training import Weights
 
 __all__ = ["Diagnosis", "case_of", "diagnose", "prescriptions", "rules_table", "try_it"]
-
-KIND = "prescription"
-"""Of the log's findings: a prescription that was tried."""
 
 LAYER_ROWS = 256
 """Training rows on which layers are looked at."""
@@ -61,7 +58,7 @@ def diagnose(session: Session, trial: int) -> Diagnosis:
     case, notes = case_of(session, trial)
     judged = judge(case)
     records = {row.rule: row for row in rules_table(session).itertuples(index=False)}
-    findings = [replace(one, record=_record(records[one.rule])) for one in judged.findings]
+    findings = [replace(one, record=record(records[one.rule])) for one in judged.findings]
     return Diagnosis(case, findings, [*judged.notes, *notes])
 
 
@@ -73,13 +70,14 @@ def try_it(session: Session, diagnosis: Judgement | int, rule: str | None, *, de
     judged = diagnosis if isinstance(diagnosis, Judgement) else diagnose(session, diagnosis)
     finding = _chosen(judged, rule)
     given, trial, case = finding.prescription, judged.trial, judged.case
+    session.recall.check_outside_bin(trial)  # it may have come there since the diagnosis
     with session.lock:  # a second click comes on another thread
         for earlier in session.log.findings(KIND, session.task.fingerprint):
             if (earlier.data["trial"], earlier.data["rule"]) == (trial, finding.rule):
                 run = session.run_of(earlier.data["tried"][0])
                 if run is not None and not run.done:
                     return run
-        run = _START[given.how](session, trial, given, f"{RULES[finding.rule].title}: {given.says}", device)
+        run = _START[given.how](session, trial, given, f"{ALL_RULES[finding.rule].title}: {given.says}", device)
         session.log.add_finding(KIND, _tried(case, finding, run), task_fingerprint=session.task.fingerprint)
     return run
 
@@ -100,38 +98,15 @@ def _tried(case: Case, finding: Finding, run: Run) -> dict[str, Any]:
     }
 
 
-def prescriptions(session: Session) -> pd.DataFrame:
-    """One row a prescription that was tried in this log, on any task; see `Workbench.prescriptions`."""
-    tried = session.log.findings(KIND)
-    table = session.log.trials().set_index("trial") if tried else pd.DataFrame()
-    rows = [_outcome(session, one.data, one.task_fingerprint, table) for one in tried]
-    columns = ["trial", "rule", "how", "changes", "tried", "score_before", "score_after", "difference", "helped"]
-    return pd.DataFrame(rows, columns=columns).astype({"trial": np.int64, "helped": "boolean"})
-
-
-def rules_table(session: Session) -> pd.DataFrame:
-    """One row a rule with its record on this log; see `Workbench.rules`."""
-    outcomes = prescriptions(session)
-    rows = []
-    for name, rule in RULES.items():
-        known = outcomes.loc[outcomes["rule"] == name, "helped"].dropna()
-        tried, helped = len(known), int(known.sum())
-        low = high = share = math.nan
-        if tried:
-            share = helped / tried
-            interval = stats.binomtest(helped, tried).proportion_ci(0.95, "exact")
-            low, high = float(interval.low), float(interval.high)
-        rows.append((name, rule.title, rule.meaning, tried, helped, share, low, high))
-    return pd.DataFrame(rows, columns=["rule", "title", "meaning", "tried", "helped", "share", "low", "high"])
-
-
 def case_of(session: Session, trial: int) -> tuple[Case, list[str]]:
     """All that the rules may look at, and what they cannot. Trains nothing.
 
-    Raises: LogError for an unknown trial; RunError for one on another task, of another metric or without a finished epoch.
+    Raises: LogError for an unknown trial; RunError for one in the bin, on another task, of another metric or without a finished
+    epoch.
     """
     log, task, reads = session.log, session.task, session.reads
     curve = log.curves(trial)
+    session.recall.check_outside_bin(trial)
     if log.task_fingerprint(trial) != task.fingerprint:
         raise RunError(f"trial {trial} was trained on other data than {task.name!r}; make a Workbench on its own task")
     if (metric := log.metric(trial)) != task.metric:
@@ -149,8 +124,9 @@ def case_of(session: Session, trial: int) -> tuple[Case, list[str]]:
         config.uses("label_smoothing") and config.label_smoothing
     )
     board = reads.leaderboard(None)
-    scores = log.scores(task.fingerprint, task.metric)
-    setting = logged_config(trial, log.config(trial)).setting
+    scores = by_seed(log.scores(task.fingerprint, task.metric))
+    begun = logged_config(trial, log.config(trial))
+    setting = begun.setting
     own = scores[scores["setting"] == setting]
     others = board[board["setting"] != setting]
     rival = None
@@ -162,7 +138,7 @@ def case_of(session: Session, trial: int) -> tuple[Case, list[str]]:
     finite = curve[np.isfinite(curve["val_loss"])]
     known += [] if finite.empty else [float(finite.loc[finite["val_loss"].idxmin(), "val_metric"])]
     known = [score for score in known if math.isfinite(score)]
-    seeds = [int(other) for other in own["trial"] if other != trial]
+    seeds = [int(other) for other in own.loc[own["seed"] != begun.seed, "trial"]]
     curves = log.curves(*seeds) if seeds else curve.iloc[:0]
     ended = log.ends(trial).get(trial)
     initial, trained, trained_epoch, missing = _layers(session, trial, config)
@@ -186,6 +162,7 @@ def case_of(session: Session, trial: int) -> tuple[Case, list[str]]:
         trained=trained,
         trained_epoch=trained_epoch,
         untrained_loss=_untrained_loss(session) if measured else math.nan,
+        learned_patience=lambda: _learned_patience(session),
     )
     return case, notes + missing
 
@@ -197,6 +174,16 @@ def _untrained_loss(session: Session) -> float:
     """The task's own loss of outputs of zero, on the training split."""
     task = session.task
     return float(task.train.y.double().square().mean()) if task.classes is None else math.log(task.output_size)
+
+
+def _learned_patience(session: Session) -> Learned | None:
+    """What `bench.suggest_patience()` says; None where it has too few trials."""
+    reads = session.reads
+    try:
+        advice = patience_advice(session.task, session.log, better=reads.better, metric_label=reads.metric_label)
+    except RunError:
+        return None
+    return advice.suggestion, advice.trials
 
 
 def _baseline_score(session: Session) -> float:
@@ -222,6 +209,7 @@ def _layers(
     x, y, loss = split.x[:LAYER_ROWS], split.y[:LAYER_ROWS], loss_of(config)[0]
     initial = trained = None
     try:
+        session.recall.check_backbone(trial)
         module = build_model(task, config)
         if session.recall.origin(trial) is None:
             initial = inspect_layers(module, x, y, loss)
@@ -255,8 +243,8 @@ def _weights(session: Session, trial: int) -> tuple[Weights, int] | None:
 
 def _chosen(judged: Judgement, rule: str | None) -> Finding:
     """The finding to act on. Raises: ConfigError for a rule that is unknown; RunError for one that found nothing."""
-    if rule is not None and rule not in RULES:
-        raise ConfigError([Problem("rule", rule, f"rule={rule!r}: unknown{did_you_mean(rule, RULES)}")])
+    if rule is not None and rule not in ALL_RULES:
+        raise ConfigError([Problem("rule", rule, f"rule={rule!r}: unknown{did_you_mean(rule, ALL_RULES)}")])
     finding = judged.finding(rule)
     if finding is None:
         found = ", ".join(repr(one.rule) for one in judged.findings) or "nothing"
@@ -273,9 +261,7 @@ def _branch(session: Session, trial: int, given: Prescription, note: str, device
 
 def _anew(session: Session, trial: int, given: Prescription, note: str, device: str) -> Run:
     config = prepare(session.task, logged_config(trial, session.log.config(trial)).replace(**given.changes))
-    about = {"parent": trial, "note": note, "device": device, "cohort": session.log.next_cohort()}
-    new = session.new_trial(config, source=KIND, **about)
-    return session.launch([new], [config], lambda trials: Training(session.task, trials, device=device))
+    return session.launch([config], source=KIND, parent=trial, note=note, device=device)
 
 
 def _more_seeds(session: Session, trial: int, given: Prescription, note: str, device: str) -> Run:
@@ -290,56 +276,3 @@ def _more_seeds(session: Session, trial: int, given: Prescription, note: str, de
 
 
 _START = {"branch": _branch, "new": _anew, "seeds": _more_seeds}
-
-
-def _outcome(session: Session, data: Any, fingerprint: str, table: pd.DataFrame) -> tuple[Any, ...]:
-    """One tried prescription, and whether it helped: read from the trials as they are now."""
-    numbers = [trial for trial in data["tried"] if trial in table.index]
-    before = float(table["best_val_metric"].get(data["trial"], math.nan))
-    states = set(table.loc[numbers, "state"])
-    ended = bool(numbers) and states <= {str(state) for state in ENDED}
-    scores = table.loc[numbers, "best_val_metric"].astype(float)
-    helped: Any = pd.NA
-    if data["how"] == "seeds":
-        numbers = [trial for trial in numbers if table.at[trial, "parent"] == data["trial"]]
-        scores = scores[numbers]
-        if ended:
-            helped = _told_apart(session, data, fingerprint)
-    known = data["metric"] in METRICS  # one of the user's own may not be registered in this kernel
-    sign = 1.0 if known and METRICS[data["metric"]].value.better == "higher" else -1.0
-    after = float(scores.mean()) if len(scores) and ended else math.nan
-    gain = sign * (after - before)
-    if ended and known and data["how"] != "seeds" and data["trial"] in table.index:
-        # a trial that never had a score is helped by any; one that ends without a score has not helped
-        helped = math.isfinite(after) and (not math.isfinite(before) or gain > data["noise"])
-    return (
-        data["trial"],
-        data["rule"],
-        data["how"],
-        data["changes"],
-        data["tried"],
-        before,
-        after,
-        after - before,
-        helped,
-    )
-
-
-def _told_apart(session: Session, data: Any, fingerprint: str) -> Any:
-    """Whether two settings differ at 5% by Welch's two-sided t-test; NA where one has a single seed left."""
-    scores = session.log.scores(fingerprint, data["metric"]).set_index("trial")
-    if not {data["trial"], data["beside"]} <= set(scores.index):
-        return pd.NA
-    own, other = (
-        scores.loc[scores["setting"] == scores.at[data[name], "setting"], "score"] for name in ("trial", "beside")
-    )
-    if min(len(own), len(other)) < 2:
-        return pd.NA
-    if own.var() == 0 and other.var() == 0:
-        return bool(own.mean() != other.mean())
-    return bool(stats.ttest_ind(own, other, equal_var=False).pvalue < 0.05)
-
-
-def _record(row: Any) -> str:
-    """A rule's record in words."""
-    return f"helped {row.helped} of {row.tried} time{'s' * (row.tried != 1)} in this log" if row.tried else ""

@@ -19,14 +19,16 @@ from workbench.models import (
     Facts,
     Source,
     build_model,
+    builder_source,
     count_parameters,
+    is_builtin,
     register_backbone,
     source_of,
 )
 from workbench.recall import logged_config
 from workbench.registry import LOSSES, MODELS
 from workbench.session import Session
-from workbench.training import Training, Weights, filled, prepare
+from workbench.training import Weights, filled, prepare
 
 if TYPE_CHECKING:
     from workbench.tasks import Task
@@ -56,7 +58,8 @@ def finetune(
     tags: Sequence[str],
     device: str,
 ) -> Run:
-    """Train a new head, and what is not frozen, on a network that has learned already. Nothing is logged when it raises."""
+    """Train a new head, and what is not frozen, on a network that has learned already; the same request again, while it trains,
+    is the same run. Nothing is logged when it raises."""
     if (from_trial is None) == (backbone is None):
         message = "finetune: give either from_trial=, a trial of the log, or backbone=, a pretrained network"
         raise ConfigError([Problem("from_trial", from_trial, message)])
@@ -71,7 +74,7 @@ def finetune(
         else:
             assert backbone is not None
             source, epoch = None, None
-            builder, base = _backbone(backbone), config or Config()
+            builder, base = _backbone(session, backbone), config or Config()
         builder.features(target.input_shape)  # complains of inputs that do not fit
         wanted = base.replace(
             model=builder.name,
@@ -87,16 +90,14 @@ def finetune(
     if source is not None and here.sources is not None:
         source.write(here.sources)
     configs = [wanted.replace(seed=wanted.seed + index) for index in range(seeds)]
-    cohort = here.log.next_cohort()
-    new = [
-        here.new_trial(
-            one, source="finetune", parent=from_trial, parent_epoch=epoch, name=name, note=note, tags=tags, device=device,
-            cohort=cohort,
-        )
-        for one in configs
-    ]  # fmt: skip
     beside = () if from_trial is None or here is not session else (from_trial,)
-    return here.launch(new, configs, lambda t: Training(here.task, t, device=device), label=name, beside=beside)
+    return here.once(
+        ("finetune", from_trial, builder_source(builder.name), tuple(configs), name, device),
+        lambda: here.launch(
+            configs, source="finetune", parent=from_trial, parent_epoch=epoch, name=name, note=note, tags=tags,
+            device=device, beside=beside,
+        ),
+    )  # fmt: skip
 
 
 def groups_to_freeze(backbone: Backbone, freeze: str | int | None) -> int:
@@ -129,18 +130,20 @@ def groups_to_freeze(backbone: Backbone, freeze: str | int | None) -> int:
 
 @contextmanager
 def _or_not_at_all() -> Iterator[None]:
-    """Take back out of the table of models what was put in, should anything raise."""
-    before = {name: entry.value for name, entry in MODELS.items()}
+    """Put the table of models back as it was, should anything raise."""
+    before = dict(MODELS.items())
     try:
         yield
     except BaseException:
-        for name in list(MODELS):
+        for name, entry in list(MODELS.items()):
             if name not in before:
                 MODELS.unregister(name)
+            elif entry is not before[name]:
+                MODELS.register(**vars(before[name]))
         raise
 
 
-def _backbone(backbone: str | Callable[[], nn.Module]) -> Backbone:
+def _backbone(session: Session, backbone: str | Callable[[], nn.Module]) -> Backbone:
     """A registered backbone by name, or one to register under the name of the function that makes it."""
     if isinstance(backbone, str):
         found = MODELS[backbone].value
@@ -158,7 +161,16 @@ def _backbone(backbone: str | Callable[[], nn.Module]) -> Backbone:
     if known is not None and (not isinstance(known, Backbone) or known.source is not None):
         message = f"backbone={name}: there is a model of that name already; register it under another with wb.register_backbone"
         raise ConfigError([Problem("backbone", name, message)])
-    return register_backbone(name, backbone)
+    found = register_backbone(name, backbone)
+    if known is not None and known.digest != found.digest:
+        for trial, values in session.log.configs(sorted(session.trials_going)).items():
+            if values["model"] == name:
+                message = (
+                    f"backbone={name}: trial {trial}, which has not ended, began from other weights under that name"
+                )
+                message += "; wait for its end, or register these under another name with wb.register_backbone"
+                raise ConfigError([Problem("backbone", name, message)])
+    return found
 
 
 def _config_of(session: Session, trial: int, task: Task) -> Config:
@@ -176,6 +188,7 @@ def _source(session: Session, trial: int, target: Task) -> Source:
     state = log.state(trial)
     if state not in ENDED:
         raise RunError(f"trial {trial} is {state}; wait for its end, then fine-tune it")
+    session.recall.check_outside_bin(trial)
     if state is TrialState.FAILED:
         raise RunError(f"trial {trial} failed, so there is no model to go on from; see bench.log.traceback({trial})")
     name = f"trial_{trial}_{log.identity}"
@@ -188,6 +201,7 @@ def _source(session: Session, trial: int, target: Task) -> Source:
     if own is not None:
         _check_inputs(trial, own.task.input_shape, own.task.feature_names, target)
         weights, _ = own.recall.weights(trial)
+        own.recall.check_backbone(trial, weights)
         facts: Any = own.task
     else:
         weights = _from_snapshot(session, trial)
@@ -255,6 +269,12 @@ def _facts(session: Session, trial: int, config: Config, weights: Weights, targe
     frame = session.log.trials(task_fingerprint=fingerprint)
     name = str(frame.set_index("trial").at[trial, "task"])
     remedy = f"do it from there: wb.Workbench(its task, log=...).finetune(from_trial={trial}, task=...)"
+    then = session.log.builder_source(trial)
+    if then is not None and is_builtin(config.model):  # in a log from before the names of built-in models were kept
+        message = (
+            f"trial {trial} was trained with a model of your own called {config.model!r}, which is a built-in one here"
+        )
+        raise ModelError(f"{message}; train one under another name, and begin from that")
     if isinstance(MODELS[config.model].value, Backbone):
         raise RunError(f"trial {trial} was fine-tuned itself, on other data than {target.name!r}; {remedy}")
     first, second = (count_parameters(build_model(facts(outputs), config)) for outputs in (1, 2))
@@ -265,6 +285,10 @@ def _facts(session: Session, trial: int, config: Config, weights: Weights, targe
         found = facts(outputs + 1)
         filled(build_model(found, config), weights)
     except ModelError:
+        if then is not None and then != builder_source(config.model):
+            message = f"the builder of model {config.model!r} is another one than trial {trial} was trained with"
+            remedy = f"bring that along by wb.Workbench(..., models={{{config.model!r}: build}})"
+            raise ModelError(f"{message}: {remedy}; bench.log.builder_source({trial}) has its source") from None
         message = f"trial {trial} takes inputs of another shape than those of {target.name!r}, {target.input_shape}"
         raise ModelError(f"{message}: fine-tune it on a task with the same inputs") from None
     return found

@@ -6,7 +6,7 @@ import base64
 import html
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 __all__ = ["RangeTest", "range_test"]
 
+LOW, HIGH = 1e-5, 10.0
+"""The rates that a test goes from and to, where nothing else is asked for."""
 POINTS = IntRange(5, 512)
 SEEDS = IntRange(1, 32)
 STEPS = IntRange(1, 100_000)
@@ -87,7 +89,8 @@ class RangeTest(Job[pd.DataFrame]):
     @property
     def table(self) -> pd.DataFrame:
         """One row a learning rate: loss, low, high (validation loss at the end of the runs: mean, smallest and largest over
-        the seeds), train_loss (mean over the last epoch), diverged (share of the runs), seeds."""
+        the seeds), train_loss (mean over the last epoch), diverged (share of the runs), seeds, smoothed (the mean loss smoothed
+        over neighbouring rates, by which the suggestion is made; NaN where runs diverge)."""
         return range_table(self.result, self._untrained)
 
     @property
@@ -275,9 +278,9 @@ def _checked(low: float, high: float, **counts: int) -> tuple[list[float], int, 
     problems: list[Problem] = []
     rate = HYPERPARAMETERS["learning_rate"]
     assert isinstance(rate.domain, Range)
-    for name, value in (("low", low), ("high", high)):
+    for name, value, default in (("low", low, LOW), ("high", high, HIGH)):
         try:
-            rate.check(value, name)
+            replace(rate, default=default).check(value, name)
         except ConfigError as error:
             problems.extend(error.problems)
     if not problems and not low < high:

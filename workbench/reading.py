@@ -110,7 +110,8 @@ class Reader:
         layers at the initial and at the trained weights on some training rows. Nothing is trained for it: where no weights are
         at hand (no snapshot is kept), the notes say so. `verdict` is the name of a rule or "healthy"; `figure()` marks the
         evidence. A trial that still trains is judged by the epochs it has.
-        Raises: LogError for an unknown trial; RunError for one on another task, of another metric or without a finished epoch.
+        Raises: LogError for an unknown trial; RunError for one in the bin, on another task, of another metric or without a
+        finished epoch.
         """
         return diagnose(self._session, whole("trial", trial))
 
@@ -134,11 +135,11 @@ class Reader:
     def complexity(self) -> pd.DataFrame:
         """What each trial on this task cost and reached: is a larger model, or a longer training, worth it?
 
-        One row a trial: trial, model, parameters (trained ones; NaN if the model is not registered here), seconds (its share
-        of the training time of its cohorts), wall_seconds (the time its cohorts took), epochs_run, best_val_metric; pareto: no
-        other trial is as good in metric, seconds and parameters and better in one; pareto_seconds, pareto_parameters: the
-        same in the metric and one cost. Every metric is that of one seed: what a front shows, further seeds have to confirm.
-        `bench.plot("complexity")` draws it.
+        One row a trial: trial, state, model, parameters (trained ones; NaN if the model is not registered here), seconds (its
+        share of the training time of its cohorts), wall_seconds (the time its cohorts took), epochs_run, best_val_metric;
+        pareto: no other trial is as good in metric, seconds and parameters and better in one; pareto_seconds,
+        pareto_parameters: the same in the metric and one cost. A trial that diverged or failed is on no front. Every metric is
+        that of one seed: what a front shows, further seeds have to confirm. `bench.plot("complexity")` draws it.
         """
         return self._session.reads.complexity()
 
@@ -179,8 +180,8 @@ class Reader:
         """A trial's `nn.Module` with its best weights (lowest validation loss), or those after an epoch, ready to predict.
 
         What no snapshot holds is trained again first, in silence, from the snapshot before. Raises: LogError for an unknown
-        trial; RunError for one without a finished epoch, on another task, or for an epoch it does not have;
-        CheckpointError if the snapshot that is needed is damaged.
+        trial; RunError for one without a finished epoch, on another task, or for an epoch it does not have; ModelError if the
+        backbone of a fine-tuned trial has other weights here; CheckpointError if the snapshot that is needed is damaged.
         """
         trial = whole("trial", trial)
         run = self._session.run_of(trial)
@@ -207,8 +208,8 @@ class Reader:
     def ensembles(self) -> pd.DataFrame:
         """The ensembles made on this task, one row each: ensemble (its number), name, select, trials and votes of the members,
         metric, score on the validation rows, corrected (what to expect on new rows), optimism, low and high (95%), gain over a
-        best single trial with gain_low and gain_high, how, note, complete (no member is in the bin), created, test_metric and
-        test_set (its last score on the test set, and the stamp)."""
+        best single trial with gain_low and gain_high, how, note, complete (each member is in the log, outside
+        the bin), created, test_metric and test_set (its last score on the test set, and the stamp)."""
         return self._session.reads.ensembles()
 
     def load_ensemble(self, number: int) -> Ensemble:
@@ -246,9 +247,9 @@ class Reader:
     def versions(self) -> pd.DataFrame:
         """The versions of this task's data in the log (see `bench.continue_on`), one row each, oldest first.
 
-        version (1 is the task by itself), current, name, rows by split, new_rows, moved (the columns that drifted, of
-        `columns` that were compared), trials on it, best (the best validation metric, each version's on its own rows), created,
-        note, fingerprint, and former: the fingerprint it came from.
+        version (1 is the task by itself; others count on in the order in which they were begun), current, name, rows by split,
+        new_rows, moved (the columns that drifted, of `columns` that were compared), trials on it, best (the best validation
+        metric, each version's on its own rows), created, note, fingerprint, and former: the fingerprint it came from.
         """
         return versions(self._session)
 

@@ -14,7 +14,7 @@ from workbench.events import ENDED
 from workbench.execution import fitting_threads
 from workbench.hyperparameters import CHOICES, Config
 from workbench.log import TrialLog
-from workbench.models import SOURCE_NAME, Backbone, Pretrained, build_model, read_source
+from workbench.models import SOURCE_NAME, Backbone, Pretrained, build_model, read_source, why_unusable
 from workbench.registry import METRICS, MODELS
 from workbench.snapshots import SnapshotStore
 from workbench.training import Change, CohortState, TakeUp, Told, Trained, Training, Weights, filled
@@ -49,8 +49,12 @@ def logged_config(trial: int, values: Mapping[str, Any]) -> Config:
             remedy = f"wb.Workbench(..., models={{{name!r}: build}})" if field == "model" else f"wb.register_{field}"
             message = f"trial {trial} uses the {field} {name!r}, which is not known here; bring it along by {remedy}"
             if field == "model" and (source := SOURCE_NAME.fullmatch(name)):
-                message = f"trial {trial} uses the model {name!r}, which is trial {source[1]}, whose file beside "
-                message += f"the snapshots is missing or damaged; bench.finetune(from_trial={source[1]}) makes it anew"
+                why = why_unusable(name) or (
+                    f"its file beside the snapshots is missing or damaged; bench.finetune(from_trial={source[1]}) makes it anew"
+                )
+                message = (
+                    f"trial {trial} uses the model {name!r}, which is trial {source[1]}, and cannot be used: {why}"
+                )
             problems.append(Problem(field, name, message))
     if problems:
         raise ConfigError(problems)

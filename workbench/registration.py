@@ -19,6 +19,7 @@ from workbench.hyperparameters import HYPERPARAMETERS, Config
 from workbench.registry import KINDS, LOSSES, METRICS, MODELS, OPTIMIZERS, SCHEDULES, Registry
 
 __all__ = [
+    "BUILT_IN",
     "Metric",
     "hyperparameters_of",
     "read_arguments",
@@ -29,6 +30,10 @@ __all__ = [
     "register_optimizer",
     "register_schedule",
 ]
+
+
+BUILT_IN = "workbench.models.builtin"
+"""The module whose models keep their names."""
 
 
 class Metric(NamedTuple):
@@ -108,7 +113,15 @@ def register(
 
 def register_model(name: str, build: Callable[..., Any], *, label: str = "", meaning: str = "") -> None:
     """Add an architecture: `build(task, *, hyperparameters...) -> nn.Module` mapping (rows, *task.input_shape) to
-    (rows, task.output_size)."""
+    (rows, task.output_size).
+
+    One of your own is replaced by another of its name. Raises: ConfigError for the name of a built-in one, which trials in the
+    log were made with, and for a name that is no identifier.
+    """
+    known = MODELS[name].value if name in MODELS else None
+    if known is not None and known is not build and known.__module__ == BUILT_IN:
+        message = f"model {name!r} is built in, and trials of that name would not be what they were: take another name, my_{name}"
+        raise ConfigError([Problem("name", name, message)])
     register(MODELS, name, build, label=label, meaning=meaning)
 
 

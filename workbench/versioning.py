@@ -13,7 +13,9 @@ from workbench.analysis.drift import COLUMNS
 from workbench.log import TrialLog
 from workbench.session import Session
 
-__all__ = ["CHANGES", "plain", "plain_value", "typed", "version_changes", "version_drift", "versions"]
+__all__ = [
+    "CHANGES", "number_of", "plain", "plain_value", "typed", "version_changes", "version_drift", "versions",
+]  # fmt: skip
 
 CHANGES = [
     "trial", "reruns", "score", "old_model", "old_model_new_rows", "rerun", "low", "high", "seeds", "change", "change_low",
@@ -40,6 +42,11 @@ def versions(session: Session) -> pd.DataFrame:
     return frame.sort_values(["version", "created"], kind="stable", ignore_index=True)
 
 
+def number_of(session: Session) -> int:
+    """The number that the log gives the version of the data that a session is on."""
+    return int(_chain(session)[session.task.fingerprint]["version"])
+
+
 def version_changes(session: Session) -> pd.DataFrame:
     """What each version of the task has changed for each setting; see `Reader.version_changes`."""
     chain = _chain(session)
@@ -55,7 +62,8 @@ def version_changes(session: Session) -> pd.DataFrame:
         if finding.task_fingerprint in chain:
             for trial, reruns in finding.data["trials"]:
                 if (finding.task_fingerprint, tuple(reruns)) not in told:
-                    rows.append(_untold(session.log, finding.task_fingerprint, trial, reruns, finding.data["version"]))
+                    number = chain[finding.task_fingerprint]["version"]
+                    rows.append(_untold(session.log, finding.task_fingerprint, trial, reruns, number))
     frame = typed(pd.DataFrame(rows, columns=["version", *CHANGES]))
     return frame.sort_values("version", kind="stable", ignore_index=True)
 
@@ -68,7 +76,8 @@ def version_drift(session: Session) -> pd.DataFrame:
     for finding in session.log.findings("version"):
         if finding.task_fingerprint in chain and finding.task_fingerprint not in seen:
             seen.add(finding.task_fingerprint)
-            rows += [{"version": finding.data["version"], **row} for row in finding.data["drift"]]
+            number = chain[finding.task_fingerprint]["version"]
+            rows += [{"version": number, **row} for row in finding.data["drift"]]
     numbers = ["statistic", "p_value", "p_adjusted", "old", "new"]
     frame = pd.DataFrame(rows, columns=["version", *COLUMNS]).astype({**dict.fromkeys(numbers, float), "moved": bool})
     return frame.sort_values("version", kind="stable", ignore_index=True)
@@ -111,7 +120,11 @@ def plain_value(value: Any) -> Any:
 
 
 def _chain(session: Session) -> dict[str, dict[str, Any]]:
-    """What is known of each version that the session's task belongs with, by fingerprint."""
+    """What is known of each version that the session's task belongs with, by fingerprint.
+
+    They are numbered in the order in which they were begun, so that two versions that both came from the first are 2 and 3, and
+    a number says which is newer; `former` says what each came from. The task itself knows only how many stand before it.
+    """
     findings = session.log.findings("version")
     connected = {session.task.fingerprint}
     while True:
@@ -125,12 +138,16 @@ def _chain(session: Session) -> dict[str, dict[str, Any]]:
         if one.task_fingerprint not in connected:
             continue
         data = one.data
-        root = {"version": data["version"] - 1, "sizes": data["former_sizes"], "name": "", "note": "", "former": None}
-        root |= {"new_rows": None, "moved": [], "columns": None, "created": None}
+        wanted = data["version"] - 1
+        taken = [known["version"] for known in found.values()]
+        root = {"version": max(taken) + 1 if wanted in taken else wanted, "sizes": data["former_sizes"], "former": None}
+        root |= {"name": "", "note": "", "new_rows": None, "moved": [], "columns": None, "created": None}
         found.setdefault(data["former"], root)
-        about = {key: data[key] for key in ("version", "sizes", "name", "note", "former", "moved", "columns")}
-        about |= {"new_rows": sum(data["new"].values()), "created": one.created}
-        if one.task_fingerprint not in found or found[one.task_fingerprint]["created"] is None:
+        before = found.get(one.task_fingerprint)
+        number = max(known["version"] for known in found.values()) + 1 if before is None else before["version"]
+        about = {key: data[key] for key in ("sizes", "name", "note", "former", "moved", "columns")}
+        about |= {"version": number, "new_rows": sum(data["new"].values()), "created": one.created}
+        if before is None or before["created"] is None:
             found[one.task_fingerprint] = about
     if not found:
         task = session.task

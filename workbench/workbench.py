@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 from workbench.acting import Actions as _Actions
-from workbench.assembling import assemble
+from workbench.arguments import a_config, a_task, check_count, check_device, live_changes, plain_whole, steps_to_stop
+from workbench.assembling import assemble, nothing_to_choose
 from workbench.branching import branch
 from workbench.continuing import Continuation, continue_on
 from workbench.diagnosing import Diagnosis, try_it
-from workbench.errors import ConfigError, Problem, RunError, did_you_mean
+from workbench.errors import ConfigError, Problem
 from workbench.execution import Run, Runs, Search
 from workbench.finetuning import ALL_BUT_THE_HEAD, finetune
 from workbench.hyperparameters import Config
 from workbench.opening import TestResult, open_test_set
-from workbench.ranging import RangeTest, range_test
+from workbench.ranging import HIGH, LOW, RangeTest, range_test
 from workbench.reading import Reader
 from workbench.recall import whole
 from workbench.registration import register_model
@@ -25,8 +25,8 @@ from workbench.replaying import Replay, replay
 from workbench.resuming import resume
 from workbench.search import DEFAULTS
 from workbench.searching import Comparison, SearchRequest, continued, start_comparison, start_search
-from workbench.session import Session, available_devices
-from workbench.training import Change, live_value, prepare
+from workbench.session import Session
+from workbench.training import prepare
 
 if TYPE_CHECKING:
     from workbench.ensembles import Ensemble
@@ -58,9 +58,9 @@ class Workbench(Reader):
         device: str = "cpu",
         snapshots: str | os.PathLike[str] | None = None,
     ) -> None:
+        self.task = a_task(task)
         for name, build in (models or {}).items():
             register_model(name, build)
-        self.task = task
         self.device = device
         self._session = Session.of(task, log, snapshots)
 
@@ -86,9 +86,9 @@ class Workbench(Reader):
         was run again), its run is returned instead of a second.
         Raises: ConfigError naming the field; ModelError if the model cannot be built; nothing is logged then.
         """
-        config = prepare(self.task, config or Config())
-        _check_count("seeds", seeds, MAX_SEEDS)
-        device = _check_device(device or self.device)
+        config = prepare(self.task, a_config(config))
+        check_count("seeds", seeds, MAX_SEEDS)
+        device = check_device(device or self.device)
         configs = [config.replace(seed=config.seed + i) for i in range(seeds)]
         return self._session.start(
             configs,
@@ -96,8 +96,8 @@ class Workbench(Reader):
             note=note,
             tags=tags,
             device=device,
-            changes=_changes(changes),
-            stop_after=_stop(stop_after),
+            changes=live_changes(changes),
+            stop_after=steps_to_stop(stop_after),
         )
 
     def run(self, config: Config | None = None, **options: Any) -> Run:
@@ -142,11 +142,12 @@ class Workbench(Reader):
 
         Raises: ConfigError naming the argument or hyperparameter; nothing is logged then.
         """
+        base = None if base is None else a_config(base, "base")
         given: dict[str, Any] = {
             "strategy": strategy, "space": space, "base": base, "trials": trials, "seconds": seconds,
             "no_improvement": no_improvement, "pruner": pruner, "seeds": seeds, "seed": seed, "points": points,
             "cohort": cohort, "name": name, "note": note, "tags": tuple(tags),
-            "device": _check_device(device or self.device),
+            "device": check_device(device or self.device),
         }  # fmt: skip
         if continues is not None:
             defaults = {**DEFAULTS, "space": None, "base": None}
@@ -185,35 +186,36 @@ class Workbench(Reader):
         Returns a handle: `wait()`, `table`, `figure()`. Raises: ConfigError naming the argument.
         """
         request = SearchRequest(
-            strategy, nuisance, base or Config(), trials=trials, seed=seed, name=name, note=note, tags=tuple(tags),
-            device=_check_device(device or self.device), finals=seeds,
+            strategy, nuisance, a_config(base, "base"), trials=trials, seed=seed, name=name, note=note, tags=tuple(tags),
+            device=check_device(device or self.device), finals=seeds,
         )  # fmt: skip
         comparison = start_comparison(self._session, request, field, values)
         return comparison.wait() if blocking else comparison
 
     def add_seeds(self, top: int = 3, seeds: int = 5, *, device: str | None = None) -> Run:
         """Train `seeds` further seeds of the contenders: of the `top` settings of the leaderboard, those that cannot be
-        told from the best. Returns the run. Raises: RunError when there is no ended trial."""
-        _check_count("top", top)
-        _check_count("seeds", seeds, MAX_SEEDS)
+        told from the best. Returns the run. Raises: RunError when no trial has ended, or none has a score."""
+        check_count("top", top)
+        check_count("seeds", seeds, MAX_SEEDS)
         board = self._session.reads.leaderboard(top)
         contenders = board[board["tied"]]
         if contenders.empty:
-            raise RunError("there is no ended trial to add seeds to; train one with bench.run(wb.Config())")
+            message = "there is no ended trial to add seeds to; train one with bench.run(wb.Config())"
+            raise nothing_to_choose(self._session, message)
         used = self._session.reads.seeds_of(list(contenders["setting"]))
         configs = {}
         for trial, setting in zip(contenders["trial"], contenders["setting"], strict=True):
             config = self.config(int(trial))
             free = (seed for seed in range(config.seed, 2**31) if seed not in used[setting])
             configs[int(trial)] = [prepare(self.task, config.replace(seed=next(free))) for _ in range(seeds)]
-        return self._session.replicate(configs, device=_check_device(device or self.device))
+        return self._session.replicate(configs, device=check_device(device or self.device))
 
     def lr_range_test(
         self,
         config: Config | None = None,
         *,
-        low: float = 1e-5,
-        high: float = 10.0,
+        low: float = LOW,
+        high: float = HIGH,
         points: int = 48,
         seeds: int = 3,
         steps: int = 100,
@@ -234,8 +236,8 @@ class Workbench(Reader):
         Raises: ConfigError naming the argument; ModelError if the model cannot be built.
         """
         test = range_test(
-            self._session, config or Config(), low=low, high=high, points=points, seeds=seeds, steps=steps,
-            device=_check_device(device or self.device),
+            self._session, a_config(config), low=low, high=high, points=points, seeds=seeds, steps=steps,
+            device=check_device(device or self.device),
         )  # fmt: skip
         return test.wait() if blocking else test
 
@@ -260,14 +262,15 @@ class Workbench(Reader):
         All may change but the architecture; another optimizer starts its state anew, which the log says. The branch's
         epochs count on from its parent's. What no snapshot holds is trained again first. seeds: so many branches, with
         seeds from the parent's upwards; the parent's seed goes on with its random numbers. script, stop_after: as `changes`
-        and `stop_after` of `start`. Returns at once.
-        Raises: LogError, RunError for a trial or epoch that is not there; ConfigError for a change that cannot be;
-        CheckpointError if the snapshot is damaged. Nothing is logged then.
+        and `stop_after` of `start`. Returns at once; the very same call while it trains returns its run.
+        Raises: LogError, RunError for a trial or epoch that is not there, or a trial in the bin; ConfigError for a change that
+        cannot be; ModelError if the backbone of a fine-tuned trial has other weights here; CheckpointError if the snapshot is
+        damaged. Nothing is logged then.
         """
-        _check_count("seeds", seeds, MAX_SEEDS)
+        check_count("seeds", seeds, MAX_SEEDS)
         return branch(
             self._session, whole("trial", trial), epoch, changes, seeds=seeds, name=name, note=note, tags=tags,
-            device=_check_device(device or self.device), script=_changes(script), stop_after=_stop(stop_after),
+            device=check_device(device or self.device), script=live_changes(script), stop_after=steps_to_stop(stop_after),
         )  # fmt: skip
 
     def try_it(self, diagnosis: Diagnosis | int, rule: str | None = None, *, device: str | None = None) -> Run:
@@ -276,10 +279,10 @@ class Workbench(Reader):
         diagnosis: what `diagnose` returned, or a trial's number. rule: the finding to act on, by default the main one. While
         the same prescription is still being tried, its run is returned. `prescriptions()` says what came of it, `rules()`
         how often each rule was right. Returns at once.
-        Raises: RunError when there is nothing to try; ConfigError for an unknown rule, or a change that cannot be. Nothing is
-        logged then.
+        Raises: RunError when there is nothing to try, or the trial is in the bin; ConfigError for an unknown rule, or a change
+        that cannot be. Nothing is logged then.
         """
-        device = _check_device(device or self.device)
+        device = check_device(device or self.device)
         judged = diagnosis if isinstance(diagnosis, Diagnosis) else whole("trial", diagnosis)
         return try_it(self._session, judged, rule, device=device)
 
@@ -299,7 +302,8 @@ class Workbench(Reader):
         tags: Sequence[str] = (),
         device: str | None = None,
     ) -> Run:
-        """Train a new head, and what is not frozen, on a network that has learned already; returns at once.
+        """Train a new head, and what is not frozen, on a network that has learned already; returns at once. The very same call
+        while it trains returns its run.
 
         from_trial: a trial of this log, whose best model is gone on from; its head stays if the classes are the very same.
         backbone: in its place a pretrained network, by its registered name or as a function that returns it (see
@@ -312,15 +316,18 @@ class Workbench(Reader):
         as one cohort: what frozen layers make of the data is computed once.
 
         The three hyperparameters belong to the model, which is registered: `bench.search(base=bench.config(run.trials[0]), ...)`
-        searches them. Raises: LogError, RunError for a trial that is unknown, unfinished or without a model at hand; ModelError
-        naming the shapes of inputs that do not fit; ConfigError naming the argument, with the groups there are. Nothing is
+        searches them. Raises: LogError, RunError for a trial that is unknown, unfinished, in the bin or without a model at hand;
+        ModelError naming the shapes of inputs that do not fit, or if the backbone that the trial itself began from has other
+        weights here; TaskError, ConfigError naming the argument, with the groups there are. Nothing is
         logged then.
         """
-        _check_count("seeds", seeds, MAX_SEEDS)
+        check_count("seeds", seeds, MAX_SEEDS)
         return finetune(
-            self._session, from_trial=None if from_trial is None else whole("from_trial", from_trial), task=task,
-            backbone=backbone, freeze=_whole(freeze), learning_rate_factor=learning_rate_factor, unfreeze_at=unfreeze_at,
-            config=config, seeds=seeds, name=name, note=note, tags=tags, device=_check_device(device or self.device),
+            self._session, from_trial=None if from_trial is None else whole("from_trial", from_trial),
+            task=None if task is None else a_task(task),
+            backbone=backbone, freeze=plain_whole(freeze), learning_rate_factor=learning_rate_factor, unfreeze_at=unfreeze_at,
+            config=None if config is None else a_config(config), seeds=seeds, name=name, note=note, tags=tags,
+            device=check_device(device or self.device),
         )  # fmt: skip
 
     def replay(self, trial: int, *, device: str | None = None) -> Replay:
@@ -328,9 +335,10 @@ class Workbench(Reader):
 
         After `wait()`: `identical`, `within_tolerance`, `differences` (one row an epoch and value), `verdict`. A trial that
         trained alone comes out identical to the last bit on the same machine; one that trained together with others within
-        the tolerance that the verdict states. Raises: LogError, RunError for a trial that cannot be replayed.
+        the tolerance that the verdict states. Raises: LogError, RunError for a trial that cannot be replayed, or is in the bin;
+        ModelError if the backbone of a fine-tuned trial has other weights here.
         """
-        return replay(self._session, whole("trial", trial), device=None if device is None else _check_device(device))
+        return replay(self._session, whole("trial", trial), device=None if device is None else check_device(device))
 
     def resume(self) -> Runs:
         """Go on with the runs and searches that a killed kernel left behind, from their last snapshots to the same end.
@@ -384,29 +392,38 @@ class Workbench(Reader):
         A choice made on the validation rows flatters the score on them. The result says by how much: `optimism`, `corrected`
         and `interval`, by an out-of-bag bootstrap in which the choice among the `candidates` is made again; it also says whether
         the ensemble beats a best single trial chosen alike. It predicts like `bench.model(trial)`, stands in the leaderboard
-        with its corrected score, and `bench.save` keeps it in one file. A model that is neither at hand nor in a snapshot is
+        by its score on the validation rows, with `corrected` beside it, and `bench.save` keeps it in one file. The same once
+        more, as by a cell that is run again, has the same number. A model that is neither at hand nor in a snapshot is
         trained again first, in silence.
         Raises: ConfigError naming the argument; LogError, RunError for a trial that is unknown, in the bin, on another task,
         unfinished, diverged or without a finite epoch, or when no trial has ended; nothing is logged then.
         """
+        if isinstance(top, (list, tuple)):  # who votes, where the first argument is how many settings do
+            message = (
+                f"top={top!r}: must be a whole number; to name the trials that vote, ensemble(trials={list(top)!r})"
+            )
+            raise ConfigError([Problem("top", top, message)])
         for argument, value in (("top", top), ("size", size), ("candidates", candidates)):
-            _check_count(argument, value)
+            check_count(argument, value)
         return assemble(
             self._session, top=top, trials=trials, select=select, size=size, candidates=candidates, name=name, note=note
         )
 
-    def open_test_set(self, trial: int | Ensemble, *, again: bool = False) -> TestResult:
+    def open_test_set(self, trial: int | Ensemble, *, again: bool = False, only_unseen: bool = False) -> TestResult:
         """Measure a trial's best model, or an ensemble, on the sealed test split: once, at the very end.
 
         The log keeps who looked, when, at which rows and what came of it; the result is told with a 95% interval (exact for
         accuracy, else bootstrapped), the optimism (validation minus test) and the number of trials that looked at the
         validation split. Rows that were looked at before, be it in another kernel, under another preprocessing or division of
-        the data, need again=True, and the result is stamped "reused (n)" wherever it is shown.
-        Raises: TaskError if the task has no test split; SealError, with the earlier opening, if it was opened before; RunError,
-        LogError for a trial without a model. Nothing is opened then.
+        the data, need again=True, and the result is stamped "reused (n)" wherever it is shown. only_unseen: measure on those
+        test rows alone that nobody has looked at, as a new version of the data brings them; the result says on how many of the
+        split's, the log keeps that these were looked at, and the stamp is "opened once".
+        Raises: TaskError if the task has no test split; SealError, with the earlier opening, if it was opened before, or no row
+        is unseen; RunError, LogError for a trial that is unknown, unfinished, in the bin or without a model; ModelError if the
+        backbone of a fine-tuned trial has other weights here, or the metric is not defined on the rows; ConfigError for `again`
+        or `only_unseen` that is neither True nor False, or both. Nothing is opened then.
         """
-        what: Any = trial if hasattr(trial, "outputs") else whole("trial", trial)
-        return open_test_set(self._session, what, again=again)
+        return open_test_set(self._session, trial, again=again, only_unseen=only_unseen)
 
     def continue_on(
         self,
@@ -421,9 +438,10 @@ class Workbench(Reader):
     ) -> Continuation:
         """Go on with more or newer data: a new version of the task, on which the best settings are measured and trained anew.
 
-        new_data: all rows of the new version, of the kind the task was made from: a DataFrame or the path of a CSV file with
-        the same columns, a pair (X, y), a torch data set; or what `task.version(new_data)` made of them. Rows that were there
-        before keep the split they were in, so that no test row is ever trained on.
+        new_data: all rows of the new version, old and new (of a table `pd.concat([old, new])`), of the kind the task was made
+        from: a DataFrame or the path of a CSV file with the same columns, a pair (X, y), a torch data set; or what
+        `task.version(new_data)` made of them. Rows that were there before keep the split they were in, so that no test row is
+        ever trained on. Old rows that are not in it are left out, and a UserWarning says how many.
         Of the `top` settings of the leaderboard the best trial's model is measured on the new version's validation rows, with
         its old preprocessing, and the setting is trained anew with so many `seeds` (from its first step, without the live
         changes it had), in the same log. Returns a handle at once: `wait()`, `task`, `bench` (a Workbench on the new version),
@@ -433,9 +451,9 @@ class Workbench(Reader):
         Raises: TaskError for other columns, types, shapes or classes, rows without a target, or no new row; RunError if no
         trial has run to its end; ConfigError, ModelError for a setting that the new version cannot take. Nothing is changed then.
         """
-        _check_count("top", top)
-        _check_count("seeds", seeds, MAX_SEEDS)
-        device = _check_device(device or self.device)
+        check_count("top", top)
+        check_count("seeds", seeds, MAX_SEEDS)
+        device = check_device(device or self.device)
         found = continue_on(self._session, new_data, top=top, seeds=seeds, name=name, note=note, device=device)
         if not hasattr(found, "bench"):
             found.bench = Workbench._of(found.session, self.device)
@@ -462,44 +480,3 @@ class Workbench(Reader):
 
     def __repr__(self) -> str:
         return f"<Workbench on {self.task.name!r}, log {self._session.log.url}: {self._session.reads.summary()}>"
-
-
-def _changes(given: Sequence[tuple[int, str, float]]) -> list[Change]:
-    """Scripted live changes, checked and in order. Raises: ConfigError naming the one that cannot be."""
-    found = []
-    for one in given:
-        try:
-            step, name, value = one
-        except (TypeError, ValueError):
-            message = f"changes: {one!r} is no (step, hyperparameter, value), such as (350, 'learning_rate', 0.001)"
-            raise ConfigError([Problem("changes", one, message)]) from None
-        step = _whole(step)
-        _check_count("step", step, 2**62, least=0)
-        found.append(Change(step, name, live_value(name, value)))
-    return sorted(found, key=lambda change: change.step)
-
-
-def _stop(stop_after: int | None) -> int | None:
-    if stop_after is not None:
-        stop_after = _whole(stop_after)
-        _check_count("stop_after", stop_after, 2**62)
-    return stop_after
-
-
-def _whole(value: Any) -> Any:
-    """One of numpy's whole numbers, as tables hold them, as an int; anything else as it is, for the check to complain of."""
-    return int(value) if isinstance(value, Integral) and not isinstance(value, bool) else value
-
-
-def _check_count(name: str, value: object, most: int = 10_000, least: int = 1) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        raise ConfigError([Problem(name, value, f"{name}={value!r}: must be a whole number from {least} to {most}")])
-
-
-def _check_device(device: str) -> str:
-    """Raises: ConfigError unless torch can use the device on this machine."""
-    known = available_devices()
-    if device in known or (device == "cuda" and any(name.startswith("cuda") for name in known)):
-        return device
-    message = f"device={device!r}: this machine has {', '.join(known)}{did_you_mean(device, known)}"
-    raise ConfigError([Problem("device", device, message)])

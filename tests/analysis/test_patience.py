@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 import workbench as wb
 from workbench.analysis.patience import patience_table, suggest_patience
@@ -76,6 +77,8 @@ def test_a_planted_wait_is_found(wait: int) -> None:
     assert row["saved"] == pytest.approx(1 - (5 + wait + 1 + wait + 1) / 40)
     assert row["metric_loss"] == 0
     assert f"A patience of {wait + 1} epochs" in found.reason
+    assert "100% (54% to 100%) of the trials (exact 95% interval)" in found.reason  # 0.025 ** (1 / 6)
+    assert "the metric is the same in all of them" in found.reason
     before = found.table.set_index("patience").loc[wait]
     assert before["best_kept"] == 0
     assert before["metric_loss"] == pytest.approx(0.4)
@@ -85,6 +88,17 @@ def test_one_odd_trial_in_twenty_does_not_decide() -> None:
     many = [waiting(2) for _ in range(19)] + [waiting(20)]
     assert suggest_patience(curves(many), noise=0.01).suggestion == 3
     assert suggest_patience(curves(many[4:]), noise=0.01).suggestion == 21
+
+
+def test_the_intervals_are_exact_and_bootstrapped() -> None:
+    many = [waiting(2) for _ in range(19)] + [waiting(20)]
+    found = suggest_patience(curves(many), noise=0.01)
+    exact = stats.binomtest(19, 20).proportion_ci(0.95, "exact")
+    assert f"95% ({exact.low:.0%} to {exact.high:.0%}) of the trials (exact 95% interval)" in found.reason
+    lost = np.array([0.0] * 19 + [0.4])
+    means = np.random.default_rng(1).choice(lost, (20_000, 20)).mean(1)
+    low, high = np.quantile(means, [0.025, 0.975])
+    assert f"worse by 0.02 on average ({low:.2g} to {high:.2g}, bootstrap over the trials)" in found.reason
 
 
 def test_a_gain_within_the_noise_is_not_waited_for() -> None:

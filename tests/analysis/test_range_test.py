@@ -55,7 +55,11 @@ def test_the_suggestion_keeps_away_from_where_runs_diverge() -> None:
     stable = RATES[np.log10(RATES) <= -1.0][-1]
     assert found.largest_stable == pytest.approx(stable)
     assert found.rate == pytest.approx(stable / 2, rel=0.05)
-    assert "half of the largest stable rate" in found.reason
+    # where runs do diverge beyond, the margin goes before the valley, and the reason does not claim otherwise
+    assert found.low is not None
+    assert found.rate is not None
+    assert found.rate < found.low
+    assert "half of the largest stable rate, below the valley" in found.reason
 
 
 def test_a_run_that_burst_and_came_back_counts_as_diverged() -> None:
@@ -129,9 +133,48 @@ def test_where_no_rate_helps_none_is_suggested(curve, words: str) -> None:  # ty
 def test_a_best_rate_at_the_end_of_the_range_is_said() -> None:
     falling = suggest(runs(lambda place: START - 0.1 * (place + 6)), untrained())
     assert "even the largest rate tried, 10, is stable" in falling.reason
-    assert "test again with another high" in falling.reason
+    assert "test again with a higher `high`" in falling.reason
     rising = suggest(runs(lambda place: START - 0.1 * (2 - place)), untrained())
-    assert "test again with another low" in rising.reason
+    assert "test again with a lower `low`" in rising.reason
+
+
+def test_where_nothing_diverges_the_suggestion_is_no_lower_than_the_valley() -> None:
+    """A loss that falls ever faster: half of the largest rate would be far from as good."""
+    found = suggest(runs(lambda place: START - math.exp(place)), untrained())
+    assert found.low is not None
+    assert found.rate == found.high == found.largest_stable == RATES[-1]
+    assert RATES[-1] / 2 < found.low
+    assert found.reason.startswith("10 is the largest rate tried")
+    assert "test again with a higher `high`" in found.reason
+    # a valley that ends before the range does: its middle
+    near = suggest(runs(lambda place: START - math.exp(-10 * (place - 0.8) ** 2)), untrained())
+    assert near.low is not None
+    assert near.high is not None
+    assert near.low < near.rate < near.high < RATES[-1]  # type: ignore[operator]
+
+
+def test_the_valley_the_table_and_the_figure_tell_the_same_number() -> None:
+    # ups and downs that all seeds share
+    points = runs(lambda place: valley(place) + 0.15 * (-1) ** round((place + 5) / 6 * 47))
+    found, table = suggest(points, untrained()), range_table(points, untrained())
+    smoothed = table.set_index("learning_rate")["smoothed"]
+    assert found.loss == smoothed.min() == smoothed[found.best]
+    assert found.low is not None
+    assert found.high is not None
+    assert found.margin is not None
+    inside = table[table["learning_rate"].between(found.low, found.high)]
+    assert (inside["smoothed"] <= found.loss + found.margin + 1e-12).all()
+    assert f"within {found.margin:.2g} of its lowest, {found.loss:.3g}" in found.reason
+    assert "smoothed over about 6 neighbouring rates" in found.reason
+    # a rate within the valley that did worse by itself is named, not called as good
+    worse = inside.loc[inside["loss"] > found.loss + found.margin, "learning_rate"]
+    assert len(worse) > 0
+    assert f"{len(worse)} of the {len(inside)} rates tried there ({worse.iloc[0]:.2g}" in found.reason
+    (axes,) = range_curve(table, found, untrained=START).axes
+    lines = {str(line.get_label()): line for line in axes.lines}
+    np.testing.assert_array_equal(lines["the same, smoothed"].get_ydata(), table["smoothed"])
+    assert lines[f"its lowest ({found.loss:.3g})"].get_ydata() == [found.loss]
+    assert table["smoothed"].isna().equals(table["diverged"] > 0)
 
 
 def test_negative_losses_and_single_seeds_are_fine() -> None:

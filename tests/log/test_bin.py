@@ -107,6 +107,15 @@ def test_any_sequence_does_what_the_model_does(sequence: list[tuple[str, list[in
     log.close()
 
 
+@pytest.mark.parametrize("state", [TrialState.DIVERGED, TrialState.FAILED])
+def test_what_broke_off_is_not_the_best(log: TrialLog, state: TrialState) -> None:
+    broken = log.create([new()])
+    log.append([*running(*broken), epoch(broken[0], 1), TrialEnded(broken[0], state, 1, 10, 1, 0.1, 0.99, 1.0)])
+    assert log.best("f", "accuracy", "higher") is None
+    (whole,) = ended(log)
+    assert log.best("f", "accuracy", "higher") == {"trial": whole, "best_val_metric": 0.9, "best_epoch": 1}
+
+
 def test_what_is_in_the_bin_is_out_of_sight(log: TrialLog) -> None:
     search = log.create_search("random", {}, task_fingerprint="f")
     (kept,) = ended(log, search=search, setting="s")

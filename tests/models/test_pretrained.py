@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import namedtuple
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 import workbench as wb
+from workbench.hyperparameters import declared
 from workbench.models import Backbone, Pretrained, build_model, layer_groups, register_backbone, stacked_forward
 from workbench.registry import MODELS
 
@@ -124,6 +125,31 @@ def test_the_last_linear_layer_is_the_head_and_the_body_is_what_remains() -> Non
     head = nn.Linear(16, 3)
     assert torch.equal(module(x), head(network(x))), "a head drawn from the trial's seed on the network's own features"
     assert torch.equal(built("resnet", Shape((3, 16, 16)), seed=4).head.weight, head.weight)  # type: ignore[arg-type]
+
+
+def test_what_it_brings_along_says_what_it_means() -> None:
+    backbone = register_backbone("resnet", resnet)
+    own = declared("resnet")
+    assert set(backbone.meanings) == {"freeze", "unfreeze_at", "learning_rate_factor"}
+    assert {name: own[name].meaning for name in backbone.meanings} == backbone.meanings
+    assert "counted from the input" in own["freeze"].meaning
+    wb.register_model("mine", lambda task, *, width=wb.IntRange(2, 8): nn.Linear(6, width))  # type: ignore[misc]
+    assert declared("mine")["width"].meaning == "Hyperparameter of mine."
+
+
+def test_the_digest_is_that_of_the_weights_without_the_head() -> None:
+    def made(change: Callable[[SmallResNet], object] = lambda network: None) -> str:
+        network = resnet()
+        with torch.no_grad():
+            change(network)  # type: ignore[arg-type]
+        return Backbone("net", lambda: network).digest
+
+    first = made()
+    assert made() == first
+    assert made(lambda network: network.fc.weight.add_(1)) == first, "the head is made anew for each task"
+    assert made(lambda network: network.conv1.weight[0, 0, 0, 0].add_(1e-3)) != first
+    assert made(lambda network: network.bn1.running_mean.add_(1)) != first  # type: ignore[union-attr,operator]
+    assert made(lambda network: network.double()) != first
 
 
 @pytest.mark.parametrize(("head", "found"), [(None, "2.1"), ("2.1", "2.1"), ("2.0", "2.0")])
@@ -324,6 +350,16 @@ def test_a_file_from_before_batches_were_counted_is_taken(tmp_path: Path) -> Non
     assert torch.equal(
         built("loaded", Shape((3, 16, 16))).body.state_dict()["bn1.running_mean"], weights["bn1.running_mean"]
     )
+
+
+def test_the_file_of_a_whole_model_is_told_from_weights(tmp_path: Path) -> None:
+    bench = wb.Workbench(wb.Task.load("iris"))
+    bench.run(wb.Config(epochs=1))
+    bench.save(1, tmp_path / "model.pt")
+    bench.save(bench.ensemble(), tmp_path / "ensemble.pt")
+    for name in ("model.pt", "ensemble.pt"):
+        with pytest.raises(wb.CheckpointError, match=r"written by bench\.save.*wb\.load_model\(path\)"):
+            wb.load_weights(tmp_path / name)
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])

@@ -22,6 +22,7 @@ __all__ = [
     "Case",
     "Finding",
     "Judgement",
+    "Learned",
     "Prescription",
     "Rival",
     "Slope",
@@ -34,6 +35,8 @@ LEVEL = 0.95
 """Of intervals of slopes."""
 FAR_FROM_BASELINE = 1.2
 """So many times the baseline's loss, an untrained model's is another level."""
+Learned = tuple[int | None, int]
+"""A patience and the number of trials it was learned from; None: none saves epochs there."""
 
 
 class Slope(NamedTuple):
@@ -104,7 +107,8 @@ class Case:
     it that ran to their end. rival: the best other setting, None if there is none. leads: whether this setting is first.
     initial, trained: its layers at the initial weights, and at those after `trained_epoch`; None where not at hand.
     untrained_loss: on the training split, of a model whose outputs are all zero, as those of an untrained one nearly are; NaN as
-    baseline_loss is.
+    baseline_loss is. learned_patience: asks the log for one, None while it has too few trials; asked only where it is needed,
+    since it goes through all curves.
     """
 
     trial: int
@@ -126,6 +130,7 @@ class Case:
     trained: Sequence[LayerFacts] | None = None
     trained_epoch: int | None = None
     untrained_loss: float = math.nan
+    learned_patience: Callable[[], Learned | None] = lambda: None
 
     # --- the curve --------------------------------------------------------------------------------------------------
 
@@ -162,6 +167,15 @@ class Case:
             return self.baseline_loss
         finite = self.train_loss[np.isfinite(self.train_loss)]
         return float(abs(finite[0])) if len(finite) and finite[0] else 1.0
+
+    @property
+    def gap(self) -> float:
+        """Validation minus training loss after the last epoch, as the curves end. Told by `gap_words` wherever it is told."""
+        return float(self.val_loss[-1] - self.train_loss[-1])
+
+    @property
+    def gap_words(self) -> str:
+        return f"gap of {self.gap:.3g}"
 
     @property
     def level(self) -> float:
@@ -217,6 +231,13 @@ class Case:
             return False
         noise = self.error_of(self.baseline_score)
         return not self._sign * (self.score - self.baseline_score) > 2 * (noise if math.isfinite(noise) else 0.0)
+
+    @property
+    def is_above_baseline(self) -> bool:
+        """Whether the score is better than the baseline's at all; true where there is none to compare."""
+        if not (math.isfinite(self.baseline_score) and len(self.epoch) and math.isfinite(self.score)):
+            return True
+        return self._sign * (self.score - self.baseline_score) > 0
 
     @property
     def behind(self) -> float:

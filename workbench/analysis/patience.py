@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import stats
 
 from workbench.errors import RunError
 from workbench.training.stopping import Patience
@@ -19,6 +20,8 @@ SHARE = 0.95
 """Of the trials, how many must come within the noise of their best for a patience to be suggested."""
 LATE = 0.9
 """A best epoch after this part of the trial is late: it may still have been improving."""
+LEVEL = 0.95
+RESAMPLES = 2000
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,13 @@ def patience_table(
     within_noise (share whose metric at the best epoch is not worse by more than the noise), metric_loss (mean over the trials
     of how much worse it is).
     """
+    return _played(curves, better, noise, min_delta)[0]
+
+
+def _played(
+    curves: pd.DataFrame, better: str, noise: float, min_delta: dict[int, float] | None
+) -> tuple[pd.DataFrame, NDArray[np.float64]]:
+    """The table, and how much worse the metric of each trial is with each patience, (trials, patiences)."""
     groups = [group for _, group in curves.groupby("trial", sort=True)]
     patiences = np.arange(1, max(2, max(len(group) for group in groups)))
     sign = 1.0 if better == "higher" else -1.0
@@ -60,7 +70,7 @@ def patience_table(
         lost.append(sign * (metrics[best[-1]] - metrics[best[ends]]))
     worse = np.array(lost)
     total = sum(map(len, groups))
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             "patience": patiences,
             "saved": 1 - np.sum(epochs, axis=0) / total,
@@ -69,6 +79,7 @@ def patience_table(
             "metric_loss": worse.mean(0),
         }
     )
+    return table, worse
 
 
 def suggest_patience(
@@ -80,6 +91,9 @@ def suggest_patience(
     metric_label: str = "metric",
 ) -> Stops:
     """The smallest patience with which at least 95% of the trials come within the noise of their best.
+
+    The shares of the trials have exact (Clopper-Pearson) 95% intervals, and the mean by which the metric is worse a bootstrap
+    over the trials. They take the trials for independent, and the patience was chosen on these same trials.
 
     curves: as in `patience_table`, of trials that ran their epochs without early stopping. noise: of the metric, such as its
     standard deviation over seeds; by default what it jumps from epoch to epoch once a trial is past its middle.
@@ -94,7 +108,7 @@ def suggest_patience(
     source = "its standard deviation over seeds"
     if noise is None:
         noise, source = _jumps(curves), "its jumps from epoch to epoch"
-    table = patience_table(curves, better=better, noise=noise, min_delta=min_delta)
+    table, worse = _played(curves, better, noise, min_delta)
     good = table[(table["within_noise"] >= SHARE) & (table["saved"] > 0)]
     late = float(np.mean([_is_late(group["val_loss"].to_numpy(float)) for _, group in curves.groupby("trial")]))
     still = (
@@ -108,11 +122,11 @@ def suggest_patience(
             table, None, f"No patience saves epochs and keeps 95% of the trials near their best {known}.{still}"
         )
     row = good.iloc[0]
-    patience = int(row["patience"])
+    patience, lost = int(row["patience"]), worse[:, good.index[0]]
     text = (
         f"A patience of {patience} epoch{'s' * (patience > 1)} would have saved {row['saved']:.0%} of the epochs; "
-        f"{row['within_noise']:.0%} of the trials come within the noise of their best, {row['best_kept']:.0%} keep their very "
-        f"best epoch, and the {metric_label} is worse by {row['metric_loss']:.2g} on average {known}.{still}"
+        f"{_share(row['within_noise'], count)} of the trials (exact 95% interval) come within the noise of their best, "
+        f"{_share(row['best_kept'], count)} keep their very best epoch, and {_worse(lost, metric_label)} {known}.{still}"
     )
     return Stops(table, patience, text)
 
@@ -146,6 +160,31 @@ def _jumps(curves: pd.DataFrame) -> float:
         if len(steps) > 1:
             found.append(float(steps.std(ddof=1)) / np.sqrt(2))
     return float(np.median(found)) if found else 0.0
+
+
+def _share(share: float, count: int) -> str:
+    """A share of the trials with its exact interval."""
+    interval = stats.binomtest(round(share * count), count).proportion_ci(LEVEL, "exact")
+    return f"{share:.0%} ({interval.low:.0%} to {interval.high:.0%})"
+
+
+def _worse(lost: NDArray[np.float64], metric_label: str) -> str:
+    """By how much the metric is worse, with the bootstrap's interval of the mean over the trials; lost: (trials,)."""
+    if not lost.any():  # resamples of zeros would claim to be sure of it
+        return f"the {metric_label} is the same in all of them"
+    draws = np.random.default_rng(0).integers(0, len(lost), (RESAMPLES, len(lost)))
+    low, high = np.quantile(lost[draws].mean(1), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    mean = lost.mean()
+    return (
+        f"the {metric_label} is {'worse' if mean >= 0 else 'better'} by {abs(mean):.2g} on average "
+        f"({_ordered(low, high, mean)}, bootstrap over the trials)"
+    )
+
+
+def _ordered(low: float, high: float, mean: float) -> str:
+    """An interval in the direction in which its middle is told."""
+    low, high = (low, high) if mean >= 0 else (-high, -low)
+    return f"{low:.2g} to {high:.2g}"
 
 
 def _is_late(losses: NDArray[Any]) -> bool:

@@ -8,7 +8,7 @@ from workbench.analysis.diagnosis import Case, Prescription
 from workbench.domains import IntRange
 from workbench.hyperparameters import HYPERPARAMETERS, Config
 
-__all__ = ["calm", "higher_rate", "lower_rate", "more_capacity", "regularise", "revive"]
+__all__ = ["calm", "higher_rate", "learn_more", "lower_rate", "more_capacity", "regularise", "revive"]
 
 LONG_STEPS = {"sgd": 0.05, "momentum": 0.02, "nesterov": 0.02, "adagrad": 0.02}
 """A rate that each optimizer usually bears; 0.003 for those that scale their steps."""
@@ -51,15 +51,46 @@ def more_capacity(case: Case) -> Prescription:
 def regularise(case: Case) -> Prescription:
     """What keeps the model from learning its training rows by heart, and an end before it does."""
     config = case.config
-    patience = max(5, min(20, len(case.epoch) // 5))
+    patience, source = _patience(case)
     changes: dict[str, Any] = {"patience": patience}
+    waits = f"early stopping after {patience} epoch{'s' * (patience != 1)} without a better one ({source})"
     if config.uses("dropout") and config.dropout < 0.5:
         changes["dropout"] = round(min(0.5, config.dropout + 0.3), 2)
-        return Prescription(
-            f"more dropout, and early stopping after {patience} epochs without a better one", "new", changes
-        )
+        return Prescription(f"more dropout, and {waits}", "new", changes)
     changes["l2"] = float(f"{min(max(10 * config.l2, 1e-3), 1.0):.2g}")
-    return Prescription(f"a stronger L2 penalty, and early stopping after {patience} epochs", "new", changes)
+    return Prescription(f"a stronger L2 penalty, and {waits}", "new", changes)
+
+
+def _patience(case: Case) -> tuple[int, str]:
+    """How long to wait for a better epoch, and where that is from: the log's own trials where there are enough."""
+    learned = case.learned_patience()
+    if learned is not None and learned[0] is not None:
+        return learned[0], f"bench.suggest_patience(), from {learned[1]} trials of this log"
+    why = (
+        "too few trials to learn it from"
+        if learned is None
+        else f"none saves epochs in {learned[1]} trials of this log"
+    )
+    n = len(case.epoch)
+    return max(5, min(20, n // 5)), f"a fifth of its {n} epochs, from 5 to 20: {why}"
+
+
+def learn_more(case: Case) -> Prescription:
+    """A longer run, at a rate that its optimizer usually bears if it is far below it."""
+    config, n = case.config, len(case.epoch)
+    if n < config.epochs:  # it still trains, or was stopped
+        changes: dict[str, Any] = {"epochs": config.epochs}
+        says = f"train it for all of its {config.epochs} epochs"
+    else:
+        domain = HYPERPARAMETERS["epochs"].domain
+        assert isinstance(domain, IntRange)
+        changes = {"epochs": min(max(10, 2 * n), domain.high)}
+        says = f"train for {changes['epochs']} epochs"
+    usual = LONG_STEPS.get(config.optimizer, USUAL)
+    if config.learning_rate < usual / 10:
+        changes["learning_rate"] = higher_rate(config)
+        says += f", at a learning rate of {changes['learning_rate']:g} instead of {config.learning_rate:g}"
+    return Prescription(f"{says}; bench.lr_range_test(config) tells which rate fits", "new", changes)
 
 
 def revive(case: Case, born: bool) -> Prescription:

@@ -32,6 +32,10 @@ KEPT = 0.5
 SAFETY = 2.0
 """The suggestion stays below the largest stable rate by this factor: a longer run meets sharper curvature than a short one."""
 LEAST_RATES = 5
+MIDDLE, HALF = "the middle of the valley", "half of the largest stable rate, below the middle of the valley"
+BELOW = "half of the largest stable rate, below the valley, since a longer run meets sharper curvature than a short one"
+LARGEST = "the largest rate tried"
+"""What a suggestion is."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,9 @@ class Suggestion:
     """What a range test says. rate: to train with, None if no rate helped. reason: in words, with the numbers.
 
     best: the rate of the smallest smoothed loss. low, high: the valley around it. steepest: where the loss falls fastest with
-    the rate. largest_stable: the largest rate that does not diverge. All None if no rate helped.
+    the rate. largest_stable: the largest rate that does not diverge. loss: the smallest smoothed loss, the column `smoothed`
+    of `range_table` at `best`. margin: by how much the smoothed loss may exceed it within the valley. All None if no rate
+    helped.
     """
 
     rate: float | None
@@ -49,6 +55,8 @@ class Suggestion:
     high: float | None = None
     steepest: float | None = None
     largest_stable: float | None = None
+    loss: float | None = None
+    margin: float | None = None
 
 
 def range_table(points: pd.DataFrame, untrained: Mapping[int, float]) -> pd.DataFrame:
@@ -59,7 +67,8 @@ def range_table(points: pd.DataFrame, untrained: Mapping[int, float]) -> pd.Data
     the first step (taken to be the validation rows' if there is no such column). untrained: the validation loss before the
     first step, by seed.
     Returns learning_rate, loss, low and high (mean, smallest and largest validation loss; infinite if a run diverged to no
-    finite loss), train_loss (mean), diverged (share of the runs, see `CLIMB`) and seeds.
+    finite loss), train_loss (mean), diverged (share of the runs, see `CLIMB`), seeds, and smoothed: the mean loss smoothed over
+    neighbouring rates, by which `suggest` decides; NaN where a run diverged, and beyond the first such rate above the best.
     """
     lost = _diverged(points, untrained)
     groups = points.assign(diverged=lost.astype(float)).groupby("learning_rate", sort=True)
@@ -73,6 +82,14 @@ def range_table(points: pd.DataFrame, untrained: Mapping[int, float]) -> pd.Data
             "seeds": groups["seed"].nunique(),
         }
     )
+    wide = _wide(points)
+    if wide.shape[1]:
+        places, mean = np.log10(wide.columns.to_numpy(float)), wide.to_numpy(float).mean(0)
+        fine = _below_the_first_lost(mean, (table.loc[wide.columns, "diverged"] == 0).to_numpy(bool))
+        smooth = pd.Series(_smoothed(places, mean, fine), wide.columns)
+        table["smoothed"] = smooth.where(np.isfinite(smooth)).reindex(table.index)
+    else:
+        table["smoothed"] = np.nan
     return table.reset_index()
 
 
@@ -82,9 +99,11 @@ def suggest(points: pd.DataFrame, untrained: Mapping[int, float], *, steps: int 
     The mean loss of each rate is smoothed over its neighbours. Around the smallest lies a valley of rates that are as good:
     within one standard error of the difference (paired by seed), or 5% of the gain over the untrained model. The suggestion is
     its middle on the logarithmic scale, where an error to either side costs least, but at most half of the largest stable rate.
+    Where no rate tried diverges and half of the largest lies below the valley, nothing is known of an edge to keep away from:
+    it is the largest rate then, and the reason says to test higher ones.
     Raises: RunError with fewer than 5 rates.
     """
-    wide = points.pivot(index="seed", columns="learning_rate", values="val_loss").dropna(axis=1)
+    wide = _wide(points)
     if wide.shape[1] < LEAST_RATES:
         raise RunError(
             f"a range test needs at least {LEAST_RATES} learning rates that were tried, there are {wide.shape[1]}; "
@@ -112,17 +131,27 @@ def suggest(points: pd.DataFrame, untrained: Mapping[int, float], *, steps: int 
     limit = max(TOLERANCE * gain, _noise(losses, fine, best))
     first, last = _crossing(places, excess, limit, best, -1), _crossing(places, excess, limit, best, +1)
     middle, ceiling = (first + last) / 2, places[stable] - math.log10(SAFETY)
-    rate = float(f"{10 ** min(middle, ceiling):.2g}")
+    place, where = (middle, MIDDLE) if middle <= ceiling else (ceiling, HALF if ceiling >= first else BELOW)
+    if place < first and stable == len(rates) - 1:
+        # no rate diverged: the ceiling is that of the range, not of the training
+        place, where = (places[-1], LARGEST) if math.isclose(last, places[-1]) else (middle, MIDDLE)
+    rate = _short_within(10**place, 10 ** min(first, place), 10**last)
     falls = np.gradient(smooth[: best + 1], places[: best + 1]) if best else np.zeros(1)
     found = Suggestion(
         rate, "", float(rates[best]), 10**first, 10**last, float(rates[int(np.argmin(falls))]),
-        float(rates[stable]),
+        float(rates[stable]), float(smooth[best]), float(limit),
     )  # fmt: skip
-    reason = _reason(found, middle <= ceiling, smooth[best], start, after, len(wide), rates)
+    own = {rate: mean for rate, mean in zip(rates, losses.mean(0), strict=True) if first <= math.log10(rate) <= last}
+    reason = _reason(found, where, start, after, len(wide), rates, own, _together(places[fine], places[best]))
     return Suggestion(**{**vars(found), "reason": reason})
 
 
 # --------------------------------------------------------------------------------------------------------------------
+
+
+def _wide(points: pd.DataFrame) -> pd.DataFrame:
+    """Validation losses, a row a seed and a column a rate; only rates that were tried with all seeds."""
+    return points.pivot(index="seed", columns="learning_rate", values="val_loss").dropna(axis=1)
 
 
 def _diverged(points: pd.DataFrame, untrained: Mapping[int, float]) -> pd.Series[Any]:
@@ -153,6 +182,12 @@ def _smoothed(places: NDArray[Any], values: NDArray[Any], fine: NDArray[Any]) ->
         slope = np.average((x - centre) * (y - level), weights=weights) / spread if spread > 1e-12 else 0.0
         found[index] = level + slope * (places[index] - centre)
     return found
+
+
+def _together(places: NDArray[Any], place: float) -> int:
+    """Over how many rates the smoothing averages at a place: Kish's effective number of its weights."""
+    weights = np.exp(-0.5 * ((places - place) / WIDTH) ** 2)
+    return max(1, round(float(weights.sum() ** 2 / (weights**2).sum())))
 
 
 def _noise(losses: NDArray[Any], fine: NDArray[Any], best: int) -> float:
@@ -186,20 +221,30 @@ def _crossing(places: NDArray[Any], excess: NDArray[Any], limit: float, best: in
 
 
 def _reason(
-    found: Suggestion, central: bool, loss: float, start: float, after: str, seeds: int, rates: NDArray[Any]
+    found: Suggestion,
+    where: str,
+    start: float,
+    after: str,
+    seeds: int,
+    rates: NDArray[Any],
+    own: Mapping[float, float],
+    together: int,
 ) -> str:
-    """In words, why this rate."""
+    """In words, why this rate. own: the mean loss, not smoothed, of each rate in the valley."""
     over = f"mean of {seeds} seeds" if seeds > 1 else "one seed"
-    assert found.rate is not None
+    assert found.loss is not None
+    assert found.margin is not None
     assert found.low is not None
     assert found.high is not None
-    assert found.largest_stable is not None
-    valley = f"from {_short(found.low)} to {_short(found.high)} the validation loss{after} is as good as at its best "
-    valley += f"({loss:.3g}, untrained {start:.3g}; {over})"
+    smoothing = f", smoothed over about {together} neighbouring rates" if together > 1 else ""
+    valley = f"from {_short(found.low)} to {_short(found.high)} the validation loss{after}{smoothing}, stays within "
+    valley += f"{found.margin:.2g} of its lowest, {found.loss:.3g} (untrained {start:.3g}; {over})"
+    worse = [rate for rate, loss in own.items() if loss > found.loss + found.margin]
+    if worse and together > 1:
+        valley += f"; not smoothed, {len(worse)} of the {len(own)} rates tried there {_are(worse)} worse than that"
     edge = f"the largest stable rate is {_short(found.largest_stable)}"
     if found.largest_stable == rates[-1]:
         edge = f"even the largest rate tried, {_short(rates[-1])}, is stable"
-    where = "the middle of the valley" if central else "half of the largest stable rate, below the middle of the valley"
     text = f"{_short(found.rate)} is {where}: {valley}; {edge}."
     ends = [
         name
@@ -207,9 +252,19 @@ def _reason(
         if math.isclose(mine, end)
     ]
     if ends:
-        text += f" The range ends there: a better rate may lie beyond, test again with another {ends[0]}."
+        beyond = {"low": "a lower", "high": "a higher"}[ends[0]]
+        text += f" The range ends there: a better rate may lie beyond, test again with {beyond} `{ends[0]}`."
     return text
+
+
+def _are(some: list[float]) -> str:
+    return f"({', '.join(map(_short, some[:3]))}{', …' if len(some) > 3 else ''}) {'is' if len(some) == 1 else 'are'}"
 
 
 def _short(rate: float | None) -> str:
     return f"{rate:.2g}"
+
+
+def _short_within(rate: float, low: float, high: float) -> float:
+    """A rate to two digits, or to as many more as it takes to stay between two others."""
+    return next((short for digits in range(2, 17) if low <= (short := float(f"{rate:.{digits}g}")) <= high), rate)

@@ -16,19 +16,24 @@ import numpy as np
 
 from workbench.analysis.diagnosis import Case, Finding, Judgement, Prescription, slope
 from workbench.analysis.measures import (
-    BEYOND_NOISE,
     deadest,
-    error_of_mean,
     is_good,
-    seeds,
     slopes_of_seeds,
     stands,
     swinging,
     swings,
 )
-from workbench.analysis.prescriptions import calm, higher_rate, lower_rate, more_capacity, regularise, revive
+from workbench.analysis.prescriptions import (
+    calm,
+    higher_rate,
+    lower_rate,
+    more_capacity,
+    regularise,
+    revive,
+)
+from workbench.analysis.standing import at_baseline, noise
 
-__all__ = ["RULES", "Rule", "judge"]
+__all__ = ["ALL_RULES", "LAST_RESORT", "RULES", "Rule", "judge"]
 
 BLOWN_UP = 1.5
 """A training loss this many times the baseline's, or an untrained model's if that is larger, was thrown up by steps too long."""
@@ -58,7 +63,6 @@ DEAD_SHARE, DEAD_LATER, DEAD_OUT = 0.8, 0.6, 0.95
 """Share of dead units in one layer: at the initial weights, of a trained network, whose units specialise, and of nearly all."""
 VANISHING, EXPLODING = 1e-4, 20.0
 """Gradient relative to the weights: of the smallest layer against the largest one; of the largest one by itself."""
-FEW_SEEDS, MORE_SEEDS = 5, 4
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,9 @@ def judge(case: Case) -> Judgement:
             kept.append(one)
         else:
             notes.append(f"also seen, and explained by it: {one.title}")
+    if all(one.rule == "noise" for one in kept) and (unproven := at_baseline(case)) is not None:
+        notes += [f"also seen, and explained by it: {one.title}" for one in kept]
+        kept = [unproven]
     return Judgement(case, kept, notes)
 
 
@@ -177,16 +184,18 @@ def overfitting(case: Case) -> Finding | None:
         return None  # early stopping is doing its work
     epochs, losses = case.epoch[case.best :], case.val_loss[case.best :]
     line = slope(epochs, losses)
+    # of several epochs, since one may be an exception; told is what the curves show, their ends
     rise, gap = float(np.mean(losses[-3:]) - losses[0]), float(np.mean((case.val_loss - case.train_loss)[-3:]))
     falls = float(np.mean(case.train_loss[-3:])) < case.train_loss[case.best]
     if not (rise > RISE * case.unit and line.low > 0 and falls and gap > 0):
         return None
     since = int(case.epoch[case.best])
     evidence = [
-        f"the validation loss was lowest in epoch {since} ({losses[0]:.3g}) and is {rise:.2g} higher now",
+        f"the validation loss was lowest in epoch {since} ({losses[0]:.3g}) and ends at {losses[-1]:.3g}, "
+        f"{losses[-1] - losses[0]:.3g} higher",
         f"since then it rises by {line.value:.2g} an epoch (95% interval {line.low:.2g} to {line.high:.2g})",
         f"meanwhile the training loss fell from {case.train_loss[case.best]:.3g} to {case.train_loss[-1]:.3g}: "
-        f"a gap of {gap:.2g}",
+        f"a {case.gap_words} at the end",
     ]
     over_seeds = slopes_of_seeds(case)
     if over_seeds is not None:
@@ -284,27 +293,6 @@ def gradients(case: Case) -> Finding | None:
     return None
 
 
-def noise(case: Case) -> Finding | None:
-    """The setting leads, but by less than chance makes of so few seeds."""
-    rival = case.rival
-    if not case.leads or rival is None or not case.scores:
-        return None
-    own, other = np.array(case.scores), np.array(rival.scores)
-    if min(len(own), len(other)) >= FEW_SEEDS:
-        return None
-    lead = abs(float(own.mean() - other.mean()))
-    error = math.hypot(*(error_of_mean(case, values) for values in (own, other)))
-    if not lead < BEYOND_NOISE * error:
-        return None
-    evidence = (
-        f"this setting leads that of trial {rival.trial} by {lead:.2g} {case.metric}, {seeds(own)} against {seeds(other)}",
-        f"a difference of up to {BEYOND_NOISE * error:.2g} would be chance ({case.rows} validation rows, and the seeds' spread)",
-    )
-    says = f"train {MORE_SEEDS} more seeds of both settings before believing the order"
-    prescription = Prescription(says, "seeds", seeds=MORE_SEEDS, beside=rival.trial)
-    return Finding("noise", "the lead is within the noise: too few seeds", evidence, prescription, 0.2)
-
-
 RULES: dict[str, Rule] = {
     "dead_activations": Rule(
         "dead activations", "units that no training row moves", dead_activations,
@@ -330,3 +318,11 @@ RULES: dict[str, Rule] = {
     "noise": Rule("too few seeds", "a lead that is smaller than what chance makes", noise),
 }  # fmt: skip
 """Every rule by name. Which finding is the verdict follows from its weight."""
+
+LAST_RESORT: dict[str, Rule] = {
+    "at_baseline": Rule(
+        "no better than the baseline", "a score no better than the baseline's, nothing else found", at_baseline
+    )
+}
+"""Asked where no other rule finds anything, but for too few seeds: what has learned nothing is not healthy."""
+ALL_RULES = {**RULES, **LAST_RESORT}

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
+from matplotlib.lines import Line2D
 
 from workbench.analysis.diagnosis import Judgement
+from workbench.figures.axes import over_epochs, tidy
 from workbench.figures.curves import COLORS, NotebookFigure
 from workbench.models.layers import LayerFacts
 
@@ -19,6 +20,10 @@ __all__ = ["diagnosis_figure"]
 MARK = "#B00020"
 MOST_SHOWN = 3.0
 """Losses beyond so many times the baseline's are cut off, so that one that blew up does not flatten the rest."""
+MOST_RISEN = 20.0
+"""The same where the rise of the validation loss is what was found."""
+FAR = 1e3
+"""A curve leaves the chart towards at most so many times its height, which a plotting library can draw."""
 
 
 def diagnosis_figure(judgement: Judgement) -> NotebookFigure:
@@ -43,42 +48,54 @@ def diagnosis_figure(judgement: Judgement) -> NotebookFigure:
 
 def _losses(axes: Axes, judgement: Judgement) -> None:
     case = judgement.case
+    risen = any(finding.line is not None for finding in judgement.findings)
     top = MOST_SHOWN * case.unit
-    for values, style, label in ((case.train_loss, "--", "training"), (case.val_loss, "-", "validation")):
-        shown = np.where(np.isfinite(values) & (values <= top), values, np.nan)
-        _line(axes, case.epoch, shown, style, label)
+    if risen:  # the rise is what it is about
+        known = case.val_loss[np.isfinite(case.val_loss)]
+        top = min(max(top, float(known.max(initial=top))), MOST_RISEN * case.unit)
+    curves = (("training", case.train_loss, "--"), ("validation", case.val_loss, "-"))
+    drawn = [
+        _line(axes, case.epoch, np.where(np.isfinite(values) & (values <= top), values, np.nan), style, label)
+        for label, values, style in curves
+    ]
     if math.isfinite(case.baseline_loss):
         axes.axhline(case.baseline_loss, color="0.5", linewidth=0.9, linestyle=":", label="baseline")
-    lost = case.epoch[~(np.isfinite(case.train_loss) & (case.train_loss <= top))]
-    if len(lost):
-        axes.plot(lost, [0.98] * len(lost), "^", color=MARK, markersize=4, transform=axes.get_xaxis_transform(),
-                  label=f"beyond {top:.3g}, or no number", clip_on=False)  # fmt: skip
-    _finish(axes, "loss")
+    over_epochs(axes, "loss")
     low, high = axes.get_ylim()
     high += 0.25 * (high - low)  # for the legend
+    for line, (_, values, _) in zip(
+        drawn, curves, strict=True
+    ):  # off the chart and back: an epoch alone would not be seen
+        line.set_ydata(np.where(np.isfinite(values), np.minimum(values, FAR * top), np.nan))
     for finding in judgement.findings:
         if finding.line is not None:
             (x0, y0), (x1, y1) = finding.line
             axes.plot(
                 [x0, x1], [y0, y1], color=MARK, linewidth=1.4, label=f"slope {(y1 - y0) / max(x1 - x0, 1):.2g} an epoch"
             )
-            end, gap = case.epoch[-1], case.val_loss[-1] - case.train_loss[-1]
-            arrow = {"arrowstyle": "<->", "color": MARK, "linewidth": 1}
-            axes.annotate("", (end, case.val_loss[-1]), (end, case.train_loss[-1]), arrowprops=arrow)
-            middle = (case.val_loss[-1] + case.train_loss[-1]) / 2
-            axes.annotate(
-                f"gap {gap:.2g}", (end, middle), (-4, 0), textcoords="offset points", ha="right", fontsize=8, color=MARK
-            )
+            _gap(axes, judgement, high)
     axes.set_ylim(low, high)
     _since(axes, judgement)
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(frameon=False, fontsize=7, loc="upper center", ncols=2)
+    _outside(axes, case.epoch, [(label, values, ~(values <= top)) for label, values, _ in curves], f"beyond {top:.3g}")
+    _legend(axes, loc="upper center", ncols=2)
+
+
+def _gap(axes: Axes, judgement: Judgement, high: float) -> None:
+    """An arrow from the end of one loss to that of the other, no further than the chart, with the gap as the text tells it."""
+    case = judgement.case
+    end, low, top = case.epoch[-1], case.train_loss[-1], min(case.val_loss[-1], high)
+    axes.annotate("", (end, top), (end, low), arrowprops={"arrowstyle": "<->", "color": MARK, "linewidth": 1})
+    axes.annotate(
+        case.gap_words, (end, (low + top) / 2), (-4, 0), textcoords="offset points", ha="right", fontsize=8, color=MARK
+    )
 
 
 def _scores(axes: Axes, judgement: Judgement) -> None:
     case = judgement.case
-    _line(axes, case.epoch, case.curve["train_metric"].to_numpy(float), "--", "training")
-    _line(axes, case.epoch, case.curve["val_metric"].to_numpy(float), "-", "validation")
+    curves = [(name, case.curve[f"{key}_metric"].to_numpy(float), style)
+              for name, key, style in (("training", "train", "--"), ("validation", "val", "-"))]  # fmt: skip
+    for label, values, style in curves:
+        _line(axes, case.epoch, np.where(np.isfinite(values), values, np.nan), style, label)
     if math.isfinite(case.baseline_score):
         axes.axhline(case.baseline_score, color="0.5", linewidth=0.9, linestyle=":", label="baseline")
     if math.isfinite(case.best_score):
@@ -91,19 +108,57 @@ def _scores(axes: Axes, judgement: Judgement) -> None:
             _within(
                 axes, case.baseline_score, case.best_score, case.curve[["train_metric", "val_metric"]].to_numpy(float)
             )
-    _finish(axes, case.metric)
+    over_epochs(axes, case.metric)
     _since(axes, judgement)
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(frameon=False, fontsize=7)
+    low, high = axes.get_ylim()
+    _outside(axes, case.epoch, [(label, values, ~((values >= low) & (values <= high))) for label, values, _ in curves],
+             "outside the chart", at_top=case.better == "lower")  # fmt: skip
+    _legend(axes)
 
 
 def _within(axes: Axes, baseline: float, best: float, values: Any) -> None:
-    """Limits that show baseline, best and all scores but those that have blown up, which would flatten the rest."""
+    """Limits that show baseline, best and all scores but those that have blown up, which would flatten the rest.
+
+    Blown up are those that lie further from both than the larger of their distance and their size: no score from 0 to 1 does
+    where one of the two is near 1.
+    """
     low, high = sorted((baseline, best))
-    way = high - low + 1e-3
-    near = values[np.isfinite(values) & (values > low - way) & (values < high + 2 * way)]
+    way = max(high - low, abs(low), abs(high)) + 1e-3
+    near = values[np.isfinite(values) & (values > low - way) & (values < high + way)]
     low, high = min([low, *near]), max([high, *near])
     axes.set_ylim(low - 0.05 * (high - low) - 1e-3, high + 0.05 * (high - low) + 1e-3)
+
+
+def _outside(
+    axes: Axes, epoch: Any, curves: Sequence[tuple[str, Any, Any]], where: str, *, at_top: bool = True
+) -> None:
+    """A triangle at the edge of the chart for each epoch of a curve that is not on it, and in the legend how many.
+
+    curves: label, values (epochs,), and whether each is out of sight, (epochs,).
+    """
+    for place, (label, values, out) in enumerate(curves):
+        if out.any():
+            height = 0.98 - 0.04 * place if at_top else 0.02 + 0.04 * place
+            count = f"{label} {where}" + (", or no number" if not np.isfinite(values).all() else "")
+            axes.plot(
+                epoch[out], np.full(int(out.sum()), height), "^" if at_top else "v", color=MARK, markersize=4,
+                fillstyle="none" if label == "training" else "full", transform=axes.get_xaxis_transform(),
+                label=f"{count}: {int(out.sum())} of {len(epoch)} epochs", clip_on=False,
+            )  # fmt: skip
+
+
+def _legend(axes: Axes, **about: Any) -> None:
+    """A legend of what can be seen."""
+    low, high = sorted(axes.get_ylim())
+    seen = []
+    for line in axes.lines:
+        y = np.asarray(line.get_ydata(), float)
+        inside = line.get_transform() == axes.get_xaxis_transform() or bool(((y >= low) & (y <= high)).any())
+        across = bool(len(y) > 1 and np.isfinite(y).all() and y.min() <= high and y.max() >= low)
+        if (inside or across) and not str(line.get_label()).startswith("_"):
+            seen.append(line)
+    if seen:
+        axes.legend(handles=seen, framealpha=0.8, edgecolor="none", fontsize=7, **about)
 
 
 def _gradients(axes: Axes, facts: Sequence[LayerFacts], when: str) -> None:
@@ -146,15 +201,16 @@ def _layers(axes: Axes, names: Sequence[str]) -> None:
     """A row a layer, the first on top."""
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.4, -0.6)
-    axes.tick_params(labelsize=8)
-    axes.grid(alpha=0.25, linewidth=0.6, axis="x")
-    axes.spines[["top", "right"]].set_visible(False)
+    tidy(axes, "x")
 
 
-def _line(axes: Axes, x: Any, y: Any, style: str, label: str) -> None:
+def _line(axes: Axes, x: Any, y: Any, style: str, label: str) -> Line2D:
     marker = "o" if len(x) == 1 else ""
     alpha = 1.0 if style == "-" else 0.6
-    axes.plot(x, y, style, color=COLORS[0], alpha=alpha, label=label, linewidth=1.5, marker=marker, markersize=4)
+    (line,) = axes.plot(
+        x, y, style, color=COLORS[0], alpha=alpha, label=label, linewidth=1.5, marker=marker, markersize=4
+    )
+    return line
 
 
 def _since(axes: Axes, judgement: Judgement) -> None:
@@ -162,12 +218,3 @@ def _since(axes: Axes, judgement: Judgement) -> None:
     main = judgement.finding()
     if main is not None and main.since is not None:
         axes.axvline(main.since, color=MARK, linewidth=1, linestyle="--", label=f"since epoch {main.since}")
-
-
-def _finish(axes: Axes, title: str) -> None:
-    axes.set_title(title, fontsize=9, loc="left")
-    axes.set_xlabel("epoch", fontsize=9)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.tick_params(labelsize=8)
-    axes.grid(alpha=0.25, linewidth=0.6)
-    axes.spines[["top", "right"]].set_visible(False)

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from workbench.analysis.range_test import Suggestion
+from workbench.figures.axes import tidy
 from workbench.figures.curves import COLORS, NotebookFigure
 
 __all__ = ["range_curve"]
@@ -23,8 +24,9 @@ def range_curve(
 ) -> NotebookFigure:
     """Validation loss against learning rate (logarithmic): mean as a line, smallest to largest over the seeds as a band.
 
-    table: columns learning_rate, loss, low, high, train_loss, diverged, as `range_table` makes them. The valley is shaded
-    green, the rates at which a run diverged red; the suggestion is a line. untrained: the loss before the first step.
+    table: columns learning_rate, loss, low, high, train_loss, diverged, smoothed, as `range_table` makes them. The valley is
+    shaded green, the rates at which a run diverged red; the suggestion is a line. The smoothed loss, by which it is decided, is
+    dotted, with a point at its lowest. untrained: the loss before the first step.
     """
     figure = NotebookFigure(figsize=(8.2, 3.6), layout="constrained", dpi=100)
     axes = figure.subplots()
@@ -40,6 +42,9 @@ def range_curve(
     axes.plot(rates, mean, color=COLORS[0], linewidth=1.6, label="validation loss at the end")
     if seeds > 1:
         axes.fill_between(rates, low, high, color=COLORS[0], alpha=0.18, linewidth=0, label=f"{seeds} seeds")
+    axes.plot(rates, table["smoothed"], ":", color="black", linewidth=1.3, label="the same, smoothed")
+    if found.best is not None and found.loss is not None:
+        axes.plot([found.best], [found.loss], "o", color="black", markersize=4, label=f"its lowest ({found.loss:.3g})")
     axes.axhline(untrained, color="0.5", linewidth=0.9, linestyle=":", label=f"untrained ({untrained:.3g})")
     for first, last in _stretches(rates, lost):
         axes.axvspan(first, last, color=COLORS[1], alpha=0.12, linewidth=0)
@@ -47,16 +52,14 @@ def range_curve(
         axes.plot([], [], color=COLORS[1], alpha=0.25, linewidth=7, label="a seed diverges")
     if found.rate is not None and found.low is not None and found.high is not None:
         axes.axvspan(found.low, found.high, color=COLORS[2], alpha=0.15, linewidth=0)
-        axes.plot([], [], color=COLORS[2], alpha=0.3, linewidth=7, label="as good as the best")
+        axes.plot([], [], color=COLORS[2], alpha=0.3, linewidth=7, label=f"smoothed within {found.margin:.2g} of it")
         axes.axvline(found.rate, color=COLORS[2], linewidth=1.6, label=f"suggestion {found.rate:g}")
     _limit(axes, np.concatenate([mean, low, train]), untrained)
     axes.set_xlim(rates[0], rates[-1])
     axes.set_xlabel("learning rate η (per step)", fontsize=9)
     axes.set_ylabel(loss_label, fontsize=9)
     axes.set_title("" if steps is None else f"each rate trained by itself for {steps} steps", fontsize=9, loc="left")
-    axes.tick_params(labelsize=8)
-    axes.grid(alpha=0.25, linewidth=0.6)
-    axes.spines[["top", "right"]].set_visible(False)
+    tidy(axes)
     figure.legend(frameon=False, fontsize=8, loc="outside right upper")
     return figure
 

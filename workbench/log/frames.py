@@ -203,12 +203,16 @@ def looked(connection: Connection, task_fingerprint: str) -> int:
 
 
 def best(connection: Connection, task_fingerprint: str, metric: str, better: str) -> dict[str, Any] | None:
-    """Trial, best_val_metric and best_epoch of the best ended attempt at a task, None when there is none."""
+    """Trial, best_val_metric and best_epoch of the best ended attempt at a task, None when there is none.
+
+    Those that diverged or failed do not count: no setting is the best whose training breaks off.
+    """
     column = schema.ends.c.best_val_metric
+    broken = (str(TrialState.DIVERGED), str(TrialState.FAILED))
     statement = (
         select(schema.trials.c.id, column, schema.ends.c.best_epoch)
         .join(schema.ends, schema.ends.c.trial == schema.trials.c.id)
-        .where(_attempts(task_fingerprint, metric), column.isnot(None))
+        .where(_attempts(task_fingerprint, metric), column.isnot(None), schema.ends.c.state.not_in(broken))
         .order_by(column.desc() if better == "higher" else column, schema.trials.c.id)
         .limit(1)
     )

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from workbench.log.findings import Finding
 
-__all__ = ["KIND", "Opening", "keys_as_text", "openings"]
+__all__ = ["KIND", "Opening", "keys_as_text", "openings", "unseen"]
 
 KIND = "opening"
 
@@ -45,6 +45,14 @@ def openings(findings: Sequence[Finding]) -> list[Opening]:
         hits = [np.isin(keys, earlier.keys) for earlier in found]
         seen = int(np.logical_or.reduce(hits).sum()) if hits else 0
         found.append(Opening(finding, keys, 1 + sum(bool(hit.any()) for hit in hits), seen))
+    return found
+
+
+def unseen(keys: NDArray[np.uint64], earlier: Sequence[Opening]) -> NDArray[np.bool_]:
+    """Which rows, by their keys (rows,), none of these openings has seen."""
+    found = np.ones(len(keys), bool)
+    for opening in earlier:
+        found &= ~np.isin(keys, opening.keys)
     return found
 
 

@@ -1,10 +1,18 @@
 """Built-in architectures and the registry that also takes the user's own."""
 
-from workbench.models.build import build_model, builder_source, count_parameters, is_builtin, is_penalised, probe
+from workbench.models.build import (
+    build_model,
+    builder_source,
+    count_parameters,
+    is_builtin,
+    is_penalised,
+    probe,
+    read_source,
+)
 from workbench.models.builtin import DataShape, cnn, mlp
 from workbench.models.pretrained import Affine, Backbone, Pretrained, layer_groups, register_backbone
 from workbench.models.randomness import SeededRandomness, draws_random_numbers
-from workbench.models.sources import SOURCE_NAME, Facts, Source, bring_back, source_of
+from workbench.models.sources import SOURCE_NAME, Facts, Source, bring_back, source_of, why_unusable
 from workbench.models.stacking import stacked_forward
 from workbench.models.weights import load_weights
 
@@ -29,7 +37,9 @@ __all__ = [
     "load_weights",
     "mlp",
     "probe",
+    "read_source",
     "register_backbone",
     "source_of",
     "stacked_forward",
+    "why_unusable",
 ]

@@ -12,12 +12,14 @@ from torch import Tensor, nn
 from workbench.errors import ModelError, WorkbenchError
 from workbench.hyperparameters import Config
 from workbench.models.builtin import DataShape
+from workbench.models.pretrained import Backbone
 from workbench.models.randomness import SeededRandomness
-from workbench.registration import read_arguments
+from workbench.registration import BUILT_IN, read_arguments
 from workbench.registry import MODELS
 
-__all__ = ["build_model", "builder_source", "count_parameters", "is_builtin", "is_penalised", "probe"]
+__all__ = ["build_model", "builder_source", "count_parameters", "is_builtin", "is_penalised", "probe", "read_source"]
 
+WEIGHTS = "# digest of its weights without the head: "
 _NORMALISATIONS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.LocalResponseNorm)
 
 
@@ -79,18 +81,29 @@ def count_parameters(module: nn.Module) -> int:
 
 def is_builtin(name: str) -> bool:
     """Whether the architecture is one of this package."""
-    return bool(MODELS[name].value.__module__ == "workbench.models.builtin")
+    return bool(MODELS[name].value.__module__ == BUILT_IN)
 
 
 def builder_source(name: str) -> str | None:
     """The source text of a user's builder, None for a built-in one or where Python cannot find it.
 
-    Of a backbone, that of what makes the network; None for one that is a trained trial.
+    Of a backbone, that of what makes the network, with the digest of its weights in a last line (see `read_source`); None for
+    one that is a trained trial.
     """
     builder = MODELS[name].value
     if is_builtin(name) or getattr(builder, "source", None) is not None:
         return None
     try:
-        return textwrap.dedent(inspect.getsource(getattr(builder, "make", builder)))
+        code = textwrap.dedent(inspect.getsource(getattr(builder, "make", builder)))
     except (OSError, TypeError):
-        return None
+        code = None
+    if not isinstance(builder, Backbone):
+        return code
+    lines = [] if code is None else [code.rstrip("\n")]
+    return "\n".join([*lines, f"{WEIGHTS}{builder.digest}", ""])
+
+
+def read_source(text: str | None) -> tuple[str | None, str | None]:
+    """The code out of what `builder_source` gave, and the digest of a backbone's weights; None for what is not known."""
+    code, mark, digest = (text or "").rpartition(WEIGHTS)
+    return (code or None, digest.strip()) if mark else (text, None)

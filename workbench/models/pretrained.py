@@ -7,17 +7,19 @@ hyperparameters of it, so that controls, search and log know them.
 from __future__ import annotations
 
 import copy
+import hashlib
 import inspect
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from workbench.domains import IntRange, LogRange
+from workbench.domains import Domain, IntRange, LogRange
 from workbench.errors import ConfigError, ModelError, Problem, did_you_mean
 from workbench.models.builtin import DataShape
 from workbench.models.weights import fill_network, load_weights
@@ -153,6 +155,11 @@ class Pretrained(nn.Module):
         rest = list(_flat(list(self.body.named_children())[cut:])) if self._is_chain else []
         return nn.Sequential(OrderedDict([*rest, ("head", self.head)]))
 
+    @property
+    def rests_on_backbone(self) -> bool:
+        """Whether some of the body is no part of `trained`, so that whoever keeps that alone has to get it from the backbone."""
+        return not self.opened and self._cut() is not None
+
     def depths(self) -> list[tuple[int, float]]:
         """Size and depth of each parameter that `trained` trains, in its order: 0 in the head, 1 in the group nearest the input.
 
@@ -240,7 +247,7 @@ class Backbone:
     make: returns the network with its weights; called once. head: the name of its last layer, None to look for the last
     `nn.Linear`. weights: a file to take the weights from. adapt: the `adapter` of a task, if any. keep_head: whether a task may
     go on with the network's own head.
-    groups: what can be frozen, from the input on.
+    groups: what can be frozen, from the input on. meanings: of its hyperparameters, by name.
 
     Raises: ModelError if there is no head, or nothing but a head.
     """
@@ -271,16 +278,26 @@ class Backbone:
             )
         self._features: dict[tuple[int, ...], int] = {}
         count = len(self.groups)
-        domains = {
-            "freeze": IntRange(0, count, default=count),
-            "unfreeze_at": IntRange(0, 100_000, default=0),
-            "learning_rate_factor": LogRange(1e-4, 1.0, default=0.1),
+        own: dict[str, tuple[Domain, str]] = {
+            "freeze": (
+                IntRange(0, count, default=count),
+                "Groups of layers that keep their pretrained weights, counted from the input.",
+            ),
+            "unfreeze_at": (
+                IntRange(0, 100_000, default=0),
+                "Epoch after which the frozen layers train as well; 0: never.",
+            ),
+            "learning_rate_factor": (
+                LogRange(1e-4, 1.0, default=0.1),
+                "Share of the learning rate in the group nearest the input; it grows geometrically towards the head.",
+            ),
         }
         kinds = inspect.Parameter
         self.__signature__ = inspect.Signature(
             [kinds("task", kinds.POSITIONAL_OR_KEYWORD)]
-            + [kinds(own, kinds.KEYWORD_ONLY, default=domain) for own, domain in domains.items()]
+            + [kinds(name, kinds.KEYWORD_ONLY, default=domain) for name, (domain, _) in own.items()]
         )
+        self.meanings = {name: meaning for name, (_, meaning) in own.items()}
         # rows of a cohort may differ in these: the shapes of what trains do not depend on them
         self.by_row = frozenset({"learning_rate_factor"})
 
@@ -296,6 +313,15 @@ class Backbone:
 
     def __repr__(self) -> str:
         return f"<Backbone {self.name!r}: {', '.join(group.says for group in self.groups)}; head {self.head_name!r}>"
+
+    @cached_property
+    def digest(self) -> str:
+        """What two networks share whose weights without the head are equal to the last bit: 16 hexadecimal digits."""
+        found = hashlib.sha256()
+        for value in (*self._body.parameters(), *self._body.buffers()):
+            found.update(f"{value.dtype}{tuple(value.shape)}".encode())
+            found.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        return found.hexdigest()[:16]
 
     def features(self, shape: tuple[int, ...]) -> int:
         """What the body makes of an input of this shape (without rows). Raises: ModelError naming both shapes."""
@@ -357,7 +383,7 @@ def register_backbone(
         wb.register_backbone("resnet", lambda: torchvision.models.resnet18(weights="DEFAULT"))
 
     Returns the builder, for `models={name: builder}`. Raises: ModelError naming what is wrong with the network; CheckpointError
-    naming what of the file does not fit; ConfigError for a name that is no identifier.
+    naming what of the file does not fit; ConfigError for a name that is no identifier, or a built-in model's.
     """
     if not callable(make):
         message = (

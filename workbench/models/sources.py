@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from workbench import files
-from workbench.errors import CheckpointError, WorkbenchError
+from workbench.errors import CheckpointError, ConfigError, ModelError, Problem, WorkbenchError
 from workbench.hyperparameters import Config
 from workbench.models.build import build_model, is_builtin
 from workbench.models.builtin import DataShape
@@ -25,11 +25,13 @@ from workbench.models.pretrained import Affine, Backbone, PlainOutputs, Pretrain
 from workbench.registration import register_model
 from workbench.registry import MODELS
 
-__all__ = ["SOURCE_NAME", "Facts", "Source", "bring_back", "source_of"]
+__all__ = ["SOURCE_NAME", "Facts", "Source", "bring_back", "source_of", "why_unusable"]
 
 KIND = "backbone"
 SOURCE_NAME = re.compile("trial_([0-9]+)_([0-9a-f]+)")
 """How a trial is called as a backbone: its number, and its log's identity."""
+_UNUSABLE: dict[str, str] = {}
+"""Why sources whose file was read cannot be used here, by their names."""
 
 
 @dataclass(frozen=True)
@@ -99,8 +101,23 @@ class Source:
         if self.inner is not None and self.inner["name"] not in MODELS:
             Source.of_state(self.inner).register()
         module = build_model(self.facts, Config(**self.config))
-        module.load_state_dict(self.weights)
+        try:
+            module.load_state_dict(self.weights)
+        except RuntimeError as error:
+            model = self.config["model"]
+            message = f"the builder of its model {model!r} is another one than trial {self.trial} was trained with"
+            remedy = f"bring that along by wb.Workbench(..., models={{{model!r}: build}})"
+            raise ModelError(f"{message}; {remedy}") from error
         return _plain(module)
+
+    @property
+    def lacks(self) -> str | None:
+        """The model of the user's own that its builder is needed of and is not known here, None if all is."""
+        if self.config["model"] in MODELS:
+            return None
+        if self.inner is not None and self.inner["name"] == self.config["model"]:
+            return Source.of_state(self.inner).lacks
+        return str(self.config["model"])
 
     def register(self) -> Backbone:
         """Put it into the table of models. Raises: as `make`; ModelError if it has nothing but a head."""
@@ -171,11 +188,28 @@ def bring_back(folder: Path) -> dict[str, WorkbenchError]:
     known = {path: SOURCE_NAME.fullmatch(path.stem) for path in folder.glob("*.pt") if path.stem not in MODELS}
     files_of = {path: int(match[1]) for path, match in known.items() if match}
     for path in sorted(files_of, key=files_of.__getitem__):  # a trial comes after those that it began from
+        _UNUSABLE.pop(path.stem, None)
         try:
-            Source.of_state(files.read(path, KIND)).register()
+            source = Source.of_state(files.read(path, KIND))
         except WorkbenchError as error:
             troubles[path.name] = error
+            continue
+        try:
+            if (model := source.lacks) is not None:
+                remedy = f"bring it along by wb.Workbench(..., models={{{model!r}: build}})"
+                message = f"its own model {model!r} is not known here; {remedy}"
+                raise ConfigError([Problem("model", model, message)])
+            source.register()
+        except WorkbenchError as error:
+            # what making the network raised says it in fewer words
+            troubles[path.name] = cause = error.__cause__ if isinstance(error.__cause__, WorkbenchError) else error
+            _UNUSABLE[path.stem] = str(cause)
     return troubles
+
+
+def why_unusable(name: str) -> str | None:
+    """Why a source whose file is whole could not be registered here, None if that is not known."""
+    return _UNUSABLE.get(name)
 
 
 def _standardisation(task: Any) -> tuple[Tensor, Tensor] | None:

@@ -98,6 +98,11 @@ def _state_dict(place: Path) -> dict[str, Tensor]:
         if isinstance(found, Mapping)
         else {}
     )
+    if not tensors and isinstance(found, Mapping) and found.get("kind") in ("model", "ensemble") and "content" in found:
+        remedy = "open it with wb.load_model(path); of a model, .module.state_dict() are the weights"
+        raise CheckpointError(
+            f"weights file {str(place)!r}: was written by bench.save, and holds a whole model; {remedy}"
+        )
     if not tensors:
         raise CheckpointError(f"weights file {str(place)!r}: holds no state dict (names and tensors)")
     return tensors

@@ -44,7 +44,7 @@ class Former:
 
     fingerprint, sizes: of the former task. validation: this task's validation rows as the former's preprocessing gives
     them, (rows, *input_shape) float32. fresh: which of these rows are new, (rows,). arrivals: a sample of the new rows
-    outside the test split. new: how many rows are new, by split.
+    outside the test split. new: how many rows are new, by split. missing: how many of the former's rows are not in the data.
     """
 
     fingerprint: str
@@ -53,6 +53,7 @@ class Former:
     fresh: NDArray[np.bool_]
     arrivals: Sample
     new: Mapping[str, int]
+    missing: int
 
 
 @dataclass(frozen=True, eq=False)

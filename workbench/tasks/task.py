@@ -204,10 +204,11 @@ class Task:
     def version(self, new_data: Any) -> Task:
         """The same task on more or newer rows, with a fingerprint of its own.
 
-        new_data: all rows of the new version, of the kind the task was made from: a DataFrame or the path of a CSV file with
-        the same columns, a pair (X, y), or a torch data set. Kind, options and classes stay; preprocessing is fitted
-        anew. A row that was in the data before, now or in a former version, keeps the split it was in, so that no test row
-        is ever trained on; new rows are divided by the task's shares and seed, and copies of a row go together.
+        new_data: all rows of the new version, old and new, of the kind the task was made from: a DataFrame or the path of a CSV
+        file with the same columns, a pair (X, y), or a torch data set. Old rows that are not among them are left out. Kind,
+        options and classes stay; preprocessing is fitted anew. A row that was in the data before, now or in a former version,
+        keeps the split it was in, so that no test row is ever trained on; new rows are divided by the task's shares and seed,
+        and copies of a row go together.
         Raises: TaskError for other columns, types, shapes or classes, rows without a target, or no new row.
         """
         source = self._source
@@ -232,6 +233,7 @@ class Task:
             fresh=fresh[validation],
             arrivals=arrivals,
             new={name: int(fresh[part].sum()) for name, part in zip(SPLITS, parts, strict=True)},
+            missing=sum(int((~np.isin(own, keys)).sum()) for own in self.row_keys.values()),
         )
         renewal = Renewal(parts, source.labels, former, source.known, source.version + 1)
         recipe = Recipe.of_version(Recipe(self.recipe, self.recipe_needs), renewal.version, new_data)
@@ -244,7 +246,8 @@ class Task:
 
     @property
     def version_number(self) -> int:
-        """1 for a task by itself, 2 for a version of it, and so on."""
+        """1 for a task by itself, 2 for a version of it, 3 for a version of that. `bench.versions` numbers those of a log in the
+        order in which they were begun, so that two versions of one task are two numbers there."""
         return self._source.version
 
     # --- what is known ----------------------------------------------------------------------------------------------
