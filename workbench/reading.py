@@ -59,14 +59,16 @@ class Reader:
     def leaderboard(self, top: int | None = 20) -> pd.DataFrame:
         """Settings on this task by their mean validation metric over seeds, best first; only trials that ran to their end.
 
-        One row a setting: rank, trial (its first), seeds, mean, low and high (95% confidence interval of the mean by
-        Student's t, NaN for one seed), p_value and tied: whether it cannot be told from the best at 5% by Welch's two-sided
-        t-test. Where a setting has one seed, its variance is taken as the pooled variance of those with more; nothing is
-        told apart while no setting has two. Then the hyperparameters in which the settings differ. top: rows, None for all.
-        Where there are ensembles, they stand among the settings with their score on the validation rows; the column `ensemble`
-        has their numbers, and `corrected`, low and high what to expect of them on new rows, where nothing was chosen. They have
-        no trial, seeds and p_value. Where the test set was opened for a trial of a setting, or for an ensemble, `test_metric`
-        and `test_set` have the last such score and its stamp.
+        One row a setting: rank, trial (its first), seeds (different ones: the same again is no further evidence), mean, low
+        and high (95% confidence interval of the mean by Student's t, NaN for one seed), p_value and tied: whether it cannot
+        be told from the best at 5% by Welch's two-sided t-test. Where a setting has one seed, or seeds without any spread,
+        its variance is taken as the pooled variance of those with more; nothing is told apart while no setting has two that
+        differ. All of this is about seeds: it does not say how the settings compare on other rows. Then the hyperparameters
+        in which the settings differ. top: rows, None for all. Where there are ensembles, they stand among the settings with
+        their score on the validation rows; the column `ensemble` has their numbers, and `corrected`, low and high what to
+        expect of them on new rows, where nothing was chosen. They have no trial, seeds and p_value. Where the test set was
+        opened for a trial of a setting, or for an ensemble, `test_metric` and `test_set` have the last such score and its
+        stamp.
         """
         return self._session.reads.leaderboard_with_settings(top)
 
@@ -108,8 +110,9 @@ class Reader:
 
         The rules (see `rules()`) look at its curves, those of its other seeds, the best known score on this task, and its
         layers at the initial and at the trained weights on some training rows. Nothing is trained for it: where no weights are
-        at hand (no snapshot is kept), the notes say so. `verdict` is the name of a rule or "healthy"; `figure()` marks the
-        evidence. A trial that still trains is judged by the epochs it has.
+        at hand (no snapshot is kept), the notes say so. `verdict` is the name of a rule, "at_baseline" where none finds
+        anything but the score is no better than the baseline's, or "healthy"; `figure()` marks the evidence. A trial that still
+        trains is judged by the epochs it has.
         Raises: LogError for an unknown trial; RunError for one in the bin, on another task, of another metric or without a
         finished epoch.
         """
@@ -119,9 +122,12 @@ class Reader:
         """Every prescription that was tried in this log, on any task, one row each, and whether it helped.
 
         Columns: trial, rule, how ("new", "branch" or "seeds"), changes, tried (the new trials), score_before and score_after
-        (best validation metric, the mean of several new trials), difference, helped. helped: the new score is better by
-        more than one standard error of the old one, by the number of validation rows (accuracy, R² and RMSE; of other
-        metrics, better at all). More seeds have helped when Welch's t-test now tells the two settings apart at 5%.
+        (best validation metric, the mean of several new trials), difference, helped, compared (what was compared, in words, with
+        an interval over the seeds if there are several), repeat (whether it is the very same as an earlier row).
+        helped: by the measure of its rule, as `rules()` names it. The best metric has to be better by more than one standard
+        error of the old one, by the number of validation rows (accuracy, R² and RMSE; of other metrics, better at all); or the
+        validation loss at the end lower, with the best metric kept, or reached in fewer epochs where early stopping was
+        prescribed. More seeds have helped when the leaderboard now tells the two settings apart.
         <NA> while they train, where a trial is in the bin, and for a metric that is not registered here. Read from the trials as
         they are now.
         """
@@ -129,7 +135,8 @@ class Reader:
 
     def rules(self) -> pd.DataFrame:
         """The rules of the diagnosis, one row each: rule, title, meaning, and its record on this log: tried (prescriptions
-        whose trials have ended), helped, share, low and high (95% Clopper-Pearson interval of the share; NaN for none)."""
+        whose trials have ended, the very same once), helped, share, low and high (95% Clopper-Pearson interval of the share;
+        NaN for none), measure: by what `prescriptions()` judges them."""
         return rules_table(self._session)
 
     def complexity(self) -> pd.DataFrame:
@@ -148,8 +155,9 @@ class Reader:
 
         Early stopping is played on the curves of all trials that ran to their last epoch without it, with every patience.
         `suggestion` is the smallest one with which 95% of the trials come within the noise of their best (the spread over
-        seeds if there are replicates, else the jumps from epoch to epoch); None if none saves epochs at that price. `reason`
-        says it in words, `table` has a row for each patience, `figure()` draws it. Raises: RunError with fewer than 5 trials.
+        seeds if there are replicates, else the jumps from epoch to epoch); None if none saves epochs at that price.
+        `reason` says it in words, with exact and bootstrap intervals, `table` has a row for each patience, `figure()` draws
+        it. Raises: RunError with fewer than 5 trials.
         """
         reads = self._session.reads
         return patience_advice(self._session.task, reads.log, better=reads.better, metric_label=reads.metric_label)
