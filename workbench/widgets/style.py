@@ -55,10 +55,10 @@ STYLE = """<style>
 .wb-panel > * { margin: 0 !important; }
 .wb-toprow { display: flex; flex-wrap: wrap; gap: 8px 14px; align-items: center; overflow: visible; }
 .wb-buttons, .wb-options, .wb-labelled, .wb-tablebar { display: flex; gap: 6px; align-items: center; overflow: visible; }
-.wb-options { flex: 1 1 260px; }
+.wb-options { flex: 1 1 260px; min-width: 0; }
 .wb-buttons .jupyter-button { width: 96px; margin: 0; }
 .wb-buttons .wb-train { background: var(--wb-accent); color: #fff; font-weight: 600; width: 108px; }
-.wb-name { flex: 1 1 90px; min-width: 60px; width: auto; }
+.wb-name { flex: 1 1 90px; min-width: 60px; width: auto; margin: 0; }
 .wb-labelled > * { margin: 0; } .wb-labelled { flex: none; }
 .wb-labelled .widget-text { width: 56px; } .wb-labelled .widget-dropdown { width: 78px; }
 .wb-labelled .widget-html-content { color: var(--wb-muted); }
