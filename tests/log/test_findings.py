@@ -63,18 +63,20 @@ def test_a_check_that_raises_keeps_it_out(tmp_path: Path) -> None:
     again.close()
 
 
-def test_of_many_at_once_one_passes_the_check(tmp_path: Path) -> None:
-    TrialLog.open(tmp_path / "trials.db").close()
+@pytest.mark.parametrize("kind", ["file", "postgresql"])
+def test_of_many_at_once_one_passes_the_check(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    """All of them open a log that is not there yet."""
+    target = request.getfixturevalue("postgresql") if kind == "postgresql" else tmp_path / "trials.db"
     start, refused = threading.Barrier(6), []
 
     def race() -> None:
-        log = TrialLog.open(tmp_path / "trials.db")
+        start.wait()
+        log = TrialLog.open(target)
 
         def once(earlier: Sequence[Finding]) -> None:
             if earlier:
                 raise wb.LogError("only once")
 
-        start.wait()
         try:
             log.add_finding("a", {}, task_fingerprint="f", check=once)
         except wb.LogError as error:
@@ -86,7 +88,7 @@ def test_of_many_at_once_one_passes_the_check(tmp_path: Path) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    log = TrialLog.open(tmp_path / "trials.db")
+    log = TrialLog.open(target)
     assert len(log.findings()) == 1
     assert refused == ["only once"] * 5
     log.close()

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Sequence
-
 import pytest
 from making import ended
 from sqlalchemy import text
 
 import workbench as wb
 from workbench.log import TrialLog, schema
-from workbench.log.findings import Finding
 
 TABLES = [table for table in schema.metadata.sorted_tables if table is not schema.leases]
 
@@ -44,31 +40,3 @@ def test_a_log_in_postgresql_from_before_it_had_rules_is_given_them(postgresql: 
     refuses(again, "UPDATE trials SET name = 'changed again'")
     assert list(again.trials()["name"]) == ["changed"]
     again.close()
-
-
-def test_of_many_at_once_on_a_server_one_passes_the_check(postgresql: str) -> None:
-    start, refused = threading.Barrier(6), []
-
-    def race() -> None:
-        start.wait()
-        log = TrialLog.open(postgresql)  # all of them at once, in an empty database
-
-        def once(earlier: Sequence[Finding]) -> None:
-            if earlier:
-                raise wb.LogError("only once")
-
-        try:
-            log.add_finding("opening", {}, task_fingerprint="f", check=once)
-        except wb.LogError as error:
-            refused.append(str(error))
-        log.close()
-
-    threads = [threading.Thread(target=race) for _ in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    log = TrialLog.open(postgresql)
-    assert len(log.findings()) == 1
-    assert refused == ["only once"] * 5
-    log.close()
