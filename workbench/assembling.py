@@ -20,7 +20,7 @@ from workbench.registry import METRICS
 from workbench.session import Session
 from workbench.trained import TrainedModel
 
-__all__ = ["SELECTIONS", "assemble", "assembled", "nothing_to_choose"]
+__all__ = ["SELECTIONS", "TOP", "assemble", "assembled", "nothing_to_choose"]
 
 SELECTIONS = {
     "top": "the best trial of each of the best settings of the leaderboard, a vote each",

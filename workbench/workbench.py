@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.acting import Actions as _Actions
 from workbench.arguments import a_config, a_task, check_count, check_device, live_changes, plain_whole, steps_to_stop
-from workbench.assembling import assemble, nothing_to_choose
+from workbench.assembling import TOP, assemble, nothing_to_choose
 from workbench.branching import branch
 from workbench.continuing import Continuation, continue_on
 from workbench.diagnosing import Diagnosis, try_it
@@ -372,7 +372,7 @@ class Workbench(Reader):
 
     def ensemble(
         self,
-        top: int = 5,
+        top: int = TOP,
         *,
         trials: Sequence[int] | None = None,
         select: str | None = None,
