@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 ARGS ?=
 BROWSER ?= yes
+# processes that share the unit tests and the notebooks
+WORKERS ?= 2
 NOTEBOOK ?= notebooks/01_quickstart.ipynb
 ROOT_FLAG := $(shell test "$$(id -u)" = 0 && echo --allow-root)
 
@@ -19,11 +21,11 @@ lab: $(VENV)/.installed-lab
 test: $(VENV)/.installed-test lint unit notebooks browser
 
 unit: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -m "not browser" tests
+	$(BIN)/python -m pytest -m "not browser" -n $(WORKERS) --dist worksteal tests
 
 notebooks: $(VENV)/.installed-test
 	$(BIN)/python -m pytest --nbval --nbval-sanitize-with notebooks/nbval_sanitize.cfg \
-	  --nbval-cell-timeout 300 --timeout 600 notebooks
+	  --nbval-cell-timeout 300 --timeout 600 -n $(WORKERS) --dist loadscope notebooks
 
 browser: $(VENV)/.installed-test
 ifeq ($(BROWSER),no)

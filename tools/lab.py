@@ -297,10 +297,14 @@ class Notebook:
         self.root.locator(".wb-buttons button", has_text=re.compile(f"^\\s*{label}\\s*$")).click()
 
     def expect_status(self, pattern: str) -> str:
-        """Wait until the status line matches; returns it."""
-        line = self.root.locator(".wb-status")
-        expect(line).to_have_text(re.compile(pattern), timeout=PATIENCE)
-        return line.inner_text()
+        """Wait until the status line matches, as long as it takes while the line changes; returns it."""
+        line, last, deadline = self.root.locator(".wb-status"), None, 0.0
+        while not re.search(pattern, text := line.inner_text()):
+            if text != last:
+                last, deadline = text, time.monotonic() + PATIENCE / 1000
+            assert time.monotonic() < deadline, f"the status line stands still at {text!r}, not {pattern!r}"
+            self.page.wait_for_timeout(100)
+        return str(text)
 
     def expect_message(self, pattern: str) -> None:
         """Wait until the message under the buttons says so."""

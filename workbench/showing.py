@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 
 from workbench.errors import WorkbenchError
-from workbench.events import Event, TrialState
+from workbench.events import EpochEnd, Event, KnobChanged, StepProgress, TrialState
 from workbench.execution import Run, Runner, Search
 from workbench.hyperparameters import Config
 from workbench.log import TrialLog
@@ -40,6 +40,12 @@ PICTURED = 64
 """Of a long search, the saved picture shows so many trials, the last."""
 TABLE_SECONDS = 1.0
 """While trials train, the table is read anew at most this often."""
+NUMBERS_SECONDS = 10.0
+"""And where no trial has begun, ended or paused, after ever longer pauses up to this: it costs the training time, DataTables
+keeps some 65 KB of each table that it has filled anew (its Select extension leaves handlers behind), and what is typed into
+its search box is lost."""
+NUMBERS = (EpochEnd, KnobChanged, StepProgress)
+"""Events of a trial that goes on as before."""
 LOOK_SHARE = 0.05
 """While trials train, the tab in front takes at most this share of the time, unless somebody asks for a look."""
 
@@ -60,7 +66,7 @@ class Showing:
         self._news: deque[Sequence[Event]] = deque()
         self._runs: dict[int, Run] = {}
         self._table_due = self._select_due = self._look_due = False
-        self._table_read = self._look_free = 0.0
+        self._table_read = self._look_free = self._moved = 0.0
         self._stale = False  # whether something has happened since the table was read
         self._known = 0
         self._newest: list[int] = []
@@ -107,6 +113,7 @@ class Showing:
             self._build_view(bench, actions)
         self.pump.attach()
         self.tick()
+        threading.Thread(target=_make_optimizer_once, name="workbench-warming", daemon=True).start()
         handle = display(self._bundle(), raw=True, display_id=True)  # type: ignore[no-untyped-call]
         if handle is not None:
             self._handles = [*self._handles[-4:], handle]
@@ -184,7 +191,11 @@ class Showing:
             self._open_bar()
             now = time.monotonic()
             self._stale = self._stale or bool(events)
-            if self._table_due or (self._stale and (not going or now - self._table_read > TABLE_SECONDS)):
+            if not all(isinstance(event, NUMBERS) for event in events):
+                self._moved = now
+            calm = 0.0 if self._moved >= self._table_read else now - self._moved
+            pause = min(max(TABLE_SECONDS, calm), NUMBERS_SECONDS)
+            if self._table_due or (self._stale and (not going or now - self._table_read > pause)):
                 self._table_due, self._stale, self._table_read = False, False, now
                 frame = self.reads.trials(last=TABLE_TRIALS)
                 self._known = self.log.count(self.task.fingerprint)
@@ -304,6 +315,11 @@ class Showing:
     def refresh_table(self) -> None:
         self._table_due = True
         self.pump.wake()
+
+
+def _make_optimizer_once() -> None:
+    """Have torch load what it loads with the first optimizer (its compiler, for seconds), before somebody presses Train."""
+    torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
 
 
 def available_devices() -> list[str]:

@@ -10,6 +10,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -118,6 +119,39 @@ def test_a_trials_life(log: TrialLog) -> None:
     assert list(log.events(one)["kind"]) == ["state", "change", "remark"]
     assert log.state(two) is TrialState.QUEUED
     assert list(log.trials().columns[:5]) == ["trial", "name", "source", "state", "parent"]
+
+
+def check_unended(log: TrialLog, losses: list[list[float]]) -> None:
+    """What the table says of trials that have not ended, told by the losses of their epochs."""
+    trials = log.create([new()] * len(losses))
+    for trial, told in zip(trials, losses, strict=True):
+        log.append([epoch(trial, number, loss) for number, loss in enumerate(told, 1)])
+    (over,) = log.create([new()])
+    log.append([epoch(over, 1, -1.0), end(over, 1)])
+    frame = log.trials().set_index("trial")
+    for trial, told in zip(trials, losses, strict=True):
+        row, finite = frame.loc[trial], [loss for loss in told if not math.isnan(loss)]
+        assert row["epochs_run"] == len(told)
+        assert row["seconds"] == pytest.approx(0.1 * len(told) or math.nan, nan_ok=True)
+        assert str(row["val_loss"]) == str(told[-1] if told else math.nan)
+        if not told:
+            assert row["best_epoch"] is pd.NA
+        else:
+            assert row["best_epoch"] == (told.index(min(finite)) + 1 if finite else 0)
+        assert str(row["best_val_loss"]) == str(min(finite) if finite else math.nan)
+
+
+@pytest.mark.parametrize("more", [[], [[math.nan], [math.nan, math.nan], [math.inf, math.nan], [math.nan, -math.inf]]])
+def test_what_unended_trials_have_come_to(log: TrialLog, more: list[list[float]]) -> None:
+    check_unended(log, [[0.5, 0.3, 0.3, 0.4], [], [2.0], *more])
+
+
+@settings(deadline=None)
+@given(st.lists(st.lists(st.sampled_from([0.25, 0.5, 1e-300, math.inf, math.nan]), max_size=4), max_size=4))
+def test_what_unended_trials_have_come_to_whatever_their_losses(losses: list[list[float]]) -> None:
+    log = TrialLog.open(None)
+    check_unended(log, losses)
+    log.close()
 
 
 def test_an_ended_trial_takes_nothing_more(log: TrialLog) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
 
 import comm
@@ -19,6 +22,7 @@ from workbench.domains import Choice, IntRange, Range
 from workbench.events import EpochEnd, StepProgress, TrialState
 from workbench.hyperparameters import HYPERPARAMETERS
 from workbench.registry import MODELS
+from workbench.showing import NUMBERS_SECONDS
 from workbench.widgets.controls import Controls
 from workbench.widgets.fields import NumberField
 from workbench.widgets.live import LiveRun
@@ -217,31 +221,66 @@ def test_names_and_labels_are_shown_as_text(bench: wb.Workbench) -> None:
     assert "&lt;img" in view.panel.message.value
 
 
-def test_the_table_is_not_filled_anew_for_each_number(view: WorkbenchView, bench: wb.Workbench) -> None:
-    """While a trial trains; its end, a name and another trial come at once."""
+def test_the_table_is_read_ever_more_seldom_for_numbers_alone(
+    view: WorkbenchView, bench: wb.Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a trial trains; what it comes to, a name and another state are shown at once."""
+    session, now = bench._session, [1000.0 + time.monotonic()]
     run = bench.start(wb.Config(epochs=50_000))
-    filled: list[int] = []
-    view.table.table.observe(lambda _: filled.append(1), "_dt_args")
-    while len(bench.curves(1)) < 5:
-        run._done.wait(0.01)
-    bench._session.refresh_table()
-    bench._session.tick()
-    first = len(filled)
-    for _ in range(3):
-        before = len(bench.curves(1))
-        while len(bench.curves(1)) == before:
-            run._done.wait(0.01)
-        bench._session.refresh_table()
-        bench._session.tick()
-    assert len(filled) == first
+    shown, read_at, read = view.table, [], session.reads.trials
+
+    def counted(**options: Any) -> pd.DataFrame:
+        read_at.append(now[0])
+        return read(**options)
+
+    def state() -> list[str]:
+        session.tick()
+        return [] if shown._shown is None else shown._shown["state"].tolist()
+
+    monkeypatch.setattr("workbench.showing.time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(session.reads, "trials", counted)
+    until(bench, lambda: state() == ["running"] or now.append(now.pop() + 1) or False)
+    del read_at[:]
+    for _ in range(600):
+        now[0] += 0.1
+        session._stale = True  # an epoch has ended
+        session.tick()
+    pauses = [later - earlier for earlier, later in pairwise(read_at)]
+    assert min(pauses) > 1
+    assert pauses[-3:] == pytest.approx([NUMBERS_SECONDS] * 3, abs=0.11)
+    assert len(read_at) < 12
     bench.annotate(1, name="mine")
-    bench._session.tick()
-    assert len(filled) == first + 1
+    assert state() == ["running"]
+    assert shown._shown["name"].tolist() == ["mine"]
+    run.pause()
+    until(bench, lambda: run.states[1] is TrialState.PAUSED)
+    session.tick()
+    now[0] += 1.01
+    assert state() == ["paused"]
     run.stop()
     run.wait(60)
-    bench._session.tick()
-    assert len(filled) == first + 2
-    assert view.table._shown["state"].tolist() == ["stopped"]
+    assert state() == ["stopped"]
+
+
+def test_the_time_left_follows_the_pace_and_not_each_epoch() -> None:
+    """A steady trial with an epoch that is held up now and then; then one that has become slower for good."""
+    live = LiveRun("accuracy", "cross_entropy")
+    live.begin({1: wb.Config(epochs=10_000)}, "")
+
+    def left_after(numbers: range, seconds: Callable[[int], float]) -> list[float]:
+        found = []
+        for number in numbers:
+            live.take([replace(epoch(1, number), seconds=seconds(number))])
+            found.append(live.status().seconds_left or 0.0)
+        return found
+
+    # the first one, too, takes long
+    left = left_after(range(1, 5001), lambda number: 0.2 if number % 100 == 1 else 0.01)
+    true = [0.0119 * (10_000 - number) for number in range(1, 5001)]
+    late = slice(1000, None)
+    assert max(abs(said / fact - 1) for said, fact in zip(left[late], true[late], strict=True)) < 0.05
+    left = left_after(range(5001, 6001), lambda number: 0.03)
+    assert left[-1] == pytest.approx(0.03 * 4000, rel=0.02)
 
 
 def test_progress_of_an_epoch_that_was_read_from_the_log_already() -> None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import gc
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sqlalchemy import JSON, ColumnElement, Connection, Float, Select, Table, and_, cast, func, literal, select
+from sqlalchemy import JSON, ColumnElement, Connection, Float, Select, Table, and_, cast, func, literal, or_, select
 
 from workbench.domains import IntRange, Range
 from workbench.events import TrialState
@@ -101,30 +102,30 @@ def _trials(connection: Connection, wanted: Select[Any]) -> pd.DataFrame:
     )
     statement = statement.where(schema.trials.c.id.in_(wanted))
     names = ["trial", *kept[1:], *ended]
-    # column by column: pandas looks at each attribute of each row object otherwise
     found = list(zip(*connection.execute(statement).all(), strict=True)) or [()] * len(names)
-    frame = pd.DataFrame(dict(zip(names, found, strict=True)))
-    configs = pd.DataFrame(json.loads(f"[{','.join(frame.pop('config'))}]"), index=frame.index)
-    settings = [*HYPERPARAMETERS, *(name for name in configs if name not in HYPERPARAMETERS)]
-    frame = pd.concat([frame, configs.reindex(columns=settings)], axis=1)
-    frame = frame.set_index("trial", drop=False).rename_axis(None)
-    _fill_open(connection, frame)
-    _fill_annotations(connection, frame)
-    _fill_openings(connection, frame)
-    tags = {text: tuple(json.loads(text)) for text in frame["tags"].unique()}
-    frame["tags"] = [tags[text] for text in frame["tags"]]
-    frame["created"] = pd.to_datetime(frame["created"], format="ISO8601", utc=True)
-    frame["reason"] = frame["reason"].fillna("")
-    numbers = ["best_val_loss", "best_val_metric", "train_loss", "val_loss", "val_metric", "seconds"]
+    # lists by column, and one frame at the end: each frame, and each change of one, costs a table of a few rows milliseconds
+    values: dict[str, list[Any]] = {name: list(column) for name, column in zip(names, found, strict=True)}
+    configs = json.loads(f"[{','.join(values.pop('config'))}]")
+    settings = list(dict.fromkeys((*HYPERPARAMETERS, *chain.from_iterable(configs))))
+    values |= {name: [config.get(name, math.nan) for config in configs] for name in settings}
+    rows = {int(trial): row for row, trial in enumerate(values["trial"])}
+    _fill_open(connection, values, rows)
+    _fill_annotations(connection, values, rows)
+    _fill_openings(connection, values, rows)
+    tags = {text: tuple(json.loads(text)) for text in set(values["tags"])}
+    arrays: dict[str, Any] = {name: values[name] for name in (*FIRST, *settings, *RESULTS, *LAST)}
+    arrays["tags"] = pd.Series([tags[text] for text in values["tags"]], dtype=object).array
+    arrays["created"] = pd.to_datetime(values["created"], format="ISO8601", utc=True)
+    arrays["reason"] = [reason or "" for reason in values["reason"]]
+    numbers = ["best_val_loss", "best_val_metric", "train_loss", "val_loss", "val_metric", "seconds", "test_metric"]
     whole = ["parent", "parent_epoch", "cohort", "epochs_run", "best_epoch", "search", "suggestion"]
     for name, declaration in HYPERPARAMETERS.items():
         if isinstance(declaration.domain, IntRange):
             whole.append(name)
         elif isinstance(declaration.domain, Range):
             numbers.append(name)
-    arrays: dict[str, Any] = {name: frame[name].array for name in (*FIRST, *settings, *RESULTS, *LAST)}
-    arrays |= {name: np.asarray(arrays[name], np.float64) for name in numbers}
-    arrays |= {name: _whole(np.asarray(arrays[name], np.float64)) for name in whole}
+    arrays |= {name: np.array(values[name], np.float64) for name in numbers}
+    arrays |= {name: _whole(np.array(values[name], np.float64)) for name in whole}
     return pd.DataFrame(arrays)
 
 
@@ -270,51 +271,71 @@ def searches(connection: Connection) -> pd.DataFrame:
     return pd.concat([frame, settings], axis=1)
 
 
-def _fill_open(connection: Connection, frame: pd.DataFrame) -> None:
-    """State and results so far of the trials that have not ended, in place."""
-    unfinished = frame.index[frame["state"].isna()]
-    if not len(unfinished):
-        return
+def _fill_open(connection: Connection, values: dict[str, list[Any]], rows: Mapping[int, int]) -> None:
+    """State and results so far of the trials that have not ended, in place. rows: the row of each trial."""
+    for row, state in enumerate(values["state"]):
+        if state is None:
+            values["state"][row], values["epochs_run"][row] = str(TrialState.QUEUED), 0
+    # there are more unfinished ones, of other tasks or in the bin
     told = select(schema.trials.c.id, history.last_state()).where(schema.trials.c.id.in_(history.unfinished()))
-    states = {int(trial): state for trial, state in connection.execute(told)}
-    frame["state"] = frame["state"].astype(object)
-    frame.loc[unfinished, "state"] = [states.get(int(trial)) or str(TrialState.QUEUED) for trial in unfinished]
-    statement = select(schema.epochs).where(schema.epochs.c.trial.in_(history.unfinished()))
-    rows = pd.DataFrame(connection.execute(statement).all(), columns=[column.name for column in schema.epochs.c])
-    rows = rows[rows["trial"].isin(unfinished)]  # there are more unfinished ones, of other tasks or in the bin
-    frame.loc[unfinished, "epochs_run"] = 0
-    if rows.empty:
-        return
-    groups = rows.groupby("trial")
-    last = rows.sort_values("epoch").drop_duplicates("trial", keep="last").set_index("trial")
-    found = last[["train_loss", "val_loss", "val_metric"]].copy()
-    found["epochs_run"], found["seconds"] = groups["epoch"].max(), groups["seconds"].sum()
-    found["best_epoch"] = 0
-    losses = rows["val_loss"].astype(float)
-    best = rows.loc[losses[losses.notna()].groupby(rows["trial"]).idxmin()].set_index("trial")
-    for name, column in (("best_epoch", "epoch"), ("best_val_loss", "val_loss"), ("best_val_metric", "val_metric")):
-        found.loc[best.index, name] = best[column]
-    for name in found:
-        frame.loc[found.index, name] = found[name]
+    for trial, state in connection.execute(told):
+        if trial in rows and state is not None:
+            values["state"][rows[trial]] = state
+    for epoch in connection.execute(_last_and_best()):
+        if epoch.trial in rows:
+            row = rows[epoch.trial]
+            if epoch.epoch == epoch.last:
+                values["epochs_run"][row], values["seconds"][row] = epoch.epoch, epoch.sum_seconds
+                for name in ("train_loss", "val_loss", "val_metric"):
+                    values[name][row] = getattr(epoch, name)
+                values["best_epoch"][row] = values["best_epoch"][row] or 0
+            if epoch.least is not None and epoch.val_loss == epoch.least and not values["best_epoch"][row]:
+                values["best_epoch"][row] = epoch.epoch
+                values["best_val_loss"][row], values["best_val_metric"][row] = epoch.val_loss, epoch.val_metric
 
 
-def _fill_annotations(connection: Connection, frame: pd.DataFrame) -> None:
+def _last_and_best() -> Select[Any]:
+    """The last epoch of each unfinished trial and those of its lowest validation loss, by trial and epoch."""
+    table = schema.epochs
+    sums = (
+        select(
+            table.c.trial,
+            func.max(table.c.epoch).label("last"),
+            func.sum(table.c.seconds).label("sum_seconds"),
+            func.min(table.c.val_loss).label("least"),
+        )
+        .where(table.c.trial.in_(history.unfinished()))
+        .group_by(table.c.trial)
+        .subquery()
+    )
+    wanted = or_(table.c.epoch == sums.c.last, table.c.val_loss == sums.c.least)
+    return (
+        select(table, sums.c.last, sums.c.sum_seconds, sums.c.least)
+        .join(sums, and_(table.c.trial == sums.c.trial, wanted))
+        .order_by(table.c.trial, table.c.epoch)
+    )
+
+
+def _fill_annotations(connection: Connection, values: dict[str, list[Any]], rows: Mapping[int, int]) -> None:
     """The latest name, note and tags of each trial, in place."""
     table = schema.edits
     latest = select(func.max(table.c.id)).group_by(table.c.trial, table.c.field)
-    rows = connection.execute(select(table.c.trial, table.c.field, table.c.value).where(table.c.id.in_(latest)))
-    for trial, field, value in rows:
-        if trial in frame.index:
-            frame.at[trial, field] = value
+    found = connection.execute(select(table.c.trial, table.c.field, table.c.value).where(table.c.id.in_(latest)))
+    for trial, field, value in found:
+        if trial in rows:
+            values[field][rows[trial]] = value
 
 
-def _fill_openings(connection: Connection, frame: pd.DataFrame) -> None:
+def _fill_openings(connection: Connection, values: dict[str, list[Any]], rows: Mapping[int, int]) -> None:
     """The last test score of each trial that has one, and how often its test rows had been looked at, in place."""
-    frame["test_metric"], frame["test_set"] = math.nan, ""
+    values["test_metric"], values["test_set"] = [math.nan] * len(rows), [""] * len(rows)
     for opening in openings(findings.read(connection, KIND, None)):
         trial = opening.finding.data["trial"]
-        if trial in frame.index:
-            frame.loc[trial, ["test_metric", "test_set"]] = [opening.finding.data["score"], opening.stamp]
+        if trial in rows:
+            values["test_metric"][rows[trial]], values["test_set"][rows[trial]] = (
+                opening.finding.data["score"],
+                opening.stamp,
+            )
 
 
 def _kept() -> ColumnElement[bool]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import html
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from dataclasses import fields as dataclass_fields
-from math import inf
+from math import expm1, inf
 from typing import Any, Protocol
 
 import pandas as pd
@@ -36,6 +36,8 @@ DRAWN = 128
 """Of a search, so many curves are drawn at most: beyond, the worst of the ended ones go."""
 SURE = 0.02
 """Below this share of a search, its pace says little about the time left."""
+PACE_SECONDS = 5.0
+"""The time left is told by the pace of the last seconds, about so many."""
 MARKED_TRIALS = 8
 """Best epochs are marked as long as this many trials are drawn; among more, the marks hide the curves."""
 
@@ -78,7 +80,8 @@ class Shown:
     epoch: int = 0
     fraction: float = 0.0  # of the epoch under way
     best: EpochEnd | None = None
-    seconds: list[float] = field(default_factory=list)
+    seconds: float = 0.0
+    pace: float = 0.0  # epochs a second, of late
     columns: tuple[str, ...] = COLUMNS
 
 
@@ -267,7 +270,10 @@ class LiveRun:
         if event.epoch <= shown.epoch:
             return  # already read from the log
         shown.epoch, shown.fraction = event.epoch, 0.0
-        shown.seconds = [*shown.seconds[-4:], event.seconds]
+        # a mean weighted by seconds: epochs by time, in which one that was held up counts no more than it lasted
+        seconds = max(event.seconds, 1e-9)
+        shown.seconds += seconds
+        shown.pace += max(-expm1(-seconds / PACE_SECONDS), seconds / shown.seconds) * (1 / seconds - shown.pace)
         for column in shown.columns:
             xs, ys = self._points.setdefault(f"{event.trial}/{column}", ([], []))
             xs.append(event.epoch)
@@ -343,9 +349,8 @@ class LiveRun:
         bests = [(t, s.best) for t, s in self.trials.items() if s.best is not None]
         top = min(bests, key=lambda pair: pair[1].val_loss, default=None)
         left = None
-        if active and sample.seconds:
-            epoch_seconds = sum(sample.seconds) / len(sample.seconds)
-            left = epoch_seconds * (sample.config.epochs - sample.epoch - sample.fraction)
+        if active and sample.pace:
+            left = (sample.config.epochs - sample.epoch - sample.fraction) / sample.pace
         return Status(
             state=state.value,
             trials=tuple(self.trials),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -19,11 +18,6 @@ __all__ = ["TrialTable", "readable"]
 ALWAYS = ("learning_rate", "optimizer", "batch_size")
 LAST = ("seconds", "source", "note")
 RESULTS = ("best_val_metric", "best_val_loss", "best_epoch", "epochs_run")
-
-STEADY = ("trial", "name", "state", "note", "source")
-NUMBERS_SECONDS = 10.0
-"""The numbers of trials that train are brought up to date at most this often: DataTables keeps some 65 KB of each table that it
-has filled anew (its Select extension leaves handlers behind), and what is typed into its search box is lost."""
 
 
 def readable(frame: pd.DataFrame) -> pd.DataFrame:
@@ -106,7 +100,6 @@ class TrialTable:
         self._trials: list[int] = []
         self._shown: pd.DataFrame | None = None
         self._quiet = False
-        self._filled = 0.0
         self._more = ""
         self.table = ITable(
             pd.DataFrame({"trial": []}),
@@ -188,10 +181,6 @@ class TrialTable:
         short = readable(frame)
         if self._shown is not None and short.equals(self._shown):
             return
-        now = time.monotonic()
-        if self._only_numbers(short) and now - self._filled < NUMBERS_SECONDS:
-            return
-        self._filled = now
         selection = self.selection
         self._shown = short
         self._trials = [int(trial) for trial in short["trial"]]
@@ -209,15 +198,6 @@ class TrialTable:
         self._tell_selection()
         if back:
             self._selected(self.selection)
-
-    def _only_numbers(self, short: pd.DataFrame) -> bool:
-        """Whether all that is new are numbers of trials that train: no trial, state, name or note."""
-        shown = self._shown
-        if shown is None or list(shown) != list(short) or len(shown) != len(short):
-            return False
-        same = [name for name in short if name in STEADY]
-        going = short["state"].isin(("queued", "running", "paused"))
-        return bool(short[same].equals(shown[same]) and short[~going].equals(shown[~going]))
 
     def tell_deleted(self, trials: list[int]) -> None:
         """Say which trials were deleted, and offer to undo it, until rows are selected."""
