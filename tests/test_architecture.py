@@ -9,7 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent / "workbench"
 LAYERS = {
-    "errors": 0, "events": 0, "domains": 0, "registry": 0, "hyperparameters": 0, "registration": 0, "files": 0,
+    "errors": 0, "events": 0, "domains": 0, "registry": 0, "hyperparameters": 0, "registration": 0, "files": 0, "words": 0,
     "tasks": 1, "models": 1, "training": 2, "log": 3, "snapshots": 3, "trained": 3, "search": 4, "execution": 4, "analysis": 4,
     "namespace": 2, "figures": 5, "widgets": 5, "ensembles": 6, "reads": 6, "advising": 6, "recall": 6, "watching": 6,
     "clicks": 6, "tabs": 7, "showing": 8, "outcomes": 10,

@@ -209,9 +209,8 @@ def test_an_unfinished_trial_is_judged_by_what_there_is(bench: wb.Workbench) -> 
         while not run.paused:
             threading.Event().wait(0.01)
         found = bench.diagnose(1)
-        assert any(
-            f"the trial is paused: this is what its first {len(bench.curves(1))} epochs say" in n for n in found.notes
-        )
+        told = len(bench.curves(1))
+        assert any(f"the trial is paused: judged by its first {told} epochs" in note for note in found.notes)
         assert found.verdict in {*ALL_RULES, "healthy"}
     finally:
         run.stop()

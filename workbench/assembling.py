@@ -19,6 +19,7 @@ from workbench.recall import whole
 from workbench.registry import METRICS
 from workbench.session import Session
 from workbench.trained import TrainedModel
+from workbench.words import counted
 
 __all__ = ["SELECTIONS", "TOP", "assemble", "assembled", "nothing_to_choose"]
 
@@ -122,7 +123,7 @@ def nothing_to_choose(session: Session, otherwise: str) -> RunError:
     ended, rows = len(session.log.scores(task.fingerprint, task.metric)), len(task.validation)
     if not ended:
         return RunError(otherwise)
-    count, split = f"{ended} trial{'s' * (ended != 1)}", f"{rows} validation row{'s' * (rows != 1)}"
+    count, split = counted(ended, "trial"), counted(rows, "validation row")
     label, why = METRICS[task.metric].label, ", whose targets would have to differ" if task.metric == "r2" else ""
     return RunError(
         f"{count} on {task.name!r} ran to the end, but {label} is no finite number on the {split}{why}: there is nothing to "
@@ -234,12 +235,12 @@ def _enter(session: Session, members: Sequence[Member], facts: EnsembleFacts) ->
 
 
 def _how(select: str | None, given: bool, votes: NDArray[Any], pool: Sequence[int], settings: Sequence[int]) -> str:
-    chosen, of = int((votes > 0).sum()), f"{len(pool)} candidate{'s' * (len(pool) != 1)}"
+    chosen, of = int((votes > 0).sum()), counted(len(pool), "candidate")
     if select == "greedy":
         count = int(votes.sum())
-        return f"greedy selection gave {count} vote{'s' * (count != 1)} to {chosen} of {of}"
+        return f"greedy selection gave {counted(count, 'vote')} to {chosen} of {of}"
     if given:
-        return f"{chosen} trial{'s' * (chosen != 1)} given by hand"
+        return f"{counted(chosen, 'trial')} given by hand"
     return f"the best {chosen} of {max(settings) + 1} settings, chosen from {of}"
 
 

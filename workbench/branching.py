@@ -15,6 +15,7 @@ from workbench.execution import Run
 from workbench.hyperparameters import Config, declared
 from workbench.session import Session, scripted
 from workbench.training import Change, Trained, Training, prepare
+from workbench.words import counted
 
 __all__ = ["Tree", "branch", "branch_config", "tree"]
 
@@ -202,7 +203,7 @@ def _about(row: pd.Series[Any]) -> str:
     name = f"{row['name']!r} · " if row["name"] else ""
     epochs = 0 if pd.isna(row["epochs_run"]) else int(row["epochs_run"])
     best = "" if pd.isna(row["best_val_metric"]) else f", best {row['metric']} {row['best_val_metric']:.4g}"
-    return f"{name}{str(row['state']).replace('_', ' ')}, {epochs} epochs{best}"
+    return f"{name}{str(row['state']).replace('_', ' ')}, {counted(epochs, 'epoch')}{best}"
 
 
 def _short(value: Any) -> str:

@@ -15,6 +15,7 @@ from workbench.namespace import as_code, looked_up, notebook_variables
 from workbench.tasks import Task
 from workbench.widgets.parts import said
 from workbench.widgets.versions_panel import continue_call
+from workbench.words import counted
 
 if TYPE_CHECKING:
     from workbench.widgets.view import WorkbenchView
@@ -219,7 +220,7 @@ class Clicks:
         now, later = self._continued
         if not made.done:
             count = len(made.runs.trials)
-            trains = f"{count} trial{'s' * (count != 1)} in training, {made.progress:.0%} done"
+            trains = f"{counted(count, 'trial')} in training, {made.progress:.0%} done"
             text = f"{version}: {trains}. To watch, in a workbench of its own:"
             panel.show_running(round(made.progress, 2), text, now)
             return
@@ -228,7 +229,7 @@ class Clicks:
             counts = ", ".join(f"{count} {word}" for word, count in made.table["verdict"].value_counts().items())
             ended = "was stopped" if made.stopped else "is trained"
             missing = made.task.former.missing
-            left_out = f" {missing:,} row{'s' * (missing != 1)} of the former version are not in it." if missing else ""
+            left_out = f" {counted(missing, 'row')} of the former version are not in it." if missing else ""
             panel.show_done(f"{version} {ended}: {counts}.{left_out}{' Its workbench:' if later else ''}", later)
         else:
             keep_traceback(made.error, "continuation")

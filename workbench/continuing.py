@@ -33,6 +33,7 @@ from workbench.training import Weights, cohort_key, prepare, resolve_loss
 from workbench.training.losses import loss_of
 from workbench.training.metrics import evaluate_metric
 from workbench.versioning import CHANGES, number_of, plain, plain_value, typed
+from workbench.words import counted
 
 __all__ = ["Continuation", "continue_on"]
 
@@ -105,9 +106,9 @@ class Continuation(Job[pd.DataFrame]):
         moved = self.drift.loc[self.drift["moved"], "column"].tolist()
         drifted = f"moved: {', '.join(map(str, moved[:5]))}{' ...' * (len(moved) > 5)}" if moved else "no column moved"
         state = "stopped" if self.done and self.stopped else "done" if self.done else "going on"
-        settings = f"{len(self.reruns)} setting{'s' * (len(self.reruns) != 1)}"
+        settings = counted(len(self.reruns), "setting")
         missing = self._before.missing
-        left_out = f", {missing:,} former row{'s' * (missing != 1)} left out" if missing else ""
+        left_out = f", {counted(missing, 'former row')} left out" if missing else ""
         return f"<Continuation of {self.task.name!r}, version {self.version}, {state}: {settings}, {drifted}{left_out}>"
 
     def _repr_html_(self) -> str:

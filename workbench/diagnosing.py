@@ -26,6 +26,7 @@ from workbench.session import Session
 from workbench.training import filled, prepare
 from workbench.training.losses import loss_of
 from workbench.training.metrics import evaluate_metric
+from workbench.words import counted
 
 if TYPE_CHECKING:
     from workbench.figures import NotebookFigure
@@ -117,7 +118,7 @@ def case_of(session: Session, trial: int) -> tuple[Case, list[str]]:
         raise RunError(f"trial {trial} has no finished epoch to diagnose (it is {state}); wait for its first one")
     config = logged_config(trial, log.config(trial))
     if state not in ENDED:
-        notes.append(f"the trial is {state}: this is what its first {len(curve)} epochs say")
+        notes.append(f"the trial is {state}: judged by its first {counted(len(curve), 'epoch')}")
     if not curve.empty:
         config = session.recall.config(trial, int(curve["epoch"].iloc[-1]))
     measured = config.loss == EXACT_LOSSES[task.kind] and not (

@@ -20,6 +20,7 @@ from workbench.errors import CheckpointError, TaskError
 from workbench.registration import register_model
 from workbench.registry import METRICS
 from workbench.trained import TrainedModel, model_of, model_path, model_state, schema_of, unreadable
+from workbench.words import counted
 
 if TYPE_CHECKING:
     from workbench.figures import NotebookFigure
@@ -254,7 +255,7 @@ class Ensemble(nn.Module):
     def __repr__(self) -> str:
         count = len(self.members)
         trials = ", ".join(f"{m.trial}" + (f" x{m.votes}" if m.votes > 1 else "") for m in self.members)
-        head = f"<Ensemble{'' if self.number is None else f' {self.number}'} of {count} trial{'s' * (count != 1)} ({trials})"
+        head = f"<Ensemble{'' if self.number is None else f' {self.number}'} of {counted(count, 'trial')} ({trials})"
         return f"{head} on {self.schema.name!r}: {self._label} {self.val_metric:.4f}, corrected {self.corrected:.4f}>"
 
     def _repr_html_(self) -> str:

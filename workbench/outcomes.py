@@ -18,6 +18,7 @@ from workbench.analysis.rules import ALL_RULES
 from workbench.events import ENDED, TrialState
 from workbench.registry import METRICS
 from workbench.session import Session
+from workbench.words import counted
 
 __all__ = ["KIND", "prescriptions", "record", "rules_table"]
 
@@ -63,7 +64,7 @@ def rules_table(session: Session) -> pd.DataFrame:
 
 def record(row: Any) -> str:
     """A rule's record, a row of `rules_table`, in words."""
-    times = f"helped {row.helped} of {row.tried} time{'s' * (row.tried != 1)} in this log"
+    times = f"helped {row.helped} of {counted(row.tried, 'time')} in this log"
     return f"{times}, by {row.measure}" if row.tried else ""
 
 
@@ -141,7 +142,10 @@ class _Reader:
         own, other = (draws.loc[draws["setting"] == settings[data[name]], "score"] for name in ("trial", "beside"))
         if min(len(own), len(other)) < 2:
             return pd.NA, ""
-        means = f"best validation {data['metric']}: {own.mean():.3g} ({len(own)} seeds) against {other.mean():.3g} ({len(other)})"
+        means = (
+            f"best validation {data['metric']}: {own.mean():.3g} ({counted(len(own), 'seed')}) against {other.mean():.3g} "
+            f"({len(other)})"
+        )
         groups = (own, other)
         averages, variances, seeds = zip(*((one.mean(), one.var(), len(one)) for one in groups), strict=True)
         chance = float(tied_with_best(averages, variances, seeds)[1])

@@ -30,6 +30,7 @@ from workbench.models import Backbone, Source, build_model, count_parameters
 from workbench.registry import LOSSES, METRICS, MODELS
 from workbench.search import Space
 from workbench.training import resolve_loss
+from workbench.words import counted
 
 if TYPE_CHECKING:
     from workbench.tasks import Task
@@ -294,7 +295,7 @@ class Reads:
         count = self.log.count(self.task.fingerprint)
         if not count:
             return "no trial yet"
-        line = f"{count} trial{'s' * (count != 1)}"
+        line = counted(count, "trial")
         best = self.log.best(self.task.fingerprint, self.task.metric, self.better)
         if best is not None:
             label = METRICS[self.task.metric].label.lower()

@@ -21,6 +21,7 @@ from workbench.recall import logged_config
 from workbench.registry import LOSSES, METRICS, MODELS, OPTIMIZERS, SCHEDULES
 from workbench.session import Session, scripted
 from workbench.training import Training, prepare
+from workbench.words import counted
 
 __all__ = ["TOLERANCE", "Replay", "replay", "script"]
 
@@ -94,7 +95,7 @@ class Replay(Run):
             return f"{name} is under way."
         epochs = len(self.session.log.curves(self.original))
         if self.identical:
-            return f"{name} is identical to it: {epochs} epochs and the best weights, to the last bit."
+            return f"{name} is identical to it: {counted(epochs, 'epoch')} and the best weights, to the last bit."
         found, beyond = self.differences, self.beyond
         if self.exact:
             where = f", first in epoch {found['epoch'].iloc[0]}" if len(found) else " in its best weights"

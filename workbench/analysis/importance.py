@@ -11,6 +11,7 @@ import pandas as pd
 from workbench.domains import Choice, IntRange, Range
 from workbench.errors import ConfigError, Problem, RunError, did_you_mean
 from workbench.hyperparameters import HYPERPARAMETERS
+from workbench.words import counted
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -80,8 +81,8 @@ def importance(
     enough = len(frame) >= TRIALS_EACH * len(names)
     if not enough:
         warnings.warn(
-            f"importance of {len(names)} hyperparameters rests on {len(frame)} trials; take it as a hint only, and run at "
-            f"least {TRIALS_EACH * len(names)}",
+            f"importance of {len(names)} hyperparameters rests on {counted(len(frame), 'trial')}; take it as a hint only, "
+            f"and run at least {TRIALS_EACH * len(names)}",
             stacklevel=2,
         )
     return pd.DataFrame(

@@ -11,6 +11,7 @@ from scipy import stats
 
 from workbench.analysis.diagnosis import Case, slope
 from workbench.models.layers import LayerFacts
+from workbench.words import counted
 
 __all__ = [
     "BEYOND_NOISE",
@@ -96,4 +97,4 @@ def error_of_mean(case: Case, scores: Any) -> float:
 
 
 def seeds(scores: Any) -> str:
-    return f"{len(scores)} seed{'s' * (len(scores) != 1)}"
+    return counted(len(scores), "seed")

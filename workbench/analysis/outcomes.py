@@ -12,6 +12,7 @@ import pandas as pd
 from scipy import stats
 
 from workbench.analysis.measures import swing
+from workbench.words import counted
 
 __all__ = ["MEASURES", "MEASURE_WORDS", "Measure", "Outcome", "Reached", "Seeds", "difference", "helped", "measure_of"]
 
@@ -112,7 +113,7 @@ def helped(
         f"within one standard error ({noise:.2g})",
     ]
     if stops:
-        parts.append(f"{after.epochs} epochs instead of {before.epochs}")
+        parts.append(f"{counted(after.epochs, 'epoch')} instead of {before.epochs}")
     good = _better(before.end, after.end, -1.0, swing) or (stops and after.epochs < before.epochs)
     return Outcome(kept and good, "; ".join(parts))
 

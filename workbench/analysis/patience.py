@@ -12,6 +12,7 @@ from scipy import stats
 
 from workbench.errors import RunError
 from workbench.training.stopping import Patience
+from workbench.words import counted
 
 __all__ = ["Stops", "patience_table", "suggest_patience"]
 
@@ -116,7 +117,7 @@ def suggest_patience(
         if late > 0.5
         else ""
     )
-    known = f"({count} trials; the noise of the {metric_label} is {noise:.2g}, from {source})"
+    known = f"({counted(count, 'trial')}; the noise of the {metric_label} is {noise:.2g}, from {source})"
     if good.empty:
         return Stops(
             table, None, f"No patience saves epochs and keeps 95% of the trials near their best {known}.{still}"
@@ -124,7 +125,7 @@ def suggest_patience(
     row = good.iloc[0]
     patience, lost = int(row["patience"]), worse[:, good.index[0]]
     text = (
-        f"A patience of {patience} epoch{'s' * (patience > 1)} would have saved {row['saved']:.0%} of the epochs; "
+        f"A patience of {counted(patience, 'epoch')} would have saved {row['saved']:.0%} of the epochs; "
         f"{_share(row['within_noise'], count)} of the trials (exact 95% interval) come within the noise of their best, "
         f"{_share(row['best_kept'], count)} keep their very best epoch, and {_worse(lost, metric_label)} {known}.{still}"
     )

@@ -7,6 +7,7 @@ from typing import Any
 from workbench.analysis.diagnosis import Case, Prescription
 from workbench.domains import IntRange
 from workbench.hyperparameters import HYPERPARAMETERS, Config
+from workbench.words import counted
 
 __all__ = ["calm", "higher_rate", "learn_more", "lower_rate", "more_capacity", "regularise", "revive"]
 
@@ -53,7 +54,7 @@ def regularise(case: Case) -> Prescription:
     config = case.config
     patience, source = _patience(case)
     changes: dict[str, Any] = {"patience": patience}
-    waits = f"early stopping after {patience} epoch{'s' * (patience != 1)} without a better one ({source})"
+    waits = f"early stopping after {counted(patience, 'epoch')} without a better one ({source})"
     if config.uses("dropout") and config.dropout < 0.5:
         changes["dropout"] = round(min(0.5, config.dropout + 0.3), 2)
         return Prescription(f"more dropout, and {waits}", "new", changes)
@@ -65,14 +66,14 @@ def _patience(case: Case) -> tuple[int, str]:
     """How long to wait for a better epoch, and where that is from: the log's own trials where there are enough."""
     learned = case.learned_patience()
     if learned is not None and learned[0] is not None:
-        return learned[0], f"bench.suggest_patience(), from {learned[1]} trials of this log"
+        return learned[0], f"bench.suggest_patience(), from {counted(learned[1], 'trial')} of this log"
     why = (
         "too few trials to learn it from"
         if learned is None
-        else f"none saves epochs in {learned[1]} trials of this log"
+        else f"none saves epochs in {counted(learned[1], 'trial')} of this log"
     )
     n = len(case.epoch)
-    return max(5, min(20, n // 5)), f"a fifth of its {n} epochs, from 5 to 20: {why}"
+    return max(5, min(20, n // 5)), f"a fifth of its {counted(n, 'epoch')}, from 5 to 20: {why}"
 
 
 def learn_more(case: Case) -> Prescription:
@@ -85,7 +86,7 @@ def learn_more(case: Case) -> Prescription:
         domain = HYPERPARAMETERS["epochs"].domain
         assert isinstance(domain, IntRange)
         changes = {"epochs": min(max(10, 2 * n), domain.high)}
-        says = f"train for {changes['epochs']} epochs"
+        says = f"train for {counted(changes['epochs'], 'epoch')}"
     usual = LONG_STEPS.get(config.optimizer, USUAL)
     if config.learning_rate < usual / 10:
         changes["learning_rate"] = higher_rate(config)

@@ -9,6 +9,7 @@ import numpy as np
 from workbench.analysis.diagnosis import Case, Finding, Prescription
 from workbench.analysis.measures import BEYOND_NOISE, error_of_mean, seeds
 from workbench.analysis.prescriptions import learn_more
+from workbench.words import counted
 
 __all__ = ["at_baseline", "noise"]
 
@@ -44,11 +45,11 @@ def at_baseline(case: Case) -> Finding | None:
         return None
     n = len(case.epoch)
     scores = f"({case.score:.3g} against {case.baseline_score:.3g})"
-    title = f"no better than the baseline {scores} after {n} epochs"
+    title = f"no better than the baseline {scores} after {counted(n, 'epoch')}"
     if n < SHORT_RUN:
-        title = f"too short to judge: {n} epoch{'s' * (n != 1)}, and not yet better than the baseline {scores}"
+        title = f"too short to judge: {counted(n, 'epoch')}, and not yet better than the baseline {scores}"
     evidence = (
         f"its best validation {case.metric} is {case.score:.3g}; a model that ignores its input has {case.baseline_score:.3g}",
-        f"no rule about curves or layers finds anything in its {n} epoch{'s' * (n != 1)}",
+        f"no rule about curves or layers finds anything in its {counted(n, 'epoch')}",
     )
     return Finding("at_baseline", title, evidence, learn_more(case), 0.3)

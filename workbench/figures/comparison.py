@@ -16,6 +16,7 @@ from workbench.domains import IntRange, Range
 from workbench.figures.axes import tidy
 from workbench.figures.curves import COLORS, NotebookFigure
 from workbench.hyperparameters import HYPERPARAMETERS
+from workbench.words import counted
 
 __all__ = ["importance_bars", "intervals", "parallel_coordinates", "scatter", "slices"]
 
@@ -114,7 +115,7 @@ def importance_bars(table: pd.DataFrame) -> NotebookFigure:
     axes.set_xlabel("share of the variation explained", fontsize=9)
     trials = int(table["trials"].iloc[0])
     note = "" if table["enough"].iloc[0] else ": too few to trust the order"
-    axes.set_title(f"importance, from {trials} trials{note}", fontsize=9, loc="left")
+    axes.set_title(f"importance, from {counted(trials, 'trial')}{note}", fontsize=9, loc="left")
     tidy(axes)
     return figure
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from workbench.analysis.complexity import LOST
 from workbench.figures.axes import tidy
 from workbench.figures.curves import COLORS, NotebookFigure
+from workbench.words import counted
 
 __all__ = ["complexity_panels", "patience_curve"]
 
@@ -39,11 +40,11 @@ def complexity_panels(
         _panel(axes, found[np.isfinite(found[name]) & (found[name] > 0)], name, label, better)
         lacking = int((~np.isfinite(found[name])).sum())
         if lacking:
-            axes.set_title(f"{lacking} trials left out: {name} unknown", fontsize=9, loc="left")
+            axes.set_title(f"{counted(lacking, 'trial')} left out: {name} unknown", fontsize=9, loc="left")
     hidden = _show_the_better(panels[0], found[SCORE].to_numpy(float), better)
     panels[0].set_ylabel(f"best {metric_label}", fontsize=9)
     if hidden:
-        figure.suptitle(f"{hidden} trial{'s' * (hidden > 1)} too poor to show", fontsize=9, x=0.01, ha="left")
+        figure.suptitle(f"{counted(hidden, 'trial')} too poor to show", fontsize=9, x=0.01, ha="left")
     handles, labels = panels[0].get_legend_handles_labels()
     if handles:
         figure.legend(handles, labels, frameon=False, fontsize=8, loc="outside right upper")
@@ -73,7 +74,9 @@ def patience_curve(table: pd.DataFrame, suggestion: int | None = None, *, trials
     axes.set_xlabel("patience (epochs)", fontsize=9)
     axes.set_ylabel("share", fontsize=9)
     axes.set_title(
-        "" if trials is None else f"early stopping played on the curves of {trials} trials", fontsize=9, loc="left"
+        "" if trials is None else f"early stopping played on the curves of {counted(trials, 'trial')}",
+        fontsize=9,
+        loc="left",
     )
     tidy(axes)
     figure.legend(frameon=False, fontsize=8, loc="outside lower center", ncols=2)

@@ -7,6 +7,7 @@ import pandas as pd
 
 from workbench.figures.axes import tidy
 from workbench.figures.curves import COLORS, NotebookFigure
+from workbench.words import counted
 
 __all__ = ["opened_scores"]
 
@@ -35,7 +36,9 @@ def opened_scores(frame: pd.DataFrame, *, metric_label: str = "metric") -> Noteb
         low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
         margin = max(0.35 * (high - low), 1e-3)
         axes.set_xlim(low - margin, high + margin)
-        text = f"{last['rows']:,} test rows; {last['looked']:,} trials had looked at the validation set"
+        text = (
+            f"{counted(last['rows'], 'test row')}; {counted(last['looked'], 'trial')} had looked at the validation set"
+        )
         if low - margin <= last["baseline"] <= high + margin:
             axes.axvline(last["baseline"], color="0.5", linewidth=1, linestyle="--", label="baseline")
         else:  # far away it would squeeze what is to be compared

@@ -14,6 +14,7 @@ from workbench.errors import LogError
 from workbench.events import TrialEnded, TrialState
 from workbench.log import schema
 from workbench.log.records import chunks
+from workbench.words import counted
 
 __all__ = [
     "changes",
@@ -38,7 +39,9 @@ def check_known(connection: Connection, trials: Sequence[int]) -> None:
         missing = set(wanted) - set(found)
         if missing:
             count = connection.execute(select(func.count()).select_from(schema.trials)).scalar_one()
-            raise LogError(f"trial {min(missing)} is not in the log, which has {count} trials; see bench.trials")
+            raise LogError(
+                f"trial {min(missing)} is not in the log, which has {counted(count, 'trial')}; see bench.trials"
+            )
 
 
 def unfinished() -> Select[Any]:

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from workbench.errors import TaskError, did_you_mean
+from workbench.words import counted
 
 __all__ = ["MAX_CATEGORIES", "check_frame", "is_number", "read_csv"]
 
@@ -92,8 +93,7 @@ def _checked(name: str, column: pd.Series[Any]) -> pd.Series[Any]:
         infinite = int(np.isinf(column.to_numpy(dtype=float, na_value=np.nan)).sum())
         if infinite:
             raise TaskError(
-                f"column {name!r} has {infinite} infinite value{'s' * (infinite != 1)}; replace them by NaN to have "
-                "them filled in"
+                f"column {name!r} has {counted(infinite, 'infinite value')}; replace them by NaN to have them filled in"
             )
         return column
     values = present.astype(str).unique()

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from workbench.errors import TaskError, did_you_mean
+from workbench.words import counted
 
 __all__ = ["Kind", "as_inputs", "as_targets", "kind_of", "materialise"]
 
@@ -70,7 +71,7 @@ def as_inputs(values: Any) -> NDArray[np.float64]:
         what = "NaN" if np.isnan(X.reshape(len(X), -1)[:, column]).any() else "infinite"
         count = int(bad.sum())
         raise TaskError(
-            f"X has {count} NaN or infinite value{'s' * (count != 1)}, first in column {column} ({what}); "
+            f"X has {counted(count, 'NaN or infinite value')}, first in column {column} ({what}); "
             "remove those rows, or use Task.from_frame, which fills in missing values"
         )
     return X
@@ -106,8 +107,8 @@ def as_targets(
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
     if y.ndim == 0 or len(y) != rows:
-        count = "one value" if y.ndim == 0 else f"{len(y)} row{'s' * (len(y) != 1)}"
-        raise TaskError(f"X has {rows} row{'s' * (rows != 1)} and {field} has {count}: give one target for each row")
+        count = "one value" if y.ndim == 0 else counted(len(y), "row")
+        raise TaskError(f"X has {counted(rows, 'row')} and {field} has {count}: give one target for each row")
     _check_values(y, field)
     found = kind_of(y, kind)
     if found == "regression":
@@ -124,14 +125,14 @@ def _check_values(y: NDArray[Any], field: str) -> None:
         raise TaskError(f"{field} has the type {y.dtype}; it must hold labels or real numbers")
     if y.dtype.kind == "f" and not np.isfinite(y).all():
         count = int((~np.isfinite(y)).sum())
-        raise TaskError(f"{field} has {count} NaN or infinite value{'s' * (count != 1)}; remove those rows")
+        raise TaskError(f"{field} has {counted(count, 'NaN or infinite value')}; remove those rows")
     if y.dtype == object:
         odd = next((value for value in y.flat if isinstance(value, (list, tuple, dict, set, np.ndarray))), None)
         if odd is not None:
             raise TaskError(f"{field} holds {type(odd).__name__}s, such as {odd!r}; give one target a row")
         missing = int(pd.isna(pd.Series(list(y.flat), dtype=object)).sum())
         if missing:
-            raise TaskError(f"{field} has {missing} missing value{'s' * (missing != 1)}; remove those rows")
+            raise TaskError(f"{field} has {counted(missing, 'missing value')}; remove those rows")
 
 
 def _numbers(y: NDArray[Any], kind: str, field: str) -> NDArray[np.float64]:

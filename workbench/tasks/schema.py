@@ -14,6 +14,7 @@ from torch import Tensor
 from workbench.errors import CheckpointError, TaskError, did_you_mean
 from workbench.tasks.inputs import Kind, as_inputs
 from workbench.tasks.preprocessing import Preprocessing
+from workbench.words import counted
 
 __all__ = ["TaskSchema"]
 
@@ -83,7 +84,7 @@ class TaskSchema:
         """What is asked for, in words: "10 classes", "1 target"."""
         if self.classes is not None:
             return f"{self.output_size} classes"
-        return f"{self.output_size} target{'s' * (self.output_size != 1)}"
+        return counted(self.output_size, "target")
 
     # --- as plain values and tensors, for a file ----------------------------------------------------------------------
 

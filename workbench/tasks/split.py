@@ -14,6 +14,7 @@ from sklearn.model_selection import train_test_split
 from torch import Tensor
 
 from workbench.errors import TaskError
+from workbench.words import counted
 
 __all__ = ["Split", "check_shares", "divide"]
 
@@ -127,7 +128,5 @@ def _sizes(rows: int, shares: tuple[float, float, float]) -> tuple[int, int, int
     train = int(rows * shares[0] + 1e-9) if shares[2] > 0 else rows - validation
     test = rows - train - validation
     if train < 1 or test < (shares[2] > 0):
-        raise TaskError(
-            f"X has {rows} row{'s' * (rows != 1)}: too few to divide into training, validation and test rows"
-        )
+        raise TaskError(f"X has {counted(rows, 'row')}: too few to divide into training, validation and test rows")
     return train, validation, test

@@ -28,6 +28,7 @@ from workbench.tasks.renewing import Former, Renewal, Sample, Source, check_part
 from workbench.tasks.schema import TaskSchema
 from workbench.tasks.split import RareClassError, Split, check_shares, divide
 from workbench.tasks.versions import SPLITS, known_after, place, row_keys
+from workbench.words import counted
 
 __all__ = ["Baseline", "Task"]
 
@@ -336,7 +337,7 @@ def _divided(
     except RareClassError as error:
         label = classes[error.label] if classes else error.label
         raise TaskError(
-            f"class {label!r} has {error.rows} row{'s' * (error.rows != 1)}: too few to stand in each of the "
+            f"class {label!r} has {counted(error.rows, 'row')}: too few to stand in each of the "
             f"{error.parts} splits; add rows, merge it with another class or drop it"
             + (", or go without a test set: split=(0.8, 0.2, 0)" if error.rows > 1 else "")
         ) from None

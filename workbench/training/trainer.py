@@ -37,6 +37,7 @@ from workbench.training.row import Row, TaskData
 from workbench.training.snapshot import Weights
 from workbench.training.stages import Features
 from workbench.training.takeup import Change, Keeper, Origin, Script, TakeUp, Told
+from workbench.words import counted
 
 __all__ = ["Supply", "Training", "train"]
 
@@ -354,7 +355,7 @@ class Training:
             if not math.isfinite(loss):
                 endings[index] = TrialState.DIVERGED, f"validation loss is {loss} after epoch {row.epoch}"
             elif row.watch.ran_out:
-                reason = f"validation loss has not fallen for {row.config.patience} epochs"
+                reason = f"validation loss has not fallen for {counted(row.watch.patience or 0, 'epoch')}"
                 endings[index] = TrialState.EARLY_STOPPED, reason
             elif row.epoch >= row.config.epochs:
                 endings[index] = TrialState.COMPLETED, ""

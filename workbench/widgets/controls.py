@@ -15,6 +15,7 @@ from workbench.hyperparameters import CHOICES, HYPERPARAMETERS, Config, Hyperpar
 from workbench.training import preview, resolve_loss
 from workbench.widgets.fields import ChoiceField, Field, Throttle, make_field, shown
 from workbench.widgets.parts import make
+from workbench.words import counted
 
 __all__ = ["Controls", "schedule_picture"]
 
@@ -212,7 +213,7 @@ def schedule_picture(config: Config) -> str:
         for epoch, rate in zip(epochs, rates, strict=True)
     )
     course = f"{number(rates[0])} to {number(rates[-1])}, highest {number(top)}" if top > bottom else number(top)
-    label = html.escape(f"learning rate η over {config.epochs} epochs: {course}")
+    label = html.escape(f"learning rate η over {counted(config.epochs, 'epoch')}: {course}")
     return (
         f'<svg viewBox="0 0 220 56" role="img" aria-label="{label}" preserveAspectRatio="none">'
         '<line x1="4" y1="52" x2="216" y2="52" stroke="currentColor" opacity=".3"/>'

@@ -13,6 +13,7 @@ from workbench.errors import WorkbenchError
 from workbench.snapshots.store import SnapshotStore, shown
 from workbench.widgets.parts import labelled, listed, make, number_of, show
 from workbench.widgets.tree import TreeList
+from workbench.words import counted
 
 __all__ = ["HistoryTab", "Past"]
 
@@ -171,7 +172,7 @@ class HistoryTab:
     def _ask(self, asking: bool) -> None:
         """Ask whether the bin is to be emptied, or take the question back."""
         count = len(self.list.options)
-        self.remove.description = f"Remove {count} trial{'s' * (count != 1)} for good"
+        self.remove.description = f"Remove {counted(count, 'trial')} for good"
         for button, visible in ((self.restore, not asking), (self.empty, not asking), (self.remove, asking)):
             show(button, visible)
         show(self.keep, asking)
@@ -206,4 +207,4 @@ def _row(row: dict[Any, Any]) -> str:
     name = f" · {row['name']!r}" if row["name"] else ""
     epochs = 0 if pd.isna(row["epochs_run"]) else int(row["epochs_run"])
     state = str(row["state"]).replace("_", " ")
-    return f"trial {row['trial']}{name} · {state}, {epochs} epochs · deleted {row['deleted']:%Y-%m-%d %H:%M} UTC"
+    return f"trial {row['trial']}{name} · {state}, {counted(epochs, 'epoch')} · deleted {row['deleted']:%Y-%m-%d %H:%M} UTC"

@@ -10,6 +10,7 @@ import ipywidgets as widgets
 
 from workbench.widgets.branch_bar import BranchBar
 from workbench.widgets.parts import labelled, make, said
+from workbench.words import counted
 
 __all__ = ["RunPanel", "Status", "duration"]
 
@@ -168,7 +169,7 @@ def _left(trials: int, searches: int) -> str:
 
 def _line(status: Status) -> str:
     if not status.state:
-        count = f"{status.known:,} trial{'s' * (status.known != 1)} in the log"
+        count = f"{counted(status.known, 'trial')} in the log"
         return f"{count} · select rows in the table to draw them" if status.known else "Nothing trained yet"
     if status.search:
         waiting = f" · {status.queued} waiting" if status.queued else ""

@@ -10,6 +10,7 @@ import ipywidgets as widgets
 import pandas as pd
 
 from workbench.widgets.parts import labelled, make, show
+from workbench.words import counted
 
 __all__ = ["SealTab"]
 
@@ -133,7 +134,7 @@ class SealTab:
         number = len(self._openings) + 1
         label = html.escape(str(self.choice.label))
         told = (
-            f"{self._looked:,} trials have looked at the validation set"
+            f"{counted(self._looked, 'trial')} looked at the validation set"
             if self._looked != 1
             else "One trial has trained"
         )
