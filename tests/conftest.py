@@ -8,12 +8,19 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import settings
 from sqlalchemy import make_url
 
 # a busy machine is no failure
 settings.register_profile("workbench", deadline=None)
 settings.load_profile("workbench")
+
+
+@pytest.fixture(autouse=True)
+def as_many_threads_as_in_the_main_thread() -> None:
+    """For threads that a test starts: they begin with what any thread set last, and how many add up shows in the last bit."""
+    torch.set_num_threads(torch.get_num_threads())
 
 
 @pytest.fixture(scope="session")
