@@ -247,11 +247,15 @@ def test_what_is_no_config_is_told_with_its_type(
     assert len(bench.trials) == 0
 
 
-def test_what_is_no_task_is_told_with_its_type(bench: wb.Workbench) -> None:
+def test_what_is_no_task_or_place_is_told_with_its_type(bench: wb.Workbench) -> None:
     with pytest.raises(wb.TaskError, match=r"^task is a str \('digits'\): give a wb.Task, such as wb.Task.load"):
         wb.Workbench("digits")  # type: ignore[arg-type]
     with pytest.raises(wb.TaskError, match=r"^task is a str \('x'\): give a wb.Task"):
         bench.finetune(1, task="x")  # type: ignore[arg-type]
+    with pytest.raises(wb.ConfigError, match=r"^log is a TrialLog: give a path, or None for a log in memory"):
+        wb.Workbench(bench.task, bench.log)  # type: ignore[arg-type]
+    with pytest.raises(wb.ConfigError, match=r"^snapshots is a int \(3\): give a path, or None to keep them beside"):
+        wb.Workbench(bench.task, snapshots=3)  # type: ignore[arg-type]
     with pytest.raises(wb.TaskError, match=r"^task is a Tensor: give a wb.Task"):
         wb.Workbench(torch.zeros(3, 2))  # type: ignore[arg-type]
 

@@ -91,8 +91,8 @@ class Actions:
     def look_inside(self, epoch: int | None) -> None:
         self._clicks.ask(self._clicks.look_inside, epoch)
 
-    def open_test_set(self, key: tuple[str, int], again: bool) -> None:
-        self._clicks.ask(self._clicks.open_test_set, key, again)
+    def open_test_set(self, key: tuple[str, int], again: bool, only_unseen: bool) -> None:
+        self._clicks.ask(self._clicks.open_test_set, key, again, only_unseen)
 
     def ensemble(self, size: int, select: str | None) -> None:
         self._clicks.ask(self._clicks.ensemble, size, select)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from numbers import Integral
 from typing import Any
@@ -12,7 +13,16 @@ from workbench.showing import available_devices
 from workbench.tasks import Task
 from workbench.training import Change, live_value
 
-__all__ = ["a_config", "a_task", "check_count", "check_device", "live_changes", "plain_whole", "steps_to_stop"]
+__all__ = [
+    "a_config",
+    "a_place",
+    "a_task",
+    "check_count",
+    "check_device",
+    "live_changes",
+    "plain_whole",
+    "steps_to_stop",
+]
 
 
 def a_config(value: object, name: str = "config") -> Config:
@@ -31,6 +41,14 @@ def a_task(value: object, name: str = "task") -> Task:
         remedy = "give a wb.Task, such as wb.Task.load('digits'), or wb.Task.from_frame(table, target=...)"
         raise TaskError(f"{name} is a {_kind(value)}: {remedy}")
     return value
+
+
+def a_place(value: object, name: str, otherwise: str) -> str | os.PathLike[str] | None:
+    """Where files are to be kept. otherwise: what None means. Raises: ConfigError for anything but a path, text or None."""
+    if value is None or isinstance(value, (str, os.PathLike)):
+        return value
+    message = f"{name} is a {_kind(value)}: give a path, or None {otherwise}"
+    raise ConfigError([Problem(name, value, message)])
 
 
 def _kind(value: object) -> str:

@@ -84,8 +84,8 @@ class Clicks:
 
     # --- one click each ---------------------------------------------------------------------------------------------
 
-    def open_test_set(self, key: tuple[str, int], again: bool) -> None:
-        """Measure ("trial", 7) or ("ensemble", 2) on the test split, and show what came of it."""
+    def open_test_set(self, key: tuple[str, int], again: bool, only_unseen: bool) -> None:
+        """Measure ("trial", 7) or ("ensemble", 2) on the test split, or its unseen rows, and show what came of it."""
         if self.aside.busy("test-set"):
             return  # a double click
         kind, number = key
@@ -94,7 +94,7 @@ class Clicks:
 
         def work() -> list[str]:
             what = number if kind == "trial" else bench.load_ensemble(number)
-            return list(bench.open_test_set(what, again=again).says)
+            return list(bench.open_test_set(what, again=again, only_unseen=only_unseen).says)
 
         def then(lines: list[str] | None, error: Exception | None) -> None:
             if error is not None:

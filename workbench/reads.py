@@ -25,7 +25,7 @@ from workbench.figures import (
 from workbench.figures.complexity import complexity_panels
 from workbench.hyperparameters import Config
 from workbench.log import TrialLog
-from workbench.log.openings import KIND, openings
+from workbench.log.openings import KIND, openings, unseen
 from workbench.models import Backbone, Source, build_model, count_parameters
 from workbench.registry import LOSSES, METRICS, MODELS
 from workbench.search import Space
@@ -121,6 +121,10 @@ class Reads:
             if number is not None:
                 found[kind, int(number)] = (float(data["score"]), opening.stamp)
         return found
+
+    def unseen_test_rows(self) -> int:
+        """How many rows of the task's test split no opening in the log has seen."""
+        return int(unseen(self.task.row_keys["test"], openings(self.log.findings(KIND))).sum())
 
     def origins(self, top: int) -> pd.DataFrame:
         """The trials to start a fine-tuning from: of each task its `top` best ones, those on this task first.

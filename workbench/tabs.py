@@ -231,7 +231,7 @@ class Tabs:
         choices += [(f"ensemble {number}", ("ensemble", int(number))) for number in reads.ensembles()["ensemble"]]
         label = reads.metric_label.removeprefix("validation ")
         tab.refresh(
-            self._bench.openings, choices, rows=reads.task.sizes["test"], looked=reads.log.looked(reads.task.fingerprint),
-            metric_label=label, metric=reads.task.metric,
+            self._bench.openings, choices, rows=reads.task.sizes["test"], unseen=reads.unseen_test_rows(),
+            looked=reads.log.looked(reads.task.fingerprint), metric_label=label, metric=reads.task.metric,
             draw=lambda frame: opened_scores(frame, metric_label=f"{label}, test rows")._repr_png_(),
         )  # fmt: skip

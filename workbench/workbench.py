@@ -7,7 +7,16 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from workbench.acting import Actions as _Actions
-from workbench.arguments import a_config, a_task, check_count, check_device, live_changes, plain_whole, steps_to_stop
+from workbench.arguments import (
+    a_config,
+    a_place,
+    a_task,
+    check_count,
+    check_device,
+    live_changes,
+    plain_whole,
+    steps_to_stop,
+)
 from workbench.assembling import TOP, assemble, nothing_to_choose
 from workbench.branching import branch
 from workbench.continuing import Continuation, continue_on
@@ -59,6 +68,8 @@ class Workbench(Reader):
         snapshots: str | os.PathLike[str] | None = None,
     ) -> None:
         self.task = a_task(task)
+        log = a_place(log, "log", "for a log in memory")
+        snapshots = a_place(snapshots, "snapshots", "to keep them beside the log")
         for name, build in (models or {}).items():
             register_model(name, build)
         self.device = device

@@ -24,7 +24,7 @@ from workbench.workbench import _Actions
 TABS = ("Search", "Compare", "Diagnose", "Layers", "Transfer", "Test set")
 FINETUNE = {"freeze": 9, "learning_rate_factor": 0.1, "unfreeze_at": None, "seeds": 1, "name": "", "device": "cpu"}
 REQUESTS = {
-    "open_test_set": (("trial", 1), False),
+    "open_test_set": (("trial", 1), False, False),
     "ensemble": (2, None),
     "range_test": (SHORT, "cpu"),
     "try_it": (1, "nothing of the kind"),

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+from sklearn.datasets import load_iris
 from test_branch_view import SHORT, front, select
 from test_view import until
 
@@ -13,6 +16,7 @@ import workbench as wb
 from workbench.showing import LOOK_SHARE
 from workbench.widgets.trial_table import readable
 from workbench.widgets.view import WorkbenchView
+from workbench.workbench import _Actions
 
 
 def test_the_test_set_is_opened_by_mouse_as_by_call(bench: wb.Workbench, view: WorkbenchView) -> None:
@@ -47,6 +51,29 @@ def test_somebody_else_may_have_opened_it_meanwhile(bench: wb.Workbench, view: W
     tab.yes.click()
     until(bench, lambda: "again=True" in tab.result.value)
     assert len(bench.openings) == 1
+
+
+def test_of_newer_data_the_unseen_test_rows_are_opened_by_mouse(tmp_path: Path) -> None:
+    data = load_iris(as_frame=True).frame.drop_duplicates().sample(frac=1, random_state=0)
+    task, log = wb.Task.from_frame(data[:90], "target"), tmp_path / "trials.db"
+    former = wb.Workbench(task, log)
+    former.run(SHORT)
+    former.open_test_set(1)
+    bench = wb.Workbench(task.version(data), log)
+    bench.run(SHORT)
+    bench._session._build_view(bench, _Actions(bench))
+    view = bench._session.view
+    assert view is not None
+    front(bench, view, "Test set")
+    tab = view.seal.part
+    fresh = int((~np.isin(bench.task.row_keys["test"], task.row_keys["test"])).sum())
+    tab.start.click()
+    assert tab.fresh.description == f"Only the {fresh} unseen rows"
+    tab.fresh.click()
+    until(bench, lambda: f"{fresh} of the split" in tab.result.value and len(bench.openings) == 2)
+    assert bench.openings["stamp"].tolist() == ["opened once"] * 2
+    tab.start.click()
+    assert tab.fresh.layout.display == "none"
 
 
 @pytest.mark.parametrize("learned", [True, False])

@@ -54,8 +54,8 @@ class Actions(Protocol):
     def look_inside(self, epoch: int | None) -> None:
         """Show the layers as they were after this epoch, None for the best one."""
 
-    def open_test_set(self, key: tuple[str, int], again: bool) -> None:
-        """Measure ("trial", 7) or ("ensemble", 2) on the test split; the tab hears of the result."""
+    def open_test_set(self, key: tuple[str, int], again: bool, only_unseen: bool) -> None:
+        """Measure ("trial", 7) or ("ensemble", 2) on the test split, or its rows that nobody has seen; the tab hears of it."""
 
     def ensemble(self, size: int, select: str | None) -> None:
         """Make an ensemble of the best; the compare tab hears of it."""

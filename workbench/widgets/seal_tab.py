@@ -22,14 +22,15 @@ Key = tuple[str, int]
 
 
 class SealTab:
-    """Shows whether the test rows were looked at. open: called with a key and whether it is known to be a further look.
+    """Shows whether the test rows were looked at.
 
-    Its parts are made when it is first shown.
+    open: called with a key, whether it is known to be a further look, and whether only rows that nobody has seen are to be
+    measured. Its parts are made when it is first shown.
     """
 
-    def __init__(self, open: Callable[[Key, bool], object]) -> None:
+    def __init__(self, open: Callable[[Key, bool, bool], object]) -> None:
         self._open = open
-        self._rows = self._looked = 0
+        self._rows = self._unseen = self._looked = 0
         self._openings = pd.DataFrame()
         self._asking = False
         self.widget = make(widgets.VBox, [], classes="wb-seal")
@@ -41,6 +42,7 @@ class SealTab:
         *,
         draw: Callable[[pd.DataFrame], bytes],
         rows: int,
+        unseen: int,
         looked: int,
         metric_label: str,
         metric: str = "",
@@ -48,12 +50,13 @@ class SealTab:
         """Bring it up to date.
 
         openings: as `bench.openings`; draw: makes a PNG of some of them. choices: what may be measured, as (label, key), the
-        best first. rows: of the test split, 0 for a task without one. looked: trials that have looked at the validation split.
-        metric_label: without its split. metric: its name; openings by another one are listed with that, and not drawn.
+        best first. rows: of the test split, 0 for a task without one. unseen: those of them that no opening saw. looked:
+        trials that have looked at the validation split. metric_label: without its split. metric: its name; openings by
+        another one are listed with that, and not drawn.
         """
         if not self.widget.children:
             self._make()
-        self._rows, self._looked = rows, looked
+        self._rows, self._unseen, self._looked = rows, unseen, looked
         options = list(choices)
         if list(self.choice.options) != options:
             before = self.choice.value
@@ -98,9 +101,11 @@ class SealTab:
         self.sure = make(widgets.HTML)
         self.yes = make(widgets.Button, icon="unlock", description="Open it", classes="wb-danger")
         self.no = make(widgets.Button, description="Keep it sealed")
+        self.fresh = make(widgets.Button, icon="unlock", classes="wb-wide", hidden=True)
         self.yes.on_click(lambda _: self._go())
+        self.fresh.on_click(lambda _: self._go(only_unseen=True))
         self.no.on_click(lambda _: self._ask(False))
-        buttons = make(widgets.Box, [self.yes, self.no], classes="wb-buttons")
+        buttons = make(widgets.Box, [self.yes, self.fresh, self.no], classes="wb-buttons")
         self.question = make(widgets.Box, [self.sure, buttons], classes="wb-banner", hidden=True)
         self.result = make(widgets.HTML, classes="wb-seal-result")
         self.picture = make(widgets.Image, format="png", classes="wb-picture", hidden=True)
@@ -142,16 +147,22 @@ class SealTab:
             says = f"Open the test set for <b>{label}</b>? {told}. This can be done once; the log keeps it."
         else:
             says = f"Open it again for <b>{label}</b>? The result will be stamped <b>reused ({number})</b> wherever it is shown."
+            if self._unseen:  # of a newer version of the data
+                says += (
+                    f" Nobody has looked at {counted(self._unseen, 'row')} of it: a score on those alone is unbiased."
+                )
+        self.fresh.description = f"Only the {counted(self._unseen, 'unseen row')}"
+        show(self.fresh, number > 1 and self._unseen > 0)
         self.sure.value = f'<span role="alertdialog">{says}</span>'
 
     def _settle(self) -> None:
         self.start.disabled = self._asking or not self._rows or not self.choice.options
 
-    def _go(self) -> None:
+    def _go(self, only_unseen: bool = False) -> None:
         key: Any = self.choice.value
-        again = bool(len(self._openings))
+        again = bool(len(self._openings)) and not only_unseen
         self._ask(False)
-        self._open(key, again)
+        self._open(key, again, only_unseen)
 
     def _say(self, text: str) -> None:
         self.result.value = f'<div class="wb-note" role="status">{html.escape(text)}</div>'
