@@ -98,7 +98,7 @@ def test_a_soft_vote_is_the_mean_of_the_members_probabilities(
     found = mixed.predict_proba(rows)
     np.testing.assert_allclose(found, wanted, rtol=1e-12)
     assert found.dtype == np.float64
-    assert mixed.predict(rows).tolist() == np.array(mixed.schema.classes)[wanted.argmax(1)].tolist()
+    assert mixed.predict(rows).tolist() == np.array(mixed.schema.labels)[wanted.argmax(1)].tolist()
     assert len({tuple(bench.model(trial).predict(rows)) for trial in (9, 3, 10)}) == 3  # they do differ
     x = mixed.preprocess(rows)
     np.testing.assert_allclose(mixed.outputs(x).exp().numpy(), wanted, rtol=1e-12)

@@ -53,6 +53,14 @@ def test_the_score_is_that_of_the_best_weights_on_the_test_rows(once: tuple[wb.W
     assert "@" in result.who
 
 
+def test_the_baseline_beside_the_score_is_by_the_same_metric() -> None:
+    bench = wb.Workbench(wb.Task.load("diabetes", metric="rmse"))
+    bench.run(QUICK)
+    result = bench.open_test_set(1)
+    assert result.baseline == pytest.approx(bench.task.baseline.loss**0.5, rel=1e-5)  # and not an R², which is about 0
+    assert bench.openings["baseline"].tolist() == [result.baseline]
+
+
 def test_it_is_told_in_every_table(once: tuple[wb.Workbench, Any]) -> None:
     bench, result = once
     frame = bench.trials.set_index("trial")

@@ -43,6 +43,24 @@ def test_the_best_of_this_task_is_an_origin_however_old_it_is(monkeypatch: pytes
     assert reads.origins(1)["trial"].tolist() == [1]
 
 
+def test_altered_trials_are_no_draws_of_the_setting_they_began_or_ended_with() -> None:
+    bench = wb.Workbench(wb.Task.load("iris"))
+    bench.run(QUICK, seeds=3)
+    bench.run(QUICK.replace(seed=3), changes=[(2, "learning_rate", 1e-6)])
+    bench.run(QUICK.replace(learning_rate=1e-6))
+    branch = bench.branch(5, epoch=2, learning_rate=QUICK.learning_rate)
+    branch.wait(60)
+    board = bench.leaderboard(None)
+    seeds = dict(zip(board["trial"], board["seeds"], strict=True))
+    assert seeds == {1: 3, 4: 1, 5: 1, branch.trials[0]: 1}
+    first = board.set_index("trial").loc[1, "mean"]
+    assert first == pytest.approx(bench.trials["best_val_metric"][:3].mean())
+    assert bench.diagnose(4).verdict  # its setting is none of the others'
+    run = bench.add_seeds(top=4, seeds=1)
+    run.wait(60)
+    assert not {4, branch.trials[0]} & set(bench.trials.set_index("trial").loc[list(run.trials), "parent"])
+
+
 def test_without_a_trial_there_is_no_origin() -> None:
     bench = wb.Workbench(wb.Task.load("iris"))
     found = bench._session.reads.origins(5)

@@ -176,7 +176,7 @@ def test_the_boundary_is_what_the_model_predicts_on_the_grid(bench: wb.Workbench
             assert found.label[row, column] == int(answer.argmax())
             assert found.strength[row, column] == pytest.approx(float(answer.max()), abs=1e-5)
         whole = model.schema.decode(model(plane.grid()))
-    assert [moons.classes[i] for i in found.label.ravel()] == whole.tolist()  # type: ignore[index]
+    assert [moons.schema.labels[i] for i in found.label.ravel()] == whole.tolist()  # type: ignore[index]
     inside = [(plane.low < points).all() and (points < plane.high).all() for points in plane.points.values()]
     assert inside == [True, True]
 

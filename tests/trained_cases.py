@@ -122,9 +122,7 @@ def digits() -> Case:
             h = h.relu()
         return h @ w["9.weight"].T + w["9.bias"]
 
-    return Case(
-        model, images, {}, (images - images[train].mean()) / images[train].std(), forward, np.arange(10).astype(str)
-    )
+    return Case(model, images, {}, (images - images[train].mean()) / images[train].std(), forward, np.arange(10))
 
 
 def pictures() -> Case:
@@ -141,9 +139,7 @@ def pictures() -> Case:
         plain.load_state_dict(module.state_dict())
         return plain.eval()(x)
 
-    return Case(
-        model, images, {}, (images - images[train].mean()) / images[train].std(), forward, np.arange(10).astype(str)
-    )
+    return Case(model, images, {}, (images - images[train].mean()) / images[train].std(), forward, np.arange(10))
 
 
 def two_layers(module: nn.Module, x: torch.Tensor) -> torch.Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from workbench.errors import ConfigError, Problem, RunError
-from workbench.execution import Run
+from workbench.execution import Run, Search
 from workbench.hyperparameters import Config
 from workbench.session import Session
 
@@ -79,6 +79,11 @@ class Actions:
         run = self._session.runner.current
         if run is not None and not run.done:
             run.set(None, **{name: value})
+            if isinstance(run, Search):
+                label = name.replace("_", " ")
+                run.say(
+                    f"{label.capitalize()} {value:g} for the trials that train now; those to come are as the search draws them."
+                )
 
     def select(self, trials: list[int]) -> None:
         self._session.select(trials)

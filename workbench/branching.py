@@ -184,7 +184,7 @@ def tree(session: Session, trial: int | None = None) -> Tree:
     for row in frame.itertuples(index=False):
         for number in (int(row.parent), int(row.trial)):
             if number not in nodes:
-                nodes[number] = Node(number, _about(table.loc[number]) if number in table.index else "in the bin")
+                nodes[number] = Node(number, _where(session, table, number))
         node = nodes[int(row.trial)]
         node.epoch, node.changes = int(row.epoch), row.changes
         nodes[int(row.parent)].branches.append(node)
@@ -195,8 +195,16 @@ def tree(session: Session, trial: int | None = None) -> Tree:
         shown = {node.trial for root in roots for _, node in root.lines()}
         frame = frame[frame["trial"].isin(shown)]
         if not roots:
-            roots = [Node(trial, _about(table.loc[trial]) if trial in table.index else "in the bin")]
+            roots = [Node(trial, _where(session, table, trial))]
     return Tree(roots, frame.reset_index(drop=True))
+
+
+def _where(session: Session, table: pd.DataFrame, trial: int) -> str:
+    """What is told of a trial: what came of it, or where it is. table: the trials on this task, by number."""
+    if trial in table.index:
+        return _about(table.loc[trial])
+    everywhere = session.log.trials().set_index("trial")["task"]
+    return f"on the task {everywhere[trial]!r}, not on this one" if trial in everywhere.index else "in the bin"
 
 
 def _about(row: pd.Series[Any]) -> str:

@@ -7,14 +7,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from workbench.advising import patience_advice
 from workbench.analysis.diagnosis import Case, Finding, Judgement, Learned, Prescription, Rival
 from workbench.analysis.leaderboard import by_seed
 from workbench.analysis.rules import ALL_RULES, judge
 from workbench.branching import branch
-from workbench.errors import ConfigError, ModelError, Problem, RunError, WorkbenchError, did_you_mean
+from workbench.errors import ConfigError, Problem, RunError, WorkbenchError, did_you_mean
 from workbench.events import ENDED, TrialState
 from workbench.execution import Run
 from workbench.figures.diagnosis import diagnosis_figure
@@ -25,7 +24,6 @@ from workbench.recall import logged_config
 from workbench.session import Session
 from workbench.training import filled, prepare
 from workbench.training.losses import loss_of
-from workbench.training.metrics import evaluate_metric
 from workbench.words import counted
 
 if TYPE_CHECKING:
@@ -125,9 +123,9 @@ def case_of(session: Session, trial: int) -> tuple[Case, list[str]]:
         config.uses("label_smoothing") and config.label_smoothing
     )
     board = reads.leaderboard(None)
-    scores = by_seed(log.scores(task.fingerprint, task.metric))
-    begun = logged_config(trial, log.config(trial))
-    setting = begun.setting
+    told = log.scores(task.fingerprint, task.metric)
+    scores, begun = by_seed(told), logged_config(trial, log.config(trial))
+    setting = next(iter(told.loc[told["trial"] == trial, "setting"]), begun.setting)  # an altered trial's is its own
     own = scores[scores["setting"] == setting]
     others = board[board["setting"] != setting]
     rival = None
@@ -151,7 +149,7 @@ def case_of(session: Session, trial: int) -> tuple[Case, list[str]]:
         better=reads.better,
         curve=curve,
         baseline_loss=task.baseline.loss if measured else math.nan,
-        baseline_score=_baseline_score(session),
+        baseline_score=task.baseline.metric,
         best_score=(max if reads.better == "higher" else min)(known, default=math.nan),
         rows=len(task.validation),
         reason="" if ended is None else ended.reason,
@@ -185,20 +183,6 @@ def _learned_patience(session: Session) -> Learned | None:
     except RunError:
         return None
     return advice.suggestion, advice.trials
-
-
-def _baseline_score(session: Session) -> float:
-    """The task's metric, whichever it is, of a model that ignores its input; NaN if it cannot take such outputs."""
-    task = session.task
-    targets = task.validation.y
-    if task.classes is None:
-        outputs = torch.zeros(len(targets), task.output_size)
-    else:
-        outputs = torch.bincount(task.train.y, minlength=task.output_size).float().log().expand(len(targets), -1)
-    try:
-        return evaluate_metric(task.metric, outputs, targets)
-    except ModelError:
-        return math.nan
 
 
 def _layers(

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from workbench import files
 from workbench.errors import CheckpointError, TaskError
-from workbench.registration import register_model
+from workbench.registration import register_models
 from workbench.registry import METRICS
 from workbench.trained import TrainedModel, model_of, model_path, model_state, schema_of, unreadable
 from workbench.words import counted
@@ -153,7 +153,8 @@ class Ensemble(nn.Module):
         return self.schema.preprocess(X)
 
     def predict(self, X: Any) -> NDArray[Any]:
-        """Raw rows to labels (rows,), as text, or to numbers (rows, outputs) in the target's units. Raises: as `preprocess`."""
+        """Raw rows to labels (rows,) of the target's own kind, or to numbers in its units: (rows,) if the target is, else
+        (rows, outputs). Raises: as `preprocess`."""
         return self.schema.decode(self.outputs(self.preprocess(X)))
 
     def predict_proba(self, X: Any) -> NDArray[Any]:
@@ -324,8 +325,7 @@ def load_model(
     """
     place = model_path(path)
     content = files.read(place, "model", "ensemble")
-    for name, build in (models or {}).items():
-        register_model(name, build)
+    register_models(models)
     schema = schema_of(content, place.name, trusted)
     if "members" not in content:
         return model_of(content, schema, place.name, str(path))

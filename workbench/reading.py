@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from workbench.advising import PatienceAdvice, patience_advice
+from workbench.arguments import check_count, listed_trials, trial_numbers
 from workbench.assembling import assembled
 from workbench.branching import Tree, tree
 from workbench.diagnosing import Diagnosis, diagnose, prescriptions, rules_table
-from workbench.errors import RunError
+from workbench.errors import LogError, RunError
 from workbench.execution import Run
 from workbench.figures import NotebookFigure
 from workbench.hyperparameters import Config
@@ -59,7 +60,8 @@ class Reader:
     def leaderboard(self, top: int | None = 20) -> pd.DataFrame:
         """Settings on this task by their mean validation metric over seeds, best first; only trials that ran to their end.
 
-        One row a setting: rank, trial (its first), seeds (different ones: the same again is no further evidence), mean, low
+        One row a setting: rank, trial (its first), seeds (different ones: the same again is no further evidence; a branch, or
+        a trial with live changes, is a row of its own, since it is no draw of the setting it shows), mean, low
         and high (95% confidence interval of the mean by Student's t, NaN for one seed), p_value and tied: whether it cannot
         be told from the best at 5% by Welch's two-sided t-test. Where a setting has one seed, or seeds without any spread,
         its variance is taken as the pooled variance of those with more; nothing is told apart while no setting has two that
@@ -70,6 +72,7 @@ class Reader:
         opened for a trial of a setting, or for an ensemble, `test_metric` and `test_set` have the last such score and its
         stamp.
         """
+        top = None if top is None else check_count("top", top, None)
         return self._session.reads.leaderboard_with_settings(top)
 
     def importance(self, search: int | None = None, *, evaluator: str = "fanova") -> pd.DataFrame:
@@ -81,7 +84,8 @@ class Reader:
         """
         from workbench.analysis import importance
 
-        return importance(self._session.reads.trials_of(search), better=self._session.reads.better, evaluator=evaluator)
+        frame = self._session.reads.trials_of(self._search(search))
+        return importance(frame, better=self._session.reads.better, evaluator=evaluator)
 
     def border(self, search: int | None = None) -> pd.DataFrame:
         """The searched ranges at whose end the best trials lie, so that a better value may lie beyond.
@@ -89,7 +93,7 @@ class Reader:
         search: its number, by default the last one. One row a range: hyperparameter, side, best, low, high, and wider_low,
         wider_high: the range to search next.
         """
-        found = self._session.reads.border(search)
+        found = self._session.reads.border(self._search(search))
         columns = ["hyperparameter", "side", "best", "low", "high", "wider_low", "wider_high"]
         rows = [(b.name, b.side, b.best, b.domain.low, b.domain.high, b.wider.low, b.wider.high) for b in found]
         return pd.DataFrame(rows, columns=columns)
@@ -103,7 +107,17 @@ class Reader:
         names: the hyperparameters, by default those that vary. search, trials: which trials, by default all on this task.
         Raises: ConfigError for an unknown kind or name; RunError when there is nothing to draw.
         """
-        return self._session.reads.plot(kind, names, search, trials)
+        numbers = None if trials is None else listed_trials(trials)
+        return self._session.reads.plot(kind, names, self._search(search), numbers)
+
+    def _search(self, number: int | None) -> int | None:
+        """The number of a search that is in the log, None for none. Raises: LogError, RunError for any other."""
+        if number is None:
+            return None
+        number = whole("search", number)
+        if number not in set(self._session.log.searches()["search"]):
+            raise LogError(f"search {number} is not in the log; see bench.searches")
+        return number
 
     def diagnose(self, trial: int) -> Diagnosis:
         """What is wrong with a trial, if anything: a verdict with evidence and a prescription that `try_it` starts.
@@ -164,11 +178,11 @@ class Reader:
 
     def curves(self, *trials: int) -> pd.DataFrame:
         """Learning curves, one row an epoch, of the given trials or of all."""
-        return self._session.log.curves(*trials)
+        return self._session.log.curves(*trial_numbers("curves", trials))
 
     def events(self, *trials: int) -> pd.DataFrame:
         """What happened beside the epochs: live changes, pauses, remarks."""
-        return self._session.log.events(*trials)
+        return self._session.log.events(*trial_numbers("events", trials))
 
     def config(self, trial: int) -> Config:
         """The Config a trial started with. Raises: LogError for an unknown trial; ConfigError naming what is not registered."""
@@ -197,8 +211,9 @@ class Reader:
         return self._session.recall.model(trial, epoch, at_hand)
 
     def predict(self, trial: int, X: Any) -> NDArray[Any]:
-        """The answers of a trial's best model for raw rows, like those that the task was made from: labels (rows,), or numbers
-        (rows, outputs) in the target's units. Raises: as `model`; TaskError for rows of another kind."""
+        """The answers of a trial's best model for raw rows, like those that the task was made from: labels (rows,) of the
+        target's own kind, or numbers in its units, (rows,) if the target is, else (rows, outputs).
+        Raises: as `model`; TaskError for rows of another kind."""
         return self.model(trial).predict(X)
 
     def save(self, trial: int | Ensemble, path: str | Path, *, epoch: int | None = None) -> Path:
@@ -285,7 +300,9 @@ class Reader:
 
     def figure(self, *trials: int) -> NotebookFigure:
         """Learning curves as a matplotlib figure, of the given trials or of the last run. Raises: RunError without any."""
-        shown = [[trial] for trial in trials] or self._session.reads.seeds_together(self._session.last_trials())
+        shown = [[trial] for trial in trial_numbers("figure", trials)] or self._session.reads.seeds_together(
+            self._session.last_trials()
+        )
         if not shown:
             raise RunError("there is no trial to draw yet; train one with bench.run(wb.Config())")
         return self._session.reads.figure(shown)

@@ -76,8 +76,14 @@ class Reads:
         """The trials on this task, of one search, those of the given numbers, of the newest."""
         frame = self.trials(last=last)
         if search is not None:
-            frame = frame[frame["search"] == search]
+            frame = frame[frame["search"] == self._origin(search)]
         return frame if trials is None else frame[frame["trial"].isin(list(trials))]
+
+    def _origin(self, search: int) -> int:
+        """The search under whose number the trials of one are: of one that continues another, the other's."""
+        frame = self.log.searches()
+        found = frame.loc[frame["search"] == search, "continues"].dropna()
+        return search if found.empty else int(found.iloc[0])
 
     def leaderboard(self, top: int | None) -> pd.DataFrame:
         scores = self.log.scores(self.task.fingerprint, self.task.metric)
@@ -210,9 +216,8 @@ class Reads:
         if rows.empty:
             return []
         row = rows.iloc[-1]
-        origin = int(row["search"] if pd.isna(row["continues"]) else row["continues"])
         space = Space.from_json(json.dumps(row["space"]), Config(**row["base"]))
-        return border(self.trials_of(origin), space, better=self.better)
+        return border(self.trials_of(int(row["search"])), space, better=self.better)
 
     def plot(self, kind: str, names: Sequence[str], search: int | None, trials: Sequence[int] | None) -> NotebookFigure:
         frame = self.trials_of(search, trials)

@@ -10,11 +10,11 @@ default and becomes a hyperparameter of its own, with a control, a check, a sear
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, NamedTuple
 
 from workbench.domains import Choice, Domain, IntRange, Range
-from workbench.errors import ConfigError, Problem
+from workbench.errors import ConfigError, Problem, did_you_mean
 from workbench.hyperparameters import HYPERPARAMETERS, Config
 from workbench.registry import KINDS, LOSSES, METRICS, MODELS, OPTIMIZERS, SCHEDULES, Registry
 
@@ -27,13 +27,16 @@ __all__ = [
     "register_loss",
     "register_metric",
     "register_model",
+    "register_models",
     "register_optimizer",
     "register_schedule",
 ]
 
 
 BUILT_IN = "workbench.models.builtin"
-"""The module whose models keep their names."""
+"""The module of the models that keep their names."""
+KEPT = {BUILT_IN, *(f"workbench.training.{name}" for name in ("losses", "metrics", "optimizers", "schedules"))}
+"""The modules whose choices keep their names."""
 
 
 class Metric(NamedTuple):
@@ -95,9 +98,19 @@ def register(
     kinds: Iterable[str] = KINDS,
     value: Any = None,
 ) -> None:
-    """Put a function into a table under `name`; its hyperparameters are read from its signature."""
+    """Put a function into a table under `name`; its hyperparameters are read from its signature.
+
+    One of the user's own is replaced by another of its name. Raises: ConfigError for the name of a built-in one, which trials in
+    the log were made with, for a name that is no identifier, and for a kind of task that there is not.
+    """
     if not callable(function):
         raise ConfigError([Problem(name, function, f"{registry.what} {name!r} must be callable, got {function!r}")])
+    known = registry[name].value if isinstance(name, str) and name in registry else None
+    known = known.function if isinstance(known, Metric) else known
+    if known is not None and known is not function and known.__module__ in KEPT:
+        message = f"{registry.what} {name!r} is built in, and trials of that name would not be what they were"
+        raise ConfigError([Problem("name", name, f"{message}: take another name, my_{name}")])
+    kinds = _kinds(kinds)
     uses, own = hyperparameters_of(function)
     doc = (inspect.getdoc(function) or "").partition("\n")[0]
     registry.register(
@@ -111,6 +124,22 @@ def register(
     )
 
 
+def _kinds(kinds: object) -> list[str]:
+    """The kinds of task that a choice suits. Raises: ConfigError with those there are."""
+    known = ", ".join(map(repr, sorted(KINDS)))
+    if isinstance(kinds, str) or not isinstance(kinds, Iterable):
+        message = f"kinds={kinds!r}: give a list of kinds of task, out of {known}, such as kinds=['classification']"
+        raise ConfigError([Problem("kinds", kinds, message)])
+    found = list(kinds)
+    for kind in found:
+        if not isinstance(kind, str) or kind not in KINDS:
+            message = f"kinds={found!r}: there is no kind of task {kind!r}{did_you_mean(kind, KINDS)}"
+            raise ConfigError([Problem("kinds", found, message)])
+    if not found:
+        raise ConfigError([Problem("kinds", found, f"kinds={found!r}: name one kind of task or more, out of {known}")])
+    return found
+
+
 def register_model(name: str, build: Callable[..., Any], *, label: str = "", meaning: str = "") -> None:
     """Add an architecture: `build(task, *, hyperparameters...) -> nn.Module` mapping (rows, *task.input_shape) to
     (rows, task.output_size).
@@ -118,11 +147,18 @@ def register_model(name: str, build: Callable[..., Any], *, label: str = "", mea
     One of your own is replaced by another of its name. Raises: ConfigError for the name of a built-in one, which trials in the
     log were made with, and for a name that is no identifier.
     """
-    known = MODELS[name].value if name in MODELS else None
-    if known is not None and known is not build and known.__module__ == BUILT_IN:
-        message = f"model {name!r} is built in, and trials of that name would not be what they were: take another name, my_{name}"
-        raise ConfigError([Problem("name", name, message)])
     register(MODELS, name, build, label=label, meaning=meaning)
+
+
+def register_models(models: Mapping[str, Callable[..., Any]] | None) -> None:
+    """Add builders by name, as `models=` gives them. Raises: ConfigError for anything but a mapping; as `register_model`."""
+    if models is None:
+        return
+    if not isinstance(models, Mapping):
+        remedy = "give each builder a name: models={'my_model': build}"
+        raise ConfigError([Problem("models", models, f"models={models!r}: {remedy}")])
+    for name, build in models.items():
+        register_model(name, build)
 
 
 def register_loss(
@@ -130,7 +166,8 @@ def register_loss(
 ) -> None:
     """Add a loss: `loss(outputs (rows, outputs), targets, *, hyperparameters...) -> (rows,)`, one value a row.
 
-    targets: (rows,) int64 class indices, or (rows, outputs) numbers for regression.
+    targets: (rows,) int64 class indices, or (rows, outputs) numbers for regression. kinds: the kinds of task it suits, of
+    "classification" and "regression". Raises: as `register`.
     """
     register(LOSSES, name, loss, label=label, meaning=meaning, kinds=kinds)
 
@@ -144,7 +181,10 @@ def register_metric(
     meaning: str = "",
     kinds: Iterable[str] = KINDS,
 ) -> None:
-    """Add a metric: `metric(outputs (rows, outputs), targets) -> float`; ask for it by `Task...(metric=name)`."""
+    """Add a metric: `metric(outputs (rows, outputs), targets) -> float`; ask for it by `Task...(metric=name)`.
+
+    kinds: the kinds of task it suits, of "classification" and "regression". Raises: as `register`.
+    """
     if better not in ("higher", "lower"):
         raise ConfigError([Problem("better", better, f"better={better!r}: must be 'higher' or 'lower'")])
     register(METRICS, name, metric, label=label, meaning=meaning, kinds=kinds, value=Metric(metric, better))

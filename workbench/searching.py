@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pandas as pd
 
 from workbench.analysis import leaderboard
+from workbench.arguments import search_numbers
 from workbench.errors import ConfigError, LogError, Problem, RunError
 from workbench.events import TrialState
 from workbench.execution import Search
@@ -18,7 +19,19 @@ from workbench.figures import NotebookFigure, intervals
 from workbench.hyperparameters import CHOICES, Config
 from workbench.log import SearchStep
 from workbench.registry import Registry
-from workbench.search import Arm, Budget, Call, Campaign, NewRow, Result, Space, pruning, strategy
+from workbench.search import (
+    PRUNERS,
+    STRATEGIES,
+    Arm,
+    Budget,
+    Call,
+    Campaign,
+    NewRow,
+    Result,
+    Space,
+    pruning,
+    strategy,
+)
 from workbench.session import Session
 from workbench.training import Training, check, prepare
 
@@ -113,16 +126,8 @@ class SearchRequest:
 
     def checked(self, session: Session) -> SearchRequest:
         """The same, each value checked. Raises: ConfigError naming the argument."""
-        problems = []
-        for field, low in (("trials", 1), ("no_improvement", 1), ("seeds", 1), ("cohort", 1), ("seed", 0)):
-            value = getattr(self, field)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < low):
-                problems.append(Problem(field, value, f"{field}={value!r}: must be a whole number from {low}"))
-        if self.seconds is not None and not 0 < self.seconds < math.inf:
-            problems.append(Problem("seconds", self.seconds, f"seconds={self.seconds!r}: must be above 0"))
-        if problems:
-            raise ConfigError(problems)
-        return replace(self, base=prepare(session.task, self.base))
+        numbers = search_numbers({field.name: getattr(self, field.name) for field in fields(self)})
+        return replace(self, base=prepare(session.task, self.base), **numbers)
 
     @property
     def budget(self) -> Budget:
@@ -198,7 +203,10 @@ class SearchRequest:
 
 
 def continued(session: Session, number: int, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of an earlier search, with those that are given anew. Raises: LogError for an unknown number."""
+    """The arguments of an earlier search, with those that are given anew.
+
+    Raises: LogError for an unknown number; ConfigError where its sampler or pruner, which was the user's own, is not given again.
+    """
     frame = session.log.searches()
     rows = frame[frame["search"] == number]
     if rows.empty:
@@ -213,6 +221,12 @@ def continued(session: Session, number: int, given: Mapping[str, Any]) -> dict[s
     kept = {name: row[name] for name in ("strategy", "pruner", "seeds", "seed", "points")}
     kept = {name: int(v) if name in ("seeds", "seed", "points") else v for name, v in kept.items()}
     kept["pruner"] = kept["pruner"] if isinstance(kept["pruner"], str) else None
+    for argument, what, known in (("strategy", "sampler", STRATEGIES), ("pruner", "pruner", PRUNERS)):
+        name = kept[argument]
+        if argument not in given and name is not None and name not in known:
+            message = f"search {number} used a {what} of your own ({name}), which no log can hold"
+            remedy = f"give it again: bench.search({argument}=..., continues={number})"
+            raise ConfigError([Problem(argument, name, f"{message}; {remedy}")])
     return {**kept, **given, "base": base, "space": space, "continues": _root(frame, number)}
 
 
@@ -235,6 +249,12 @@ def start_search(session: Session, request: SearchRequest) -> Search:
 def start_comparison(session: Session, request: SearchRequest, field: str, values: Sequence[Any] | None) -> Comparison:
     """Tune the nuisance hyperparameters anew for each value of `field`, then replicate the best setting of each."""
     request = request.checked(session)
+    if not isinstance(field, str):
+        raise ConfigError([Problem("field", field, f"field={field!r}: name one hyperparameter, such as 'optimizer'")])
+    if values is not None and (isinstance(values, str) or not isinstance(values, Iterable)):
+        some = f"[{values!r}, ...]"
+        message = f"values={values!r}: give a list of the values to compare, values={some}, or leave it out for all"
+        raise ConfigError([Problem("values", values, message)])
     options: Any = Space({field: list(values) if values is not None else _values(session, field)}, request.base)[field]
     if field in request.space:
         message = f"{field!r} is what is compared; take it out of nuisance"
@@ -356,12 +376,13 @@ class LogDesk:
 def results_of(session: Session, trials: Sequence[int] | None = None) -> Iterator[tuple[int, Result]]:
     """What the log knows on this task by trial, manual ones included: ended trials only, the seeds of one setting each alone.
 
-    trials: only these.
+    trials: only these; by default all but those that were altered, which tell nothing of the setting that they began with.
     """
     useful = {str(TrialState.COMPLETED), str(TrialState.EARLY_STOPPED)}
     frame = session.reads.trials()
     frame = frame[frame["state"].isin(useful | {str(TrialState.DIVERGED)}) & (frame["metric"] == session.task.metric)]
-    frame = frame[(frame["source"] != "replay") & (frame["trial"].isin(trials) if trials is not None else True)]
+    known = frame["trial"].isin(trials) if trials is not None else ~frame["trial"].isin(session.log.altered())
+    frame = frame[(frame["source"] != "replay") & known]
     configs = session.log.configs([int(trial) for trial in frame["trial"]])
     for trial, state, value in zip(frame["trial"], frame["state"], frame["best_val_metric"], strict=True):
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 import warnings
 import weakref
@@ -40,6 +41,7 @@ class Session(Showing):
         cls, task: Task, target: str | os.PathLike[str] | None, snapshots: str | os.PathLike[str] | None = None
     ) -> Session:
         """The session whose training is still going on for this log and task, else a new one."""
+        target = None if in_memory(target) else target
         text = "" if target is None else os.fspath(target)
         key = (text if "://" in text or not text else os.path.abspath(os.path.expanduser(text)), task.fingerprint)
         session = cls._going.get(key)
@@ -249,6 +251,12 @@ def scripted(trials: Sequence[int], changes: Sequence[Change], stop_after: int |
     if not changes and stop_after is None:
         return []
     return [Scripted(trial, changes, stop_after) for trial in trials]
+
+
+def in_memory(target: str | os.PathLike[str] | None) -> bool:
+    """Whether a log is SQLite's in memory, which threads can share only as the one that None means."""
+    text = "" if target is None else os.fspath(target)
+    return target is None or text == ":memory:" or bool(re.fullmatch(r"sqlite(\+pysqlite)?://(/(:memory:)?)?", text))
 
 
 def snapshot_folder(target: str | os.PathLike[str] | None) -> Path | None:

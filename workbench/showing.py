@@ -112,6 +112,7 @@ class Showing:
         if self.view is None:
             self._build_view(bench, actions)
         self.pump.attach()
+        self._table_due = True  # somebody else may have written to the log
         self.tick()
         threading.Thread(target=_make_optimizer_once, name="workbench-warming", daemon=True).start()
         handle = display(self._bundle(), raw=True, display_id=True)  # type: ignore[no-untyped-call]
@@ -136,6 +137,7 @@ class Showing:
             devices=available_devices(),
             device=bench.device,
         )
+        self._live.curves.hands.on_release(self.pump.wake)
         live = self._live
         self.tabs = Tabs(
             self.view,
@@ -209,7 +211,8 @@ class Showing:
                 self.tabs.refresh()
                 ended = time.monotonic()
                 self._look_free = ended + (ended - started) / LOOK_SHARE
-            self.view.update(self._status())
+            held_up = any(run.held_up for run in self.runner.runs)
+            self.view.update(replace(self._status(), held_up=held_up, task=self.task.name))
         if not going and not self._pictured:
             self._picture()
         return going
@@ -268,12 +271,25 @@ class Showing:
         return int(trials[-1]) if trials else None
 
     def _picture(self) -> None:
-        """Put the picture of what has ended beside the widget, for the saved notebook."""
+        """Put the picture of what has ended beside the widget, for the saved notebook.
+
+        The page then makes the view anew: focus is lost, text that was typed and not sent, a slider that is held. So it waits
+        until the hands are off; a notebook that is saved meanwhile has the picture of the run before.
+        """
+        if self._handles and self._held:
+            return  # the pump is woken when they are
         self._pictured = True
         if self._handles:
             bundle = self._bundle()
+            if self._held:  # since, as drawing takes a while
+                self._pictured = False
+                return
             for handle in self._handles:
                 handle.update(bundle, raw=True)  # type: ignore[no-untyped-call]
+
+    @property
+    def _held(self) -> bool:
+        return self._live is not None and self._live.curves.hands.held
 
     def _refresh_selection(self) -> None:
         if self._select_due and self._live is not None:

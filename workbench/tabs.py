@@ -146,7 +146,8 @@ class Tabs:
         try:
             panel.show_borders(reads.border(None))
             if look.kind == "leaderboard":
-                panel.show_leaderboard(reads.leaderboard_with_settings(20), reads.metric_label)
+                left_out = reads.log.cut_off(reads.task.fingerprint, reads.task.metric)
+                panel.show_leaderboard(reads.leaderboard_with_settings(20), reads.metric_label, left_out)
             elif look.kind == "patience":
                 advice = self._bench.suggest_patience()
                 panel.show_patience(advice._repr_png_(), advice.text, advice.suggestion)

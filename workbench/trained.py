@@ -42,7 +42,7 @@ LIBRARIES = ("torch", "scikit-learn", "numpy", "pandas", "skops")
 
 
 class TrainedModel(nn.Module):
-    """A module with the preprocessing of its task: raw rows in, labels or numbers in the target's units out.
+    """A module with the preprocessing of its task: raw rows in, labels or numbers out, as the target has them.
 
     module: the architecture's own module, put into evaluation mode. config: the trial's hyperparameters. schema: what is
     known of the task. trial, epoch: where the weights come from, if known. versions: of the workbench and the libraries
@@ -79,7 +79,8 @@ class TrainedModel(nn.Module):
         return self.schema.preprocess(X)
 
     def predict(self, X: Any) -> NDArray[Any]:
-        """Raw rows to labels (rows,), as text, or to numbers (rows, outputs) in the target's units.
+        """Raw rows to labels (rows,) of the target's own kind, or to numbers in its units: (rows,) if the target is, else
+        (rows, outputs). See `TaskSchema.decode`. A file from before that was kept answers with text, and (rows, outputs).
 
         In evaluation mode, whatever the mode is set to. Raises: TaskError as `preprocess`.
         """

@@ -10,12 +10,17 @@ from workbench.acting import Actions as _Actions
 from workbench.arguments import (
     a_config,
     a_place,
+    a_space,
     a_task,
+    a_text,
     check_count,
     check_device,
     live_changes,
     plain_whole,
+    search_numbers,
+    some_tags,
     steps_to_stop,
+    trial_numbers,
 )
 from workbench.assembling import TOP, assemble, nothing_to_choose
 from workbench.branching import branch
@@ -29,7 +34,7 @@ from workbench.opening import TestResult, open_test_set
 from workbench.ranging import HIGH, LOW, RangeTest, range_test
 from workbench.reading import Reader
 from workbench.recall import whole
-from workbench.registration import register_model
+from workbench.registration import register_models
 from workbench.replaying import Replay, replay
 from workbench.resuming import resume
 from workbench.search import DEFAULTS
@@ -55,7 +60,8 @@ class Workbench(Reader):
     of the trials after their epochs, by default beside the log; see `bench.snapshots` for what they may take.
 
     A Workbench made while another one trains on the same log and task (a cell that is run again) attaches to the training
-    that goes on; it starts nothing twice. Raises: LogError if the log cannot be opened.
+    that goes on; it starts nothing twice.
+    Raises: LogError if the log cannot be opened; ConfigError naming the argument that is wrong, or the task's metric.
     """
 
     def __init__(
@@ -70,9 +76,8 @@ class Workbench(Reader):
         self.task = a_task(task)
         log = a_place(log, "log", "for a log in memory")
         snapshots = a_place(snapshots, "snapshots", "to keep them beside the log")
-        for name, build in (models or {}).items():
-            register_model(name, build)
-        self.device = device
+        self.device = check_device(device)
+        register_models(models)
         self._session = Session.of(task, log, snapshots)
 
     # --- training ---------------------------------------------------------------------------------------------------
@@ -98,14 +103,14 @@ class Workbench(Reader):
         Raises: ConfigError naming the field; ModelError if the model cannot be built; nothing is logged then.
         """
         config = prepare(self.task, a_config(config))
-        check_count("seeds", seeds, MAX_SEEDS)
-        device = check_device(device or self.device)
+        seeds = check_count("seeds", seeds, MAX_SEEDS)
+        device = self._device(device)
         configs = [config.replace(seed=config.seed + i) for i in range(seeds)]
         return self._session.start(
             configs,
-            name=name,
-            note=note,
-            tags=tags,
+            name=a_text(name, "name"),
+            note=a_text(note, "note"),
+            tags=some_tags(tags),
             device=device,
             changes=live_changes(changes),
             stop_after=steps_to_stop(stop_after),
@@ -157,9 +162,12 @@ class Workbench(Reader):
         given: dict[str, Any] = {
             "strategy": strategy, "space": space, "base": base, "trials": trials, "seconds": seconds,
             "no_improvement": no_improvement, "pruner": pruner, "seeds": seeds, "seed": seed, "points": points,
-            "cohort": cohort, "name": name, "note": note, "tags": tuple(tags),
-            "device": check_device(device or self.device),
+            "cohort": cohort, "name": a_text(name, "name"), "note": a_text(note, "note"), "tags": some_tags(tags),
+            "device": self._device(device),
         }  # fmt: skip
+        given |= search_numbers(given)
+        if space is not None:
+            given["space"] = a_space(space, "space")
         if continues is not None:
             defaults = {**DEFAULTS, "space": None, "base": None}
             anew = {name: value for name, value in given.items() if name not in defaults or value != defaults[name]}
@@ -197,8 +205,9 @@ class Workbench(Reader):
         Returns a handle: `wait()`, `table`, `figure()`. Raises: ConfigError naming the argument.
         """
         request = SearchRequest(
-            strategy, nuisance, a_config(base, "base"), trials=trials, seed=seed, name=name, note=note, tags=tuple(tags),
-            device=check_device(device or self.device), finals=seeds,
+            strategy, a_space(nuisance, "nuisance"), a_config(base, "base"), trials=trials, seed=seed,
+            name=a_text(name, "name"), note=a_text(note, "note"), tags=some_tags(tags), device=self._device(device),
+            finals=check_count("seeds", seeds, MAX_SEEDS),
         )  # fmt: skip
         comparison = start_comparison(self._session, request, field, values)
         return comparison.wait() if blocking else comparison
@@ -206,10 +215,12 @@ class Workbench(Reader):
     def add_seeds(self, top: int = 3, seeds: int = 5, *, device: str | None = None) -> Run:
         """Train `seeds` further seeds of the contenders: of the `top` settings of the leaderboard, those that cannot be
         told from the best. Returns the run. Raises: RunError when no trial has ended, or none has a score."""
-        check_count("top", top)
-        check_count("seeds", seeds, MAX_SEEDS)
+        top = check_count("top", top)
+        seeds = check_count("seeds", seeds, MAX_SEEDS)
         board = self._session.reads.leaderboard(top)
-        contenders = board[board["tied"]]
+        contenders = board[
+            board["tied"] & ~board["trial"].isin(self._session.log.altered())
+        ]  # which no seed can repeat
         if contenders.empty:
             message = "there is no ended trial to add seeds to; train one with bench.run(wb.Config())"
             raise nothing_to_choose(self._session, message)
@@ -219,7 +230,7 @@ class Workbench(Reader):
             config = self.config(int(trial))
             free = (seed for seed in range(config.seed, 2**31) if seed not in used[setting])
             configs[int(trial)] = [prepare(self.task, config.replace(seed=next(free))) for _ in range(seeds)]
-        return self._session.replicate(configs, device=check_device(device or self.device))
+        return self._session.replicate(configs, device=self._device(device))
 
     def lr_range_test(
         self,
@@ -248,7 +259,7 @@ class Workbench(Reader):
         """
         test = range_test(
             self._session, a_config(config), low=low, high=high, points=points, seeds=seeds, steps=steps,
-            device=check_device(device or self.device),
+            device=self._device(device),
         )  # fmt: skip
         return test.wait() if blocking else test
 
@@ -278,10 +289,11 @@ class Workbench(Reader):
         cannot be; ModelError if the backbone of a fine-tuned trial has other weights here; CheckpointError if the snapshot is
         damaged. Nothing is logged then.
         """
-        check_count("seeds", seeds, MAX_SEEDS)
+        seeds = check_count("seeds", seeds, MAX_SEEDS)
         return branch(
-            self._session, whole("trial", trial), epoch, changes, seeds=seeds, name=name, note=note, tags=tags,
-            device=check_device(device or self.device), script=live_changes(script), stop_after=steps_to_stop(stop_after),
+            self._session, whole("trial", trial), epoch, changes, seeds=seeds, name=a_text(name, "name"),
+            note=a_text(note, "note"), tags=some_tags(tags), device=self._device(device), script=live_changes(script),
+            stop_after=steps_to_stop(stop_after),
         )  # fmt: skip
 
     def try_it(self, diagnosis: Diagnosis | int, rule: str | None = None, *, device: str | None = None) -> Run:
@@ -293,7 +305,7 @@ class Workbench(Reader):
         Raises: RunError when there is nothing to try, or the trial is in the bin; ConfigError for an unknown rule, or a change
         that cannot be. Nothing is logged then.
         """
-        device = check_device(device or self.device)
+        device = self._device(device)
         judged = diagnosis if isinstance(diagnosis, Diagnosis) else whole("trial", diagnosis)
         return try_it(self._session, judged, rule, device=device)
 
@@ -332,13 +344,14 @@ class Workbench(Reader):
         weights here; TaskError, ConfigError naming the argument, with the groups there are. Nothing is
         logged then.
         """
-        check_count("seeds", seeds, MAX_SEEDS)
+        seeds = check_count("seeds", seeds, MAX_SEEDS)
         return finetune(
             self._session, from_trial=None if from_trial is None else whole("from_trial", from_trial),
             task=None if task is None else a_task(task),
-            backbone=backbone, freeze=plain_whole(freeze), learning_rate_factor=learning_rate_factor, unfreeze_at=unfreeze_at,
-            config=None if config is None else a_config(config), seeds=seeds, name=name, note=note, tags=tags,
-            device=check_device(device or self.device),
+            backbone=backbone, freeze=plain_whole(freeze), learning_rate_factor=learning_rate_factor,
+            unfreeze_at=plain_whole(unfreeze_at),
+            config=None if config is None else a_config(config), seeds=seeds, name=a_text(name, "name"),
+            note=a_text(note, "note"), tags=some_tags(tags), device=self._device(device),
         )  # fmt: skip
 
     def replay(self, trial: int, *, device: str | None = None) -> Replay:
@@ -365,13 +378,13 @@ class Workbench(Reader):
 
         Raises: LogError for one that is unknown, in the bin already, or still training; nothing is changed then.
         """
-        numbers = [whole("trial", trial) for trial in trials]
+        numbers = trial_numbers("delete", trials)
         self._session.log.delete(numbers)
         self._session.forget(numbers)
 
     def restore(self, *trials: int) -> list[int]:
         """Bring deleted trials back, all of them by default; returns their numbers. Raises: LogError for one not in the bin."""
-        restored = self._session.log.restore([whole("trial", trial) for trial in trials] or None)
+        restored = self._session.log.restore(trial_numbers("restore", trials) or None)
         self._session.gone.difference_update(restored)
         self._session.refresh_table()
         return restored
@@ -414,11 +427,10 @@ class Workbench(Reader):
                 f"top={top!r}: must be a whole number; to name the trials that vote, ensemble(trials={list(top)!r})"
             )
             raise ConfigError([Problem("top", top, message)])
-        for argument, value in (("top", top), ("size", size), ("candidates", candidates)):
-            check_count(argument, value)
         return assemble(
-            self._session, top=top, trials=trials, select=select, size=size, candidates=candidates, name=name, note=note
-        )
+            self._session, top=check_count("top", top), trials=trials, select=select, size=check_count("size", size),
+            candidates=check_count("candidates", candidates), name=a_text(name, "name"), note=a_text(note, "note"),
+        )  # fmt: skip
 
     def open_test_set(self, trial: int | Ensemble, *, again: bool = False, only_unseen: bool = False) -> TestResult:
         """Measure a trial's best model, or an ensemble, on the sealed test split: once, at the very end.
@@ -462,13 +474,17 @@ class Workbench(Reader):
         Raises: TaskError for other columns, types, shapes or classes, rows without a target, or no new row; RunError if no
         trial has run to its end; ConfigError, ModelError for a setting that the new version cannot take. Nothing is changed then.
         """
-        check_count("top", top)
-        check_count("seeds", seeds, MAX_SEEDS)
-        device = check_device(device or self.device)
+        top = check_count("top", top)
+        seeds = check_count("seeds", seeds, MAX_SEEDS)
+        device, name, note = self._device(device), a_text(name, "name"), a_text(note, "note")
         found = continue_on(self._session, new_data, top=top, seeds=seeds, name=name, note=note, device=device)
         if not hasattr(found, "bench"):
             found.bench = Workbench._of(found.session, self.device)
         return found.wait() if blocking else found
+
+    def _device(self, device: object) -> str:
+        """The device that a call was given, this Workbench's for None. Raises: ConfigError."""
+        return check_device(self.device if device is None else device)
 
     @classmethod
     def _of(cls, session: Session, device: str) -> Workbench:
@@ -481,7 +497,10 @@ class Workbench(Reader):
         self, trial: int, *, name: str | None = None, note: str | None = None, tags: Sequence[str] | None = None
     ) -> None:
         """Name a trial, write a note to it or tag it; what is left out stays."""
-        self._session.log.annotate(whole("trial", trial), name=name, note=note, tags=tags)
+        given = {"name": name, "note": note}
+        texts = {field: a_text(value, field) for field, value in given.items() if value is not None}
+        kept = None if tags is None else some_tags(tags)
+        self._session.log.annotate(whole("trial", trial), **texts, tags=kept)
         self._session.refresh_table()
 
     # --- display ----------------------------------------------------------------------------------------------------

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import subprocess
+import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,6 +54,36 @@ def whole(victims: Victims, job: str, folder: Path) -> dict[str, object]:
     """What an uninterrupted process leaves."""
     victims.run(job, folder / "whole.db")
     return json.loads((folder / "whole.json").read_text())
+
+
+LEFT = """
+import sys, threading
+import workbench as wb
+bench = wb.Workbench(wb.Task.load("iris"), log=sys.argv[1])
+bench.run(wb.Config(epochs=2))
+run = bench.start(wb.Config(epochs=100_000), seeds=int(sys.argv[2]))
+bench.start(wb.Config(epochs=7))
+while len(bench.curves(2)) < 5:
+    threading.Event().wait(0.01)
+"""
+
+
+@pytest.mark.parametrize("seeds", [1, 30])
+def test_a_script_that_ends_while_it_trains_ends_well_and_can_be_gone_on_with(log: Path, seeds: int) -> None:
+    """Torch aborts the process if a thread ends in the middle of a step; a cohort of 30 steps in shards."""
+    found = subprocess.run([sys.executable, "-c", LEFT, log, str(seeds)], capture_output=True, text=True, timeout=120)
+    assert (found.returncode, found.stderr) == (0, "")
+    bench = wb.Workbench(wb.Task.load("iris"), log=log)
+    assert bench.trials["state"].tolist() == ["completed", *["interrupted"] * (seeds + 1)]
+    told = len(bench.curves(2))
+    runs = bench.resume()
+    last = seeds + 2
+    assert sorted(trial for run in bench.active for trial in run.trials) == list(range(2, last + 1))
+    while len(bench.curves(2)) <= told:
+        threading.Event().wait(0.01)
+    bench.active[0].stop()
+    runs.wait(60)
+    assert bench.trials["state"].tolist()[1:] == ["stopped"] * seeds + ["completed"]
 
 
 def test_a_killed_trial_is_interrupted_and_resumed_from_its_last_snapshot(victims: Victims, log: Path) -> None:

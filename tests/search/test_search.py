@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ import workbench as wb
 from workbench.events import EpochEnd, TrialEnded, TrialState
 from workbench.registry import MODELS
 from workbench.search import PRUNERS, Arm, Budget, Campaign, Space, strategy
-from workbench.training import Training, check
+from workbench.training import Training, check, kept_apart
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
 import reference
@@ -107,6 +108,10 @@ def test_a_continued_search_may_have_another_space(bench: wb.Workbench) -> None:
     bench.search("random", SPACE, BASE, trials=4, blocking=True)
     bench.search(continues=1, space={"learning_rate": wb.LogRange(1.0, 2.0)}, trials=4, blocking=True)
     assert list(bench.trials["learning_rate"] >= 1) == [False] * 4 + [True] * 4
+    ours = bench._session.reads.trials_of(2)
+    assert ours["trial"].tolist() == list(range(1, 9))  # those of both, as of the first
+    with pytest.warns(UserWarning, match="8 trials"):
+        bench.importance(search=2)
 
 
 def test_manual_trials_teach_the_sampler(bench: wb.Workbench, flowers: wb.Task) -> None:
@@ -401,6 +406,46 @@ def test_pause_and_resume(bench: wb.Workbench) -> None:
     search.resume()
     assert search.wait(60).done
     assert set(bench.trials["state"]) == {"completed"}
+
+
+def test_its_clock_stands_while_it_is_paused_and_after_its_end(
+    bench: wb.Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr("workbench.search.campaign.time", SimpleNamespace(monotonic=lambda: now[0]))
+    search = bench.search("random", SPACE, BASE.replace(epochs=300), seconds=50, trials=6, cohort=2)
+    search.pause()
+    until(lambda: search.paused)
+    now[0] += 100
+    assert search.progress.seconds == 0
+    assert search.progress.seconds_left == 50
+    search.resume()
+    until(lambda: not search.paused)
+    now[0] += 7
+    assert search.wait(60).progress.done == 6  # its time was not up
+    now[0] += 100
+    assert search.progress.seconds == 7
+
+
+def test_what_keeps_settings_apart_is_known_before(bench: wb.Workbench) -> None:
+    ranges = {**SPACE, "dropout": wb.Range(0.0, 0.5), "label_smoothing": wb.Range(0.0, 0.2)}
+    base = BASE.replace(loss="cross_entropy")
+    assert kept_apart(base, ranges) == ["dropout", "label_smoothing"]
+    few = {**SPACE, "dropout": [0.0, 0.2], "hidden_units": wb.IntRange(4, 8)}
+    assert kept_apart(base, Space(few, base)) == []
+    bench.search("random", ranges, base, trials=4, blocking=True)
+    assert bench.trials["cohort"].nunique() == 4
+    bench.search("random", {**SPACE, "dropout": [0.2, 0.4]}, base, trials=8, blocking=True)
+    assert bench.trials["cohort"].nunique() == 4 + 2
+
+
+def test_a_search_learns_nothing_from_altered_trials(bench: wb.Workbench) -> None:
+    base = BASE.replace(l2=1e-4)
+    bench.run(base)
+    bench.run(base.replace(seed=1), changes=[(2, "learning_rate", 1e-6)])
+    bench.branch(1, epoch=1, learning_rate=0.05).wait(60)
+    search = bench.search("tpe", SPACE, base, trials=1, blocking=True)
+    assert search.progress.learned == 1
 
 
 def test_a_search_waits_for_the_run_before_it(bench: wb.Workbench) -> None:

@@ -359,6 +359,72 @@ def test_raw_rows_of_another_kind_are_refused() -> None:
         table.preprocess(make_frame().assign(size=[1.0, np.inf] * 60))
 
 
+def one_hot(trained: Any, given: Any) -> tuple[Task, torch.Tensor]:
+    """A task on one column that is no number, and what it makes of other values of the column."""
+    frame = pd.DataFrame({"n": np.arange(60.0), "c": trained, "y": np.arange(60) % 2})
+    task = Task.from_frame(frame, "y", standardize=False)
+    return task, task.preprocess(pd.DataFrame({"n": np.zeros(len(given)), "c": given}))[:, 1:]
+
+
+TENS = pd.Series([10, 20, 30] * 20).astype("category")
+
+
+@pytest.mark.parametrize(
+    ("trained", "given", "wanted"),
+    [
+        ([True, False] * 30, [1, 0], [[0, 1], [1, 0]]),
+        ([True, False] * 30, [1.0, 0.0], [[0, 1], [1, 0]]),
+        ([True, False] * 30, pd.array([1, 0], dtype="Int64"), [[0, 1], [1, 0]]),
+        (pd.Series([1, 0] * 30).astype("category"), [True, False], [[0, 1], [1, 0]]),
+        (TENS, [10.0, 30.0], [[1, 0, 0], [0, 0, 1]]),
+        (TENS, [20, 40], [[0, 1, 0], [0, 0, 0]]),
+        (TENS, [20.0, 20.5], [[0, 1, 0], [0, 0, 0]]),
+        (TENS.astype(float).astype("category"), [20, 10], [[0, 1, 0], [1, 0, 0]]),
+        (TENS.astype(str), [20.0, 10], [[0, 1, 0], [1, 0, 0]]),
+        # texts are taken as they stand, and so is what could be either of two
+        (["1.0", "1"] * 30, ["1", "1.0"], [[1, 0], [0, 1]]),
+        (["1", "2"] * 30, ["1.0", "2"], [[0, 0], [0, 1]]),
+        (["007", "8"] * 30, [7, 8], [[0, 0], [0, 1]]),
+    ],
+)
+def test_equal_values_of_other_types_are_the_same_category(trained: Any, given: Any, wanted: Any) -> None:
+    assert one_hot(trained, given)[1].tolist() == wanted
+
+
+def test_a_missing_value_beside_whole_numbers_turns_none_of_them_into_nothing() -> None:
+    found = one_hot(TENS, [30.0, np.nan])[1]
+    assert found[0].tolist() == [0, 0, 1]
+    assert found[1].sum() == 1  # the most frequent
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ([40, 50], "column 'c': none of its values, such as '40', was in .*; it expects '10', '20', '30'$"),
+        (["x", None], "column 'c': none of its values, such as 'x', was in"),
+    ],
+)
+def test_a_column_without_any_known_value_is_warned_of(given: Any, message: str) -> None:
+    with pytest.warns(UserWarning, match=message) as told:
+        found = one_hot(TENS, given)[1]
+    assert len(told) == 1
+    assert found[0].tolist() == [0, 0, 0]
+
+
+def test_the_names_of_many_categories_are_cut_short() -> None:
+    with pytest.warns(UserWarning, match=r"it expects 'a', 'b', 'c', 'd', 'e', 'f' and 4 more$"):
+        one_hot(list("abcdefghij") * 6, ["z"])
+
+
+def test_making_a_task_does_not_warn_of_rare_values() -> None:
+    rare = np.array(["usual"] * 60, dtype=object)
+    rows = np.arange(60)
+    task = Task.from_frame(pd.DataFrame({"n": rows, "c": "usual", "y": rows % 2}), "y", standardize=False)
+    rare[task.validation.x[:, 0].long().numpy()] = "never in the training rows"
+    task = Task.from_frame(pd.DataFrame({"n": rows, "c": rare, "y": rows % 2}), "y", standardize=False)
+    assert (task.validation.x[:, 1] == 0).all()
+
+
 def test_decoding_gives_labels() -> None:
     task = Task.from_arrays(X, np.array(["b", "c", "a"])[Y])
     outputs = torch.nn.functional.one_hot(task.validation.y, 3).float().requires_grad_()

@@ -83,6 +83,74 @@ def test_a_schema_knows_what_its_task_knows(task: Task, rows: Any, tmp_path: Pat
     assert not hasattr(task.schema, "train")
 
 
+def answers(task: Task) -> Any:
+    """What a model that is always right answers for the validation rows, and the raw inputs of these."""
+    y = task.validation.y
+    outputs = y if task.kind == "regression" else torch.nn.functional.one_hot(y, task.output_size).float()
+    return outputs, task.validation.x[:, 0].long()
+
+
+LABELS = {
+    "whole numbers": (np.array([10, 9, -2])[Y], "i"),
+    "small whole numbers": (Y.astype(np.uint8), "i"),
+    "nullable whole numbers": (pd.Series(Y, dtype="Int64"), "i"),
+    "booleans": (Y == 0, "b"),
+    "nullable booleans": (pd.Series(Y == 0, dtype="boolean"), "b"),
+    "whole floats": (Y * 1.0, "f"),
+    "text": (np.array(["b", "c", "a"])[Y], "O"),
+    "categories": (pd.Series(Y).astype("category"), "i"),
+}
+
+
+@pytest.mark.parametrize("name", LABELS)
+def test_labels_come_back_as_the_targets_have_them(name: str, tmp_path: Path) -> None:
+    y, kind = LABELS[name]
+    numbers = np.arange(90.0)[:, None]
+    task = Task.from_arrays(numbers, y, kind="classification", standardize=False)
+    frame = pd.DataFrame({"n": numbers[:, 0], "y": y})
+    made = [task, Task.from_frame(frame, "y", kind="classification", standardize=False)]
+    longer = np.arange(120.0)[:, None]
+    made.append(task.version((longer, np.resize(np.asarray(y), 120))))
+    for one in made:
+        outputs, rows = answers(one)
+        for schema in (one.schema, through_a_file(one.schema, tmp_path)):
+            found = schema.decode(outputs)
+            assert found.dtype.kind == kind
+            assert (found == np.resize(np.asarray(y), 120)[rows.numpy()]).mean() == 1.0
+            assert schema.classes == tuple(str(int(v) if kind == "f" else v) for v in schema.labels or ())
+
+
+def test_named_classes_answer_with_their_names() -> None:
+    assert Task.load("iris").schema.labels == Task.load("iris").classes == ("setosa", "versicolor", "virginica")
+    assert Task.load("digits").schema.labels == tuple(range(10))
+
+
+@pytest.mark.parametrize("columns", [None, 1, 2])
+def test_numbers_have_the_shape_of_the_targets(columns: int | None, tmp_path: Path) -> None:
+    """(rows, 1) against (rows,) would broadcast to every row against every other."""
+    y = np.arange(90) * 1.5 + 3 if columns is None else np.arange(90)[:, None] * np.arange(1, columns + 1) * 1.5
+    task = Task.from_arrays(np.arange(90.0)[:, None], y, kind="regression", standardize=False)
+    newer = task.version((np.arange(120.0)[:, None], np.concatenate([y, y[:30] + 7])))
+    outputs, rows = answers(task)
+    for schema in (task.schema, through_a_file(task.schema, tmp_path), newer.schema):
+        assert schema.decode(outputs).shape == y[rows].shape
+    np.testing.assert_allclose(task.decode(outputs), y[rows], rtol=1e-5)
+
+
+def test_the_shape_of_a_tables_target_is_that_of_its_selection() -> None:
+    outputs = torch.zeros(5, 1)
+    assert Task.from_frame(FRAME.dropna(), "many", kind="regression").decode(outputs).shape == (5,)
+    assert Task.from_frame(FRAME.dropna(), ["many"], kind="regression").decode(outputs).shape == (5, 1)
+
+
+def test_a_schema_from_before_labels_were_kept_answers_as_it_did() -> None:
+    for task in (Task.from_arrays(X, Y), Task.from_arrays(X, X[:, 0])):
+        state = {k: v for k, v in task.schema.to_state().items() if k not in ("labels", "flat_target")}
+        old = TaskSchema.from_state(state)
+        found = old.decode(torch.eye(task.output_size))
+        assert found.tolist() == ["0", "1", "2"] if task.classes else found.shape == (1, 1)
+
+
 def test_the_schema_in_words() -> None:
     assert repr(TASKS[2][0].schema) == "<TaskSchema 'arrays': regression, inputs (4,), 2 targets>"
     assert repr(TASKS[-1][0].schema) == "<TaskSchema 'iris': classification, inputs (4,), 3 classes>"
@@ -184,7 +252,7 @@ def test_bytes_that_are_no_transformer(data: bytes) -> None:
 
 def test_a_state_that_is_none() -> None:
     state = TASKS[5][0].schema.to_state()
-    for name in state:
+    for name in state.keys() - {"labels", "flat_target"}:
         with pytest.raises(CheckpointError, match=f"the file's task cannot be read .*'{name}'"):
             TaskSchema.from_state({key: value for key, value in state.items() if key != name})
     for name in ("_mean", "_low", "_numeric", "clip"):

@@ -323,7 +323,7 @@ def test_delete_says_so_and_undo_brings_back_what_was_selected(bench: wb.Workben
     live = bench._session._live
     assert live is not None
     assert not live.drawn
-    assert "1 trial in the log" in view.panel.line.value
+    assert "1 trial on iris in the log" in view.panel.line.value
     assert bench.figure().axes  # of what is left
     view.table.undo.click()
     bench._session.tick()

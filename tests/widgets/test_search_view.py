@@ -6,6 +6,7 @@ import warnings
 
 import numpy as np
 import pytest
+from test_view import until
 
 import workbench as wb
 from workbench.search import STRATEGIES
@@ -187,6 +188,30 @@ def test_text_from_the_log_is_shown_as_text(view: WorkbenchView, bench: wb.Workb
         }
     )  # fmt: skip
     assert hostile not in _board(board, hostile)
+
+
+def test_a_live_change_during_a_search_says_for_whom_it_is(view: WorkbenchView, bench: wb.Workbench) -> None:
+    search = bench.search("random", {"l1": wb.LogRange(1e-6, 1e-3)}, wb.Config(epochs=100_000), trials=4, cohort=2)
+    until(bench, lambda: view._going)
+    view.controls.field("learning_rate").text.value = "0.03"  # type: ignore[attr-defined]
+    until(bench, lambda: "Learning rate 0.03 for the trials that train now" in view.panel.message.value)
+    search.stop()
+    search.wait(60)
+
+
+def test_the_leaderboard_says_what_it_leaves_out(view: WorkbenchView, bench: wb.Workbench) -> None:
+    bench.run(wb.Config(epochs=1), seeds=2)
+    run = bench.start(wb.Config(epochs=100_000))
+    run.stop()
+    run.wait(60)
+    view.compare.kind.value = "leaderboard"
+    view.tabs.selected_index = view.tabs.titles.index("Compare")
+    bench._session.tick()
+    assert "1 trial that was stopped, pruned, failed or diverged was left out." in view.compare.text.value
+    bench.delete(3)
+    bench._session.look(bench._session.tabs.look)
+    bench._session.tick()
+    assert "left out" not in view.compare.text.value
 
 
 def test_a_long_search_draws_so_many_curves_and_keeps_the_best() -> None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from itertools import pairwise
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,6 +16,8 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.utils.capture import capture_output
 from torch import nn
 
 import workbench as wb
@@ -153,6 +156,35 @@ def test_the_buttons_do_what_the_calls_do(bench: wb.Workbench, view: WorkbenchVi
     assert bench.trials.loc[0, ["name", "state"]].tolist() == ["by mouse", "stopped"]
     changes = bench.events(1).query("kind == 'change'")
     assert changes[["name", "new"]].to_numpy().tolist() == [["learning_rate", 0.03]]
+
+
+def test_while_a_cell_waits_the_view_says_how_to_stop(
+    bench: wb.Workbench, view: WorkbenchView, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    view.panel.message.observe(lambda change: said.append(change["new"]), "value")
+    bench.run(wb.Config(epochs=3))
+    assert not any("interrupt the kernel" in text for text in said)  # too short to be told
+    monkeypatch.setattr("workbench.execution.waiting.HELD_UP_SECONDS", 0.0)
+    bench.run(wb.Config(epochs=100))
+    assert any("interrupt the kernel" in text for text in said)
+    assert "interrupt the kernel" not in said[-1]
+
+
+def test_what_others_wrote_to_the_log_is_there_when_it_is_shown_again(tmp_path: Path) -> None:
+    first, other = (wb.Workbench(wb.Task.load("iris"), tmp_path / "trials.db") for _ in range(2))
+    shell = InteractiveShell.instance()
+    try:
+        with capture_output():
+            first._ipython_display_()
+            other.run(wb.Config(epochs=1))
+            first._ipython_display_()
+    finally:
+        shell.clear_instance()
+    view = first._session.view
+    assert view is not None
+    assert view.table._trials == [1]
+    assert "1 trial on iris in the log" in view.panel.line.value
 
 
 def until(bench: wb.Workbench, condition: Callable[[], bool]) -> None:

@@ -6,6 +6,7 @@ import atexit
 import math
 import os
 import threading
+import time
 import traceback
 import weakref
 from collections import deque
@@ -187,9 +188,21 @@ class Runner:
 
 
 def _leave(runner: weakref.ref[Runner]) -> None:
-    """At the interpreter's end: let the thread of a run that has ended come to its own end. Torch does not bear otherwise."""
+    """At the interpreter's end: let the thread of a run that has ended come to its own end. Torch does not bear otherwise.
+
+    What still goes is paused first, so that the thread does not end in the middle of a step; it can be resumed.
+    """
     found = runner()
-    if found is not None and found.current is None:
+    if found is None:
+        return
+    deadline = time.monotonic() + EXIT_SECONDS
+    while (runs := found.runs) and time.monotonic() < deadline:
+        for run in runs:
+            run._commands.pause()
+        if runs[0]._commands.waiting:
+            return
+        time.sleep(0.01)
+    if not runs:
         for thread in (found._thread, found._lease):
             if thread is not None:
                 thread.join(EXIT_SECONDS)

@@ -19,6 +19,8 @@ class Hearer(Protocol):
     """What a search asks of the campaign behind it (`search.Campaign`)."""
 
     def hear(self, event: Event) -> None: ...
+    def stand(self) -> None: ...
+    def go_on(self) -> None: ...
     @property
     def progress(self) -> Any: ...
 
@@ -68,6 +70,14 @@ class Search(Run):
         super()._hear(event)
         if not isinstance(event, StateChanged):
             self._campaign.hear(event)
+        elif event.state is TrialState.PAUSED:
+            self._campaign.stand()
+        else:
+            self._campaign.go_on()
+
+    def _finish(self, error: BaseException | None) -> None:
+        self._campaign.stand()
+        super()._finish(error)
 
     def _kept(self) -> str:
         return f"{self.progress.done} settings done, all epochs kept"

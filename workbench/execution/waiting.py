@@ -12,6 +12,8 @@ from typing import Any, Self
 __all__ = ["RunInterrupted", "Waiting"]
 
 PUMP_SECONDS = 1 / 15
+HELD_UP_SECONDS = 1.0
+"""After so long the views say that a cell waits; of short runs nobody has to know."""
 
 
 class RunInterrupted(KeyboardInterrupt):
@@ -31,6 +33,8 @@ class Waiting(ABC):
     def __init__(self, pump: Callable[[], object] | None) -> None:
         self.error: BaseException | None = None
         self._pump = pump
+        self.held_up = False
+        """Whether a cell waits for it in the main thread, where a kernel hears of clicks."""
         self._done = threading.Event()
 
     @abstractmethod
@@ -75,11 +79,18 @@ class Waiting(ABC):
 
     def _block(self, timeout: float | None) -> None:
         deadline = None if timeout is None else time.monotonic() + timeout
-        while not self._done.wait(PUMP_SECONDS):
+        in_main, began = threading.current_thread() is threading.main_thread(), time.monotonic()
+        try:
+            while not self._done.wait(PUMP_SECONDS):
+                self.held_up = in_main and time.monotonic() - began > HELD_UP_SECONDS
+                self._refresh()
+                if deadline is not None and time.monotonic() > deadline:
+                    raise TimeoutError(
+                        f"{self._called()} has not ended after {timeout:g} s; it goes on in the background"
+                    )
+        finally:
+            self.held_up = False
             self._refresh()
-            if deadline is not None and time.monotonic() > deadline:
-                raise TimeoutError(f"{self._called()} has not ended after {timeout:g} s; it goes on in the background")
-        self._refresh()
 
     def _refresh(self) -> None:
         if self._pump is not None and threading.current_thread() is threading.main_thread():

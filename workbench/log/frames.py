@@ -22,7 +22,9 @@ from workbench.log import bin, findings, history, schema
 from workbench.log.openings import KIND, openings
 from workbench.log.records import chunks
 
-__all__ = ["best", "binned", "branches", "count", "curves", "events", "looked", "scores", "searches", "trials"]
+__all__ = [
+    "altered", "best", "binned", "branches", "count", "curves", "cut_off", "events", "looked", "scores", "searches", "trials",
+]  # fmt: skip
 
 FIRST = ("trial", "name", "source", "state", "parent")
 RESULTS = (
@@ -53,6 +55,10 @@ LAST = (
 )
 
 
+FINISHED = (str(TrialState.COMPLETED), str(TrialState.EARLY_STOPPED))
+"""States of trials that ran to an end of their own."""
+ALTERED = "trial "
+"""Begins what stands for the setting of an altered trial; settings are JSON objects."""
 INTERNAL = ("cohort", "script")
 """Events that only those read who go on with a trial."""
 
@@ -224,13 +230,15 @@ def best(connection: Connection, task_fingerprint: str, metric: str, better: str
 
 
 def scores(connection: Connection, task_fingerprint: str, metric: str) -> pd.DataFrame:
-    """Trial, setting, seed (NaN for none) and best validation metric of the attempts that ran to their end."""
+    """Trial, setting, seed (NaN for none) and best validation metric of the attempts that ran to their end.
+
+    An altered trial is a setting of its own, "trial 7": no draw of the one that it began or ended with.
+    """
     table, ends = schema.trials, schema.ends
-    finished = (str(TrialState.COMPLETED), str(TrialState.EARLY_STOPPED))
     statement = (
         select(table.c.id, table.c.setting, _seed(connection), ends.c.best_val_metric)
         .join(ends, ends.c.trial == table.c.id)
-        .where(_attempts(task_fingerprint, metric), ends.c.state.in_(finished))
+        .where(_attempts(task_fingerprint, metric), ends.c.state.in_(FINISHED))
         .order_by(table.c.id)
     )
     frame = pd.DataFrame(connection.execute(statement).all(), columns=["trial", "setting", "seed", "score"])
@@ -239,7 +247,27 @@ def scores(connection: Connection, task_fingerprint: str, metric: str) -> pd.Dat
         wanted = select(table.c.id, table.c.config).where(table.c.setting.is_(None))
         known = {int(trial): _without_seed(config) for trial, config in connection.execute(wanted)}
         frame.loc[old, "setting"] = [known[int(trial)] for trial in frame.loc[old, "trial"]]
+    own = frame["trial"].isin(altered(connection))
+    frame.loc[own, "setting"] = [f"{ALTERED}{trial}" for trial in frame.loc[own, "trial"]]
     return frame.astype({"trial": np.int64, "seed": float, "score": float})
+
+
+def cut_off(connection: Connection, task_fingerprint: str, metric: str) -> int:
+    """How many ended attempts are not among `scores`: they were stopped, pruned, failed or diverged."""
+    ends = schema.ends
+    joined = select(func.count()).select_from(schema.trials).join(ends, ends.c.trial == schema.trials.c.id)
+    return int(
+        connection.execute(
+            joined.where(_attempts(task_fingerprint, metric), ends.c.state.not_in(FINISHED))
+        ).scalar_one()
+    )
+
+
+def altered(connection: Connection) -> set[int]:
+    """The trials that were not trained by one setting throughout: branches, and those with live changes."""
+    table = schema.events
+    wanted = select(table.c.trial).where(table.c.kind.in_(("branch", "change"))).distinct()
+    return {int(trial) for trial in connection.execute(wanted).scalars()}
 
 
 def _seed(connection: Connection) -> ColumnElement[Any]:

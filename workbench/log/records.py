@@ -7,10 +7,12 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from numbers import Integral
 from typing import Any, NamedTuple
 
 from sqlalchemy import Table
 
+from workbench.errors import LogError
 from workbench.events import (
     Branched,
     CohortJoined,
@@ -78,9 +80,16 @@ def now() -> str:
 
 
 def chunks(trials: Sequence[int]) -> Iterator[list[int]]:
-    """Trial numbers in groups that fit into one condition."""
+    """Trial numbers in groups that fit into one condition. Raises: LogError for what is no whole number."""
     for start in range(0, len(trials), ID_CHUNK):
-        yield [int(trial) for trial in trials[start : start + ID_CHUNK]]
+        yield [_number(trial) for trial in trials[start : start + ID_CHUNK]]
+
+
+def _number(trial: object) -> int:
+    """A trial's number, one of numpy's too: a part of a number, or True, is no trial."""
+    if isinstance(trial, bool) or not isinstance(trial, Integral):
+        raise LogError(f"trial {trial!r} is not in the log: its number is a whole one; see bench.trials")
+    return int(trial)
 
 
 def waves(trials: Sequence[NewTrial]) -> Iterator[Sequence[NewTrial]]:

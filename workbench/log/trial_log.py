@@ -360,9 +360,22 @@ class TrialLog:
         return found
 
     def scores(self, task_fingerprint: str, metric: str) -> pd.DataFrame:
-        """One row an ended attempt at a task that was not cut off: trial, setting, score (best validation metric)."""
+        """One row an ended attempt at a task that was not cut off: trial, setting, seed, score (best validation metric).
+
+        An altered trial is a setting of its own.
+        """
         with self._read() as connection:
             return frames.scores(connection, task_fingerprint, metric)
+
+    def cut_off(self, task_fingerprint: str, metric: str) -> int:
+        """How many ended attempts at a task have no score: they were stopped, pruned, failed or diverged."""
+        with self._read() as connection:
+            return frames.cut_off(connection, task_fingerprint, metric)
+
+    def altered(self) -> set[int]:
+        """The trials that were not trained by one setting throughout: branches, and those with live changes."""
+        with self._read() as connection:
+            return frames.altered(connection)
 
     def searches(self) -> pd.DataFrame:
         """One row a search: number, strategy, settings, trials outside the bin."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import inspect
 import textwrap
+from collections.abc import Callable
 from math import prod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -27,13 +29,37 @@ def build_model(task: DataShape, config: Config) -> nn.Module:
     """A new module with initial weights drawn from `config.seed`, on the CPU in float32.
 
     The draw equals that of `torch.manual_seed(config.seed)` followed by the same construction, but leaves torch's global
-    generator alone. Raises: ModelError if the builder raises or does not return a module.
+    generator alone. Raises: ModelError if the builder raises, does not return a module, or returns one that it returned before.
     """
-    entry = MODELS[config.model]
+    builder = MODELS[config.model].value
+    module = _built(builder, task, config)
+    if not (is_builtin(config.model) or isinstance(builder, Backbone) or _APART.get(config.model) is builder):
+        _check_apart(module, _built(builder, task, config), config.model)
+        _APART[config.model] = builder
+    return module
+
+
+_APART: dict[str, Any] = {}
+"""The builders that are known to make a module of its own at each call, by model."""
+
+
+def _check_apart(one: nn.Module, other: nn.Module, name: str) -> None:
+    """Raises: ModelError if what trains in a module trains in the next one too: trials would go on from each other's weights."""
+    trained = {id(parameter): own for own, parameter in one.named_parameters() if parameter.requires_grad}
+    shared = [trained[id(parameter)] for parameter in other.parameters() if id(parameter) in trained]
+    if shared:
+        what = "the very same module" if one is other else f"a module with the very same parameter {shared[0]!r}"
+        message = (
+            f"its builder returned {what} twice, so that each trial would go on from the weights of the one before"
+        )
+        raise ModelError(f"model {name!r}: {message}; build a new module in the function, at each call")
+
+
+def _built(builder: Callable[..., Any], task: DataShape, config: Config) -> nn.Module:
     generator = torch.Generator().manual_seed(config.seed)
     try:
         with SeededRandomness(generator):
-            module = entry.value(task, **read_arguments(entry.value, config))
+            module = builder(task, **read_arguments(builder, config))
     except WorkbenchError:
         raise
     except Exception as error:

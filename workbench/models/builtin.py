@@ -66,8 +66,9 @@ def cnn(
 ) -> nn.Module:
     """Blocks of convolution, activation and 2x2 max-pooling, each with twice the channels; then one linear layer."""
     if len(task.input_shape) != 3:
+        remedy = "make it from X[:, None], of one channel, or " * (len(task.input_shape) == 2) + "use 'mlp'"
         message = (
-            f"model='cnn': needs images of shape (channels, height, width), this task has {task.input_shape}; use 'mlp'"
+            f"model='cnn': needs images of shape (channels, height, width), this task has {task.input_shape}; {remedy}"
         )
         raise ConfigError([Problem("model", "cnn", message)])
     make_activation: Callable[[], nn.Module] = ACTIVATIONS[activation].value
@@ -76,6 +77,8 @@ def cnn(
     for block in range(blocks):
         if min(height, width) < 2:
             message = f"blocks={blocks}: {task.input_shape[1:]} images are down to 1 pixel after {block}; lower blocks"
+            if min(task.input_shape[:2]) > 4 and task.input_shape[2] in (1, 3, 4):
+                message += ", or, if the channels come last, make the task from X.transpose(0, 3, 1, 2)"
             raise ConfigError([Problem("blocks", blocks, message)])
         current = channels * 2**block
         layers.append(nn.Conv2d(previous, current, kernel_size, padding=kernel_size // 2, bias=not batch_norm))

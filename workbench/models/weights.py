@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from workbench.errors import CheckpointError
+from workbench.errors import CheckpointError, ConfigError, Problem
 
 __all__ = ["fill_network", "load_weights"]
 
@@ -26,8 +26,12 @@ def load_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     """The tensors of a `.safetensors` file or of a torch state dict, by name, on the CPU.
 
     A state dict may stand inside a checkpoint, as "state_dict", "model_state_dict" or "model"; "module." and "_orig_mod."
-    before all names are taken off. Raises: CheckpointError when the file is missing, damaged, or holds what could run code.
+    before all names are taken off. Raises: CheckpointError when the file is missing, damaged, or holds what could run code;
+    ConfigError for what is no path.
     """
+    if not isinstance(path, (str, os.PathLike)):
+        message = f"weights={path!r}: give the path of a file, such as 'resnet18.safetensors'"
+        raise ConfigError([Problem("weights", path, message)])
     place = Path(path).expanduser()
     if not place.is_file():
         raise CheckpointError(f"weights file {str(place)!r}: there is no such file")

@@ -141,7 +141,8 @@ class Campaign:
         self._done = self._pruned = self._failed = 0
         self._last_failure = ""
         self._finals_asked = False
-        self._started: float | None = None
+        self._started: float | None = None  # None while its clock stands
+        self._trained = 0.0  # seconds up to then
         self._up = False
         self._fits = 0
 
@@ -149,7 +150,7 @@ class Campaign:
 
     def next(self) -> dict[int, Config]:
         """The next cohort, empty when the search is over."""
-        self._started = self._started or time.monotonic()
+        self.go_on()
         if self._failed >= HOPELESS and self._failed == self._done:
             raise RunError(f"the first {self._failed} trials of the search all failed; the last: {self._last_failure}")
         before = self._look()
@@ -187,7 +188,16 @@ class Campaign:
 
     def went_on(self, seconds: float) -> None:
         """The search goes on after it had trained for so many seconds."""
-        self._started = time.monotonic() - seconds
+        self._trained, self._started = seconds, time.monotonic()
+
+    def go_on(self) -> None:
+        """Its clock goes; as it does already, after a pause, or from the first setting on."""
+        if self._started is None:
+            self._started = time.monotonic()
+
+    def stand(self) -> None:
+        """Its clock stands: it is paused, or has ended."""
+        self._trained, self._started = self._seconds, None
 
     def judge(self, epochs: Sequence[EpochEnd]) -> dict[int, str]:
         """Which trials to give up after these epochs, and why."""
@@ -278,7 +288,7 @@ class Campaign:
 
     @property
     def _seconds(self) -> float:
-        return 0.0 if self._started is None else time.monotonic() - self._started
+        return self._trained + (0.0 if self._started is None else time.monotonic() - self._started)
 
     def _spent(self) -> bool:
         budget = self._budget

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -254,7 +255,16 @@ def _domain(hyperparameter: Hyperparameter, given: Any) -> Domain:
         raise ConfigError([Problem(name, given, message)])
     for bound in (given.low, given.high):
         hyperparameter.check(bound)
-    return given
+    return _plain(given)
+
+
+def _plain(given: Range | IntRange) -> Range | IntRange:
+    """A range with plain numbers as its bounds: the log keeps them as JSON, which has none of numpy's."""
+    if all(type(bound) in (int, float) for bound in (given.low, given.high)):
+        return given
+    if isinstance(given, IntRange):
+        return replace(given, low=int(given.low), high=int(given.high))
+    return replace(given, low=float(given.low), high=float(given.high))
 
 
 def _named(name: str, message: str) -> str:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pandas as pd
 import torch
+from torch import Tensor
+
+from workbench.registry import METRICS
 
 if TYPE_CHECKING:
     from workbench.tasks.task import Task
@@ -25,9 +29,10 @@ CELL = 48
 class Baseline:
     """What a model achieves on the validation split that ignores its input.
 
-    metric: accuracy of the most frequent class, or R² of the training mean (0 or just below; NaN if the validation
-    targets are all equal, as R² then is). loss: cross-entropy of the training split's class shares, or squared error of
-    its mean, in standardised target units.
+    metric: the task's own, whichever it is, of outputs that are the logarithms of the training split's class shares, which
+    is the accuracy of its most frequent class, or its mean (R² is then 0 or just below); NaN where the metric is not
+    defined on them, as R² is not on equal targets. loss: cross-entropy of these shares, or squared error of the mean, in
+    standardised target units.
     """
 
     metric: float
@@ -40,26 +45,37 @@ class Baseline:
 
 def baseline_of(task: Task) -> Baseline:
     """The score to beat on the validation split."""
-    train, validation = task.train.y, task.validation.y.double()
+    train, validation = task.train.y, task.validation.y
     if task.classes is None:
-        loss = float(validation.square().mean())  # the training mean is 0 in standardised units
-        total = (validation - validation.mean(0)).square().sum(0)
-        score = float((1 - validation.square().sum(0) / total).mean()) if bool((total > 0).all()) else float("nan")
-        return Baseline(score, loss, "always answers with the training mean")
+        validation = validation.double()  # the mean of equal targets is then the same number, and their R² not defined
+        outputs = torch.zeros_like(validation)  # the training mean, in standardised units
+        loss = float(validation.square().mean())
+        return Baseline(_score(task.metric, outputs, validation), loss, "always answers with the training mean")
     shares = torch.bincount(train, minlength=task.output_size).double() / len(train)
-    top = int(shares.argmax())
-    accuracy = float((task.validation.y == top).double().mean())
-    return Baseline(accuracy, float(-shares.log()[task.validation.y].mean()), f"always answers {task.classes[top]!r}")
+    outputs = shares.log().float().expand(len(validation), -1)
+    says = f"always answers {task.classes[int(shares.argmax())]!r}"
+    return Baseline(_score(task.metric, outputs, validation), float(-shares.log()[validation].mean()), says)
+
+
+def _score(metric: str, outputs: Tensor, targets: Tensor) -> float:
+    """A metric, NaN where it is not defined on such outputs; one of the user's own may raise whatever it likes."""
+    try:
+        with torch.no_grad():
+            score = float(METRICS[metric].value.function(outputs, targets))
+    except Exception:
+        return math.nan
+    return score if math.isfinite(score) else math.nan
 
 
 def facts_of(task: Task) -> pd.DataFrame:
-    """One fact a row; index: kind, rows, inputs, metric, baseline, classes or target; column: value (text).
+    """One fact a row; index: kind, rows, inputs, metric, baseline, classes or target, remark; column: value (text).
 
-    A long list of classes goes over several rows, whose index is empty, as pandas cuts long cells off.
+    A long list of classes, or a remark, goes over several rows, whose index is empty, as pandas cuts long cells off.
     """
     sizes = ", ".join(f"{size:,} {name}" for name, size in task.sizes.items())
     baseline = task.baseline
-    score = "accuracy" if task.classes is not None else "R²"
+    label = METRICS[task.metric].label if task.metric in METRICS else task.metric
+    score = label.lower() if label[1:].islower() else label  # an abbreviation keeps its capitals
     facts = [
         ("kind", task.kind + (f", as {task.kind_rule}" if task.kind_rule else "")),
         ("rows", sizes + (" (sealed)" if task.sizes["test"] else "")),
@@ -79,5 +95,7 @@ def facts_of(task: Task) -> pd.DataFrame:
     more = f", and {len(items) - SHOWN} more" if len(items) > SHOWN else ""
     whole = [item.replace(" ", "\N{NO-BREAK SPACE}") for item in items[:SHOWN]]  # lines break between items
     lines = [line.replace("\N{NO-BREAK SPACE}", " ") for line in textwrap.wrap(intro + ", ".join(whole) + more, CELL)]
-    facts += [(name if first else "", line) for first, line in zip([True] + [False] * len(lines), lines, strict=False)]
+    remarks = [("remark", textwrap.wrap(remark, CELL)) for remark in task.remarks]
+    for fact, cells in [(name, lines), *remarks]:
+        facts += [("" if index else fact, cell) for index, cell in enumerate(cells)]
     return pd.DataFrame({"value": [value for _, value in facts]}, index=[fact for fact, _ in facts])

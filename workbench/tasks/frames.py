@@ -83,7 +83,9 @@ def _checked(name: str, column: pd.Series[Any]) -> pd.Series[Any]:
             isinstance(value, (bool, np.bool_)) for value in present
         ):
             column = column.astype(float)
-    if pd.api.types.is_datetime64_any_dtype(column) or pd.api.types.is_timedelta64_dtype(column):
+    if pd.api.types.is_timedelta64_dtype(column):
+        raise TaskError(f"column {name!r} holds durations; turn them into numbers: df[{name!r}].dt.total_seconds()")
+    if pd.api.types.is_datetime64_any_dtype(column):
         raise TaskError(
             f"column {name!r} holds dates; turn them into numbers, such as df[{name!r}].dt.dayofyear, or drop it"
         )
@@ -115,6 +117,10 @@ def _check_objects(name: str, present: pd.Series[Any]) -> None:
         if isinstance(value, (list, tuple, dict, set, np.ndarray)):
             raise TaskError(
                 f"column {name!r} holds {type(value).__name__}s; expand them into one column a value, or drop it"
+            )
+        if isinstance(value, datetime.timedelta):
+            raise TaskError(
+                f"column {name!r} holds durations; turn them into numbers: pd.to_timedelta(df[{name!r}]).dt.total_seconds()"
             )
         if isinstance(value, datetime.date):
             raise TaskError(

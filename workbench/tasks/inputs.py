@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import math
+import warnings
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,11 +15,28 @@ from scipy import sparse
 from workbench.errors import TaskError, did_you_mean
 from workbench.words import counted
 
-__all__ = ["Kind", "as_inputs", "as_targets", "kind_of", "materialise"]
+__all__ = [
+    "Kind", "Label", "Targets", "as_inputs", "as_targets", "kind_of", "materialise", "to_shape", "warn_of_channels_last",
+]  # fmt: skip
 
 Kind = Literal["classification", "regression"]
+Label = str | int | float | bool
 MANY_VALUES = 20
 """Whole numbers with more different values than this, and than a twentieth of the rows, are amounts and not labels."""
+CHANNELS = (1, 3, 4)
+"""Of a picture: grey, colours, colours with opacity."""
+
+
+class Targets(NamedTuple):
+    """y, checked. kind: what it asks for. values: class indices (rows,) int64, or numbers (rows, outputs) float64. classes: the
+    labels as text, None for numbers. labels: the same as y has them: whole numbers, numbers, booleans or text. flat: whether y
+    is (rows,), and not (rows, outputs)."""
+
+    kind: Kind
+    values: NDArray[Any]
+    classes: tuple[str, ...] | None
+    labels: tuple[Label, ...] | None
+    flat: bool
 
 
 def _array(values: Any, name: str) -> NDArray[Any]:
@@ -77,6 +96,27 @@ def as_inputs(values: Any) -> NDArray[np.float64]:
     return X
 
 
+def warn_of_channels_last(shape: tuple[int, ...]) -> None:
+    """Warns (UserWarning) of pictures (rows, height, width, channels), which would be taken for ones of many channels."""
+    if len(shape) == 4 and min(shape[1:3]) > max(CHANNELS) and shape[3] in CHANNELS:
+        warnings.warn(
+            f"X has the shape {shape} and is taken for pictures (rows, channels, height, width), of {shape[1]} channels with "
+            f"{shape[2]} x {shape[3]} pixels; if the channels come last, give X.transpose(0, 3, 1, 2)",
+            UserWarning,
+            stacklevel=4,  # who called the maker of the task
+        )
+
+
+def to_shape(given: tuple[int, ...], wanted: tuple[int, ...]) -> str:
+    """What to do about rows of another shape, as the end of a message; empty where nothing simple helps."""
+    if len(given) == 3 and (given[2], *given[:2]) == wanted:
+        return "; their channels come last: give X.transpose(0, 3, 1, 2)"
+    if (1, *given) == wanted:
+        return "; give X[:, None]"
+    same = math.prod(given) == math.prod(wanted)
+    return f"; give X.reshape({', '.join(map(str, (-1, *wanted)))})" if same else ""
+
+
 def kind_of(y: NDArray[Any], kind: str) -> Kind:
     """What the targets ask for. "auto": text, booleans and few different whole numbers are classes, all else numbers.
 
@@ -96,14 +136,13 @@ def kind_of(y: NDArray[Any], kind: str) -> Kind:
     return "classification" if whole and not (len(values) > MANY_VALUES and len(values) > len(y) / 20) else "regression"
 
 
-def as_targets(
-    values: Any, rows: int, kind: str, field: str = "y"
-) -> tuple[Kind, NDArray[Any], tuple[str, ...] | None]:
-    """y checked: its kind, class indices (rows,) int64 or numbers (rows, outputs) float64, and the classes' names.
+def as_targets(values: Any, rows: int, kind: str, field: str = "y") -> Targets:
+    """y checked: its kind, class indices (rows,) int64 or numbers (rows, outputs) float64, and the classes' labels.
 
     field: how messages call y. Raises: TaskError for missing or infinite targets, another length than X, or one class.
     """
     y = _array(values, field)
+    flat = y.ndim == 1
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
     if y.ndim == 0 or len(y) != rows:
@@ -112,14 +151,16 @@ def as_targets(
     _check_values(y, field)
     found = kind_of(y, kind)
     if found == "regression":
-        return found, _numbers(y, kind, field), None
-    return found, *_classes(y, field)
+        return Targets(found, _numbers(y, kind, field), None, None, flat)
+    return Targets(found, *_classes(y, field), flat)
 
 
 def _check_values(y: NDArray[Any], field: str) -> None:
     if y.ndim > 2 or y.size == 0:
         raise TaskError(f"{field} has the shape {y.shape}; give one target a row, or (rows, outputs) for a regression")
-    if y.dtype.kind in "mM":
+    if y.dtype.kind == "m":
+        raise TaskError(f"{field} holds durations; turn them into numbers: a pandas column has .dt.total_seconds()")
+    if y.dtype.kind == "M":
         raise TaskError(f"{field} holds dates; turn them into numbers, such as days since a first one, or into labels")
     if y.dtype.kind in "cV":
         raise TaskError(f"{field} has the type {y.dtype}; it must hold labels or real numbers")
@@ -160,7 +201,8 @@ def _numbers(y: NDArray[Any], kind: str, field: str) -> NDArray[np.float64]:
     return numbers
 
 
-def _classes(y: NDArray[Any], field: str) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+def _classes(y: NDArray[Any], field: str) -> tuple[NDArray[np.int64], tuple[str, ...], tuple[Label, ...]]:
+    """The class indices (rows,), and the labels as text and as y has them."""
     if y.ndim > 1:
         raise TaskError(
             f"{field} has the shape {y.shape}: classes need one label a row; use {field}.argmax(axis=1) for one-hot"
@@ -175,9 +217,12 @@ def _classes(y: NDArray[Any], field: str) -> tuple[NDArray[np.int64], tuple[str,
     found = labels.tolist()
     if len(found) < 2:
         raise TaskError(f"{field} has only one class, {str(found[0])!r}; a classification needs at least two")
+    own = found
     if all(isinstance(label, float) and label.is_integer() for label in found):
         found = [int(label) for label in found]
-    return indices.astype(np.int64), tuple(str(label) for label in found)
+    classes = tuple(str(label) for label in found)
+    plain = type(own[0]) in (str, int, float, bool)  # of anything else, such as a Decimal, a file keeps the text
+    return indices.astype(np.int64), classes, tuple(own) if plain else classes
 
 
 def materialise(dataset: Any) -> tuple[NDArray[Any], NDArray[Any]]:

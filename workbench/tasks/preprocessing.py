@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+import warnings
 from collections.abc import Mapping, Sequence
 from numbers import Real
 from typing import Any
@@ -27,6 +29,11 @@ __all__ = ["Preprocessing"]
 SETTINGS = ("standardize", "clip", "image", "_numeric", "feature_names")
 ARRAYS = ("_mean", "_scale", "_low", "_high")
 """What `fit` finds, in float64; the last two with clip= only."""
+
+SHOWN = 6
+"""So many known values of a column are told one by one."""
+
+WHOLE = re.compile(r"-?\d+\.0")
 
 
 class Preprocessing:
@@ -84,12 +91,13 @@ class Preprocessing:
         self._mean = np.where(constant, X.min(over), mean) if self.standardize else np.zeros_like(mean)
         self._scale = np.where(constant, 1.0, spread) if self.standardize else np.ones_like(spread)
 
-    def apply(self, rows: NDArray[np.float64] | pd.DataFrame) -> torch.Tensor:
+    def apply(self, rows: NDArray[np.float64] | pd.DataFrame, *, warn: bool = False) -> torch.Tensor:
         """Rows as (rows, *input_shape) float32; computed in float64.
 
+        warn: with a UserWarning for each one-hot encoded column of which the training rows knew no value that is given.
         Raises: TaskError if a value cannot be turned into a finite float32, naming the first one.
         """
-        X = self._numbers(rows)
+        X = self._numbers(rows, warn)
         if self.clip is not None:
             X = np.clip(X, self._low, self._high)
         if self._transform is not None:
@@ -143,11 +151,22 @@ class Preprocessing:
             fitted._transform = from_tensor(state["_transform"], trusted, "transform=")
         return fitted
 
-    def _numbers(self, rows: NDArray[np.float64] | pd.DataFrame) -> NDArray[np.float64]:
+    def _numbers(self, rows: NDArray[np.float64] | pd.DataFrame, warn: bool = False) -> NDArray[np.float64]:
         if isinstance(rows, pd.DataFrame):
             assert self._columns is not None
-            return np.asarray(self._columns.transform(self._plain(rows)), dtype=np.float64)
+            plain = self._plain(rows)
+            for name, known in self._categories().items():
+                plain[name] = _matched(rows[name], plain[name], known, warn)
+            return np.asarray(self._columns.transform(plain), dtype=np.float64)
         return rows
+
+    def _categories(self) -> dict[str, list[str]]:
+        """The texts that are known of each one-hot encoded column."""
+        assert self._columns is not None
+        for part, encoder, columns in self._columns.transformers_:
+            if part == "text" and len(columns):
+                return dict(zip(columns, (list(known) for known in encoder[-1].categories_), strict=True))
+        return {}
 
     def _plain(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Columns in the types scikit-learn takes, as the training rows decided: float64 with NaN, or text with NaN."""
@@ -181,6 +200,41 @@ class Preprocessing:
                 "row of features for each"
             )
         return values
+
+
+def _matched(given: pd.Series[Any], text: pd.Series[Any], known: Sequence[str], warn: bool) -> NDArray[Any]:
+    """The texts of a column's values, those of numbers and booleans as the training rows write the same value: a column of
+    whole numbers is one of floats as soon as one is missing, and True may come back from a file as 1."""
+    found: NDArray[Any] = text.to_numpy(dtype=object, copy=True)
+    texts = set(known)
+    present = np.flatnonzero(given.notna().to_numpy())
+    strange = [row for row in present if found[row] not in texts]
+    if not strange:
+        return found
+    plain = [_plain_text(category) for category in known]
+    same = {one: category for one, category in zip(plain, known, strict=True) if plain.count(one) == 1}
+    values = given.to_numpy(dtype=object)
+    unknown = 0
+    for row in strange:
+        category = None if isinstance(values[row], str) else same.get(_plain_text(found[row]))
+        unknown += category is None
+        found[row] = found[row] if category is None else category
+    if warn and unknown == len(present):
+        shown = ", ".join(map(repr, known[:SHOWN])) + (f" and {len(known) - SHOWN} more" if len(known) > SHOWN else "")
+        warnings.warn(
+            f"column {given.name!r}: none of its values, such as {found[strange[0]]!r}, was in the training rows, so that the "
+            f"model knows nothing of this column; it expects {shown}",
+            UserWarning,
+            stacklevel=5,  # who called the schema
+        )
+    return found
+
+
+def _plain_text(text: str) -> str:
+    """One text for equal numbers and booleans: "10.0" is "10", "True" is "1"."""
+    if text in ("True", "False"):
+        return str(int(text == "True"))
+    return str(int(float(text))) if WHOLE.fullmatch(text) else text
 
 
 def _cloned(transform: Any) -> Any:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from workbench.errors import TaskError, did_you_mean
 from workbench.tasks.frames import check_frame, is_number, read_csv
-from workbench.tasks.inputs import as_inputs, as_targets, materialise
+from workbench.tasks.inputs import as_inputs, as_targets, materialise, to_shape
 from workbench.tasks.schema import TaskSchema
 from workbench.tasks.versions import SPLITS
 
@@ -97,7 +97,7 @@ def read_again(
     Raises: TaskError naming the column, shape, type or class that is another.
     """
     X, y = _frame(schema, source, data) if schema.columns is not None else _arrays(schema, data)
-    _, targets, labels = as_targets(y, len(X), schema.kind, source.field)
+    _, targets, labels, _, _ = as_targets(y, len(X), schema.kind, source.field)
     if labels is not None:
         return X, _indices(schema, source, targets, labels)
     if targets.shape[1] != schema.output_size:
@@ -199,7 +199,8 @@ def _arrays(schema: TaskSchema, data: Any) -> tuple[NDArray[np.float64], Any]:
         )
     inputs = as_inputs(X)
     if inputs.shape[1:] != schema.raw_shape:
-        raise TaskError(f"the new rows have the shape {inputs.shape[1:]}, this task's have {schema.raw_shape}")
+        remedy = to_shape(inputs.shape[1:], schema.raw_shape)
+        raise TaskError(f"the new rows have the shape {inputs.shape[1:]}, this task's have {schema.raw_shape}{remedy}")
     return inputs, y
 
 

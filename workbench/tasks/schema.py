@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from workbench.errors import CheckpointError, TaskError, did_you_mean
-from workbench.tasks.inputs import Kind, as_inputs
+from workbench.tasks.inputs import Kind, Label, as_inputs, to_shape
 from workbench.tasks.preprocessing import Preprocessing
 from workbench.words import counted
 
@@ -24,7 +24,9 @@ class TaskSchema:
     """A task without its rows: from raw rows to a model's inputs, and from its outputs to answers.
 
     The attributes of `Task` of the same names; beside them, raw_shape: the shape of a raw row; columns: of the DataFrame
-    that the task was made from, else None; preprocessing: as it was fitted to the training rows.
+    that the task was made from, else None; preprocessing: as it was fitted to the training rows; labels: the classes as the
+    targets have them, whole numbers, numbers, booleans or text, in the order of `classes`; None for regression; flat_target:
+    whether the targets of a regression are (rows,), and not (rows, outputs).
     """
 
     name: str
@@ -40,6 +42,8 @@ class TaskSchema:
     raw_shape: tuple[int, ...]
     columns: tuple[str, ...] | None
     preprocessing: Preprocessing
+    labels: tuple[Label, ...] | None = None
+    flat_target: bool = False
 
     @property
     def is_image(self) -> bool:
@@ -49,12 +53,14 @@ class TaskSchema:
     def preprocess(self, rows: Any) -> Tensor:
         """Raw rows, of the kind the task was made from, as a model takes them: (rows, *input_shape) float32.
 
+        Warns (UserWarning) of a text column none of whose values was in the training rows.
         Raises: TaskError if columns are missing or the shape is another.
         """
         if self.columns is None:
             X = as_inputs(rows)
             if X.shape[1:] != self.raw_shape:
-                raise TaskError(f"rows have the shape {X.shape[1:]}, this task's have {self.raw_shape}")
+                remedy = to_shape(X.shape[1:], self.raw_shape)
+                raise TaskError(f"rows have the shape {X.shape[1:]}, this task's have {self.raw_shape}{remedy}")
             return self.preprocessing.apply(X)
         if not isinstance(rows, pd.DataFrame):
             raise TaskError(f"this task was made from a DataFrame: give one with the columns {', '.join(self.columns)}")
@@ -66,15 +72,21 @@ class TaskSchema:
                 raise TaskError(f"the column {name!r} stands in the data twice; rename one")
         if not len(rows):
             raise TaskError("the data has no row: there is nothing to preprocess")
-        return self.preprocessing.apply(rows.set_axis(names, axis=1)[list(self.columns)])
+        return self.preprocessing.apply(rows.set_axis(names, axis=1)[list(self.columns)], warn=True)
 
     def decode(self, outputs: Tensor) -> NDArray[Any]:
-        """Model outputs (rows, output_size) as labels (rows,), or as numbers (rows, outputs) in the target's units."""
+        """Model outputs (rows, output_size) as answers that can be compared with the targets the task was made from.
+
+        Labels (rows,) of the targets' own kind: whole numbers, numbers or booleans, else text in an array of objects. For a
+        regression, numbers in the target's units: (rows,) if the targets were, else (rows, outputs).
+        """
         if self.classes is not None:
-            labels: NDArray[Any] = np.array(self.classes, dtype=object)[outputs.argmax(-1).cpu().numpy()]
+            own = self.labels or self.classes
+            text = any(isinstance(label, str) for label in own)
+            labels: NDArray[Any] = np.array(own, dtype=object if text else None)[outputs.argmax(-1).cpu().numpy()]
             return labels
         numbers: NDArray[Any] = (outputs.detach().cpu().double() * self.target_std + self.target_mean).numpy()
-        return numbers
+        return numbers[..., 0] if self.flat_target else numbers
 
     def __repr__(self) -> str:
         return f"<TaskSchema {self.name!r}: {self.kind}, inputs {self.input_shape}, {self.goal}>"
@@ -97,10 +109,12 @@ class TaskSchema:
     def from_state(cls, state: Mapping[str, Any], trusted: Sequence[str] = ()) -> TaskSchema:
         """The schema that `to_state` described. trusted: classes and functions that transform= may consist of.
 
+        One from before labels and the targets' shape were kept answers as it did: with text, and (rows, outputs).
         Raises: CheckpointError naming what is not trusted, or when the state is no schema.
         """
         try:
-            values: dict[str, Any] = {field.name: state[field.name] for field in fields(cls)}
+            later = {"labels": state["classes"], "flat_target": False}
+            values: dict[str, Any] = {field.name: {**later, **state}[field.name] for field in fields(cls)}
             return cls(**{**values, "preprocessing": Preprocessing.from_state(state["preprocessing"], trusted)})
         except (KeyError, TypeError, AttributeError) as error:
             message = f"the file's task cannot be read ({type(error).__name__}: {error}); it may be of another version"

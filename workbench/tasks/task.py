@@ -21,9 +21,10 @@ from workbench.tasks import seal
 from workbench.tasks.builtin import BUILTIN
 from workbench.tasks.facts import Baseline, baseline_of, facts_of
 from workbench.tasks.frames import check_frame, read_csv
-from workbench.tasks.inputs import Kind, as_inputs, as_targets, materialise
+from workbench.tasks.inputs import Kind, Label, as_inputs, as_targets, materialise, warn_of_channels_last
 from workbench.tasks.preprocessing import Preprocessing
 from workbench.tasks.recipe import Recipe
+from workbench.tasks.remarks import remarks
 from workbench.tasks.renewing import Former, Renewal, Sample, Source, check_parts, read_again, sample_of
 from workbench.tasks.schema import TaskSchema
 from workbench.tasks.split import RareClassError, Split, check_shares, divide
@@ -43,14 +44,16 @@ class Task:
     in the metrics table ("accuracy" for classes and "r2" for numbers by default).
 
     Attributes: train, validation (`Split`); input_shape without the row axis; output_size: classes or regression
-    targets; classes: their labels as text, None for regression; feature_names: of tables, else None; target_mean,
-    target_std (outputs,): by which regression targets are standardised, as the training rows say, so that losses are in
-    these units; kind_rule: why "auto" took this kind; sizes: rows by split; row_keys: by split, a key of each raw row, by which
-    it is known again in other data; fingerprint: of the data, its division and
-    preprocessing; schema: all of this but the rows, as a model needs it (`TaskSchema`); recipe: the Python expression
-    that makes the task again; recipe_needs: the variables it takes data in memory from. The test split is sealed: no
-    attribute leads to it. A pickled or copied task has none.
+    targets; classes: their labels as text (`decode` gives them as y has them), None for regression; feature_names: of
+    tables, else None; target_mean, target_std (outputs,): by which regression targets are standardised, as the training
+    rows say, so that losses are in these units; kind_rule: why "auto" took this kind; sizes: rows by split; row_keys:
+    by split, a key of each raw row, by which it is known again in other data; fingerprint: of the data, its division
+    and preprocessing; schema: all of this but the rows, as a model needs it (`TaskSchema`); recipe: the Python
+    expression that makes the task again; recipe_needs: the variables it takes data in memory from; remarks: sentences
+    on what is odd in a table. The test split is sealed: no attribute leads to it. A pickled or copied task has none.
     """
+
+    remarks: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -66,22 +69,28 @@ class Task:
         transform: Any = None,
         metric: str | None = None,
         classes: tuple[str, ...] | None = None,
+        own_labels: tuple[Label, ...] | None = None,
+        flat_target: bool | None = None,
         feature_names: tuple[str, ...] | None = None,
         target_columns: tuple[str, ...] = (),
         recipe: Recipe | None = None,
         renewal: Renewal | None = None,
     ) -> None:
         field = f"target {', '.join(map(repr, target_columns))}" if target_columns else "y"
-        found, targets, labels = as_targets(y, len(X), kind, field)
+        found, targets, labels, values, flat = as_targets(y, len(X), kind, field)
         labels = labels if renewal is None else renewal.labels
         self.kind_rule = _rule(targets, found, labels) if kind == "auto" else ""
         known = classes is not None and labels is not None and len(classes) == len(labels)
         names = classes if known else labels
+        values = own_labels or (values if names == labels else names)  # numbers that have names answer with these
+        flat = flat if flat_target is None else flat_target
         if not isinstance(metric, str | None):
             raise TaskError(f"metric={metric!r}: must be the name of a metric; wb.register_metric gives a function one")
         shares = check_shares(split)
         parts = _divided(len(X), shares, targets, names, seed) if renewal is None else renewal.parts
         image = not isinstance(X, pd.DataFrame) and X.ndim == 4
+        if image and renewal is None:
+            warn_of_channels_last(X.shape)
         fitted = Preprocessing(standardize=standardize, clip=clip, transform=transform, image=image)
         fitted.fit(_take(X, parts[0]), targets[parts[0]])
         mean, spread = _target_scale(targets[parts[0]], found)
@@ -89,6 +98,10 @@ class Task:
         self.sizes = {"train": len(self.train), "validation": len(self.validation), "test": len(parts[2])}
         keys = row_keys(X, targets, labels)
         self.row_keys = {split: keys[rows] for split, rows in zip(self.sizes, parts, strict=True)}
+        if isinstance(X, pd.DataFrame):
+            trained = targets[parts[0]] if found == "regression" else None
+            seen = _take(X, np.sort(np.concatenate(parts[:2])))
+            self.remarks = remarks(_take(X, parts[0]), seen, trained, target_columns, self.row_keys)
         # an address in memory, as in the repr of a function, is another one in the next session
         shown = re.sub(r" at 0x[0-9a-fA-F]+", "", repr(transform))
         settings = (found, shares, int(seed), fitted.standardize, fitted.clip, shown, names)
@@ -106,6 +119,8 @@ class Task:
             raw_shape=tuple(X.shape[1:]),
             columns=tuple(X.columns) if isinstance(X, pd.DataFrame) else None,
             preprocessing=fitted,
+            labels=values,
+            flat_target=flat and found == "regression",
         )
         self.recipe, self.recipe_needs = recipe or Recipe()
         self.former = None if renewal is None else renewal.former
@@ -113,7 +128,7 @@ class Task:
             options={
                 "kind": found, "split": shares, "seed": int(seed), "standardize": fitted.standardize, "clip": fitted.clip,
                 "transform": fitted.unfitted, "metric": self.schema.metric, "name": self.schema.name, "classes": names,
-                "feature_names": feature_names, "target_columns": target_columns,
+                "feature_names": feature_names, "target_columns": target_columns, "own_labels": values, "flat_target": flat,
             },
             targets=target_columns,
             labels=labels,
@@ -171,6 +186,7 @@ class Task:
     @classmethod
     def from_frame(cls, frame: pd.DataFrame, target: str | Sequence[str], **options: Any) -> Task:
         """A DataFrame. Text, category and boolean columns are one-hot encoded (an unknown category is all zeros).
+        What is odd in the table is told by `summary`.
 
         Missing values are filled in (median, most frequent). Both as the training rows say. target: a column, or
         several for regression. Raises: TaskError naming the column that cannot be used.
@@ -190,7 +206,11 @@ class Task:
         _check_options(options)
         inputs, targets = check_frame(frame, target)
         columns = (str(targets.name),) if isinstance(targets, pd.Series) else tuple(map(str, targets))
-        return cls(inputs, targets, **_named(options, name), target_columns=columns, recipe=recipe)
+        flat = not isinstance(
+            target, (list, tuple, pd.Index)
+        )  # [name] asks for a column of answers, as frame[[name]] has
+        options = {**_named(options, name), "flat_target": flat}
+        return cls(inputs, targets, **options, target_columns=columns, recipe=recipe)
 
     @classmethod
     def from_dataset(cls, dataset: Any, **options: Any) -> Task:
@@ -304,7 +324,7 @@ class Task:
         return baseline_of(self)
 
     def summary(self) -> pd.DataFrame:
-        """Kind, rows, inputs, metric, baseline and classes or target, one fact a row; the column is `value` (text)."""
+        """Kind, rows, inputs, metric, baseline, classes or target, and remarks; one fact a row, as text in the column `value`."""
         return facts_of(self)
 
     def preprocess(self, rows: Any) -> Tensor:
@@ -315,7 +335,7 @@ class Task:
         return self.schema.preprocess(rows)
 
     def decode(self, outputs: Tensor) -> NDArray[Any]:
-        """Model outputs (rows, output_size) as labels (rows,), or as numbers (rows, outputs) in the target's units."""
+        """Model outputs (rows, output_size) as labels (rows,) of y's own kind, or as numbers in its units, (rows,) if y is."""
         return self.schema.decode(outputs)
 
     def __repr__(self) -> str:

@@ -4,7 +4,7 @@ from workbench.training.capacity import capacity
 from workbench.training.cohort import check_fits, filled
 from workbench.training.commands import Commands, live_value
 from workbench.training.losses import resolve_loss
-from workbench.training.preparation import check, cohort_key, prepare
+from workbench.training.preparation import check, cohort_key, kept_apart, prepare
 from workbench.training.schedules import Progress, learning_rate_at, preview
 from workbench.training.snapshot import CohortState, Trained, Weights
 from workbench.training.takeup import Change, Keeper, Origin, TakeUp, Told
@@ -28,6 +28,7 @@ __all__ = [
     "check_fits",
     "cohort_key",
     "filled",
+    "kept_apart",
     "learning_rate_at",
     "live_value",
     "prepare",

@@ -60,6 +60,8 @@ class Commands:
         self._wake = threading.Condition()
         self._paused = False
         self._stopped = False
+        self.waiting = False
+        """Whether the loop sleeps, paused, between two steps."""
         self.pending = False
         """Whether there is something to read: a plain attribute, so that a step's look costs next to nothing."""
 
@@ -124,9 +126,11 @@ class Commands:
     def wait(self, *, for_changes: bool = True) -> None:
         """Sleep while paused, until a resume or a stop, or a change or a peek arrives."""
         with self._wake:
+            self.waiting = True
             self._wake.wait_for(
                 lambda: (for_changes and self._changes) or self._peeks or not self._paused or self._stopped
             )
+            self.waiting = False
 
     def wait_for_stop(self, seconds: float) -> None:
         """Sleep until a stop, at most `seconds`."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+from workbench.domains import Domain, Range
 from workbench.errors import ConfigError, Problem
 from workbench.hyperparameters import Config
 from workbench.models import build_model, probe
@@ -11,7 +13,7 @@ from workbench.registry import LOSSES, METRICS, MODELS
 from workbench.training.losses import resolve_loss
 from workbench.training.row import TaskData
 
-__all__ = ["check", "cohort_key", "prepare"]
+__all__ = ["check", "cohort_key", "kept_apart", "prepare"]
 
 
 def prepare(task: TaskData, config: Config) -> Config:
@@ -39,7 +41,18 @@ def check(task: TaskData, config: Config) -> Config:
 
 def cohort_key(config: Config) -> tuple[Any, ...]:
     """Trials with the same key can be stacked: same architecture, batch size and loss."""
+    return (config.model, config.loss, config.batch_size, *((name, getattr(config, name)) for name in _shared(config)))
+
+
+def kept_apart(config: Config, space: Mapping[str, Domain]) -> list[str]:
+    """The hyperparameters that would train all settings one by one: a cohort shares them, and no two draws are alike."""
+    if config.model not in MODELS or config.loss not in LOSSES:
+        return []
+    return [name for name in _shared(config) if isinstance(space.get(name), Range)]
+
+
+def _shared(config: Config) -> list[str]:
+    """What the trials of a cohort have in common beside the batch size: all that its model and its loss read."""
     entries = MODELS[config.model], LOSSES[config.loss]
     by_row: frozenset[str] = getattr(entries[0].value, "by_row", frozenset())
-    names = sorted(frozenset().union(*(entry.uses for entry in entries)) - by_row)
-    return (config.model, config.loss, config.batch_size, *((name, getattr(config, name)) for name in names))
+    return sorted(frozenset().union(*(entry.uses for entry in entries)) - by_row)

@@ -13,6 +13,7 @@ import pandas as pd
 from workbench.analysis import Border
 from workbench.widgets.parallel import ParallelCoordinates
 from workbench.widgets.parts import labelled, make, show
+from workbench.words import counted
 
 __all__ = ["ComparePanel", "Look"]
 
@@ -159,9 +160,12 @@ class ComparePanel:
         """What could not be done, above what is shown."""
         self._say(text, "error", "alert")
 
-    def show_leaderboard(self, board: pd.DataFrame, metric_label: str) -> None:
+    def show_leaderboard(self, board: pd.DataFrame, metric_label: str, left_out: int) -> None:
+        """left_out: how many trials are not in it, since they did not run to their end."""
         self._turn("text")
-        self.text.value = _board(board, metric_label)
+        was = "was" if left_out == 1 else "were"
+        note = f"{counted(left_out, 'trial')} that {was} stopped, pruned, failed or diverged {was} left out."
+        self.text.value = _board(board, metric_label) + (f'<div class="wb-hint">{note}</div>' if left_out else "")
         self.add.disabled = self.build.disabled = board.empty
 
     def show_problem(self, text: str) -> None:

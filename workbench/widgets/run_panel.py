@@ -16,6 +16,7 @@ __all__ = ["RunPanel", "Status", "duration"]
 
 GOING = frozenset({"queued", "running", "paused"})
 HINT = "Click a point of a curve to branch from it."
+HELD_UP = "A cell waits for this run, and clicks wait with it. To stop now, interrupt the kernel (■)."
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class Status:
     good: bool = False  # whether that is what was hoped for
     search: str = ""  # of a search: its state in words, in place of the trial's
     share: float = 0.0  # of a search: how much is done
+    held_up: bool = False  # whether a cell that waits keeps the kernel from hearing of clicks
+    task: str = ""  # what it is called
 
     @property
     def going(self) -> bool:
@@ -145,7 +148,10 @@ class RunPanel:
     def _write(self) -> None:
         status = self._status
         lines = [("good" if status.good else "verdict", status.verdict)]
-        lines.append(("error", self._own_message) if self._own_message else ("note", status.message))
+        kind = "error" if status.state == "failed" else "note"
+        lines.append(("error", self._own_message) if self._own_message else (kind, status.message))
+        if status.held_up:
+            lines.append(("hint", HELD_UP))
         if status.state and not any(text for _, text in lines) and self._bar.widget not in self._slot.children:
             lines = [("hint", HINT)]
         self.message.value = "".join(
@@ -169,8 +175,9 @@ def _left(trials: int, searches: int) -> str:
 
 def _line(status: Status) -> str:
     if not status.state:
-        count = f"{counted(status.known, 'trial')} in the log"
-        return f"{count} · select rows in the table to draw them" if status.known else "Nothing trained yet"
+        on = f" on {html.escape(status.task)}" if status.task else ""
+        count = f"{counted(status.known, 'trial')}{on} in the log"
+        return f"{count} · select rows in the table to draw them" if status.known else f"Nothing trained yet{on}"
     if status.search:
         waiting = f" · {status.queued} waiting" if status.queued else ""
         return f"{status.search}{waiting}"

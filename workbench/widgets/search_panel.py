@@ -12,6 +12,7 @@ from workbench.domains import Domain
 from workbench.errors import ConfigError, Problem
 from workbench.hyperparameters import Config
 from workbench.search import DEFAULTS, PRUNERS, STRATEGIES, Space
+from workbench.training import kept_apart
 from workbench.widgets.parts import labelled, make
 
 __all__ = ["SearchPanel", "search_call"]
@@ -92,6 +93,7 @@ class SearchPanel:
 
     def tell(self, space: Mapping[str, Domain] | ConfigError, base: Config | None) -> None:
         """Say what would be searched: the space, and how many points a grid has."""
+        self.start.description = "Continue" if self.continues.value else "Search"
         strategy = STRATEGIES[self.strategy.value]
         pruner = PRUNERS.get(self.pruner.value)
         words = [f"<b>{html.escape(strategy.label)}</b>: {html.escape(strategy.meaning)}"]
@@ -112,6 +114,13 @@ class SearchPanel:
             checked = Space(space, base)
             names = ", ".join(name.replace("_", " ") for name in checked)
             text = f"Searches {html.escape(names)}; all else as the controls say."
+            for name in kept_apart(base, checked):
+                text += (
+                    f" {html.escape(name.replace('_', ' ').capitalize())} is shared by all that train together: drawn from a "
+                    "range, each setting trains by itself. Give it a few values instead."
+                )
+            if self.continues.value:
+                text += f" Continues search {self.continues.value} with further settings."
             if self.strategy.value == "grid":
                 points = self.options()["points"]
                 text += f" <b>{checked.grid_size(points):,} grid points</b>."

@@ -10,6 +10,8 @@ STYLE = """<style>
   --wb-muted: var(--jp-ui-font-color2, #666); --wb-error: var(--jp-error-color1, #c62828); --wb-accent: var(--jp-brand-color1, #1976d2);
   color: var(--jp-ui-font-color1, inherit); overflow: hidden; padding: 2px; }
 .wb-root .widget-html-content, .wb-root .jupyter-widgets { font-size: 12px; line-height: 1.4; }
+/* JupyterLab's dark theme leaves what the browser draws light, and ipywidgets' arrow of a drop-down black */
+[data-jp-theme-light="false"] .wb-root { color-scheme: dark; --jp-widgets-dropdown-arrow: url("data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 18 18'%3E%3Cpath fill='%23bbb' d='M5.2 5.9L9 9.7l3.8-3.8 1.2 1.2-4.9 5-4.9-5z'/%3E%3C/svg%3E"); }
 /* without a kernel: one sentence instead of an icon at each part */
 .wb-root .jupyter-widgets-disconnected::before { content: none !important; }
 .wb-root.jupyter-widgets-disconnected::before { content: "Not connected to a kernel: this is how the workbench was left. Run the cell again (Shift+Enter) to go on; every trial is in the log." !important;
@@ -42,7 +44,7 @@ STYLE = """<style>
 .wb-toggle.jupyter-button { display: flex; align-items: center; justify-content: center; } .wb-toggle i.fa { margin: 0 !important; }
 .wb-range .wb-number { flex: 1 1 0; width: auto; min-width: 0; } .wb-range.wb-input { gap: 4px; } .wb-range .wb-number input { padding: 0 5px; text-align: left; } .wb-to { flex: none !important; color: var(--wb-muted); font-size: 11px; }
 .wb-input.wb-range .wb-to { flex: none; }
-.wb-options-list { display: flex; flex-wrap: wrap; gap: 0 8px; padding: 2px 0; }
+.wb-options-list { display: grid; grid-template-columns: minmax(0, 1fr); padding: 2px 0; }
 .wb-option { width: auto !important; height: 20px; } .wb-option label { font-size: 12px; gap: 3px; width: auto; padding: 0; }
 .wb-option .widget-label-basic { width: auto; }
 .wb-problem:not(:has([role=alert])) { display: none; }
@@ -103,7 +105,7 @@ STYLE = """<style>
 .wb-search-row { display: flex; gap: 12px; align-items: center; overflow: visible; } .wb-search-row > * { margin: 0; }
 .wb-space { flex: 1 1 0; min-width: 0; } .wb-space .widget-html-content, .wb-about .widget-html-content { white-space: normal; }
 .wb-range-words { flex: 1 1 0; min-width: 0; min-height: 54px; } .wb-range-words .widget-html-content { white-space: normal; }
-.wb-compare { gap: 4px; overflow: hidden; } .wb-compare .wb-labelled .widget-dropdown { width: 170px; }
+.wb-compare { gap: 4px; overflow: hidden; } .wb-compare .wb-labelled .widget-dropdown { width: 170px; } .wb-compare .wb-options { flex-wrap: wrap; }
 .wb-plain { overflow: hidden; width: 100%; } .wb-plain > * { flex: 1 1 0; min-width: 0; margin: 0; }
 .wb-picture { max-width: 100%; height: auto; object-fit: contain; align-self: flex-start; background: #fff; border-radius: 4px; }
 .wb-border { display: flex; gap: 10px; align-items: center; border-left: 3px solid var(--jp-warn-color1, #ef6c00); padding: 2px 8px; margin: 2px 0; overflow: visible; }
