@@ -301,9 +301,11 @@ def searches(connection: Connection) -> pd.DataFrame:
 
 def _fill_open(connection: Connection, values: dict[str, list[Any]], rows: Mapping[int, int]) -> None:
     """State and results so far of the trials that have not ended, in place. rows: the row of each trial."""
-    for row, state in enumerate(values["state"]):
-        if state is None:
-            values["state"][row], values["epochs_run"][row] = str(TrialState.QUEUED), 0
+    unfinished = [row for row, state in enumerate(values["state"]) if state is None]
+    if not unfinished:  # most logs: to look for them costs a large one time
+        return
+    for row in unfinished:
+        values["state"][row], values["epochs_run"][row] = str(TrialState.QUEUED), 0
     # there are more unfinished ones, of other tasks or in the bin
     told = select(schema.trials.c.id, history.last_state()).where(schema.trials.c.id.in_(history.unfinished()))
     for trial, state in connection.execute(told):
