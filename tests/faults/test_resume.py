@@ -57,14 +57,19 @@ def whole(victims: Victims, job: str, folder: Path) -> dict[str, object]:
 
 
 LEFT = """
-import sys, threading
+import atexit, sys, threading
 import workbench as wb
 bench = wb.Workbench(wb.Task.load("iris"), log=sys.argv[1])
 bench.run(wb.Config(epochs=2))
 run = bench.start(wb.Config(epochs=100_000), seeds=int(sys.argv[2]))
 bench.start(wb.Config(epochs=7))
-while len(bench.curves(2)) < 5:
-    threading.Event().wait(0.01)
+def trained(epochs):
+    while len(bench.curves(2)) < epochs:
+        threading.Event().wait(0.01)
+
+trained(5)
+# the interpreter gives no more threads from here on, and yet the trial goes on until it is paused
+atexit.register(trained, len(bench.curves(2)) + 5)
 """
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, suppress
 from functools import cache
 from typing import TypeVar
 
@@ -162,7 +162,10 @@ def side_by_side(shards: Sequence[Shard], work: Callable[[Shard], R], cores: int
         for index in waiting:
             found[index] = work(shards[index])
 
-    others = [_team().submit(take) for _ in range(min(cores, MOST_SHARDS, len(shards)) - 1)]
+    others: list[Future[None]] = []
+    with suppress(RuntimeError):  # the interpreter ends and gives no more threads: this one takes them all
+        for _ in range(min(cores, MOST_SHARDS, len(shards)) - 1):
+            others.append(_team().submit(take))
     try:
         take()
     finally:
