@@ -1,5 +1,6 @@
 """Built-in architectures and the registry that also takes the user's own."""
 
+from workbench.models.backbone import Backbone, register_backbone
 from workbench.models.build import (
     build_model,
     builder_source,
@@ -10,7 +11,8 @@ from workbench.models.build import (
     read_source,
 )
 from workbench.models.builtin import DataShape, cnn, mlp
-from workbench.models.pretrained import Affine, Backbone, Pretrained, layer_groups, register_backbone
+from workbench.models.cutting import layer_groups
+from workbench.models.pretrained import Affine, Pretrained
 from workbench.models.randomness import SeededRandomness, draws_random_numbers
 from workbench.models.sources import SOURCE_NAME, Facts, Source, bring_back, source_of, why_unusable
 from workbench.models.stacking import stacked_forward

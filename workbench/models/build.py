@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from workbench.errors import ModelError, WorkbenchError
 from workbench.hyperparameters import Config
+from workbench.models.backbone import Backbone
 from workbench.models.builtin import DataShape
-from workbench.models.pretrained import Backbone
 from workbench.models.randomness import SeededRandomness
 from workbench.registration import BUILT_IN, read_arguments
 from workbench.registry import MODELS

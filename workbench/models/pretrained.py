@@ -1,63 +1,19 @@
-"""Pretrained networks with a new head: which layers are frozen, which train, and at which share of the learning rate.
-
-A backbone is registered like any model (`register_backbone`), and its freezing, unfreezing and learning rates are
-hyperparameters of it, so that controls, search and log know them.
-"""
+"""Pretrained networks with a new head: which layers are frozen, which train, and at which share of the learning rate."""
 
 from __future__ import annotations
 
-import copy
-import hashlib
-import inspect
-import os
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor, nn
 
-from workbench.domains import Domain, IntRange, LogRange
-from workbench.errors import ConfigError, ModelError, Problem, did_you_mean
-from workbench.models.builtin import DataShape
-from workbench.models.weights import fill_network, load_weights
-from workbench.registration import register_model
+from workbench.models.cutting import flat, is_listened_to, layer_groups, place_of
 
-__all__ = ["Affine", "Backbone", "Group", "PlainOutputs", "Pretrained", "layer_groups", "register_backbone"]
+if TYPE_CHECKING:
+    from workbench.models.backbone import Backbone
 
-_NORMALISATIONS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.LocalResponseNorm)
-
-
-@dataclass(frozen=True)
-class Group:
-    """Layers that are frozen together and share a learning rate. name: of the first of them. parts: names in the body."""
-
-    name: str
-    parts: tuple[str, ...]
-    says: str
-
-
-def layer_groups(body: nn.Module) -> list[Group]:
-    """The groups of a body without its head, from the input on: its direct children that have parameters.
-
-    A normalisation belongs to the group before it. Where one child holds all parameters, its children are taken instead.
-    """
-    prefix, place = "", body
-    while True:
-        children = [(name, child) for name, child in place.named_children() if _has_parameters(child)]
-        if len(children) != 1 or not any(_has_parameters(grandchild) for grandchild in children[0][1].children()):
-            break
-        prefix, place = f"{prefix}{children[0][0]}.", children[0][1]
-    groups: list[Group] = []
-    for name, child in children:
-        if groups and _only_normalises(child):
-            last = groups[-1]
-            groups[-1] = Group(last.name, (*last.parts, prefix + name), last.says)
-        else:
-            groups.append(Group(prefix + name, (prefix + name,), f"{prefix}{name} ({type(child).__name__})"))
-    return groups
+__all__ = ["Affine", "PlainOutputs", "Pretrained", "plain_outputs"]
 
 
 class Affine(nn.Module):
@@ -103,7 +59,7 @@ class Pretrained(nn.Module):
         self.opened = freeze == 0
         place = {part: index for index, group in enumerate(self.groups) for part in group.parts}
         # what belongs to the body itself, such as a class token, counts to the group nearest the input
-        self._group_of = {name: _place_of(name, place) for name, _ in body.named_parameters()}
+        self._group_of = {name: place_of(name, place) for name, _ in body.named_parameters()}
         for name, parameter in body.named_parameters():
             parameter.requires_grad_(self._group_of[name] >= freeze)
         self.train()
@@ -152,7 +108,7 @@ class Pretrained(nn.Module):
         cut = self._cut()
         if cut is None:
             return _Whole(self)
-        rest = list(_flat(list(self.body.named_children())[cut:])) if self._is_chain else []
+        rest = list(flat(list(self.body.named_children())[cut:])) if self._is_chain else []
         return nn.Sequential(OrderedDict([*rest, ("head", self.head)]))
 
     @property
@@ -177,7 +133,7 @@ class Pretrained(nn.Module):
 
     @property
     def _is_chain(self) -> bool:
-        return type(self.body) is nn.Sequential and not _is_listened_to(self.body)
+        return type(self.body) is nn.Sequential and not is_listened_to(self.body)
 
     def _cut(self) -> int | None:
         """How many of the body's children are cut off, None if it has to stay whole."""
@@ -241,244 +197,6 @@ class _Whole(nn.Module):
         return self
 
 
-class Backbone:
-    """The builder of a model from a pretrained network: what `register_backbone` puts into the table of models.
-
-    make: returns the network with its weights; called once. head: the name of its last layer, None to look for the last
-    `nn.Linear`. weights: a file to take the weights from. adapt: the `adapter` of a task, if any. keep_head: whether a task may
-    go on with the network's own head.
-    groups: what can be frozen, from the input on. meanings: of its hyperparameters, by name.
-
-    Raises: ModelError if there is no head, or nothing but a head.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        make: Callable[[], nn.Module],
-        *,
-        head: str | None = None,
-        weights: str | os.PathLike[str] | None = None,
-        adapt: Callable[[DataShape], nn.Module | None] = lambda task: None,
-        keep_head: Callable[[DataShape], bool] = lambda task: False,
-        source: Any = None,
-    ) -> None:
-        self.name, self.make, self.source, self.weights = name, make, source, weights
-        self._adapt, self._keep_head = adapt, keep_head
-        network = self._made()
-        self.head_name = _head_of(network, head, name)
-        if weights is not None:
-            fill_network(network, load_weights(weights), self.head_name, os.fspath(weights))
-        self._head = copy.deepcopy(network.get_submodule(self.head_name))
-        self._body = _without(network, self.head_name)
-        self.groups = layer_groups(self._body)
-        if not self.groups:
-            raise ModelError(
-                f"backbone {name!r}: has no parameters but those of its head; there is nothing to transfer"
-            )
-        self._features: dict[tuple[int, ...], int] = {}
-        count = len(self.groups)
-        own: dict[str, tuple[Domain, str]] = {
-            "freeze": (
-                IntRange(0, count, default=count),
-                "Groups of layers that keep their pretrained weights, counted from the input.",
-            ),
-            "unfreeze_at": (
-                IntRange(0, 100_000, default=0),
-                "Epoch after which the frozen layers train as well; 0: never.",
-            ),
-            "learning_rate_factor": (
-                LogRange(1e-4, 1.0, default=0.1),
-                "Share of the learning rate in the group nearest the input; it grows geometrically towards the head.",
-            ),
-        }
-        kinds = inspect.Parameter
-        self.__signature__ = inspect.Signature(
-            [kinds("task", kinds.POSITIONAL_OR_KEYWORD)]
-            + [kinds(name, kinds.KEYWORD_ONLY, default=domain) for name, (domain, _) in own.items()]
-        )
-        self.meanings = {name: meaning for name, (_, meaning) in own.items()}
-        # rows of a cohort may differ in these: the shapes of what trains do not depend on them
-        self.by_row = frozenset({"learning_rate_factor"})
-
-    def __call__(self, task: DataShape, *, freeze: int, unfreeze_at: int, learning_rate_factor: float) -> Pretrained:
-        adapter = self._adapt(task)
-        features = self.features(task.input_shape)
-        own = self._keep_head(task)
-        head = copy.deepcopy(self._head).requires_grad_() if own else nn.Linear(features, task.output_size)
-        return Pretrained(copy.deepcopy(self._body), head, freeze=freeze, adapter=adapter, backbone=self)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Backbone:
-        return self
-
-    def __repr__(self) -> str:
-        return f"<Backbone {self.name!r}: {', '.join(group.says for group in self.groups)}; head {self.head_name!r}>"
-
-    @cached_property
-    def digest(self) -> str:
-        """What two networks share whose weights without the head are equal to the last bit: 16 hexadecimal digits."""
-        found = hashlib.sha256()
-        for value in (*self._body.parameters(), *self._body.buffers()):
-            found.update(f"{value.dtype}{tuple(value.shape)}".encode())
-            found.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-        return found.hexdigest()[:16]
-
-    def features(self, shape: tuple[int, ...]) -> int:
-        """What the body makes of an input of this shape (without rows). Raises: ModelError naming both shapes."""
-        if shape not in self._features:
-            self._features[shape] = self._probe(shape)
-        return self._features[shape]
-
-    def _made(self) -> nn.Module:
-        try:
-            network = self.make()
-        except Exception as error:
-            message = f"backbone {self.name!r}: making it raised {type(error).__name__}: {error}"
-            raise ModelError(message) from error
-        if not isinstance(network, nn.Module):
-            message = f"make must return an nn.Module with its weights, got {type(network).__name__}"
-            raise ModelError(f"backbone {self.name!r}: {message}")
-        return network
-
-    def _probe(self, shape: tuple[int, ...]) -> int:
-        first = next(self._body.parameters())
-        rows = torch.zeros(2, *shape, dtype=first.dtype, device=first.device)
-        try:
-            with torch.no_grad():
-                found = plain_outputs(self._body.eval()(rows))
-        except Exception as error:
-            message = f"without its head {self.head_name!r} it raised {type(error).__name__} on inputs of shape {shape}"
-            expected = f"its first layer takes {_expected(self._body)}"
-            raise ModelError(f"backbone {self.name!r}: {message}, where {expected}: {error}") from error
-        wanted = self._head.in_features if isinstance(self._head, nn.Linear) else None
-        if not isinstance(found, Tensor) or found.dim() != 2 or wanted not in (None, found.shape[1]):
-            got = f"shape {tuple(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
-            size = "features" if wanted is None else wanted
-            message = (
-                f"without its head {self.head_name!r} it must give (2, {size}) for 2 rows of shape {shape}, got {got}"
-            )
-            raise ModelError(f"backbone {self.name!r}: {message}; name its last layer with head=")
-        return found.shape[1]
-
-
-def register_backbone(
-    name: str,
-    make: Callable[[], nn.Module],
-    *,
-    head: str | None = None,
-    weights: str | os.PathLike[str] | None = None,
-    label: str = "",
-    meaning: str = "",
-) -> Backbone:
-    """Add a pretrained network as a model: `make() -> nn.Module` returns it with its weights, or they come from a file.
-
-    weights: a `.safetensors` file or a torch state dict (see `load_weights`); what it has for the head is left out.
-
-    Its last layer, the submodule named `head` or else the last `nn.Linear`, is replaced by a new linear layer for the task.
-    Outputs that carry `.logits`, as Hugging Face's do, are unwrapped. It brings these hyperparameters along: freeze (so many
-    groups of layers are frozen, counted from the input; all by default, which leaves the head), unfreeze_at (after this epoch
-    everything trains; 0: never), learning_rate_factor (of the group nearest the input; between it and the head, the learning
-    rate grows geometrically)::
-
-        wb.register_backbone("resnet", lambda: torchvision.models.resnet18(weights="DEFAULT"))
-
-    Returns the builder, for `models={name: builder}`. Raises: ModelError naming what is wrong with the network; CheckpointError
-    naming what of the file does not fit; ConfigError for a name that is no identifier, or a built-in model's.
-    """
-    if not callable(make):
-        message = (
-            f"make={make!r}: must be a function without parameters that returns the network, such as lambda: network"
-        )
-        raise ConfigError([Problem("make", make, message)])
-    backbone = Backbone(name, make, head=head, weights=weights)
-    register_model(name, backbone, label=label, meaning=meaning or "A pretrained network with a head for the task.")
-    return backbone
-
-
 def plain_outputs(outputs: Any) -> Any:
     """What a network put out, as a tensor where it comes as `.logits` of a record."""
     return getattr(outputs, "logits", outputs)
-
-
-# ----------------------------------------------------------------------------------------------------------------------
-
-
-def _has_parameters(module: nn.Module) -> bool:
-    return next(module.parameters(), None) is not None
-
-
-def _only_normalises(module: nn.Module) -> bool:
-    owners = [part for part in module.modules() if next(part.parameters(recurse=False), None) is not None]
-    return all(isinstance(part, _NORMALISATIONS) for part in owners)
-
-
-def _is_listened_to(module: nn.Module) -> bool:
-    return bool(module._forward_hooks or module._forward_pre_hooks or module._backward_hooks)
-
-
-def _place_of(name: str, place: dict[str, int]) -> int:
-    """The group that a parameter belongs to."""
-    return next((index for part, index in place.items() if name.startswith(f"{part}.")), 0)
-
-
-def _flat(children: list[tuple[str, nn.Module]], prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
-    """The layers of nested plain sequences in one row, whose stacked forward pass is known."""
-    for name, child in children:
-        if type(child) is nn.Sequential and not _is_listened_to(child):
-            yield from _flat(list(child.named_children()), f"{prefix}{name}_")
-        else:
-            yield f"{prefix}{name}", child
-
-
-def _head_of(network: nn.Module, head: str | None, name: str) -> str:
-    layers = [path for path, part in network.named_modules() if isinstance(part, nn.Linear)]
-    if head is None:
-        if not layers:
-            raise ModelError(f"backbone {name!r}: has no nn.Linear layer; name its last layer with head=")
-        return str(layers[-1])
-    known = [path for path, _ in network.named_modules() if path]
-    if head not in known:
-        raise ModelError(f"backbone {name!r}: head={head!r} names no part of it{did_you_mean(head, layers or known)}")
-    return head
-
-
-def _without(network: nn.Module, head: str) -> nn.Module:
-    """A copy of a network with its head taken out."""
-    if not head:  # the network is one linear layer
-        return nn.Identity()
-    body = copy.deepcopy(network)
-    owner, _, leaf = head.rpartition(".")
-    place = body.get_submodule(owner)
-    if type(place) is nn.Sequential and list(place._modules)[-1] == leaf and len(place) > 1:
-        del place._modules[leaf]
-    else:
-        setattr(place, leaf, nn.Identity())
-    return _inlined(body)
-
-
-def _inlined(body: nn.Module) -> nn.Module:
-    """A plain sequence in which one plain sequence holds all parameters, as one sequence."""
-    while type(body) is nn.Sequential and not _is_listened_to(body):
-        holders = [name for name, child in body.named_children() if _has_parameters(child)]
-        if len(holders) != 1:
-            break
-        inner = body.get_submodule(holders[0])
-        if type(inner) is not nn.Sequential or _is_listened_to(inner):
-            break
-        parts: list[tuple[str, nn.Module]] = []
-        for name, child in body.named_children():
-            own = list(inner.named_children()) if name == holders[0] else []
-            parts += [(f"{name}_{leaf}", part) for leaf, part in own] or [(name, child)]
-        body = nn.Sequential(OrderedDict(parts))
-    return body
-
-
-def _expected(body: nn.Module) -> str:
-    """The input shape that a network's first layer asks for, in words."""
-    for part in body.modules():
-        if isinstance(part, nn.modules.conv._ConvNd):
-            names = ("length",) if isinstance(part, nn.Conv1d) else ("height", "width")
-            return f"({', '.join([str(part.in_channels), *names])})"
-        if isinstance(part, nn.Linear):
-            return f"({part.in_features},)"
-    return "another kind"

@@ -19,9 +19,10 @@ from torch import Tensor, nn
 from workbench import files
 from workbench.errors import CheckpointError, ConfigError, ModelError, Problem, WorkbenchError
 from workbench.hyperparameters import Config
+from workbench.models.backbone import Backbone
 from workbench.models.build import build_model, is_builtin
 from workbench.models.builtin import DataShape
-from workbench.models.pretrained import Affine, Backbone, PlainOutputs, Pretrained
+from workbench.models.pretrained import Affine, PlainOutputs, Pretrained
 from workbench.registration import register_model
 from workbench.registry import MODELS
 

@@ -1,8 +1,8 @@
 """The training engine: losses, optimizers, schedules and the cohort of stacked trials."""
 
 from workbench.training.capacity import capacity
-from workbench.training.cohort import check_fits, filled
 from workbench.training.commands import Commands, live_value
+from workbench.training.filling import check_fits, filled
 from workbench.training.losses import resolve_loss
 from workbench.training.preparation import check, cohort_key, kept_apart, prepare
 from workbench.training.schedules import Progress, learning_rate_at, preview

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
 from typing import Any
@@ -18,7 +18,6 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from workbench.errors import ModelError
 from workbench.hyperparameters import Config
 from workbench.models import (
     Pretrained,
@@ -30,6 +29,7 @@ from workbench.models import (
     stacked_forward,
 )
 from workbench.models.stacking import Forward
+from workbench.training.filling import check_fits, constants_of, filled, moved, opener
 from workbench.training.losses import is_builtin_loss, loss_of
 from workbench.training.metrics import evaluate_metrics
 from workbench.training.optimizers import rule_of
@@ -47,7 +47,7 @@ from workbench.training.stages import (
 )
 from workbench.training.stepping import RowState, step_key
 
-__all__ = ["Cohort", "check_fits", "filled"]
+__all__ = ["Cohort"]
 
 GATHER_BYTES = 16 * 2**20
 """Shuffled training rows are gathered in pieces of at most this size, one piece for a small data set."""
@@ -132,7 +132,7 @@ class Cohort:
         """The weights and buffers of a cohort without rows."""
         size = sum(shape.numel() for shape in self._shapes.values())
         theta = torch.empty(0, size, device=self.device, dtype=self.dtype)
-        return theta, {name: value.new_empty(0, *value.shape) for name, value in _constants(self.module)}
+        return theta, {name: value.new_empty(0, *value.shape) for name, value in constants_of(self.module)}
 
     @property
     def opens(self) -> bool:
@@ -146,7 +146,7 @@ class Cohort:
         optimizers remember is of fewer parameters: their state starts anew.
         """
         model = build_model(self.task, self._first).to(self.device, self.dtype)
-        opened = _opener(model)
+        opened = opener(model)
         whole = [opened(self.weights(index)) for index in range(len(self.rows))]
         for row in self.rows:
             row.best = row.best and opened(row.best)
@@ -165,7 +165,7 @@ class Cohort:
             if origin is None:
                 module = trained_part(build_model(self.task, config)).to(self.device, self.dtype)
                 torch.cat([p.detach().reshape(-1) for p in module.parameters() if p.requires_grad], out=theta[index])
-                constants = [value for _, value in _constants(module)]
+                constants = [value for _, value in constants_of(module)]
                 new.append(Row.begin(trial, config, self.steps_per_epoch))
                 states.append(None)
             else:
@@ -205,7 +205,7 @@ class Cohort:
         check_fits(self.module, state.row(state.trials[0]).weights)
         self.series, self.epoch, self._noise_seed = state.series, state.epoch, state.noise_seed
         self.rows = [
-            Row.again(progress, order, self.steps_per_epoch, _moved(best, self.device))
+            Row.again(progress, order, self.steps_per_epoch, moved(best, self.device))
             for progress, order, best in zip(state.rows, state.orders, state.best, strict=True)
         ]
         self.theta = state.theta.to(self.device, self.dtype, copy=True)
@@ -473,72 +473,6 @@ class Cohort:
         return ""
 
 
-def check_fits(module: nn.Module, weights: Weights) -> None:
-    """Raises: ModelError if a module has other parameters than the one that the weights were trained in."""
-    module = trained_part(module, weights.vector.numel())
-    own = sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
-    shapes = [tuple(value.shape) for _, value in _constants(module)]
-    if own != weights.vector.numel() or shapes != [tuple(value.shape) for value in weights.buffers.values()]:
-        raise ModelError(
-            f"the model has {own} parameters now and had {weights.vector.numel()} when it was trained: its builder has "
-            "changed since; bring the one of then (bench.log.builder_source(trial) has its source)"
-        )
-
-
-def filled(module: nn.Module, weights: Weights) -> nn.Module:
-    """The module, in evaluation mode, with copies of these weights in place of its own. Raises: ModelError, see `check_fits`.
-
-    Of a pretrained one, those of the part that trained; the rest keeps its own.
-    """
-    check_fits(module, weights)
-    start, trained = 0, trained_part(module, weights.vector.numel())
-    if trained is not module:
-        module.to(weights.vector.dtype)
-    for parameter in trained.parameters():
-        if parameter.requires_grad:
-            piece = weights.vector[start : start + parameter.numel()]
-            parameter.data, parameter.grad = piece.view(parameter.shape).cpu().clone(), None
-            start += parameter.numel()
-    # by their order: with another share of dropout the layers have other names
-    for (name, _), value in zip(list(_constants(trained)), weights.buffers.values(), strict=True):
-        owner, _, leaf = name.rpartition(".")
-        getattr(trained.get_submodule(owner), leaf).data = value.cpu().clone()
-    return module.eval()
-
-
-def _opener(model: nn.Module) -> Callable[[Weights], Weights]:
-    """From the weights of what a pretrained model trains to those of the whole of it. model: as it was built; it is opened."""
-    assert isinstance(model, Pretrained)
-    part = trained_part(model)
-    parameters = [parameter for parameter in part.parameters() if parameter.requires_grad]
-    constants = [value for _, value in _constants(part)]
-    model.open()
-    whole = trained_part(model)
-
-    def opened(weights: Weights) -> Weights:
-        pieces = torch.split(weights.vector, [parameter.numel() for parameter in parameters])
-        for parameter, piece in zip(parameters, pieces, strict=True):
-            parameter.data.copy_(piece.view(parameter.shape))
-        for constant, value in zip(constants, weights.buffers.values(), strict=True):
-            constant.copy_(value)
-        vector = torch.cat([parameter.detach().reshape(-1) for parameter in whole.parameters()])
-        return Weights(vector, {name: value.clone() for name, value in _constants(whole)})
-
-    return opened
-
-
-def _moved(weights: Weights | None, device: torch.device) -> Weights | None:
-    if weights is None:
-        return None
-    return Weights(weights.vector.to(device), {name: value.to(device) for name, value in weights.buffers.items()})
-
-
 def _targets(split: SplitData, device: torch.device, dtype: torch.dtype) -> Tensor:
     targets = split.y.to(device)
     return targets.to(dtype) if targets.is_floating_point() else targets
-
-
-def _constants(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """What a module carries beside trained parameters: buffers, and parameters that are frozen."""
-    yield from module.named_buffers()
-    yield from ((name, p.detach()) for name, p in module.named_parameters() if not p.requires_grad)

@@ -1,0 +1,82 @@
+"""From modules to the flat weights of a cohort's rows, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+from workbench.errors import ModelError
+from workbench.models import Pretrained
+from workbench.training.snapshot import Weights
+from workbench.training.stages import trained_part
+
+__all__ = ["check_fits", "constants_of", "filled", "moved", "opener"]
+
+
+def check_fits(module: nn.Module, weights: Weights) -> None:
+    """Raises: ModelError if a module has other parameters than the one that the weights were trained in."""
+    module = trained_part(module, weights.vector.numel())
+    own = sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
+    shapes = [tuple(value.shape) for _, value in constants_of(module)]
+    if own != weights.vector.numel() or shapes != [tuple(value.shape) for value in weights.buffers.values()]:
+        raise ModelError(
+            f"the model has {own} parameters now and had {weights.vector.numel()} when it was trained: its builder has "
+            "changed since; bring the one of then (bench.log.builder_source(trial) has its source)"
+        )
+
+
+def filled(module: nn.Module, weights: Weights) -> nn.Module:
+    """The module, in evaluation mode, with copies of these weights in place of its own. Raises: ModelError, see `check_fits`.
+
+    Of a pretrained one, those of the part that trained; the rest keeps its own.
+    """
+    check_fits(module, weights)
+    start, trained = 0, trained_part(module, weights.vector.numel())
+    if trained is not module:
+        module.to(weights.vector.dtype)
+    for parameter in trained.parameters():
+        if parameter.requires_grad:
+            piece = weights.vector[start : start + parameter.numel()]
+            parameter.data, parameter.grad = piece.view(parameter.shape).cpu().clone(), None
+            start += parameter.numel()
+    # by their order: with another share of dropout the layers have other names
+    for (name, _), value in zip(list(constants_of(trained)), weights.buffers.values(), strict=True):
+        owner, _, leaf = name.rpartition(".")
+        getattr(trained.get_submodule(owner), leaf).data = value.cpu().clone()
+    return module.eval()
+
+
+def opener(model: nn.Module) -> Callable[[Weights], Weights]:
+    """From the weights of what a pretrained model trains to those of the whole of it. model: as it was built; it is opened."""
+    assert isinstance(model, Pretrained)
+    part = trained_part(model)
+    parameters = [parameter for parameter in part.parameters() if parameter.requires_grad]
+    constants = [value for _, value in constants_of(part)]
+    model.open()
+    whole = trained_part(model)
+
+    def opened(weights: Weights) -> Weights:
+        pieces = torch.split(weights.vector, [parameter.numel() for parameter in parameters])
+        for parameter, piece in zip(parameters, pieces, strict=True):
+            parameter.data.copy_(piece.view(parameter.shape))
+        for constant, value in zip(constants, weights.buffers.values(), strict=True):
+            constant.copy_(value)
+        vector = torch.cat([parameter.detach().reshape(-1) for parameter in whole.parameters()])
+        return Weights(vector, {name: value.clone() for name, value in constants_of(whole)})
+
+    return opened
+
+
+def moved(weights: Weights | None, device: torch.device) -> Weights | None:
+    """The weights on another device."""
+    if weights is None:
+        return None
+    return Weights(weights.vector.to(device), {name: value.to(device) for name, value in weights.buffers.items()})
+
+
+def constants_of(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """What a module carries beside trained parameters: buffers, and parameters that are frozen."""
+    yield from module.named_buffers()
+    yield from ((name, p.detach()) for name, p in module.named_parameters() if not p.requires_grad)
