@@ -276,6 +276,8 @@ def test_a_tree_says_on_which_task_a_trial_is(tmp_path: Path) -> None:
         (lambda task: wb.Workbench(task, models=[_other]), r"models=\[.*\]: give each builder a name: models=\{'my_model'"),
         (lambda task: wb.Workbench(task, models="mlp"), "models='mlp': give each builder a name"),
         (lambda task: wb.Workbench(task, device="gpu"), "device='gpu': this machine has cpu"),
+        (lambda task: wb.train(task, None), r"trials=None: give settings by trial, such as trials=\{1: wb\.Config"),  # type: ignore[arg-type]
+        (lambda task: wb.train(task, {"epochs": 3}), "trials={'epochs': 3}: give settings by trial"),  # type: ignore[dict-item]
         (lambda task: wb.load_weights(None), "weights=None: give the path of a file"),
         (lambda task: wb.load_weights(3), "weights=3: give the path of a file"),
         (lambda task: wb.register_backbone("of_arguments", lambda: nn.Linear(4, 3), weights=3), "weights=3: give the path"),
@@ -285,6 +287,11 @@ def test_what_a_workbench_is_made_of(make: Callable[[wb.Task], object], message:
     with pytest.raises(wb.ConfigError, match=message):
         make(wb.Task.load("iris"))
     assert "of_arguments" not in MODELS
+
+
+def test_a_log_is_a_place() -> None:
+    with pytest.raises(wb.LogError, match="log is a int: give a path or a URL, or None for a log in memory"):
+        wb.TrialLog(3)  # type: ignore[arg-type]
 
 
 def test_the_models_of_a_file_are_given_by_name(bench: wb.Workbench, tmp_path: Path) -> None:

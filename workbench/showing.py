@@ -41,9 +41,8 @@ PICTURED = 64
 TABLE_SECONDS = 1.0
 """While trials train, the table is read anew at most this often."""
 NUMBERS_SECONDS = 10.0
-"""And where no trial has begun, ended or paused, after ever longer pauses up to this: it costs the training time, DataTables
-keeps some 65 KB of each table that it has filled anew (its Select extension leaves handlers behind), and what is typed into
-its search box is lost."""
+"""And where no trial has begun, ended or paused, after ever longer pauses up to this: it costs the training time, and DataTables
+keeps some 65 KB of each table that it has filled anew (its Select extension leaves handlers behind)."""
 NUMBERS = (EpochEnd, KnobChanged, StepProgress)
 """Events of a trial that goes on as before."""
 LOOK_SHARE = 0.05
@@ -92,16 +91,17 @@ class Showing:
         newest = self.log.trials(task_fingerprint=self.task.fingerprint, last=1)
         return tuple(int(trial) for trial in newest["trial"])
 
-    def _bundle(self) -> dict[str, Any]:
-        """The widget, and beside it what a reader without a kernel sees: a picture and a line of text."""
+    def _widget(self) -> dict[str, Any]:
         assert self.view is not None
-        bundle = dict(self.view.widget._repr_mimebundle_() or {})
-        bundle["text/plain"] = f"Workbench on {self.task.name}: {self.reads.summary()}"
+        return {**(self.view.widget._repr_mimebundle_() or {}), "text/plain": f"Workbench on {self.task.name}"}
+
+    def _picture(self) -> dict[str, Any]:
+        """What a reader without a kernel sees: a line of text and the curves, once there are any."""
+        bundle = {"text/plain": f"Workbench on {self.task.name}: {self.reads.summary()}"}
         trials = self.last_trials()
         if trials and len(self.log.curves(*trials)):
-            bundle["image/png"] = base64.b64encode(
-                self.reads.figure(self.reads.seeds_together(trials))._repr_png_()
-            ).decode()
+            figure = self.reads.figure(self.reads.seeds_together(trials))
+            bundle["image/png"] = base64.b64encode(figure._repr_png_()).decode()
         return bundle
 
     # --- views (main thread) ----------------------------------------------------------------------------------------
@@ -115,7 +115,9 @@ class Showing:
         self._table_due = True  # somebody else may have written to the log
         self.tick()
         threading.Thread(target=_make_optimizer_once, name="workbench-warming", daemon=True).start()
-        handle = display(self._bundle(), raw=True, display_id=True)  # type: ignore[no-untyped-call]
+        display(self._widget(), raw=True)  # type: ignore[no-untyped-call]
+        # an output of its own, or the page would make the widget anew with each picture; the stylesheet hides it there
+        handle = display(self._picture(), raw=True, display_id=True)  # type: ignore[no-untyped-call]
         if handle is not None:
             self._handles = [*self._handles[-4:], handle]
         self.pump.wake()
@@ -137,7 +139,6 @@ class Showing:
             devices=available_devices(),
             device=bench.device,
         )
-        self._live.curves.hands.on_release(self.pump.wake)
         live = self._live
         self.tabs = Tabs(
             self.view,
@@ -214,7 +215,7 @@ class Showing:
             held_up = any(run.held_up for run in self.runner.runs)
             self.view.update(replace(self._status(), held_up=held_up, task=self.task.name))
         if not going and not self._pictured:
-            self._picture()
+            self._update_picture()
         return going
 
     def _status(self) -> Status:
@@ -270,26 +271,13 @@ class Showing:
         trials = self.selected or shown or self._newest
         return int(trials[-1]) if trials else None
 
-    def _picture(self) -> None:
-        """Put the picture of what has ended beside the widget, for the saved notebook.
-
-        The page then makes the view anew: focus is lost, text that was typed and not sent, a slider that is held. So it waits
-        until the hands are off; a notebook that is saved meanwhile has the picture of the run before.
-        """
-        if self._handles and self._held:
-            return  # the pump is woken when they are
+    def _update_picture(self) -> None:
+        """Put what has ended into the picture below the widget, for the saved notebook."""
         self._pictured = True
         if self._handles:
-            bundle = self._bundle()
-            if self._held:  # since, as drawing takes a while
-                self._pictured = False
-                return
+            bundle = self._picture()
             for handle in self._handles:
                 handle.update(bundle, raw=True)  # type: ignore[no-untyped-call]
-
-    @property
-    def _held(self) -> bool:
-        return self._live is not None and self._live.curves.hands.held
 
     def _refresh_selection(self) -> None:
         if self._select_due and self._live is not None:

@@ -2,7 +2,6 @@
 
 import "./style.css";
 
-import { Watch } from "./hands";
 import { Store } from "./store";
 import { View, type Settings } from "./view";
 import type { Chart, Message } from "./wire";
@@ -26,13 +25,12 @@ export default function widget(): { initialize(context: { model: Model }): void;
   const store = new Store();
   const views = new Set<View>();
   let asked = -Infinity;
-  let watch: Watch | undefined;
 
   function hello(model: Model): void {
     if (performance.now() - asked < PATIENCE) return;
     asked = performance.now();
     try {
-      model.send({ kind: "hello", held: watch?.held ?? false }); // a page that was closed is not held any more
+      model.send({ kind: "hello" });
     } catch (error) {
       console.warn("[workbench curves] no kernel to ask for the curves", error); // a notebook opened without one
     }
@@ -52,13 +50,6 @@ export default function widget(): { initialize(context: { model: Model }): void;
 
   return {
     initialize({ model }) {
-      watch = new Watch((held) => {
-        try {
-          model.send({ kind: "hands", held });
-        } catch {
-          // no kernel, so nothing that it could take away
-        }
-      });
       model.on("msg:custom", (message: Message, buffers: DataView[]) => receive(model, message, buffers));
       hello(model);
     },
@@ -75,12 +66,10 @@ export default function widget(): { initialize(context: { model: Model }): void;
       el.append(root);
       const view = new View(root, store, settings, (trial, epoch) => model.send({ kind: "pick", trial, epoch }));
       views.add(view);
-      const unwatch = watch?.add(el);
       model.on("change:charts", () => view.build());
       for (const name of ["x_label", "epochs", "empty_text", "picked", "pick_hint"]) model.on(`change:${name}`, () => view.request());
       return () => {
         views.delete(view);
-        unwatch?.();
         view.destroy();
       };
     },

@@ -398,20 +398,21 @@ def test_a_password_is_in_nothing_that_is_shown_or_kept(tmp_path: Path, monkeypa
     # SQLite passes over parts of its URI that it does not know, so that this is a database with a password everywhere
     bench = wb.Workbench(wb.Task.load("iris"), log=f"sqlite:///file:trials.db?password={PASSWORD}&uri=true")
     InteractiveShell.clear_instance()
+    InteractiveShell.instance()
     with capture_output() as shown:
-        InteractiveShell.instance()
         bench._ipython_display_()
         run = bench.run(wb.Config(epochs=2), name="one")
         bench.branch(1, epoch=1, learning_rate=0.01).wait(60)
         bench._ipython_display_()
     InteractiveShell.clear_instance()
+    assert shown.outputs
     assert bench.snapshots.flush(60)
     log = bench.log
     with pytest.raises(wb.LogError) as caught:
         bench.curves(99)
     told = [
         repr(bench), repr(log), log.url, repr(run), repr(bench.snapshots), str(caught.value), shown.stdout, shown.stderr,
-        json.dumps(bench._session._bundle(), default=str), *(json.dumps(one.data, default=str) for one in shown.outputs),
+        json.dumps(bench._session._picture(), default=str), *(json.dumps(one.data, default=str) for one in shown.outputs),
     ]  # fmt: skip
     assert not [text for text in told if PASSWORD in text]
     log.close()

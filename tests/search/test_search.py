@@ -397,6 +397,8 @@ def test_stop_leaves_every_trial_a_true_final_state(bench: wb.Workbench) -> None
     assert set(frame["state"]) == {"stopped"}
     assert len(frame) == 8
     assert (frame["epochs_run"] >= 1).all()
+    assert (search.progress.done, search.progress.stopped) == (0, 8)
+    assert repr(search) == "<Search 1 (random), stopped: 0 of 40 settings done>"
 
 
 def test_pause_and_resume(bench: wb.Workbench) -> None:

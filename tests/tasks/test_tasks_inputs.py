@@ -357,6 +357,8 @@ def test_csv_files_that_cannot_be_used(tmp_path: Path) -> None:
         Task.from_csv(tmp_path / "nowhere.csv", "y")
     with pytest.raises(TaskError, match="there is no such file"):
         Task.from_csv(tmp_path, "y")
+    with pytest.raises(TaskError, match=r"path is a DataFrame: .*Task\.from_frame"):
+        Task.from_csv(frame(), "y")  # type: ignore[arg-type]
     empty = tmp_path / "empty.csv"
     empty.touch()
     with pytest.raises(TaskError, match="no CSV file that pandas can read"):

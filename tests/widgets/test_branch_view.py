@@ -479,7 +479,7 @@ def test_a_name_is_shown_as_text_everywhere(bench: wb.Workbench, view: Workbench
         assert HOSTILE not in widget.value
         assert not re.search(r"<(img|script)", widget.value)
     assert bench.figure(1, 2)._repr_png_()[:4] == b"\x89PNG"
-    assert bench._session._bundle()["image/png"]
+    assert bench._session._picture()["image/png"]
 
 
 def test_a_run_whose_verdict_cannot_be_told_says_why(bench: wb.Workbench, view: WorkbenchView) -> None:

@@ -42,13 +42,14 @@ class Search(Run):
 
     @property
     def progress(self) -> Any:
-        """Settings planned, done, running, pruned and failed; seconds; settings a second; seconds left; best trial."""
+        """Settings planned, done, running, pruned, failed and stopped; seconds; settings a second; seconds left; best trial."""
         return self._campaign.progress
 
     def __repr__(self) -> str:
         progress = self.progress
         planned = "" if progress.planned is None else f" of {progress.planned}"
-        state = "ended" if self.done else "paused" if self.paused else "running" if self.trials else "queued"
+        over = "stopped" if self.stopped else "ended"
+        state = over if self.done else "paused" if self.paused else "running" if self.trials else "queued"
         return f"<Search {self.number} ({self.strategy}), {state}: {progress.done}{planned} settings done>"
 
     def adopt(self, configs: Mapping[int, Config]) -> None:

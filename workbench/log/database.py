@@ -45,6 +45,8 @@ def where(target: str | os.PathLike[str] | None) -> str:
     """How a log is called in messages: its path or URL, without a password."""
     if target is None:
         return "in memory"
+    if not isinstance(target, (str, os.PathLike)):
+        raise LogError(f"log is a {type(target).__name__}: give a path or a URL, or None for a log in memory")
     text = os.fspath(target)
     return shown_url(_parsed(text)) if "://" in text else text
 

@@ -49,6 +49,7 @@ class Suggestion:
     values: dict[int, float] = field(default_factory=dict)  # validation metric of the ended seeds
     reported: dict[int, dict[int, float]] = field(default_factory=dict)  # epoch -> trial -> validation metric
     pruned: bool = False
+    stopped: bool = False
     final: bool = False  # a replicate of an arm's best setting, which teaches nobody
 
     @property

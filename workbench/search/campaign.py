@@ -52,7 +52,9 @@ class NewRow(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """Where a search stands. planned: settings in all, None if only time or patience ends it."""
+    """Where a search stands. planned: settings in all, None if only time or patience ends it. done: came to their end, good or
+    bad; stopped: began, and did not.
+    """
 
     planned: int | None
     done: int
@@ -65,6 +67,7 @@ class Progress(NamedTuple):
     best_trial: int | None
     best_value: float
     learned: int
+    stopped: int = 0
 
 
 class Call(NamedTuple):
@@ -138,7 +141,7 @@ class Campaign:
         self._limit: dict[Any, int] = {}
         self._since_best = 0
         self._best: tuple[float, int] | None = None
-        self._done = self._pruned = self._failed = 0
+        self._done = self._pruned = self._failed = self._stopped = 0
         self._last_failure = ""
         self._finals_asked = False
         self._started: float | None = None  # None while its clock stands
@@ -228,6 +231,7 @@ class Campaign:
         came_to_something = event.state in (TrialState.COMPLETED, TrialState.EARLY_STOPPED)
         suggestion.values[event.trial] = event.best_val_metric if came_to_something else math.nan
         self._pruned += event.state is TrialState.PRUNED
+        suggestion.stopped |= event.state is TrialState.STOPPED
         if event.state is TrialState.FAILED:
             self._failed += 1
             self._last_failure = event.reason
@@ -250,8 +254,9 @@ class Campaign:
         best, trial = (math.nan, None) if self._best is None else self._best
         learned = sum(arm.learned for arm in self._arms)
         return Progress(
-            planned, self._done, running, self._pruned, self._failed, seconds, rate, left, trial, best, learned
-        )
+            planned, self._done, running, self._pruned, self._failed, seconds, rate, left, trial, best, learned,
+            self._stopped,
+        )  # fmt: skip
 
     @property
     def _planned(self) -> int | None:
@@ -383,7 +388,10 @@ class Campaign:
         return started
 
     def _finish(self, suggestion: Suggestion) -> None:
-        self._done += 1
+        if suggestion.stopped:
+            self._stopped += 1
+        else:
+            self._done += 1
         if suggestion.final:
             return
         suggestion.arm.tell(suggestion)

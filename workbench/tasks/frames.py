@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import numbers
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -56,6 +57,10 @@ def read_csv(path: str | Path, target: str | Sequence[str]) -> pd.DataFrame:
 
     Raises: TaskError if there is no such file, or pandas cannot read it.
     """
+    if not isinstance(path, (str, os.PathLike)):
+        raise TaskError(
+            f"path is a {type(path).__name__}: give a CSV file's path, or use Task.from_frame for a DataFrame"
+        )
     if not Path(path).is_file():
         raise TaskError(f"path={str(path)!r}: there is no such file; check the spelling and the folder {Path.cwd()}")
     try:

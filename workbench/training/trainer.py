@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from workbench.errors import ConfigError, LogError, RunError
+from workbench.errors import ConfigError, LogError, Problem, RunError
 from workbench.events import (
     CohortJoined,
     CohortLeft,
@@ -488,12 +488,15 @@ def train(
     dtype: torch.dtype = torch.float32,
     commands: Commands | None = None,
 ) -> Iterator[Event]:
-    """Train some trials and yield what happens, event by event.
+    """Train some trials and yield what happens, event by event. What is given is checked at once.
 
     trials: Config by trial key; those that share architecture, batch size and loss train as one stacked model.
     commands: live changes, pause and stop, read at every step. Raises: ConfigError, ModelError before the first step;
     whatever the model, loss or data raise during training.
     """
+    if not isinstance(trials, Mapping) or not all(isinstance(config, Config) for config in trials.values()):
+        message = f"trials={trials!r}: give settings by trial, such as trials={{1: wb.Config(epochs=3)}}"
+        raise ConfigError([Problem("trials", trials, message)])
     prepared = {trial: prepare(task, config) for trial, config in trials.items()}
-    for moment in Training(task, prepared, device=device, dtype=dtype, commands=commands).moments():
-        yield from moment
+    training = Training(task, prepared, device=device, dtype=dtype, commands=commands)
+    return (event for moment in training.moments() for event in moment)

@@ -22,7 +22,6 @@ import traitlets
 from numpy.typing import NDArray
 
 from workbench.errors import did_you_mean
-from workbench.widgets.hands import Hands
 from workbench.widgets.wire import pack, thinned
 
 __all__ = ["Chart", "LiveCurves", "Mark", "Series"]
@@ -103,7 +102,6 @@ class LiveCurves(anywidget.AnyWidget):
     empty_text: what stands in the charts while there is no point.
     pick_hint: what a click on a point does, shown where one would pick a point; "" shows nothing.
     picked: trial and epoch of a point that is marked, or ().
-    hands: whether somebody types, holds or presses something in the workbench around the charts.
     """
 
     _esm = STATIC / "curves.js"
@@ -129,7 +127,6 @@ class LiveCurves(anywidget.AnyWidget):
         self._operations: list[dict[str, Any]] = []
         self._buffers: list[bytes] = []
         self._picked: list[Callable[[int, float], object]] = []
-        self.hands = Hands()
         super().__init__(charts=tuple(charts), x_label=x_label, epochs=epochs, **traits)
         self.on_msg(self._receive)
 
@@ -282,8 +279,6 @@ class LiveCurves(anywidget.AnyWidget):
         self._buffers.extend(buffers)
 
     def _receive(self, _widget: object, content: dict[str, Any], _buffers: object) -> None:
-        if content.get("kind") in ("hello", "hands"):
-            self.hands.tell(content.get("held") is True)
         if content.get("kind") == "hello":
             self._send_snapshot()
         elif content.get("kind") == "pick":

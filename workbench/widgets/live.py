@@ -56,6 +56,8 @@ class SearchProgress(Protocol):
     @property
     def failed(self) -> int: ...
     @property
+    def stopped(self) -> int: ...
+    @property
     def seconds(self) -> float: ...
     @property
     def trials_per_second(self) -> float: ...
@@ -319,9 +321,9 @@ class LiveRun:
         """The state of a search on show: counts, pace, time left and the best so far."""
         planned = "" if progress.planned is None else f" of {progress.planned}"
         parts = [f"<b>{html.escape(label)}</b> {state.value}", f"{progress.done}{planned} done"]
-        for count, word in ((progress.running, "running"), (progress.pruned, "pruned"), (progress.failed, "failed")):
-            if count:
-                parts.append(f"{count} {word}")
+        counts = {"running": progress.running, "pruned": progress.pruned, "failed": progress.failed}
+        counts["stopped"] = progress.stopped
+        parts += [f"{count} {word}" for word, count in counts.items() if count]
         if progress.done:
             parts.append(f"{progress.trials_per_second:.3g} settings/s")
         share = self._share(progress)

@@ -18,6 +18,8 @@ STYLE = """<style>
   display: block; float: none; margin: 0 0 8px; padding: 6px 10px; border-radius: 6px; border-left: 3px solid var(--jp-warn-color1, #ef6c00); background: var(--jp-layout-color2, #f3f3f3);
   color: var(--jp-ui-font-color1, inherit); font: 12px/1.4 var(--jp-ui-font-family, sans-serif); white-space: normal; position: static; }
 .wb-root.jupyter-widgets-disconnected > * { pointer-events: none; opacity: .6; }
+/* the picture for readers without a kernel, in the output after the widget's */
+.jp-OutputArea-child:has(.wb-root) + .jp-OutputArea-child { display: none; }
 .wb-body { display: grid !important; grid-template-columns: 324px minmax(0, 1fr); gap: var(--wb-gap); overflow: visible; }
 .wb-side { align-self: start; overflow: hidden; border: 1px solid var(--wb-border); border-radius: 6px; padding: 4px 10px 8px; }
 .wb-main { min-width: 0; overflow: hidden; gap: 8px; }
@@ -108,6 +110,8 @@ STYLE = """<style>
 .wb-compare { gap: 4px; overflow: hidden; } .wb-compare .wb-labelled .widget-dropdown { width: 170px; } .wb-compare .wb-options { flex-wrap: wrap; }
 .wb-plain { overflow: hidden; width: 100%; } .wb-plain > * { flex: 1 1 0; min-width: 0; margin: 0; }
 .wb-picture { max-width: 100%; height: auto; object-fit: contain; align-self: flex-start; background: #fff; border-radius: 4px; }
+/* a figure of matplotlib is drawn for light paper: turned over, with its hues kept */
+[data-jp-theme-light="false"] .wb-root .wb-picture { filter: invert(.9) hue-rotate(180deg); }
 .wb-border { display: flex; gap: 10px; align-items: center; border-left: 3px solid var(--jp-warn-color1, #ef6c00); padding: 2px 8px; margin: 2px 0; overflow: visible; }
 .wb-border > :first-child { flex: 1 1 0; min-width: 0; } .wb-border .widget-html-content { white-space: normal; } .wb-widen { width: auto !important; flex: none; }
 .wb-layers { overflow: visible; gap: 4px; } .wb-layers > * { margin: 0; }

@@ -9,6 +9,7 @@ from typing import Any
 
 import ipywidgets as widgets
 import pandas as pd
+from itables import JavascriptFunction
 from itables.widget import ITable
 
 from workbench.widgets.parts import listed, make, show
@@ -16,8 +17,17 @@ from workbench.widgets.parts import listed, make, show
 __all__ = ["TrialTable", "readable"]
 
 ALWAYS = ("learning_rate", "optimizer", "batch_size")
-LAST = ("seconds", "source", "note")
-RESULTS = ("best_val_metric", "best_val_loss", "best_epoch", "epochs_run")
+LAST = ("best_val_loss", "best_epoch", "epochs_run", "seconds", "source", "note")
+WRITTEN = ("name", "note")
+"""By hand, and shown where somebody has."""
+
+KEPT: dict[str, Any] = {
+    "stateSave": True,
+    "stateDuration": 0,
+    "stateSaveCallback": JavascriptFunction("function (settings, state) { settings.nTable.workbenchState = state; }"),
+    "stateLoadCallback": JavascriptFunction("function (settings) { return settings.nTable.workbenchState || null; }"),
+}
+"""Page, order and search are kept when the table is filled anew, with its element, as long as it has the same columns."""
 
 
 def readable(frame: pd.DataFrame) -> pd.DataFrame:
@@ -26,16 +36,10 @@ def readable(frame: pd.DataFrame) -> pd.DataFrame:
     varied = [name for name in settings if name in ALWAYS or frame[name].nunique(dropna=False) > 1]
     made = ["source"] if (frame["source"] != "manual").any() else []  # from which other trial, say
     opened = ["test"] if (frame["test_set"] != "").any() else []
-    columns = [
-        "trial",
-        "name",
-        *made,
-        "state",
-        *opened,
-        *RESULTS,
-        *varied,
-        *(name for name in LAST if name not in made),
-    ]
+    # the settings beside the score, where a narrow window still shows both
+    columns = ["trial", "name", *made, "state", *opened, "best_val_metric", *varied]
+    columns += [name for name in LAST if name not in made]
+    columns = [name for name in columns if name not in WRITTEN or frame[name].fillna("").ne("").any()]
     whole = frame.assign(source=_sources(frame), test=_tests(frame))
     short = whole[columns].iloc[::-1].reset_index(drop=True)
     for name in short.columns:
@@ -192,7 +196,7 @@ class TrialTable:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # itables warns of options it passes on to the table
-                self.table.update(short, selected_rows=rows)
+                self.table.update(short, selected_rows=rows, **KEPT)
         finally:
             self._quiet = False
         self._tell_selection()
