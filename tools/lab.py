@@ -22,8 +22,8 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tools.chromium import find
 
-START_SECONDS = 90
-PATIENCE = 60_000
+START_SECONDS = 240
+PATIENCE = 180_000
 """Milliseconds that a condition in the page may take on a busy machine."""
 expect.set_options(timeout=PATIENCE)
 SLOW = "[anywidget] Failed to initialize model."

@@ -10,7 +10,7 @@ from playwright.sync_api import Dialog, expect
 
 from tools.lab import PATIENCE, Lab, Notebook
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 
 KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>"

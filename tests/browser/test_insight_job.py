@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 
 from tools.lab import PATIENCE, Lab
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 
 CODE = "import workbench as wb\nbench = wb.Workbench(wb.Task.load('moons', n=600), log='insight.db')\nbench"
 TABLE = """import numpy as np

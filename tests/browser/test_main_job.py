@@ -11,7 +11,7 @@ from playwright.sync_api import expect
 
 from tools.lab import Lab
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 CELLS_TO_THE_WORKBENCH = 8

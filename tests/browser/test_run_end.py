@@ -12,7 +12,7 @@ from playwright.sync_api import expect
 
 from tools.lab import PATIENCE, Lab, Notebook
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 
 BEYOND = 10
 """Letters that are typed after the end, one every 100 ms: what the end of a run sets off comes within half a second."""

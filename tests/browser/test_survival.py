@@ -29,7 +29,7 @@ from playwright.sync_api import Dialog, Page, expect
 import workbench as wb
 from tools.lab import INK, PATIENCE, Lab, Notebook
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 in_browser = pytest.mark.browser
 
 EPOCHS = 3000

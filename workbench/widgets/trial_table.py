@@ -24,10 +24,13 @@ WRITTEN = ("name", "note")
 KEPT: dict[str, Any] = {
     "stateSave": True,
     "stateDuration": 0,
-    "stateSaveCallback": JavascriptFunction("function (settings, state) { settings.nTable.workbenchState = state; }"),
+    "stateSaveCallback": JavascriptFunction(
+        "function (settings, { time, start, length, order, search, columns }) {"
+        " settings.nTable.workbenchState = { time, start, length, order, search, columns }; }"
+    ),
     "stateLoadCallback": JavascriptFunction("function (settings) { return settings.nTable.workbenchState || null; }"),
 }
-"""Page, order and search are kept when the table is filled anew, with its element, as long as it has the same columns."""
+"""Page, order and search are kept, with the table's element, when it is filled anew. The selection is the widget's to keep."""
 
 
 def readable(frame: pd.DataFrame) -> pd.DataFrame:
