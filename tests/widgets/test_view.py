@@ -22,7 +22,7 @@ from torch import nn
 
 import workbench as wb
 from workbench.domains import Choice, IntRange, Range
-from workbench.events import EpochEnd, StepProgress, TrialState
+from workbench.events import EpochEnd, StepProgress, TrialEnded, TrialState
 from workbench.hyperparameters import HYPERPARAMETERS
 from workbench.registry import MODELS
 from workbench.showing import NUMBERS_SECONDS
@@ -323,6 +323,20 @@ def test_progress_of_an_epoch_that_was_read_from_the_log_already() -> None:
     live.take([StepProgress(1, 1, 3, 5, 0.5), epoch(1, 1), StepProgress(1, 2, 8, 5, 0.5), epoch(1, 2), epoch(1, 3)])
     assert list(live.curves._curves["1/val_loss"].x) == [1, 2, 3]
     assert live.status().epoch == 3
+
+
+def test_a_run_that_ended_early_has_the_whole_width_of_the_charts() -> None:
+    live = LiveRun("accuracy", "cross_entropy")
+    live.begin({1: wb.Config(epochs=900), 2: wb.Config(epochs=900)}, "")
+    live.take([epoch(1, 1), epoch(2, 1), epoch(2, 2), epoch(2, 3)])
+    live.take([TrialEnded(1, TrialState.EARLY_STOPPED, 1, 5, 1, 1.0, 0.5, 0.1)])
+    assert live.curves.epochs == 900  # the other one goes on
+    live.take([TrialEnded(2, TrialState.STOPPED, 3, 15, 1, 1.0, 0.5, 0.1)])
+    assert live.curves.epochs == 3
+    live.begin_search()
+    live.join({3: wb.Config(epochs=70)})
+    live.take([epoch(3, 1), TrialEnded(3, TrialState.PRUNED, 1, 5, 1, 1.0, 0.5, 0.1)])
+    assert live.curves.epochs == 70  # more trials are to come
 
 
 def epoch(trial: int, number: int) -> EpochEnd:

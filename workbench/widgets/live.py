@@ -297,6 +297,9 @@ class LiveRun:
             self.message = f"Trial {event.trial} failed: {event.reason}"
         if not self.going:
             self._restyle_overlays()
+            if shown.columns == COLUMNS:  # of a search, more are to come
+                # what ended early has the whole width: the epochs that were planned will not come
+                self.curves.epochs = max(one.epoch for one in self.trials.values())
 
     def _flush(self) -> None:
         points, self._points = self._points, {}

@@ -36,11 +36,11 @@ KEPT: dict[str, Any] = {
 def readable(frame: pd.DataFrame) -> pd.DataFrame:
     """The columns worth reading, newest trial first: what a trial is called and came to, and the hyperparameters that differ."""
     settings = [name for name in frame.columns[5 : frame.columns.get_loc("epochs_run")] if name in frame]
-    varied = [name for name in settings if name in ALWAYS or frame[name].nunique(dropna=False) > 1]
+    varied = [name for name in settings if name not in ALWAYS and frame[name].nunique(dropna=False) > 1]
     made = ["source"] if (frame["source"] != "manual").any() else []  # from which other trial, say
     opened = ["test"] if (frame["test_set"] != "").any() else []
     # the settings beside the score, where a narrow window still shows both
-    columns = ["trial", "name", *made, "state", *opened, "best_val_metric", *varied]
+    columns = ["trial", "name", *made, "state", "best_val_metric", *opened, *ALWAYS, *varied]
     columns += [name for name in LAST if name not in made]
     columns = [name for name in columns if name not in WRITTEN or frame[name].fillna("").ne("").any()]
     whole = frame.assign(source=_sources(frame), test=_tests(frame))
