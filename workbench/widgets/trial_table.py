@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +21,7 @@ WRITTEN = ("name", "note")
 """By hand, and shown where somebody has."""
 
 KEPT: dict[str, Any] = {
+    "warn_on_undocumented_option": False,  # of the two functions, which it passes on
     "stateSave": True,
     "stateDuration": 0,
     "stateSaveCallback": JavascriptFunction(
@@ -197,9 +197,7 @@ class TrialTable:
         rows = [self._trials.index(trial) for trial in selection if trial in self._trials]
         self._quiet = True
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # itables warns of options it passes on to the table
-                self.table.update(short, selected_rows=rows, **KEPT)
+            self.table.update(short, selected_rows=rows, **KEPT)
         finally:
             self._quiet = False
         self._tell_selection()
