@@ -1,4 +1,4 @@
-"""A run ends while somebody types, holds a slider or has zoomed: the view stays as it is, and the saved file has a picture."""
+"""A run ends while somebody types or holds a slider: the view stays as it is, and the saved file has a picture."""
 
 from __future__ import annotations
 
