@@ -205,7 +205,8 @@ class Notebook:
             scroller.hover()
             self.page.mouse.wheel(0, 300)
             self.page.wait_for_timeout(200)
-        self.root.scroll_into_view_if_needed()
+        # a page that is reloaded on a busy machine makes some 260 models first
+        self.root.scroll_into_view_if_needed(timeout=2 * PATIENCE)
 
     # --- the workbench ----------------------------------------------------------------------------------------------
 

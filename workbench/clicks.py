@@ -109,7 +109,7 @@ class Clicks:
         """Make an ensemble of the best settings, or of so many votes, and show it in the leaderboard."""
         if self.aside.busy("ensemble"):
             return  # a double click
-        bench, panel = self._bench, self._view.compare
+        bench, panel = self._bench, self._view.compare.part
         options = {"top": size} if select is None else {"select": select, "size": size}
         panel.tell("Measuring the members and their optimism …")
 

@@ -22,6 +22,7 @@ from workbench.log import TrialLog
 from workbench.reads import TABLE_TRIALS, Reads
 from workbench.recall import Recall
 from workbench.training import resolve_loss
+from workbench.widgets.pump import TICK_SECONDS, Pump
 
 if TYPE_CHECKING:
     from IPython.display import DisplayHandle
@@ -45,6 +46,8 @@ NUMBERS_SECONDS = 10.0
 keeps some 65 KB of each table that it has filled anew (its Select extension leaves handlers behind)."""
 NUMBERS = (EpochEnd, KnobChanged, StepProgress)
 """Events of a trial that goes on as before."""
+LOADING_TICK_SECONDS = 2.0
+"""While a page is loaded: what it is told meanwhile only stands in the way of what it waits for."""
 LOOK_SHARE = 0.05
 """While trials train, the tab in front takes at most this share of the time, unless somebody asks for a look."""
 
@@ -56,7 +59,6 @@ class Showing:
     recall: Recall
 
     def __init__(self, task: Task, log: TrialLog) -> None:
-        from workbench.widgets.pump import Pump
 
         self.task, self.log, self.reads = task, log, Reads(task, log)
         self.selected: list[int] = []
@@ -78,7 +80,7 @@ class Showing:
         self._on_show: Run | None = None
         self._handles: list[DisplayHandle] = []
         self._pictured = True
-        self.pump = Pump(self.tick)
+        self.pump = Pump(self.tick, self._pause)
 
     # --- the saved picture -------------------------------------------------------------------------------------------------
 
@@ -172,6 +174,9 @@ class Showing:
         so_far = self.log.curves(*run.trials) if run.trials else pd.DataFrame()
         if len(so_far):  # of trials that are resumed
             self._live.replay(so_far, run.states)
+
+    def _pause(self) -> float:
+        return LOADING_TICK_SECONDS if self._live is not None and self._live.curves.loading else TICK_SECONDS
 
     def tick(self) -> bool:
         """Bring the views up to date; returns whether more is to come. Main thread only."""

@@ -126,23 +126,22 @@ class Tabs:
 
     def _search(self) -> None:
         _ = self._view.range.part  # made at the first look
-        self._offer(self._reads.trials(last=TABLE_TRIALS))
+        self._view.search.offer([(label, number) for label, number, _, own in self._searches() if own])
 
-    def _offer(self, frame: pd.DataFrame) -> None:
-        """Tell the tabs which searches and hyperparameters there are."""
+    def _searches(self) -> list[tuple[str, int, bool, bool]]:
+        """Of each search on the task: label, number, whether it continues no other, whether it was asked for here."""
         searches = self._reads.log.searches()
         if len(searches):
             searches = searches[searches["task_fingerprint"] == self._reads.task.fingerprint]
-        labels = [
+        return [
             (f"search {row.search} ({row.strategy})", int(row.search), pd.isna(row.continues), row.space is not None)
             for row in searches.itertuples(index=False)
         ]
-        self._view.search.offer([(label, number) for label, number, _, own in labels if own])
-        self._view.compare.offer([(label, number) for label, number, first, _ in labels if first], varied(frame))
 
     def _compare(self) -> None:
-        self._offer(self._reads.trials(last=TABLE_TRIALS))
-        panel, look, reads = self._view.compare, self.look, self._reads
+        panel, look, reads = self._view.compare.part, self.look, self._reads
+        searches = [(label, number) for label, number, first, _ in self._searches() if first]
+        panel.offer(searches, varied(reads.trials(last=TABLE_TRIALS)))
         try:
             panel.show_borders(reads.border(None))
             if look.kind == "leaderboard":

@@ -2,6 +2,7 @@
 
 import "./style.css";
 
+import { keepAll, type Manager } from "./keep";
 import { Store } from "./store";
 import { View, type Settings } from "./view";
 import type { Chart, Message } from "./wire";
@@ -12,6 +13,7 @@ export interface Model {
   on(event: string, callback: (...values: never[]) => void): void;
   off(event: string, callback?: (...values: never[]) => void): void;
   send(content: unknown): void;
+  widget_manager?: Manager;
 }
 
 function pointOf(value: unknown): Settings["picked"] {
@@ -37,6 +39,7 @@ export default function widget(): { initialize(context: { model: Model }): void;
   }
 
   function receive(model: Model, message: Message, buffers: DataView[]): void {
+    if (message.ask) model.send({ kind: "here" });
     try {
       const outcome = store.apply(message, buffers);
       if (outcome === "gap") hello(model);
@@ -52,6 +55,10 @@ export default function widget(): { initialize(context: { model: Model }): void;
     initialize({ model }) {
       model.on("msg:custom", (message: Message, buffers: DataView[]) => receive(model, message, buffers));
       hello(model);
+      keepAll(model, () => {
+        asked = -Infinity; // the answer to the first hello may have been dropped
+        hello(model);
+      });
     },
     render({ model, el }) {
       const settings = (): Settings => ({

@@ -3,6 +3,7 @@
 import "./parallel.css";
 
 import { axisTicks, coloursFor, place, selectedRows, type Axis, type Brush } from "./coordinates";
+import { keepAll, type Manager } from "./keep";
 import { themeOf, watchTheme } from "./theme";
 
 interface Model {
@@ -11,6 +12,7 @@ interface Model {
   save_changes(): void;
   on(event: string, callback: () => void): void;
   off(event: string, callback?: () => void): void;
+  widget_manager?: Manager;
 }
 
 const TOP = 34;
@@ -20,6 +22,9 @@ const GRAB = 18; // px beside an axis that belong to it
 const CLICK = 4; // px below which a drag is a click, which takes the brush away
 
 export default {
+  initialize({ model }: { model: Model }): void {
+    keepAll(model);
+  },
   render({ model, el }: { model: Model; el: HTMLElement }): () => void {
     const root = document.createElement("div");
     root.className = "wbp";

@@ -2,11 +2,14 @@
 
 import "./tree.css";
 
+import { keepAll, type Manager } from "./keep";
+
 interface Model {
   get(name: string): unknown;
   on(event: string, callback: () => void): void;
   off(event: string, callback?: () => void): void;
   send(content: unknown): void;
+  widget_manager?: Manager;
 }
 
 /** before: the lines of the drawing. shown: drawn in the charts. gone: in the bin, not to be selected. */
@@ -19,6 +22,9 @@ interface Line {
 }
 
 export default {
+  initialize({ model }: { model: Model }): void {
+    keepAll(model);
+  },
   render({ model, el }: { model: Model; el: HTMLElement }): () => void {
     const root = document.createElement("div");
     root.className = "wbt";

@@ -34,6 +34,7 @@ export type Operation =
 export interface Message {
   seq: number;
   snapshot?: boolean;
+  ask?: boolean; // whether a page that hears this is to say so
   ops: Operation[];
 }
 

@@ -27,9 +27,9 @@ from IPython.utils.capture import capture_output
 from playwright.sync_api import Dialog, Page, expect
 
 import workbench as wb
-from tools.lab import INK, PATIENCE, Lab, Notebook
+from tools.lab import INK, PATIENCE, SLOW, Lab, Notebook
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(1800)
 in_browser = pytest.mark.browser
 
 EPOCHS = 3000
@@ -144,6 +144,42 @@ def test_a_page_that_is_reloaded(lab: Lab) -> None:
         expect_live(notebook)
     notebook.press("Stop")
     notebook.expect_status("Trial 1 stopped")
+    assert notebook.problems == []
+
+
+IMPATIENT = """
+    const later = window.setTimeout;
+    window.setTimeout = (action, wait, ...rest) => later(action, wait === 4000 ? 0 : wait, ...rest);
+    AbortSignal.timeout = () => {
+        const controller = new AbortController();
+        queueMicrotask(() => controller.abort());
+        return controller.signal;
+    };
+"""
+"""What a slow machine does to the widget libraries' patience: ipywidgets waits four seconds for the states of all models, and
+then asks for each by itself; anywidget waits two for a model's module, and then drops all that the model is told."""
+
+
+@in_browser
+def test_a_page_that_is_slower_than_the_widget_libraries_wait(lab: Lab) -> None:
+    path = write_bench(lab, "slow")
+    notebook = lab.open(path.name)
+    begin(notebook, epochs=50_000)
+    notebook.save(path)
+    given_up: list[str] = []
+    notebook.page.on("pageerror", lambda error: given_up.append(str(error)) if SLOW in str(error) else None)
+    notebook.page.add_init_script(IMPATIENT)
+    notebook.page.reload()
+    notebook.ready()
+    notebook.scroll_to_workbench()
+    notebook.expect_status(r"Trial 1 running.*epoch \d+/50000")
+    assert given_up  # else this page was not slow
+    notebook.expect_ink(30)
+    notebook.expect_ink(30, chart=1)
+    expect_live(notebook)
+    notebook.press("Stop")
+    notebook.expect_status("Trial 1 stopped")
+    expect(notebook.rows.first).to_contain_text("stopped")  # the trial table is another library's
     assert notebook.problems == []
 
 

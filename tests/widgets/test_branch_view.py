@@ -449,7 +449,7 @@ def test_the_code_tab_has_the_script_of_the_selected_trial(bench: wb.Workbench, 
     assert "Trial 1 again" in view.code.widget.value
     assert "task = wb.Task.load(&#x27;iris&#x27;)" in view.code.widget.value
     pick(bench, view, 1, 2.0)
-    bench._session.look(view.compare.look)
+    bench._session.look(view.compare.part.look)
     bench._session.tick()
     assert "bench.branch(1, epoch=2" in view.code.widget.value
     assert "Trial 1 again" not in view.code.widget.value

@@ -107,10 +107,10 @@ def test_a_double_click_makes_one_ensemble(bench: wb.Workbench, view: WorkbenchV
     for rate in (0.003, 0.01):
         bench.run(SHORT.replace(learning_rate=rate))
     front(bench, view, "Compare")
-    view.compare.size.value = 2
+    view.compare.part.size.value = 2
     for _ in range(2):
-        view.compare.build.click()
-    until(bench, lambda: "Ensemble 1:" in view.compare.note.value)
+        view.compare.part.build.click()
+    until(bench, lambda: "Ensemble 1:" in view.compare.part.note.value)
     assert len(bench.ensembles) == 1
 
 
@@ -147,9 +147,9 @@ def test_an_error_nobody_foresaw_is_told_with_its_kind_and_its_traceback_is_kept
         raise KeyError("votes")
 
     monkeypatch.setattr(bench, "ensemble", broken)
-    view.compare.build.click()
+    view.compare.part.build.click()
     with caplog.at_level(logging.ERROR, "workbench"):
-        until(bench, lambda: "KeyError: &#x27;votes&#x27;" in view.compare.note.value)
+        until(bench, lambda: "KeyError: &#x27;votes&#x27;" in view.compare.part.note.value)
     assert "KeyError: &#x27;votes&#x27;" in view.panel.message.value
     assert "in broken" in caplog.text
     assert repr(sys.last_value) == "KeyError('votes')"  # what `%tb` shows

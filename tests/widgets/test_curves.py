@@ -302,6 +302,23 @@ def test_traits_tell_the_charts_to_the_front_end() -> None:
     assert json.loads(json.dumps(state["charts"])) == state["charts"]
 
 
+def test_a_page_that_is_loaded_is_asked_to_say_when_it_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    curves, sent = make_curves()
+    curves.declare([Series("a", "loss", 1, "#1")])
+    assert "ask" not in sent[-1][0]
+    curves.get_state()
+    curves.append({"a": ([1], [1.0])})
+    assert sent[-1][0]["ask"] is True
+    curves._receive(curves, {"kind": "here"}, [])
+    messages = len(sent)
+    curves.append({"a": ([2], [1.0])})
+    assert "ask" not in sent[-1][0]
+    assert len(sent) == messages + 1  # "here" asks for nothing
+    curves.get_state()
+    monkeypatch.setattr("workbench.widgets.curves.LOADING_SECONDS", 0.0)
+    assert not curves.loading  # a page that never came
+
+
 def test_threads_may_append_and_say_hello_at_once() -> None:
     curves, sent = make_curves()
     curves.declare([Series(f"s{i}", "loss", i, f"#{i}") for i in range(4)])

@@ -153,12 +153,12 @@ def test_what_can_be_frozen_is_named_for_each_trial(bench: wb.Workbench, view: W
 def test_an_ensemble_is_made_in_the_leaderboard(bench: wb.Workbench, view: WorkbenchView) -> None:
     for rate in (0.003, 0.01, 0.03):
         bench.run(SHORT.replace(learning_rate=rate))
-    view.compare.kind.value = "leaderboard"
+    view.compare.part.kind.value = "leaderboard"
     front(bench, view, "Compare")
-    view.compare.size.value = 2
-    view.compare.build.click()
-    until(bench, lambda: "Ensemble 1:" in view.compare.note.value)
-    assert "ensemble 1" in view.compare.text.value
+    view.compare.part.size.value = 2
+    view.compare.part.build.click()
+    until(bench, lambda: "Ensemble 1:" in view.compare.part.note.value)
+    assert "ensemble 1" in view.compare.part.text.value
     assert len(bench.ensembles["trials"].iloc[0]) == 2
     front(bench, view, "Test set")
     assert ("ensemble", 1) in [key for _, key in view.seal.part.choice.options]
@@ -200,22 +200,22 @@ def test_a_range_test_puts_its_rate_into_the_controls(bench: wb.Workbench, view:
 
 
 def test_patience_and_cost_are_read_in_the_compare_tab(bench: wb.Workbench, view: WorkbenchView) -> None:
-    view.compare.kind.value = "patience"
+    view.compare.part.kind.value = "patience"
     front(bench, view, "Compare")
-    assert "there is no trial" in view.compare.note.value
+    assert "there is no trial" in view.compare.part.note.value
     space = {"learning_rate": wb.LogRange(1e-3, 1.0), "hidden_units": [4, 8]}
     bench.search("random", space, SHORT.replace(epochs=30), trials=6, cohort=6, blocking=True)
     bench._session.refresh_table()
     bench._session.tick()
     advice = bench.suggest_patience()
-    assert bytes(view.compare.picture.value).startswith(b"\x89PNG")
+    assert bytes(view.compare.part.picture.value).startswith(b"\x89PNG")
     if advice.suggestion is not None:
-        view.compare.use.click()
+        view.compare.part.use.click()
     assert view.read().patience == advice.suggestion
-    patience = bytes(view.compare.picture.value)
-    view.compare.kind.value = "complexity"
+    patience = bytes(view.compare.part.picture.value)
+    view.compare.part.kind.value = "complexity"
     bench._session.tick()
-    assert bytes(view.compare.picture.value) not in (b"", patience)
+    assert bytes(view.compare.part.picture.value) not in (b"", patience)
 
 
 def test_a_deleted_trial_is_not_looked_at_and_comes_back(bench: wb.Workbench, view: WorkbenchView) -> None:
@@ -253,7 +253,7 @@ def test_while_a_trial_trains_the_tab_in_front_takes_a_share_of_the_time(
             session._stale = True
             session.tick()
         assert 1 <= len(looked) <= (now[0] - begun) * LOOK_SHARE + 1
-        view.compare.kind.value = "importance"  # asked for, together with a reading of the table
+        view.compare.part.kind.value = "importance"  # asked for, together with a reading of the table
         del looked[:]
         session._table_due = True
         session.tick()

@@ -132,7 +132,7 @@ def test_a_brush_selects_in_the_table_and_in_python(view: WorkbenchView, bench: 
     bench.search("random", SPACE, BASE, trials=8, blocking=True)
     view.tabs.selected_index = view.tabs.titles.index("Compare")
     bench._session.tick()
-    parallel = view.compare.parallel
+    parallel = view.compare.part.parallel
     assert parallel.trials == list(range(1, 9))
     assert [axis["name"] for axis in parallel.axes] == ["l2", "learning_rate", "best_val_metric"]
     table = np.frombuffer(parallel.values, "<f4").reshape(8, 3)
@@ -146,16 +146,16 @@ def test_every_look_is_drawn_and_a_log_without_trials_is_said(
     view: WorkbenchView, bench: wb.Workbench, kind: str
 ) -> None:
     view.tabs.selected_index = view.tabs.titles.index("Compare")
-    view.compare.kind.value = kind
+    view.compare.part.kind.value = kind
     bench._session.tick()
-    empty = view.compare.note.value + view.compare.text.value
+    empty = view.compare.part.note.value + view.compare.part.text.value
     assert "No trial" in empty or "run a search first" in empty
     bench.search("random", SPACE, BASE, trials=8, blocking=True)
     bench._session.tick()
     if kind == "leaderboard":
-        assert view.compare.text.value.count("<tr") > 2
+        assert view.compare.part.text.value.count("<tr") > 2
     else:
-        assert view.compare.picture.value[:4] == b"\x89PNG"
+        assert view.compare.part.picture.value[:4] == b"\x89PNG"
 
 
 def test_a_border_is_warned_of_and_its_button_widens_the_range() -> None:
@@ -168,7 +168,7 @@ def test_a_border_is_warned_of_and_its_button_widens_the_range() -> None:
     bench.search("grid", narrow, BASE.replace(hidden_units=16), points=30, blocking=True)
     view.tabs.selected_index = view.tabs.titles.index("Compare")
     bench._session.tick()
-    (row,) = view.compare.borders.children
+    (row,) = view.compare.part.borders.children
     words, button = row.children
     assert "lie at the high end" in words.value
     button.click()
@@ -204,14 +204,14 @@ def test_the_leaderboard_says_what_it_leaves_out(view: WorkbenchView, bench: wb.
     run = bench.start(wb.Config(epochs=100_000))
     run.stop()
     run.wait(60)
-    view.compare.kind.value = "leaderboard"
+    view.compare.part.kind.value = "leaderboard"
     view.tabs.selected_index = view.tabs.titles.index("Compare")
     bench._session.tick()
-    assert "1 trial that was stopped, pruned, failed or diverged was left out." in view.compare.text.value
+    assert "1 trial that was stopped, pruned, failed or diverged was left out." in view.compare.part.text.value
     bench.delete(3)
     bench._session.look(bench._session.tabs.look)
     bench._session.tick()
-    assert "left out" not in view.compare.text.value
+    assert "left out" not in view.compare.part.text.value
 
 
 def test_a_long_search_draws_so_many_curves_and_keeps_the_best() -> None:

@@ -25,10 +25,11 @@ from workbench.domains import Choice, IntRange, Range
 from workbench.events import EpochEnd, StepProgress, TrialEnded, TrialState
 from workbench.hyperparameters import HYPERPARAMETERS
 from workbench.registry import MODELS
-from workbench.showing import NUMBERS_SECONDS
+from workbench.showing import LOADING_TICK_SECONDS, NUMBERS_SECONDS
 from workbench.widgets.controls import Controls
 from workbench.widgets.fields import NumberField
 from workbench.widgets.live import LiveRun
+from workbench.widgets.pump import TICK_SECONDS
 from workbench.widgets.view import WorkbenchView
 from workbench.workbench import _Actions
 
@@ -46,7 +47,44 @@ def test_the_page_gets_few_enough_messages_to_lose_none(monkeypatch: pytest.Monk
     monkeypatch.setattr(comm.DummyComm, "publish_msg", lambda self, *message, **rest: sent.append(message))
     bench._session._build_view(bench, _Actions(bench))
     bench._session.tick()
-    assert 100 < len(sent) < 450  # a socket's queue of 1,000 is only sure to take 500 (see parts.py)
+    assert 100 < len(sent) < 350  # a socket's queue of 1,000 is only sure to take 500 (see parts.py)
+
+
+def test_a_control_is_made_when_it_is_first_shown() -> None:
+    shown = controls()
+    field = shown._fields["momentum"]
+    assert (field.widget.children, field.raw, shown.read().momentum) == ((), 0.9, 0.9)
+    shown._fields["optimizer"].control.value = "momentum"  # type: ignore[attr-defined]
+    assert len(field.widget.children) == 3
+    assert shown._fields["gamma"].widget.children == ()
+    shown.load(wb.Config(gamma=0.3))  # hidden, but not at its default: it has to be kept
+    assert shown.read().gamma == 0.3
+
+
+def test_the_views_are_told_less_while_a_page_is_loaded(bench: wb.Workbench) -> None:
+    session = bench._session
+    assert session._pause() == TICK_SECONDS
+    session._build_view(bench, _Actions(bench))
+    assert session._live is not None
+    curves = session._live.curves
+    assert session._pause() == TICK_SECONDS
+    for answer in ("hello", "here"):
+        curves.get_state("epochs")  # one trait is no page
+        assert session._pause() == TICK_SECONDS
+        curves.get_state()  # as the page's widget manager asks for it
+        assert session._pause() == LOADING_TICK_SECONDS
+        curves._receive(curves, {"kind": answer}, [])
+        assert session._pause() == TICK_SECONDS
+
+
+def test_the_front_end_looks_after_every_widget_of_anywidget(bench: wb.Workbench) -> None:
+    session = bench._session
+    session._build_view(bench, _Actions(bench))
+    assert session._live is not None
+    assert session.view is not None
+    table, parallel = session.view.table.table, session.view.compare.part.parallel
+    assert session._live.curves.kept == (session._live.curves.model_id, table.model_id)
+    assert parallel.kept == (parallel.model_id,)
 
 
 def test_every_hyperparameter_has_a_control_with_its_symbol_and_meaning() -> None:

@@ -117,7 +117,9 @@ class Controls:
 
     def field(self, name: str) -> Field:
         """The control of a hyperparameter."""
-        return self._fields[name]
+        field = self._fields[name]
+        field.build()
+        return field
 
     def refresh_choices(self) -> None:
         """Read the tables of choices anew, after something was registered."""

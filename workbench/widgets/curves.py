@@ -8,6 +8,7 @@ infinity survive. The protocol is told in docs/live-curves.md.
 from __future__ import annotations
 
 import threading
+import time
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,12 +17,12 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import anywidget
 import numpy as np
 import traitlets
 from numpy.typing import NDArray
 
 from workbench.errors import did_you_mean
+from workbench.widgets.kept import KeptWidget
 from workbench.widgets.wire import pack, thinned
 
 __all__ = ["Chart", "LiveCurves", "Mark", "Series"]
@@ -34,6 +35,8 @@ Points = tuple[Sequence[float] | NDArray[Any], Sequence[float] | NDArray[Any]]
 STATIC = Path(__file__).parent / "static"
 SNAPSHOT_POINTS = 500_000
 """What a reloaded page is sent at most, 4 MB; beyond, curves are thinned to their extremes."""
+LOADING_SECONDS = 120.0
+"""A page that has asked for the state and says nothing for so long will not come any more."""
 
 
 def _one_of(field: str, value: object, choices: Any) -> None:
@@ -93,7 +96,7 @@ class _Curve:
         self.y = array("d")
 
 
-class LiveCurves(anywidget.AnyWidget):
+class LiveCurves(KeptWidget):
     """N charts over one x axis, appended to while trials train. Every method may be called from any thread.
 
     charts: the charts, left to right; fixed after construction.
@@ -127,8 +130,20 @@ class LiveCurves(anywidget.AnyWidget):
         self._operations: list[dict[str, Any]] = []
         self._buffers: list[bytes] = []
         self._picked: list[Callable[[int, float], object]] = []
+        self._loading_since = -np.inf
         super().__init__(charts=tuple(charts), x_label=x_label, epochs=epochs, **traits)
         self.on_msg(self._receive)
+
+    @property
+    def loading(self) -> bool:
+        """Whether a page is being loaded: it has asked for the whole state, and has not said hello yet."""
+        return time.monotonic() - self._loading_since < LOADING_SECONDS
+
+    def get_state(self, key: Any = None, drop_defaults: bool = False) -> Any:
+        """As of any widget. Asked for everything, it is a page that is loaded."""
+        if key is None and self.comm is not None:
+            self._loading_since = time.monotonic()
+        return super().get_state(key, drop_defaults)
 
     @property
     def series(self) -> tuple[Series, ...]:
@@ -264,7 +279,9 @@ class LiveCurves(anywidget.AnyWidget):
             operations, self._operations = _merged(self._operations), []
             buffers, self._buffers = self._buffers, []
             self._sequence += 1
-            self.send({"seq": self._sequence, "ops": operations}, buffers)
+            # a page that is not being loaded, but has only lost the connection for a while, answers
+            asks = {"ask": True} if self.loading else {}
+            self.send({"seq": self._sequence, "ops": operations, **asks}, buffers)
 
     def _curve(self, name: str) -> _Curve:
         try:
@@ -279,6 +296,8 @@ class LiveCurves(anywidget.AnyWidget):
         self._buffers.extend(buffers)
 
     def _receive(self, _widget: object, content: dict[str, Any], _buffers: object) -> None:
+        if content.get("kind") in ("hello", "here"):
+            self._loading_since = -np.inf
         if content.get("kind") == "hello":
             self._send_snapshot()
         elif content.get("kind") == "pick":

@@ -31,7 +31,10 @@ def shown(value: object) -> str:
 
 
 class Field:
-    """A labelled control with room for its message. Subclasses build `parts` and say what `raw` is."""
+    """A labelled control with room for its message. Subclasses make the `parts`, and say how a value is `got` and `put`.
+
+    The control is made when it is first shown; until then it stands at its default.
+    """
 
     def __init__(self, hyperparameter: Hyperparameter, changed: Callable[[str], None], kind: str) -> None:
         self.declaration, self.kind = hyperparameter, kind
@@ -39,18 +42,26 @@ class Field:
         self._changed = changed
         self._quiet = False
         self.editor: DomainEditor | None = None
+        self._message: Any = None
+        self._held: list[widgets.Widget] = []
+        self.widget = make(widgets.Box, [], classes=f"wb-field wb-field-{self.name}")
         tip = hyperparameter.meaning + (f" Unit: {hyperparameter.unit}." if hyperparameter.unit else "")
         if hyperparameter.options is None:
             tip += f" Allowed: {hyperparameter.says}."
         self.tip = tip
+
+    def build(self) -> None:
+        """Make the control, if it is not there yet."""
+        if self._held:
+            return
+        hyperparameter = self.declaration
         badge = '<span class="wb-live" title="Acts on the running trial">live</span>' if hyperparameter.live else ""
         label = html.escape(self.name.replace("_", " "))
         self.label = make(
             widgets.HTML,
-            f'<span class="wb-label" title="{html.escape(tip)}">{label} '
+            f'<span class="wb-label" title="{html.escape(self.tip)}">{label} '
             f'<i class="wb-symbol">{html.escape(hyperparameter.symbol)}</i>{badge}</span>',
         )
-        self._message: Any = None
         self.toggle = make(
             widgets.ToggleButton,
             False,
@@ -60,21 +71,27 @@ class Field:
         )
         self.toggle.observe(self._toggled, "value")
         self._held = self.parts()
-        self.widget = make(
-            widgets.Box,
-            [self.label, *self._held, self.toggle],
-            classes=f"wb-field wb-field-{self.name}",
-        )
+        self.widget.children = (self.label, *self._held, self.toggle)
 
     @property
     def message(self) -> Any:
         """What stands under the control. Made when there is first something to say, or somebody looks."""
         if self._message is None:
+            self.build()
             self._message = make(widgets.HTML, classes="wb-problem")
             self.widget.children = (*self.widget.children, self._message)
         return self._message
 
     def parts(self) -> list[widgets.Widget]:
+        """Make what stands between label and button."""
+        raise NotImplementedError
+
+    def got(self) -> Any:
+        """What the control says, not yet checked; text that is no number stays text."""
+        raise NotImplementedError
+
+    def put(self, value: Any) -> None:
+        """Have the control show a value."""
         raise NotImplementedError
 
     def menu(self) -> list[tuple[str, Any]] | None:
@@ -84,7 +101,7 @@ class Field:
     @property
     def searched(self) -> bool:
         """Whether the control stands for a range or a set of choices instead of one value."""
-        return bool(self.toggle.value)
+        return bool(self._held and self.toggle.value)
 
     def domain(self) -> Domain:
         """What to search. Raises: ConfigError naming field, value and rule."""
@@ -93,6 +110,7 @@ class Field:
 
     def search(self, domain: Domain) -> None:
         """Switch to searching this domain."""
+        self.build()
         self.toggle.value = True
         assert self.editor is not None
         self.editor.load(domain)
@@ -108,12 +126,18 @@ class Field:
 
     @property
     def raw(self) -> Any:
-        """What the control says, not yet checked; text that is no number stays text."""
-        raise NotImplementedError
+        """What the control says, not yet checked."""
+        return self.got() if self._held else self.declaration.default
 
     def load(self, value: Any) -> None:
         """Show a value without telling anyone."""
-        raise NotImplementedError
+        if self._held or value != self.declaration.default:
+            self.build()
+            self._quiet = True
+            try:
+                self.put(value)
+            finally:
+                self._quiet = False
 
     def check(self) -> Any:
         """The value. Raises: ConfigError naming field, value and rule."""
@@ -125,6 +149,8 @@ class Field:
             self.message.value = f'<span role="alert">{html.escape(message)}</span>' if message else ""
 
     def show(self, visible: bool) -> None:
+        if visible:
+            self.build()
         show(self.widget, visible)
 
     def _tell(self, *_: object) -> None:
@@ -158,7 +184,9 @@ class NumberField(Field):
             self.switch.observe(self._switched, "value")
             row = [self.switch, *row]
         box = make(widgets.Box, row, classes="wb-input")
-        self.load(default)
+        self._quiet = True
+        self.put(default)
+        self._quiet = False
         return [box]
 
     def _make_slider(self) -> widgets.Widget:
@@ -180,22 +208,17 @@ class NumberField(Field):
             low -= 4 * step  # the left end stands for 0
         return make(widgets.FloatLogSlider, base**low, base=base, min=low, max=high, step=step, **options)
 
-    @property
-    def raw(self) -> Any:
+    def got(self) -> Any:
         if self.switch is not None and not self.switch.value:
             return None
         return number_of(self.text.value.strip())
 
-    def load(self, value: Any) -> None:
-        self._quiet = True
-        try:
-            if self.switch is not None:
-                self.switch.value = value is not None
-                self.text.disabled = self.slider.disabled = value is None
-            self.text.value = shown(value)
-            self._move_slider(value)
-        finally:
-            self._quiet = False
+    def put(self, value: Any) -> None:
+        if self.switch is not None:
+            self.switch.value = value is not None
+            self.text.disabled = self.slider.disabled = value is None
+        self.text.value = shown(value)
+        self._move_slider(value)
 
     def _move_slider(self, value: Any) -> None:
         if isinstance(self.slider, widgets.HTML) or not isinstance(value, (int, float)):
@@ -284,23 +307,18 @@ class ChoiceField(Field):
     def refresh(self) -> None:
         """Read the table anew: something may have been registered."""
         menu = self.menu()
-        if isinstance(self.control, widgets.Dropdown) and list(self.control.options) != menu:
+        if self._held and isinstance(self.control, widgets.Dropdown) and list(self.control.options) != menu:
             self._quiet = True
             value = self.control.value
             self.control.options = menu
             self.control.value = value if value in [v for _, v in menu] else menu[0][1]
             self._quiet = False
 
-    @property
-    def raw(self) -> Any:
+    def got(self) -> Any:
         return self.control.value
 
-    def load(self, value: Any) -> None:
-        self._quiet = True
-        try:
-            self.control.value = value
-        finally:
-            self._quiet = False
+    def put(self, value: Any) -> None:
+        self.control.value = value
 
 
 def make_field(hyperparameter: Hyperparameter, changed: Callable[[str], None], kind: str) -> Field:

@@ -31,6 +31,11 @@ class Late(Generic[P]):
         self.widget = make(widgets.VBox, [])
 
     @property
+    def made(self) -> bool:
+        """Whether the part is there."""
+        return self._part is not None
+
+    @property
     def part(self) -> P:
         """The part, made now if it is not there yet."""
         if self._part is None:

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import anywidget
 import numpy as np
 import pandas as pd
 import traitlets
 
 from workbench.domains import IntRange, Range
 from workbench.hyperparameters import HYPERPARAMETERS
+from workbench.widgets.kept import KeptWidget
 
 __all__ = ["MOST", "ParallelCoordinates"]
 
@@ -21,7 +21,7 @@ MOST = 2000
 """More trials than this make a black area, and a message of some 100 kB: then the best ones are shown."""
 
 
-class ParallelCoordinates(anywidget.AnyWidget):
+class ParallelCoordinates(KeptWidget):
     """The trials of a DataFrame; read-only but for `selected`, which the page sets.
 
     axes: name, label, low, high, log and categories of each axis, the last one the metric. values: float32, row by row.

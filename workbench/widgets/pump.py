@@ -6,22 +6,23 @@ import asyncio
 import threading
 from collections.abc import Callable
 
-__all__ = ["Pump"]
+__all__ = ["TICK_SECONDS", "Pump"]
 
+TICK_SECONDS = 1 / 15
 SETTLE_SECONDS = 0.05
 RETRY_SECONDS = 1.0
 
 
 class Pump:
-    """Calls `tick` at most about 15 times a second until it returns False; `wake` starts it again.
+    """Calls `tick` until it returns False, with pauses of `pause()` seconds; `wake` starts it again.
 
     In a notebook the ticks come from the kernel's event loop, between cells and while a cell awaits. Without a running
     loop (a plain script) nothing is scheduled, and only a blocking `wait()` ticks.
     """
 
-    def __init__(self, tick: Callable[[], bool], seconds: float = 1 / 15) -> None:
+    def __init__(self, tick: Callable[[], bool], pause: Callable[[], float] = lambda: TICK_SECONDS) -> None:
         self._tick = tick
-        self._seconds = seconds
+        self._pause = pause
         self._loop: asyncio.AbstractEventLoop | None = None
         self._scheduled = False
 
@@ -65,7 +66,7 @@ class Pump:
     def _schedule(self, seconds: float | None = None) -> None:
         if not self._scheduled and self._loop is not None:
             self._scheduled = True
-            self._loop.call_later(self._seconds if seconds is None else seconds, self._run)
+            self._loop.call_later(self._pause() if seconds is None else seconds, self._run)
 
     def _run(self) -> None:
         self._scheduled = False

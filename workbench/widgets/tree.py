@@ -6,15 +6,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import anywidget
 import traitlets
+
+from workbench.widgets.kept import KeptWidget
 
 __all__ = ["TreeList"]
 
 STATIC = Path(__file__).parent / "static"
 
 
-class TreeList(anywidget.AnyWidget):
+class TreeList(KeptWidget):
     """One line a trial; text is shown as text.
 
     lines: of each its trial, `before` (the lines of the drawing), text, whether it is `shown` in the charts (bold), and

@@ -15,7 +15,7 @@ from workbench.search import Space
 from workbench.widgets.actions import Actions
 from workbench.widgets.branch_bar import BranchBar, Pick, branch_call
 from workbench.widgets.code_tab import CodeTab, call
-from workbench.widgets.compare_panel import ComparePanel
+from workbench.widgets.compare_panel import ComparePanel, Look
 from workbench.widgets.controls import Controls
 from workbench.widgets.curves import LiveCurves
 from workbench.widgets.diagnosis_panel import DiagnosisPanel
@@ -69,13 +69,15 @@ class WorkbenchView:
         if device in devices:
             self.panel.device.value = device
         self.search = SearchPanel(self._refresh_code)
-        self.compare = ComparePanel(
-            self._guarded(actions.look),
-            self._guarded(self._select_brushed),
-            self._guarded(actions.add_seeds),
-            self._widen,
-            self._guarded(actions.ensemble),
-            lambda patience: self.put({"patience": patience}),
+        self.compare = Late(
+            lambda: ComparePanel(
+                self._guarded(actions.look),
+                self._guarded(self._select_brushed),
+                self._guarded(actions.add_seeds),
+                self._widen,
+                self._guarded(actions.ensemble),
+                lambda patience: self.put({"patience": patience}),
+            )
         )
         self.controls = Controls(task.kind, changed=self._refresh_code, live=self._set_live)
         self.table = TrialTable(
@@ -87,6 +89,7 @@ class WorkbenchView:
             delete=self._guarded(self._delete),
             restore=self._guarded(actions.restore),
         )
+        curves.keep(self.table.table)
         self.history = HistoryTab(
             past,
             select=self._guarded(lambda trial: self._select_brushed([trial])),
@@ -273,7 +276,7 @@ class WorkbenchView:
 
     def _look_again(self) -> None:
         """Have the tab in front read anew."""
-        self._guarded(self._actions.look)(self.compare.look)
+        self._guarded(self._actions.look)(self.compare.part.look if self.compare.made else Look())
 
     def _replay(self, trial: int) -> None:
         self.panel.clear_error()

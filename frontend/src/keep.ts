@@ -1,0 +1,72 @@
+// Models that anywidget has given up are kept in touch with the kernel.
+//
+// anywidget holds a model's messages back until its module has been loaded. If that takes more than two seconds (a slow machine,
+// a page that is restored) it gives up waiting and from then on drops every message to the model, though the view still comes:
+// charts that stay empty, a table that stands still. The models named here get their messages from the base class instead, and
+// are sent their state anew.
+
+/** What is used of a widget model of the page. */
+export interface Kept {
+  _handle_comm_msg(message: unknown): Promise<void>;
+  comm?: { send(data: unknown): unknown; on_msg(callback: (message: unknown) => Promise<void>): void };
+}
+
+export interface Manager {
+  get_model(id: string): Promise<Kept> | undefined;
+}
+
+const PROBE = { content: { data: { method: "" } } }; // a message that no model does anything with
+const TRIES = 60;
+const PAUSE = 1000; // ms between them: in a page that is restored, another model may come late
+
+/** Sees to it that a model hears of the kernel; returns whether it had been given up. Does nothing where the page hides its models. */
+export async function keep(manager: Manager, id: string, pause = PAUSE): Promise<boolean> {
+  const model = await find(manager, id, pause);
+  if (typeof model?._handle_comm_msg !== "function") return false;
+  try {
+    await model._handle_comm_msg(PROBE);
+    return false;
+  } catch {
+    const base = Object.getPrototypeOf(Object.getPrototypeOf(model)) as Partial<Kept> | null;
+    if (typeof base?._handle_comm_msg !== "function" || !model.comm) return false;
+    model.comm.on_msg(base._handle_comm_msg.bind(model)); // in place of the one that drops them
+    model.comm.send({ method: "request_state" });
+    return true;
+  }
+}
+
+async function find(manager: Manager, id: string, pause: number): Promise<Kept | undefined> {
+  for (let i = 0; i < TRIES; i++) {
+    try {
+      const model = await manager.get_model(id);
+      if (model) return model;
+    } catch {
+      // not there yet
+    }
+    await new Promise((resolve) => setTimeout(resolve, pause));
+  }
+  return undefined;
+}
+
+/** The part of anywidget's model that is used here. */
+interface Proxy {
+  get(name: string): unknown;
+  on(event: string, callback: () => void): void;
+  widget_manager?: Manager;
+}
+
+/** Keeps all models that `kept` of a model names, itself among them. again: called with each that had been given up. */
+export function keepAll(model: Proxy, again: (id: string) => void = () => {}): void {
+  const known = new Set<string>();
+  const look = (): void => {
+    const manager = model.widget_manager;
+    if (!manager) return;
+    for (const id of (model.get("kept") as string[] | undefined) ?? []) {
+      if (known.has(id)) continue;
+      known.add(id);
+      keep(manager, id).then((lost) => lost && again(id)).catch((error) => console.warn("[workbench] a model is not kept", error));
+    }
+  };
+  model.on("change:kept", look);
+  look();
+}
