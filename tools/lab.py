@@ -70,6 +70,7 @@ class Lab:
 
     def __init__(self, folder: Path, browser: Browser, *, dark: bool = False) -> None:
         self.folder, self._browser = folder, browser
+        self._pages: list[Page] = []
         self._home = Path(tempfile.mkdtemp(prefix="lab-"))
         for name, text in SETTINGS.items():
             file = self._home / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
@@ -107,6 +108,7 @@ class Lab:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.leave()
         self._server.terminate()
         try:
             self._server.wait(20)
@@ -124,9 +126,26 @@ class Lab:
     def open(self, notebook: str, *, width: int = 1200, height: int = 1000, scale: float = 1) -> Notebook:
         """Open a notebook of the folder by itself and wait for its kernel."""
         page = self._browser.new_page(viewport={"width": width, "height": height}, device_scale_factor=scale)
+        self._pages.append(page)
         page.set_default_timeout(PATIENCE)
         page.goto(f"{self.url}/doc/tree/{notebook}")
         return Notebook(page)
+
+    def leave(self) -> None:
+        """Close the pages and end the kernels.
+
+        Whatever stays open takes part in the next test: the server tells each page when any kernel becomes busy or idle, and a
+        kernel that was left training takes a core.
+        """
+        for page in self._pages:
+            if not page.is_closed():
+                request, sessions = page.context.request, f"{self.url}/api/sessions"
+                token = next((c["value"] for c in page.context.cookies() if c["name"] == "_xsrf"), "")
+                for session in request.get(sessions, timeout=PATIENCE).json():
+                    headers = {"X-XSRFToken": token}
+                    request.delete(f"{sessions}/{session['id']}", headers=headers, timeout=PATIENCE)
+                page.close()
+        self._pages.clear()
 
     def _await_server(self) -> None:
         deadline = time.monotonic() + START_SECONDS

@@ -59,7 +59,6 @@ class Showing:
     recall: Recall
 
     def __init__(self, task: Task, log: TrialLog) -> None:
-
         self.task, self.log, self.reads = task, log, Reads(task, log)
         self.selected: list[int] = []
         self.gone: set[int] = set()  # trials that were deleted here

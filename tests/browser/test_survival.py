@@ -362,6 +362,7 @@ def test_markup_is_shown_as_text_and_nothing_is_run(state_saving_lab: Lab) -> No
     still.goto(path.with_suffix(".html").as_uri(), wait_until="domcontentloaded")
     expect(still.locator("td", has_text=IMAGE).first).to_be_visible()
     expect_nothing_made(still)
+    still.close()
     assert dialogs == []
     assert notebook.problems == []
 
