@@ -16,7 +16,8 @@ from workbench.errors import TaskError, did_you_mean
 from workbench.words import counted
 
 __all__ = [
-    "Kind", "Label", "Targets", "as_inputs", "as_targets", "kind_of", "materialise", "to_shape", "warn_of_channels_last",
+    "Kind", "Label", "Targets", "as_inputs", "as_targets", "kind_of", "materialise", "rule_of", "to_shape",
+    "warn_of_channels_last",
 ]  # fmt: skip
 
 Kind = Literal["classification", "regression"]
@@ -134,6 +135,17 @@ def kind_of(y: NDArray[Any], kind: str) -> Kind:
     values = np.unique(y[np.isfinite(y)] if y.dtype.kind == "f" else y)
     whole = bool(np.all(values == np.round(values)))
     return "classification" if whole and not (len(values) > MANY_VALUES and len(values) > len(y) / 20) else "regression"
+
+
+def rule_of(targets: NDArray[Any], kind: Kind, classes: tuple[str, ...] | None) -> str:
+    """Why "auto" decided for this kind."""
+    if kind == "classification":
+        return f"y has {len(classes or ())} different labels"
+    if targets.shape[1] > 1:
+        return "y has several columns"
+    values = np.unique(targets)
+    fractions = bool((values != np.round(values)).any())
+    return "y has fractions" if fractions else f"y has {len(values)} different numbers"
 
 
 def as_targets(values: Any, rows: int, kind: str, field: str = "y") -> Targets:

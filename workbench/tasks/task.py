@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import html
 import inspect
 import re
@@ -21,14 +20,14 @@ from workbench.tasks import seal
 from workbench.tasks.builtin import BUILTIN
 from workbench.tasks.facts import Baseline, baseline_of, facts_of
 from workbench.tasks.frames import check_frame, read_csv
-from workbench.tasks.inputs import Kind, Label, as_inputs, as_targets, materialise, warn_of_channels_last
+from workbench.tasks.inputs import Kind, Label, as_inputs, as_targets, materialise, rule_of, warn_of_channels_last
 from workbench.tasks.preprocessing import Preprocessing
 from workbench.tasks.recipe import Recipe
 from workbench.tasks.remarks import remarks
 from workbench.tasks.renewing import Former, Renewal, Sample, Source, check_parts, read_again, sample_of
 from workbench.tasks.schema import TaskSchema
 from workbench.tasks.split import RareClassError, Split, check_shares, divide
-from workbench.tasks.versions import SPLITS, known_after, place, row_keys
+from workbench.tasks.versions import SPLITS, fingerprint_of, known_after, place, row_keys
 from workbench.words import counted
 
 __all__ = ["Baseline", "Task"]
@@ -79,7 +78,7 @@ class Task:
         field = f"target {', '.join(map(repr, target_columns))}" if target_columns else "y"
         found, targets, labels, values, flat = as_targets(y, len(X), kind, field)
         labels = labels if renewal is None else renewal.labels
-        self.kind_rule = _rule(targets, found, labels) if kind == "auto" else ""
+        self.kind_rule = rule_of(targets, found, labels) if kind == "auto" else ""
         known = classes is not None and labels is not None and len(classes) == len(labels)
         names = classes if known else labels
         values = own_labels or (values if names == labels else names)  # numbers that have names answer with these
@@ -115,7 +114,7 @@ class Task:
             feature_names=fitted.feature_names or feature_names,
             target_mean=mean,
             target_std=spread,
-            fingerprint=_fingerprint(X, targets, settings, None if renewal is None else parts),
+            fingerprint=fingerprint_of(X, targets, settings, None if renewal is None else parts),
             raw_shape=tuple(X.shape[1:]),
             columns=tuple(X.columns) if isinstance(X, pd.DataFrame) else None,
             preprocessing=fitted,
@@ -399,34 +398,3 @@ def _check_options(options: dict[str, Any], also: set[str] | None = None) -> Non
 
 def _named(options: dict[str, Any], name: str) -> dict[str, Any]:
     return {**options, "name": options.get("name") or name}
-
-
-def _rule(targets: NDArray[Any], kind: Kind, classes: tuple[str, ...] | None) -> str:
-    """Why "auto" decided for this kind."""
-    if kind == "classification":
-        return f"y has {len(classes or ())} different labels"
-    if targets.shape[1] > 1:
-        return "y has several columns"
-    values = np.unique(targets)
-    fractions = bool((values != np.round(values)).any())
-    return "y has fractions" if fractions else f"y has {len(values)} different numbers"
-
-
-def _fingerprint(
-    X: NDArray[np.float64] | pd.DataFrame,
-    targets: NDArray[Any],
-    settings: tuple[Any, ...],
-    parts: Sequence[NDArray[np.int64]] | None,
-) -> str:
-    """A digest of the raw data and of all that decides what a model is shown. parts: where `settings` do not say them."""
-    digest = hashlib.sha256(repr(settings).encode())
-    if isinstance(X, pd.DataFrame):
-        digest.update(repr([(str(name), str(dtype)) for name, dtype in X.dtypes.items()]).encode())
-        digest.update(pd.util.hash_pandas_object(X, index=False).to_numpy().tobytes())
-    else:
-        digest.update(repr(X.shape).encode())
-        digest.update(np.ascontiguousarray(X).tobytes())
-    digest.update(np.ascontiguousarray(targets).tobytes())
-    for part in parts or ():
-        digest.update(part.tobytes() + b"/")
-    return digest.hexdigest()[:32]

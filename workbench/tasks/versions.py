@@ -1,4 +1,4 @@
-"""Which raw rows are the same ones, and into which split each goes when data grow or are renewed."""
+"""Which data are the same, which raw rows are the same ones, and into which split each goes when data grow or are renewed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from workbench.tasks.frames import is_number
 
-__all__ = ["SPLITS", "known_after", "place", "row_keys"]
+__all__ = ["SPLITS", "fingerprint_of", "known_after", "place", "row_keys"]
 
 SPLITS = ("train", "validation", "test")
 
@@ -21,6 +21,26 @@ PIECE = 2**15
 
 EXACT, TINY = 2.0**24, 2.0**-100
 """Numbers of a magnitude between these are told apart as float32 does, others to the last bit."""
+
+
+def fingerprint_of(
+    X: NDArray[np.float64] | pd.DataFrame,
+    targets: NDArray[Any],
+    settings: tuple[Any, ...],
+    parts: Sequence[NDArray[np.int64]] | None,
+) -> str:
+    """A digest of the raw data and of all that decides what a model is shown. parts: where `settings` do not say them."""
+    digest = hashlib.sha256(repr(settings).encode())
+    if isinstance(X, pd.DataFrame):
+        digest.update(repr([(str(name), str(dtype)) for name, dtype in X.dtypes.items()]).encode())
+        digest.update(pd.util.hash_pandas_object(X, index=False).to_numpy().tobytes())
+    else:
+        digest.update(repr(X.shape).encode())
+        digest.update(np.ascontiguousarray(X).tobytes())
+    digest.update(np.ascontiguousarray(targets).tobytes())
+    for part in parts or ():
+        digest.update(part.tobytes() + b"/")
+    return digest.hexdigest()[:32]
 
 
 def row_keys(
