@@ -108,12 +108,14 @@ class Lab:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.leave()
-        self._server.terminate()
         try:
-            self._server.wait(20)
-        except subprocess.TimeoutExpired:
-            self._server.kill()
+            self.leave()
+        finally:
+            self._server.terminate()
+            try:
+                self._server.wait(20)
+            except subprocess.TimeoutExpired:
+                self._server.kill()
         self._output.close()
         shutil.rmtree(self._home, ignore_errors=True)
 
@@ -224,7 +226,7 @@ class Notebook:
             scroller.hover()
             self.page.mouse.wheel(0, 300)
             self.page.wait_for_timeout(200)
-        # a page that is reloaded on a busy machine makes some 260 models first
+        # a page that is reloaded on a busy machine has all of the view's models to make first
         self.root.scroll_into_view_if_needed(timeout=2 * PATIENCE)
 
     # --- the workbench ----------------------------------------------------------------------------------------------

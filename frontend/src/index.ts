@@ -56,7 +56,7 @@ export default function widget(): { initialize(context: { model: Model }): void;
       model.on("msg:custom", (message: Message, buffers: DataView[]) => receive(model, message, buffers));
       hello(model);
       keepAll(model, () => {
-        asked = -Infinity; // the answer to the first hello may have been dropped
+        asked = -Infinity; // the answer to the first hello was dropped
         hello(model);
       });
     },

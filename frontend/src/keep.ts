@@ -27,6 +27,7 @@ export async function keep(manager: Manager, id: string, pause = PAUSE): Promise
     await model._handle_comm_msg(PROBE);
     return false;
   } catch {
+    // two steps up: from the model to anywidget's class, and to the one that it extends
     const base = Object.getPrototypeOf(Object.getPrototypeOf(model)) as Partial<Kept> | null;
     if (typeof base?._handle_comm_msg !== "function" || !model.comm) return false;
     model.comm.on_msg(base._handle_comm_msg.bind(model)); // in place of the one that drops them
@@ -55,16 +56,17 @@ interface Proxy {
   widget_manager?: Manager;
 }
 
-/** Keeps all models that `kept` of a model names, itself among them. again: called with each that had been given up. */
-export function keepAll(model: Proxy, again: (id: string) => void = () => {}): void {
+/** Keeps all models that `kept` of a model names, itself first. again: called if the model itself had been given up. */
+export function keepAll(model: Proxy, again: () => void = () => {}): void {
   const known = new Set<string>();
   const look = (): void => {
     const manager = model.widget_manager;
     if (!manager) return;
-    for (const id of (model.get("kept") as string[] | undefined) ?? []) {
+    const ids = (model.get("kept") as string[] | undefined) ?? [];
+    for (const id of ids) {
       if (known.has(id)) continue;
       known.add(id);
-      keep(manager, id).then((lost) => lost && again(id)).catch((error) => console.warn("[workbench] a model is not kept", error));
+      keep(manager, id).then((lost) => lost && id === ids[0] && again()).catch((error) => console.warn("[workbench] a model is not kept", error));
     }
   };
   model.on("change:kept", look);

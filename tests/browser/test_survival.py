@@ -91,6 +91,25 @@ def expect_live(notebook: Notebook) -> None:
     notebook.expect_status("Trial 1 running")
 
 
+def left_training(lab: Lab, name: str) -> Notebook:
+    """A saved notebook with a long training under way."""
+    path = write_bench(lab, name)
+    notebook = lab.open(path.name)
+    begin(notebook, epochs=50_000)
+    notebook.save(path)
+    return notebook
+
+
+def expect_back(notebook: Notebook, left_at: int) -> None:
+    """The view comes back with its curves and takes part. left_at: the epoch when it was left, since when it trained on."""
+    notebook.scroll_to_workbench()
+    notebook.expect_status(r"Trial 1 running.*epoch \d+/50000")
+    assert notebook.epoch() > left_at
+    notebook.expect_ink(30)
+    notebook.expect_ink(30, chart=1)
+    expect_live(notebook)
+
+
 def epochs_in(log: Path) -> list[tuple[int, float]]:
     """Epoch and validation loss of the first trial, as another process finds them in the file."""
     connection = sqlite3.connect(log)
@@ -105,19 +124,11 @@ def epochs_in(log: Path) -> list[tuple[int, float]]:
 
 @in_browser
 def test_a_tab_that_is_closed_and_opened_again(lab: Lab) -> None:
-    path = write_bench(lab, "closed")
-    notebook = lab.open(path.name)
-    begin(notebook, epochs=50_000)
-    notebook.save(path)
+    notebook = left_training(lab, "closed")
     left_at = notebook.epoch()
     notebook.page.close()
-    again = lab.open(path.name)
-    again.scroll_to_workbench()
-    again.expect_status(r"Trial 1 running.*epoch \d+/50000")
-    assert again.epoch() > left_at  # it trained on, with nobody looking
-    again.expect_ink(30)
-    again.expect_ink(30, chart=1)
-    expect_live(again)
+    again = lab.open("closed.ipynb")
+    expect_back(again, left_at)
     again.press("Stop")
     again.expect_status("Trial 1 stopped")
     epochs = epochs_in(lab.folder / "closed.db")
@@ -128,20 +139,12 @@ def test_a_tab_that_is_closed_and_opened_again(lab: Lab) -> None:
 
 @in_browser
 def test_a_page_that_is_reloaded(lab: Lab) -> None:
-    path = write_bench(lab, "reloaded")
-    notebook = lab.open(path.name)
-    begin(notebook, epochs=50_000)
-    notebook.save(path)
+    notebook = left_training(lab, "reloaded")
     for _ in range(2):
         left_at = notebook.epoch()
         notebook.page.reload()
         notebook.ready()
-        notebook.scroll_to_workbench()
-        notebook.expect_status(r"Trial 1 running.*epoch \d+/50000")
-        assert notebook.epoch() > left_at
-        notebook.expect_ink(30)
-        notebook.expect_ink(30, chart=1)
-        expect_live(notebook)
+        expect_back(notebook, left_at)
     notebook.press("Stop")
     notebook.expect_status("Trial 1 stopped")
     assert notebook.problems == []
@@ -162,21 +165,15 @@ then asks for each by itself; anywidget waits two for a model's module, and then
 
 @in_browser
 def test_a_page_that_is_slower_than_the_widget_libraries_wait(lab: Lab) -> None:
-    path = write_bench(lab, "slow")
-    notebook = lab.open(path.name)
-    begin(notebook, epochs=50_000)
-    notebook.save(path)
+    notebook = left_training(lab, "slow")
     given_up: list[str] = []
     notebook.page.on("pageerror", lambda error: given_up.append(str(error)) if SLOW in str(error) else None)
     notebook.page.add_init_script(IMPATIENT)
+    left_at = notebook.epoch()
     notebook.page.reload()
     notebook.ready()
-    notebook.scroll_to_workbench()
-    notebook.expect_status(r"Trial 1 running.*epoch \d+/50000")
+    expect_back(notebook, left_at)
     assert given_up  # else this page was not slow
-    notebook.expect_ink(30)
-    notebook.expect_ink(30, chart=1)
-    expect_live(notebook)
     notebook.press("Stop")
     notebook.expect_status("Trial 1 stopped")
     expect(notebook.rows.first).to_contain_text("stopped")  # the trial table is another library's

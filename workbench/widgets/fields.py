@@ -71,6 +71,7 @@ class Field:
         )
         self.toggle.observe(self._toggled, "value")
         self._held = self.parts()
+        self.load(self.declaration.default)
         self.widget.children = (self.label, *self._held, self.toggle)
 
     @property
@@ -183,11 +184,7 @@ class NumberField(Field):
             )
             self.switch.observe(self._switched, "value")
             row = [self.switch, *row]
-        box = make(widgets.Box, row, classes="wb-input")
-        self._quiet = True
-        self.put(default)
-        self._quiet = False
-        return [box]
+        return [make(widgets.Box, row, classes="wb-input")]
 
     def _make_slider(self) -> widgets.Widget:
         domain = self.declaration.domain
