@@ -14,7 +14,7 @@ from typing import Any
 
 from jupyter_client.session import Session
 
-from workbench.widgets.curves import Chart, LiveCurves, Series
+from workbench.ui.curves import Chart, LiveCurves, Series
 
 UPDATES = 300
 LIMIT_MS, LIMIT_BYTES = 2.0, 4096

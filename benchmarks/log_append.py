@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 import workbench as wb
-from workbench.events import EpochEnd, StateChanged, TrialEnded, TrialState
+from workbench.core.events import EpochEnd, StateChanged, TrialEnded, TrialState
 from workbench.log import NewTrial, TrialLog
 
 EPOCHS, LIMIT_MS = 20, 3.0

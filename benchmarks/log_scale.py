@@ -17,7 +17,7 @@ import numpy as np
 from sqlalchemy import insert
 
 import workbench as wb
-from workbench.events import EpochEnd, TrialEnded, TrialState
+from workbench.core.events import EpochEnd, TrialEnded, TrialState
 from workbench.log import NewTrial, TrialLog, schema
 from workbench.workbench import _Actions
 

@@ -30,7 +30,7 @@ from sklearn import datasets
 from torch.nn.functional import cross_entropy, mse_loss
 
 import workbench as wb
-from workbench.events import TrialEnded
+from workbench.core.events import TrialEnded
 from workbench.models import build_model
 from workbench.training import prepare
 

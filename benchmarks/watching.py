@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 import workbench as wb
-from workbench.watching import Watcher, _Eye
-from workbench.widgets.layers_panel import LayersPanel, Picture
+from workbench.methods.layers.tab import LayersPanel, Picture
+from workbench.methods.layers.watch import Watcher, _Eye
 
 LIMIT, TICK_SECONDS = 1.05, 1 / 15
 WINDOW_SECONDS, PAIRS = 1.0, 40

@@ -1,4 +1,4 @@
-// Builds the committed front end: curves.js, parallel.js, tree.js and their CSS in workbench/widgets/static/, stamped with the hash of their sources.
+// Builds the committed front end: curves.js, parallel.js, tree.js and their CSS in workbench/ui/static/, stamped with the hash of their sources.
 
 import { createHash } from "node:crypto";
 import { copyFileSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
@@ -8,9 +8,9 @@ import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 
 const here = dirname(fileURLToPath(import.meta.url));
-const out = join(here, "..", "workbench", "widgets", "static");
+const out = join(here, "..", "workbench", "ui", "static");
 
-/** SHA-256 over path, NUL, text with \n line ends, NUL of each source in sorted order; tests/widgets/test_static.py computes the same. */
+/** SHA-256 over path, NUL, text with \n line ends, NUL of each source in sorted order; tests/ui/test_static.py computes the same. */
 function hashOfSources() {
   const sources = readdirSync(join(here, "src"), { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())

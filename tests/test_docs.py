@@ -11,7 +11,7 @@ import pytest
 
 import workbench as wb
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def test_the_hyperparameter_reference_is_up_to_date() -> None:

@@ -13,7 +13,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
 import workbench as wb
-from workbench.registry import MODELS
+from workbench.core.registry import MODELS
 
 README = Path(__file__).parent.parent / "README.md"
 SMALLER = {"epochs=30": "epochs=14", "trials=64": "trials=10"}

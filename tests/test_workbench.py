@@ -14,9 +14,9 @@ import torch
 from torch import nn
 
 import workbench as wb
-from workbench.events import EpochEnd, TrialState
-from workbench.execution import RunInterrupted
-from workbench.registry import LOSSES, METRICS, MODELS, OPTIMIZERS, SCHEDULES
+from workbench.core.events import EpochEnd, TrialState
+from workbench.core.registry import LOSSES, METRICS, MODELS, OPTIMIZERS, SCHEDULES
+from workbench.runs.waiting import RunInterrupted
 
 LONG = wb.Config(epochs=50_000)
 
@@ -206,7 +206,7 @@ def test_a_full_disk_makes_training_wait_and_lose_nothing(bench: wb.Workbench, m
             raise wb.LogError("the disk is full.", passing=True)
         real(events, **about)
 
-    monkeypatch.setattr("workbench.execution.runner.RETRY_SECONDS", 0.01)
+    monkeypatch.setattr("workbench.runs.runner.RETRY_SECONDS", 0.01)
     monkeypatch.setattr(bench._session.log, "append", append)
     heard: list[Any] = []
     bench._session.runner._publish = heard.extend
@@ -335,7 +335,7 @@ def test_a_large_model_gets_the_users_threads_whatever_another_thread_has_set(mo
                 seen.append(torch.get_num_threads())
             return super().forward(x)
 
-    monkeypatch.setattr("workbench.execution.runner.SMALL_WORK", 0.0)
+    monkeypatch.setattr("workbench.runs.runner.SMALL_WORK", 0.0)
     torch.set_num_threads(2)
     other = threading.Thread(target=torch.set_num_threads, args=[1])  # as the shards of a search do
     other.start()

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import workbench  # noqa: F401  (fills the tables of choices)
-from workbench.domains import Domain
-from workbench.hyperparameters import CHOICES, HYPERPARAMETERS, Hyperparameter
-from workbench.registry import METRICS, Registry
+from workbench.core.config import CHOICES, HYPERPARAMETERS, Hyperparameter
+from workbench.core.domains import Domain
+from workbench.core.registry import METRICS, Registry
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "hyperparameters.md"
 

@@ -8,31 +8,31 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from workbench.advising import PatienceAdvice, patience_advice
-from workbench.arguments import check_count, listed_trials, trial_numbers
-from workbench.assembling import assembled
-from workbench.branching import Tree, tree
-from workbench.diagnosing import Diagnosis, diagnose, prescriptions, rules_table
-from workbench.errors import LogError, RunError
-from workbench.execution import Run
-from workbench.figures import NotebookFigure
-from workbench.hyperparameters import Config
+from workbench.checkpoints import SnapshotStore
+from workbench.core.config import Config
+from workbench.core.errors import LogError, RunError
 from workbench.log import TrialLog
-from workbench.opening import history
-from workbench.recall import logged_config, whole
-from workbench.replaying import script
-from workbench.session import Session
-from workbench.snapshots import SnapshotStore
-from workbench.versioning import version_changes, version_drift, versions
-from workbench.watching import Layers, read_layers
+from workbench.methods.comparison.patience_advice import PatienceAdvice, patience_advice
+from workbench.methods.data_versions.versions import version_changes, version_drift, versions
+from workbench.methods.diagnosis.diagnose import Diagnosis, diagnose, prescriptions, rules_table
+from workbench.methods.ensembles.build import assembled
+from workbench.methods.layers.watch import Layers, read_layers
+from workbench.methods.test_set.open import history
+from workbench.runs.arguments import check_count, listed_trials, trial_numbers
+from workbench.runs.branch import Tree, tree
+from workbench.runs.replay import script
+from workbench.runs.restore import logged_config, whole
+from workbench.runs.run import Run
+from workbench.runs.session import Session
+from workbench.ui.figures import NotebookFigure
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from workbench.ensembles import Ensemble
-    from workbench.trained import TrainedModel
+    from workbench.methods.ensembles.ensemble import Ensemble
+    from workbench.runs.trained_model import TrainedModel
 
 __all__ = ["Reader"]
 
@@ -82,7 +82,7 @@ class Reader:
         evaluator: "fanova" or "ped_anova" (optuna's). The column `trials` says how many trials it rests on; below 10 for
         each hyperparameter a UserWarning says that it is a hint only. Raises: RunError with fewer than 4 trials.
         """
-        from workbench.analysis import importance
+        from workbench.methods.comparison.importance import importance
 
         frame = self._session.reads.trials_of(self._search(search))
         return importance(frame, better=self._session.reads.better, evaluator=evaluator)
@@ -222,8 +222,8 @@ class Reader:
         trial: or an ensemble; epoch is of a trial only. Returns its path.
         Raises: as `model`; CheckpointError if it cannot be written, or the preprocessing not be kept.
         """
-        from workbench.ensembles import Ensemble, save_ensemble
-        from workbench.trained import save_model
+        from workbench.methods.ensembles.ensemble import Ensemble, save_ensemble
+        from workbench.runs.trained_model import save_model
 
         return save_ensemble(trial, path) if isinstance(trial, Ensemble) else save_model(self.model(trial, epoch), path)
 
@@ -285,7 +285,7 @@ class Reader:
     @property
     def drift(self) -> pd.DataFrame:
         """Which columns moved when the data of this task got a new version: `version` and the columns of
-        `workbench.analysis.drift.drift`, of each version the 50 columns that moved most."""
+        `workbench.methods.data_versions.drift.drift`, of each version the 50 columns that moved most."""
         return version_drift(self._session)
 
     @property

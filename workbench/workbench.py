@@ -6,8 +6,20 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from workbench.acting import Actions as _Actions
-from workbench.arguments import (
+from workbench.core.config import Config
+from workbench.core.errors import ConfigError, Problem
+from workbench.core.registration import register_models
+from workbench.methods.data_versions.continue_on import Continuation, continue_on
+from workbench.methods.diagnosis.diagnose import Diagnosis, try_it
+from workbench.methods.ensembles.build import TOP, assemble, nothing_to_choose
+from workbench.methods.finetuning.finetune import ALL_BUT_THE_HEAD, finetune
+from workbench.methods.range_test.range_test import HIGH, LOW, RangeTest, range_test
+from workbench.methods.search.handle import Search
+from workbench.methods.search.options import DEFAULTS
+from workbench.methods.search.request import Comparison, SearchRequest, continued, start_comparison, start_search
+from workbench.methods.test_set.open import TestResult, open_test_set
+from workbench.reading import Reader
+from workbench.runs.arguments import (
     a_config,
     a_place,
     a_space,
@@ -22,28 +34,17 @@ from workbench.arguments import (
     steps_to_stop,
     trial_numbers,
 )
-from workbench.assembling import TOP, assemble, nothing_to_choose
-from workbench.branching import branch
-from workbench.continuing import Continuation, continue_on
-from workbench.diagnosing import Diagnosis, try_it
-from workbench.errors import ConfigError, Problem
-from workbench.execution import Run, Runs, Search
-from workbench.finetuning import ALL_BUT_THE_HEAD, finetune
-from workbench.hyperparameters import Config
-from workbench.opening import TestResult, open_test_set
-from workbench.ranging import HIGH, LOW, RangeTest, range_test
-from workbench.reading import Reader
-from workbench.recall import whole
-from workbench.registration import register_models
-from workbench.replaying import Replay, replay
-from workbench.resuming import resume
-from workbench.search import DEFAULTS
-from workbench.searching import Comparison, SearchRequest, continued, start_comparison, start_search
-from workbench.session import Session
+from workbench.runs.branch import branch
+from workbench.runs.replay import Replay, replay
+from workbench.runs.restore import whole
+from workbench.runs.resume import resume
+from workbench.runs.run import Run, Runs
+from workbench.runs.session import Session
 from workbench.training import prepare
+from workbench.ui.acting import Actions as _Actions
 
 if TYPE_CHECKING:
-    from workbench.ensembles import Ensemble
+    from workbench.methods.ensembles.ensemble import Ensemble
     from workbench.tasks import Task
 
 __all__ = ["Workbench"]

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 import workbench as wb
-from workbench.events import EpochEnd, Event, Remark
+from workbench.core.events import EpochEnd, Event, Remark
 
 PATIENCE = 60.0
 """Seconds to wait for what has to come, before the test fails."""

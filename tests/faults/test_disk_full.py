@@ -21,9 +21,9 @@ from sqlalchemy import Connection, event
 
 import workbench as wb
 from tests.faults.heard import PATIENCE, Heard
-from workbench import files
-from workbench.events import EpochEnd, Event, TrialEnded
-from workbench.snapshots import SnapshotStore
+from workbench.checkpoints import SnapshotStore
+from workbench.core import files
+from workbench.core.events import EpochEnd, Event, TrialEnded
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -139,10 +139,10 @@ def undisturbed() -> pd.DataFrame:
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Try again soon: the tests wait for attempts, not for seconds."""
-    monkeypatch.setattr("workbench.execution.runner.RETRY_SECONDS", 0.02)
-    monkeypatch.setattr("workbench.snapshots.store.RETRY_SECONDS", 0.02)
+    monkeypatch.setattr("workbench.runs.runner.RETRY_SECONDS", 0.02)
+    monkeypatch.setattr("workbench.checkpoints.store.RETRY_SECONDS", 0.02)
     # each epoch wants its snapshot, however slow the machine
-    monkeypatch.setattr("workbench.snapshots.store.ALLOWANCE_SECONDS", 1000.0)
+    monkeypatch.setattr("workbench.checkpoints.store.ALLOWANCE_SECONDS", 1000.0)
 
 
 def curves(bench: wb.Workbench) -> pd.DataFrame:

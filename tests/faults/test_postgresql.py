@@ -60,7 +60,7 @@ def test_the_seal_holds_on_a_server(postgresql: str, tmp_path: Path, monkeypatch
 
 def test_training_waits_for_a_server_that_went_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("workbench.execution.runner.RETRY_SECONDS", 0.02)
+    monkeypatch.setattr("workbench.runs.runner.RETRY_SECONDS", 0.02)
     config = wb.Config(hidden_units=8, batch_size=8, epochs=40, dropout=0.2)
     undisturbed = wb.Workbench(wb.Task.load("iris"))
     undisturbed.run(config)

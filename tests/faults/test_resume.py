@@ -15,7 +15,7 @@ import pytest
 
 import workbench as wb
 from tests.faults.victim import TASK, build, fragile, outcome
-from workbench.registry import MODELS
+from workbench.core.registry import MODELS
 
 if TYPE_CHECKING:
     from tests.faults.conftest import Victims

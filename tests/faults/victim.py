@@ -21,7 +21,7 @@ import torch
 from torch import nn
 
 import workbench as wb
-import workbench.widgets.view
+import workbench.ui.view
 from workbench.training.cohort import Cohort
 
 TASK = wb.Task.load("iris")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import workbench as wb
-from workbench.events import EpochEnd, StateChanged, TrialEnded, TrialState
+from workbench.core.events import EpochEnd, StateChanged, TrialEnded, TrialState
 from workbench.log import NewTrial, TrialLog
 
 CONFIG = wb.Config().model_dump()
@@ -43,7 +43,7 @@ def ended(log: TrialLog, count: int = 1, **values: Any) -> list[int]:
 LIVING = """
 import sys
 from workbench.log import NewTrial, TrialLog
-from workbench.events import EpochEnd, StateChanged, TrialState
+from workbench.core.events import EpochEnd, StateChanged, TrialState
 log = TrialLog.open(sys.argv[1])
 trials = log.create([NewTrial({}, "t", "f", "accuracy")] * int(sys.argv[2]))
 log.append([StateChanged(trial, TrialState.RUNNING) for trial in trials])

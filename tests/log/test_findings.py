@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from making import ended
 from sqlalchemy import text
 
 import workbench as wb
+from tests.log.making import ended
 from workbench.log import Finding, TrialLog
 
 values = st.recursive(

@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from making import end, epoch, new, running
 
 import workbench as wb
-from workbench.events import Branched, CohortJoined, KnobChanged, Remark
+from tests.log.making import end, epoch, new, running
+from workbench.core.events import Branched, CohortJoined, KnobChanged, Remark
 from workbench.log import SearchStep, TrialLog
 
 

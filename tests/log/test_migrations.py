@@ -10,12 +10,12 @@ from typing import Any
 
 import psutil
 import pytest
-from making import ended, epoch, new
 from sqlalchemy import insert, text
 from sqlalchemy.exc import SQLAlchemyError
 
 import workbench as wb
-from workbench.events import TrialState
+from tests.log.making import ended, epoch, new
+from workbench.core.events import TrialState
 from workbench.log import TrialLog, migrations, schema
 
 FIXTURES = Path(__file__).parent / "fixtures"

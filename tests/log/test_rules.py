@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from making import ended
 from sqlalchemy import text
 
 import workbench as wb
+from tests.log.making import ended
 from workbench.log import TrialLog, schema
 
 TABLES = [table for table in schema.metadata.sorted_tables if table is not schema.leases]

@@ -14,7 +14,6 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from making import CONFIG, end, epoch, new, running
 from sqlalchemy import text
 from sqlalchemy.exc import (
     DatabaseError,
@@ -27,7 +26,8 @@ from sqlalchemy.exc import (
 )
 
 import workbench as wb
-from workbench.events import Branched, EpochEnd, KnobChanged, Remark, StateChanged, StepProgress, TrialState
+from tests.log.making import CONFIG, end, epoch, new, running
+from workbench.core.events import Branched, EpochEnd, KnobChanged, Remark, StateChanged, StepProgress, TrialState
 from workbench.log import SearchStep, TrialLog, schema
 from workbench.log.database import explain, where
 
@@ -242,7 +242,7 @@ def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
 WRITER = """
 import sys
 from workbench.log import NewTrial, TrialLog
-from workbench.events import EpochEnd
+from workbench.core.events import EpochEnd
 log = TrialLog.open(sys.argv[1])
 for i in range(int(sys.argv[2])):
     (trial,) = log.create([NewTrial({}, "t", "f", "accuracy", name=sys.argv[3])])

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 import workbench as wb
-from workbench.hyperparameters import declared
+from workbench.core.config import declared
+from workbench.core.registry import MODELS
 from workbench.models import Backbone, Pretrained, build_model, layer_groups, register_backbone, stacked_forward
-from workbench.registry import MODELS
 
 
 class Shape:

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import itertools
 import math
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
 import workbench as wb
-from workbench.events import EpochEnd, KnobChanged, TrialEnded, TrialState
-from workbench.registry import OPTIMIZERS, SCHEDULES
+from tests.training import reference
+from workbench.core.events import EpochEnd, KnobChanged, TrialEnded, TrialState
+from workbench.core.registry import OPTIMIZERS, SCHEDULES
 from workbench.training import Commands
-
-sys.path.insert(0, str(Path(__file__).parent))
-import reference
 
 TOLERANCE = 1e-10
 PENALTIES = [{}, {"l1": 1e-3}, {"l2": 1e-2}, {"l1": 1e-3, "l2": 1e-2, "gradient_clip": 0.5}]

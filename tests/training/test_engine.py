@@ -11,8 +11,8 @@ from torch import nn
 from torch.optim import lr_scheduler
 
 import workbench as wb
-from workbench.events import EpochEnd, Event, Remark, StateChanged, TrialEnded, TrialState
-from workbench.registry import LOSSES, MODELS
+from workbench.core.events import EpochEnd, Event, Remark, StateChanged, TrialEnded, TrialState
+from workbench.core.registry import LOSSES, MODELS
 from workbench.training import Commands, learning_rate_at, prepare
 
 BASE = wb.Config(hidden_units=8, batch_size=16, epochs=3)

@@ -5,9 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import math
-import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,15 +14,13 @@ import torch
 from torch import Tensor, nn
 
 import workbench as wb
-from workbench.events import EpochEnd, Event, Remark, TrialEnded, TrialState
+from tests.training import reference
+from workbench.core.events import EpochEnd, Event, Remark, TrialEnded, TrialState
+from workbench.core.registry import MODELS, OPTIMIZERS
 from workbench.models import Backbone, Pretrained, build_model, register_backbone
-from workbench.registry import MODELS, OPTIMIZERS
 from workbench.training import Change, CohortState, TakeUp, Told, Training, check_fits, filled, prepare, stages
 from workbench.training.cohort import Cohort
 from workbench.training.preparation import cohort_key
-
-sys.path.insert(0, str(Path(__file__).parent))
-import reference
 
 TOLERANCE = 1e-10
 BASE = wb.Config(loss="cross_entropy", batch_size=16, epochs=4, learning_rate=0.02)

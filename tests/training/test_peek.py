@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import workbench as wb
-from workbench.events import EpochEnd, Event, StateChanged, StepProgress, TrialState
+from workbench.core.events import EpochEnd, Event, StateChanged, StepProgress, TrialState
 from workbench.training import CohortState, Commands, Training, Weights, prepare
 from workbench.training.commands import Mailbox, Peek
 

@@ -12,7 +12,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 
-from workbench.errors import LogError
+from workbench.core.errors import LogError
 
 __all__ = ["explain", "make_engine", "shown_url", "where"]
 

@@ -10,11 +10,11 @@ from typing import Any
 
 from sqlalchemy import Connection, ScalarSelect, Select, func, select
 
-from workbench.errors import LogError
-from workbench.events import TrialEnded, TrialState
+from workbench.core.errors import LogError
+from workbench.core.events import TrialEnded, TrialState
+from workbench.core.text import counted
 from workbench.log import schema
 from workbench.log.records import chunks
-from workbench.words import counted
 
 __all__ = [
     "changes",

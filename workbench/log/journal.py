@@ -7,8 +7,8 @@ from collections.abc import Iterable
 
 from sqlalchemy import Connection, insert, select
 
-from workbench.errors import LogError
-from workbench.events import EpochEnd, Event, TrialEnded
+from workbench.core.errors import LogError
+from workbench.core.events import EpochEnd, Event, TrialEnded
 from workbench.log import schema
 from workbench.log.records import SearchStep, now
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, Table, insert, inspect, select
 
-from workbench.errors import LogError
+from workbench.core.errors import LogError
 from workbench.log import schema
 
 __all__ = ["MIGRATIONS", "Migration", "migrate"]

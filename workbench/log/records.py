@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Table
 
-from workbench.errors import LogError
-from workbench.events import (
+from workbench.core.errors import LogError
+from workbench.core.events import (
     Branched,
     CohortJoined,
     CohortLeft,

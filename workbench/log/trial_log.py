@@ -13,9 +13,12 @@ import pandas as pd
 from sqlalchemy import Connection, CursorResult, func, insert, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from workbench.errors import LogError
-from workbench.events import Event, TrialEnded, TrialState
-from workbench.log import bin, findings, frames, history, journal, ownership, schema
+from workbench.core.errors import LogError
+from workbench.core.events import Event, TrialEnded, TrialState
+from workbench.log import findings, history, journal, schema
+from workbench.log import heartbeat as ownership
+from workbench.log import queries as frames
+from workbench.log import trash as bin
 from workbench.log.database import explain, make_engine, shown_url, where
 from workbench.log.findings import Check, Finding
 from workbench.log.migrations import migrate

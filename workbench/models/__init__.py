@@ -11,11 +11,11 @@ from workbench.models.build import (
     read_source,
 )
 from workbench.models.builtin import DataShape, cnn, mlp
-from workbench.models.cutting import layer_groups
+from workbench.models.layer_groups import layer_groups
 from workbench.models.pretrained import Affine, Pretrained
 from workbench.models.randomness import SeededRandomness, draws_random_numbers
-from workbench.models.sources import SOURCE_NAME, Facts, Source, bring_back, source_of, why_unusable
 from workbench.models.stacking import stacked_forward
+from workbench.models.trial_backbones import SOURCE_NAME, Facts, Source, bring_back, source_of, why_unusable
 from workbench.models.weights import load_weights
 
 __all__ = [

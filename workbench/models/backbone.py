@@ -17,13 +17,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from workbench.domains import Domain, IntRange, LogRange
-from workbench.errors import ConfigError, ModelError, Problem
+from workbench.core.domains import Domain, IntRange, LogRange
+from workbench.core.errors import ConfigError, ModelError, Problem
+from workbench.core.registration import register_model
 from workbench.models.builtin import DataShape
-from workbench.models.cutting import expected, head_of, layer_groups, without
+from workbench.models.layer_groups import expected, head_of, layer_groups, without
 from workbench.models.pretrained import Pretrained, plain_outputs
 from workbench.models.weights import fill_network, load_weights
-from workbench.registration import register_model
 
 __all__ = ["Backbone", "register_backbone"]
 

@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from workbench.errors import ModelError, WorkbenchError
-from workbench.hyperparameters import Config
+from workbench.core.config import Config
+from workbench.core.errors import ModelError, WorkbenchError
+from workbench.core.registration import BUILT_IN, read_arguments
+from workbench.core.registry import MODELS
 from workbench.models.backbone import Backbone
 from workbench.models.builtin import DataShape
 from workbench.models.randomness import SeededRandomness
-from workbench.registration import BUILT_IN, read_arguments
-from workbench.registry import MODELS
 
 __all__ = ["build_model", "builder_source", "count_parameters", "is_builtin", "is_penalised", "probe", "read_source"]
 

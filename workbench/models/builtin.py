@@ -8,10 +8,10 @@ from typing import Protocol
 
 from torch import nn
 
-from workbench.domains import Choice, IntRange
-from workbench.errors import ConfigError, Problem
-from workbench.registration import register_model
-from workbench.registry import ACTIVATIONS
+from workbench.core.domains import Choice, IntRange
+from workbench.core.errors import ConfigError, Problem
+from workbench.core.registration import register_model
+from workbench.core.registry import ACTIVATIONS
 
 __all__ = ["DataShape", "cnn", "mlp"]
 

@@ -12,10 +12,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from workbench.errors import ModelError
+from workbench.core.errors import ModelError
+from workbench.core.registry import ACTIVATIONS
 from workbench.models.build import is_penalised
 from workbench.models.randomness import SeededRandomness
-from workbench.registry import ACTIVATIONS
 
 __all__ = ["FLAT", "NEAR_ZERO", "LayerFacts", "Role", "inspect_layers"]
 

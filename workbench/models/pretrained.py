@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
-from workbench.models.cutting import flat, is_listened_to, layer_groups, place_of
+from workbench.models.layer_groups import flat, is_listened_to, layer_groups, place_of
 
 if TYPE_CHECKING:
     from workbench.models.backbone import Backbone

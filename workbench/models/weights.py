@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from workbench.errors import CheckpointError, ConfigError, Problem
+from workbench.core.errors import CheckpointError, ConfigError, Problem
 
 __all__ = ["fill_network", "load_weights"]
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn import datasets
 
-from workbench.errors import TaskError
+from workbench.core.errors import TaskError
 
 __all__ = ["BUILTIN", "Builtin", "Raw"]
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from workbench.errors import CheckpointError
+from workbench.core.errors import CheckpointError
 
 __all__ = ["HARMLESS", "from_tensor", "to_tensor"]
 

@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from workbench.registry import METRICS
+from workbench.core.registry import METRICS
 
 if TYPE_CHECKING:
     from workbench.tasks.task import Task

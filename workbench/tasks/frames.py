@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from workbench.errors import TaskError, did_you_mean
-from workbench.words import counted
+from workbench.core.errors import TaskError, did_you_mean
+from workbench.core.text import counted
 
 __all__ = ["MAX_CATEGORIES", "check_frame", "is_number", "read_csv"]
 

@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from scipy import sparse
 
-from workbench.errors import TaskError, did_you_mean
-from workbench.words import counted
+from workbench.core.errors import TaskError, did_you_mean
+from workbench.core.text import counted
 
 __all__ = [
     "Kind", "Label", "Targets", "as_inputs", "as_targets", "kind_of", "materialise", "rule_of", "to_shape",

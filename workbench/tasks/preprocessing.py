@@ -20,7 +20,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
-from workbench.errors import TaskError
+from workbench.core.errors import TaskError
 from workbench.tasks.estimators import from_tensor, to_tensor
 from workbench.tasks.frames import is_number
 

@@ -11,10 +11,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from torch import Tensor
 
-from workbench.errors import CheckpointError, TaskError, did_you_mean
+from workbench.core.errors import CheckpointError, TaskError, did_you_mean
+from workbench.core.text import counted
 from workbench.tasks.inputs import Kind, Label, as_inputs, to_shape
 from workbench.tasks.preprocessing import Preprocessing
-from workbench.words import counted
 
 __all__ = ["TaskSchema"]
 
@@ -101,7 +101,7 @@ class TaskSchema:
     # --- as plain values and tensors, for a file ----------------------------------------------------------------------
 
     def to_state(self) -> dict[str, Any]:
-        """Everything as `workbench.files.pack` takes it. Raises: CheckpointError for a transform= that cannot be saved."""
+        """Everything as `workbench.core.files.pack` takes it. Raises: CheckpointError for a transform= that cannot be saved."""
         state = {field.name: getattr(self, field.name) for field in fields(self)}
         return {**state, "preprocessing": self.preprocessing.to_state()}
 

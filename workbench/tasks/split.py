@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 from torch import Tensor
 
-from workbench.errors import TaskError
-from workbench.words import counted
+from workbench.core.errors import TaskError
+from workbench.core.text import counted
 
 __all__ = ["Split", "check_shares", "divide"]
 

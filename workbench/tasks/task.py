@@ -15,20 +15,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from workbench.errors import TaskError, did_you_mean
-from workbench.tasks import seal
+from workbench.core.errors import TaskError, did_you_mean
+from workbench.core.text import counted
+from workbench.tasks import test_split as seal
 from workbench.tasks.builtin import BUILTIN
+from workbench.tasks.data_warnings import remarks
 from workbench.tasks.facts import Baseline, baseline_of, facts_of
 from workbench.tasks.frames import check_frame, read_csv
 from workbench.tasks.inputs import Kind, Label, as_inputs, as_targets, materialise, rule_of, warn_of_channels_last
 from workbench.tasks.preprocessing import Preprocessing
 from workbench.tasks.recipe import Recipe
-from workbench.tasks.remarks import remarks
-from workbench.tasks.renewing import Former, Renewal, Sample, Source, check_parts, read_again, sample_of
+from workbench.tasks.revision import Former, Renewal, Sample, Source, check_parts, read_again, sample_of
+from workbench.tasks.row_identity import SPLITS, fingerprint_of, known_after, place, row_keys
 from workbench.tasks.schema import TaskSchema
 from workbench.tasks.split import RareClassError, Split, check_shares, divide
-from workbench.tasks.versions import SPLITS, fingerprint_of, known_after, place, row_keys
-from workbench.words import counted
 
 __all__ = ["Baseline", "Task"]
 

@@ -5,9 +5,9 @@ from workbench.training.commands import Commands, live_value
 from workbench.training.filling import check_fits, filled
 from workbench.training.losses import resolve_loss
 from workbench.training.preparation import check, cohort_key, kept_apart, prepare
+from workbench.training.resumption import Change, Keeper, Origin, TakeUp, Told
 from workbench.training.schedules import Progress, learning_rate_at, preview
-from workbench.training.snapshot import CohortState, Trained, Weights
-from workbench.training.takeup import Change, Keeper, Origin, TakeUp, Told
+from workbench.training.state import CohortState, Trained, Weights
 from workbench.training.trainer import Supply, Training, train
 
 __all__ = [

@@ -7,7 +7,7 @@ import time
 
 import torch
 
-from workbench.hyperparameters import Config
+from workbench.core.config import Config
 from workbench.models import build_model, probe
 from workbench.training.cohort import Cohort
 from workbench.training.row import TaskData

@@ -18,7 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from workbench.hyperparameters import Config
+from workbench.core.config import Config
+from workbench.metrics.table import evaluate_metrics
 from workbench.models import (
     Pretrained,
     SeededRandomness,
@@ -31,11 +32,10 @@ from workbench.models import (
 from workbench.models.stacking import Forward
 from workbench.training.filling import check_fits, constants_of, filled, moved, opener
 from workbench.training.losses import is_builtin_loss, loss_of
-from workbench.training.metrics import evaluate_metrics
+from workbench.training.optimizer_step import RowState, step_key
 from workbench.training.optimizers import rule_of
 from workbench.training.row import Row, SplitData, TaskData
 from workbench.training.shard import Shard, shard_count, side_by_side
-from workbench.training.snapshot import NOISE_SEED, CohortState, RowProgress, Trained, Weights
 from workbench.training.stages import (
     inputs_of,
     learning_rate_depths,
@@ -45,7 +45,7 @@ from workbench.training.stages import (
     trained_part,
     unfreezes_at,
 )
-from workbench.training.stepping import RowState, step_key
+from workbench.training.state import NOISE_SEED, CohortState, RowProgress, Trained, Weights
 
 __all__ = ["Cohort"]
 

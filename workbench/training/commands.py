@@ -10,9 +10,9 @@ from collections import deque
 from queue import SimpleQueue
 from typing import Any, NamedTuple
 
-from workbench.errors import ConfigError, Problem, did_you_mean
-from workbench.hyperparameters import HYPERPARAMETERS
-from workbench.training.snapshot import Weights
+from workbench.core.config import HYPERPARAMETERS
+from workbench.core.errors import ConfigError, Problem, did_you_mean
+from workbench.training.state import Weights
 
 __all__ = ["Commands", "Mailbox", "Peek", "SetValue", "live_value"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from workbench.events import TrialEnded, TrialState
+from workbench.core.events import TrialEnded, TrialState
 from workbench.training.row import Row
 from workbench.training.stopping import Watch
 

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-from workbench.errors import ModelError
+from workbench.core.errors import ModelError
 from workbench.models import Pretrained
-from workbench.training.snapshot import Weights
 from workbench.training.stages import trained_part
+from workbench.training.state import Weights
 
 __all__ = ["check_fits", "constants_of", "filled", "moved", "opener"]
 

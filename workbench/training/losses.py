@@ -14,10 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from workbench.errors import ConfigError, ModelError, Problem
-from workbench.hyperparameters import Config
-from workbench.registration import read_arguments, register_loss
-from workbench.registry import LOSSES
+from workbench.core.config import Config
+from workbench.core.errors import ConfigError, ModelError, Problem
+from workbench.core.registration import read_arguments, register_loss
+from workbench.core.registry import LOSSES
 
 __all__ = ["LossFunction", "is_builtin_loss", "loss_of", "resolve_loss"]
 

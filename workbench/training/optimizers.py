@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 import torch
 
-from workbench.hyperparameters import Config
-from workbench.registration import read_arguments, register_optimizer
-from workbench.registry import OPTIMIZERS
+from workbench.core.config import Config
+from workbench.core.registration import read_arguments, register_optimizer
+from workbench.core.registry import OPTIMIZERS
 
 __all__ = ["Rule", "rule_of"]
 

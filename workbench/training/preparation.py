@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from workbench.domains import Domain, Range
-from workbench.errors import ConfigError, Problem
-from workbench.hyperparameters import Config
+from workbench.core.config import Config
+from workbench.core.domains import Domain, Range
+from workbench.core.errors import ConfigError, Problem
+from workbench.core.registry import LOSSES, METRICS, MODELS
 from workbench.models import build_model, probe
-from workbench.registry import LOSSES, METRICS, MODELS
 from workbench.training.losses import resolve_loss
 from workbench.training.row import TaskData
 

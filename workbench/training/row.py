@@ -10,10 +10,10 @@ from typing import Protocol, Self
 import torch
 from torch import Tensor
 
-from workbench.hyperparameters import Config
+from workbench.core.config import Config
 from workbench.training.optimizers import Rule, rule_of
 from workbench.training.schedules import schedule_of
-from workbench.training.snapshot import ORDER_SEED, RowProgress, Trained, Weights
+from workbench.training.state import ORDER_SEED, RowProgress, Trained, Weights
 from workbench.training.stopping import Watch
 
 __all__ = ["Row", "SplitData", "TaskData"]

@@ -11,9 +11,9 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
-from workbench.hyperparameters import Config
-from workbench.registration import read_arguments, register_schedule
-from workbench.registry import SCHEDULES
+from workbench.core.config import Config
+from workbench.core.registration import read_arguments, register_schedule
+from workbench.core.registry import SCHEDULES
 
 __all__ = ["Progress", "learning_rate_at", "preview"]
 

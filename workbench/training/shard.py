@@ -20,8 +20,8 @@ from torch import Tensor
 from workbench.models import SeededRandomness
 from workbench.models.stacking import Forward
 from workbench.training.losses import LossFunction
+from workbench.training.optimizer_step import RowState, Stepper
 from workbench.training.optimizers import Rule
-from workbench.training.stepping import RowState, Stepper
 
 __all__ = ["Shard", "shard_count", "side_by_side"]
 

@@ -14,7 +14,7 @@ import psutil
 import torch
 from torch import Tensor, nn
 
-from workbench.hyperparameters import Config
+from workbench.core.config import Config
 from workbench.models import Pretrained
 from workbench.training.row import SplitData, TaskData
 

@@ -13,8 +13,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from workbench.errors import ConfigError, LogError, Problem, RunError
-from workbench.events import (
+from workbench.core.config import Config
+from workbench.core.errors import ConfigError, LogError, Problem, RunError
+from workbench.core.events import (
     CohortJoined,
     CohortLeft,
     EpochEnd,
@@ -26,18 +27,17 @@ from workbench.events import (
     TrialEnded,
     TrialState,
 )
-from workbench.hyperparameters import Config
+from workbench.core.text import counted
+from workbench.metrics.table import evaluate_metric, evaluate_metrics
 from workbench.training.capacity import work_of
 from workbench.training.cohort import Cohort
 from workbench.training.commands import Commands, Peek
 from workbench.training.endings import Unstarted, ended, out_of_memory
-from workbench.training.metrics import evaluate_metric, evaluate_metrics
 from workbench.training.preparation import cohort_key, prepare
+from workbench.training.resumption import Change, Keeper, Origin, Script, TakeUp, Told
 from workbench.training.row import Row, TaskData
-from workbench.training.snapshot import Weights
 from workbench.training.stages import Features
-from workbench.training.takeup import Change, Keeper, Origin, Script, TakeUp, Told
-from workbench.words import counted
+from workbench.training.state import Weights
 
 __all__ = ["Supply", "Training", "train"]
 

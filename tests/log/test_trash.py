@@ -1,0 +1,239 @@
+"""The bin against a model in plain Python, and what it leaves alone."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlalchemy import text
+
+import workbench as wb
+from tests.log.making import end, ended, epoch, new, running
+from workbench.core.events import Branched, TrialEnded, TrialState
+from workbench.log import TrialLog
+
+
+@dataclass
+class Model:
+    """What a log with a bin should hold."""
+
+    parents: dict[int, int | None] = field(default_factory=dict)
+    over: set[int] = field(default_factory=set)
+    binned: set[int] = field(default_factory=set)
+    given: int = 0
+    suggested: int = 0
+
+    def create(self, parent: int | None) -> int:
+        self.given += 1
+        self.suggested += 1
+        self.parents[self.given] = parent
+        return self.given
+
+    def empty(self) -> tuple[list[int], list[int]]:
+        kept: set[int] = set()
+        while True:
+            needed = {self.parents[trial] for trial in self.parents if trial not in self.binned or trial in kept}
+            if needed & self.binned <= kept:
+                break
+            kept |= needed & self.binned
+        removed = self.binned - kept
+        for trial in removed:
+            del self.parents[trial]
+        self.binned -= removed
+        return sorted(removed), sorted(kept)
+
+
+numbers = st.lists(st.integers(1, 12), max_size=4)
+steps = st.one_of(
+    st.tuples(st.just("create"), st.lists(st.integers(0, 12), min_size=1, max_size=3)),
+    st.tuples(st.just("end"), numbers),
+    st.tuples(st.just("delete"), numbers),
+    st.tuples(st.just("restore"), st.one_of(st.none(), numbers)),
+    st.tuples(st.just("empty"), st.none()),
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(steps, max_size=16))
+def test_any_sequence_does_what_the_model_does(sequence: list[tuple[str, list[int] | None]]) -> None:
+    log, model = TrialLog.open(None), Model()
+    search = log.create_search("random", {}, task_fingerprint="f")
+    for step, given_numbers in sequence:
+        wanted = given_numbers or []
+        match step:
+            case "create":
+                parents = [parent if parent in model.parents else None for parent in wanted]
+                expected = [model.create(parent) for parent in parents]
+                start = model.suggested - len(parents)
+                created = log.create(
+                    [new(parent=parent, search=search, suggestion=start + i) for i, parent in enumerate(parents)]
+                )
+                assert created == expected
+            case "end":
+                for trial in wanted:
+                    if trial in model.parents and trial not in model.over:
+                        log.append([epoch(trial, 1), end(trial, 1)])
+                        model.over.add(trial)
+            case "delete":
+                if set(wanted) <= set(model.parents) & model.over - model.binned:
+                    log.delete(wanted)
+                    model.binned |= set(wanted)
+                else:
+                    with pytest.raises(wb.LogError, match=r"not in the log|in the bin already|stop it first"):
+                        log.delete(wanted)
+            case "restore":
+                if given_numbers is None:
+                    assert log.restore() == sorted(model.binned)
+                    model.binned.clear()
+                elif set(wanted) <= model.binned:
+                    assert sorted(log.restore(wanted)) == sorted(set(wanted))
+                    model.binned -= set(wanted)
+                else:
+                    with pytest.raises(wb.LogError, match="is not in the bin"):
+                        log.restore(wanted)
+            case "empty":
+                assert log.empty_bin() == model.empty()
+        outside = sorted(set(model.parents) - model.binned)
+        assert list(log.trials()["trial"]) == outside
+        assert log.suggestions(search) == model.suggested
+    assert list(log.bin()["trial"]) == sorted(model.binned)
+    outside = sorted(set(model.parents) - model.binned)
+    assert log.count("f") == len(outside)
+    assert list(log.curves()["trial"]) == [trial for trial in outside if trial in model.over]
+    assert list(log.searches()["trials"]) == [len(outside)]
+    log.close()
+
+
+@pytest.mark.parametrize("state", [TrialState.DIVERGED, TrialState.FAILED])
+def test_what_broke_off_is_not_the_best(log: TrialLog, state: TrialState) -> None:
+    broken = log.create([new()])
+    log.append([*running(*broken), epoch(broken[0], 1), TrialEnded(broken[0], state, 1, 10, 1, 0.1, 0.99, 1.0)])
+    assert log.best("f", "accuracy", "higher") is None
+    (whole,) = ended(log)
+    assert log.best("f", "accuracy", "higher") == {"trial": whole, "best_val_metric": 0.9, "best_epoch": 1}
+
+
+def test_what_is_in_the_bin_is_out_of_sight(log: TrialLog) -> None:
+    search = log.create_search("random", {}, task_fingerprint="f")
+    (kept,) = ended(log, search=search, setting="s")
+    (binned,) = log.create([new(search=search, setting="s")])
+    log.append([epoch(binned, 1), TrialEnded(binned, TrialState.COMPLETED, 1, 10, 1, 0.1, 0.99, 1.0)])
+    (left,) = log.create([new()])
+    log.append([*running(left), Branched(left, kept, 1, {"seed": (0, 1)}), epoch(left, 1)])
+    log.mark_interrupted()
+    assert log.best("f", "accuracy", "higher")["trial"] == binned  # type: ignore[index]
+    assert list(log.scores("f", "accuracy")["trial"]) == [kept, binned]
+    assert list(log.branches()["trial"]) == [left]
+    log.delete([binned, left])
+    assert list(log.trials()["trial"]) == list(log.trials(last=2)["trial"]) == [kept]
+    assert log.count("f") == 1
+    assert log.best("f", "accuracy", "higher")["trial"] == kept  # type: ignore[index]
+    assert list(log.scores("f", "accuracy")["trial"]) == [kept]
+    assert set(log.curves()["trial"]) == set(log.events()["trial"]) == {kept}
+    assert log.branches().empty
+    assert log.interrupted() == []
+    assert list(log.searches()["trials"]) == [1]
+    assert list(log.curves(binned)["trial"]) == [binned]
+    assert set(log.events(left)["trial"]) == {left}
+    log.restore([left])
+    assert log.interrupted() == list(log.branches()["trial"]) == [left]
+
+
+def test_the_bin_is_shown_like_trials(log: TrialLog) -> None:
+    _one, two = ended(log, 2, name="x", tags=["a"])
+    before = log.trials()
+    assert log.bin().empty
+    assert list(log.bin().columns) == [*before.columns, "deleted"]
+    log.delete([two])
+    row = log.bin().iloc[0]
+    same = before.columns
+    assert row[same].astype(str).tolist() == before.iloc[1][same].astype(str).tolist()
+    assert row["deleted"] >= row["created"]
+    assert str(log.bin()["deleted"].dtype).endswith("UTC]")
+
+
+def test_only_what_stands_still_is_deleted(log: TrialLog) -> None:
+    (over,) = ended(log)
+    queued, going = log.create([new(), new()])
+    log.append(running(going))
+    for trial, message in (
+        (queued, f"trial {queued} is queued; stop it first"),
+        (going, f"trial {going} is running; stop it first"),
+        (99, "trial 99 is not in the log"),
+    ):
+        with pytest.raises(wb.LogError, match=message):
+            log.delete([over, trial])
+    assert log.bin().empty  # all or nothing
+    log.delete([over, over])
+    with pytest.raises(wb.LogError, match=f"trial {over} is in the bin already"):
+        log.delete([over])
+    with pytest.raises(wb.LogError, match=f"trial {going} is not in the bin"):
+        log.restore([over, going])
+    assert list(log.bin()["trial"]) == [over]
+
+
+def test_an_interrupted_trial_can_be_removed_for_good(log: TrialLog) -> None:
+    (trial,) = log.create([new()])
+    log.append([*running(trial), epoch(trial, 1)])
+    log.mark_interrupted()
+    log.adopt([trial])
+    log.annotate(trial, note="x")
+    log.mark_interrupted()
+    log.delete([trial])
+    assert log.bin()["state"].tolist() == ["interrupted"]
+    assert log.empty_bin() == ([trial], [])
+    with log._read() as connection:
+        for table in ("epochs", "events", "ends", "annotations", "adoptions", "trials"):
+            assert connection.execute(text(f"SELECT count(*) FROM {table}")).scalar() == 0
+    assert log.bin().empty
+    assert log.restore() == []
+    with pytest.raises(wb.LogError, match="no trial of that number"):
+        log.append([epoch(trial, 2)])
+
+
+def test_what_others_were_made_from_is_kept(log: TrialLog) -> None:
+    first, alone = ended(log, 2)
+    second, *_ = ended(log, 1, parent=first)
+    third, *_ = ended(log, 1, parent=second)
+    log.delete([first, second, alone])
+    assert log.empty_bin() == ([alone], [first, second])
+    log.delete([third])
+    assert log.empty_bin() == ([first, second, third], [])
+    assert ended(log) == [third + 1]  # a number is never given twice
+
+
+def test_many_are_removed_at_once(log: TrialLog) -> None:
+    """More than fit into one condition, in chains that cross the limits of the groups."""
+    previous: int | None = None
+    trials = []
+    for _ in range(3):
+        group = log.create([new(parent=previous)] * 400)
+        log.append([end(trial) for trial in group])
+        trials += group
+        previous = group[0]
+    log.delete(trials)
+    assert log.empty_bin() == (trials, [])
+    assert log.trials().empty
+
+
+def test_purging_is_for_the_bin_only(log: TrialLog) -> None:
+    (one,) = ended(log)
+    with pytest.raises(wb.LogError, match="append-only"), log._write() as connection:
+        connection.execute(text(f"INSERT INTO purged (trial, created) VALUES ({one}, '')"))
+    log.delete([one])
+    log.restore()
+    with pytest.raises(wb.LogError, match="append-only"), log._write() as connection:
+        connection.execute(text(f"INSERT INTO purged (trial, created) VALUES ({one}, '')"))
+
+
+def test_a_replay_is_no_attempt(log: TrialLog) -> None:
+    (one,) = ended(log, setting="s")
+    (replay,) = log.create([new(source="replay", parent=one, setting="s")])
+    log.append([epoch(replay, 1), TrialEnded(replay, TrialState.COMPLETED, 1, 10, 1, 0.1, 0.99, 1.0)])
+    assert log.best("f", "accuracy", "higher") == {"trial": one, "best_val_metric": 0.9, "best_epoch": 1}
+    assert list(log.scores("f", "accuracy")["trial"]) == [one]
+    assert list(log.trials()["trial"]) == [one, replay]
+    assert math.isclose(log.trials()["best_val_metric"][1], 0.99)

@@ -1,0 +1,321 @@
+"""Clicks come on any thread: they only enqueue, and the main thread does the rest at its next tick."""
+
+from __future__ import annotations
+
+import html
+import logging
+import re
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import ipywidgets
+import pandas as pd
+import pytest
+
+import workbench as wb
+from tests.ui.test_branch_view import SHORT, front
+from tests.ui.test_view import until
+from workbench.ui.view import WorkbenchView
+from workbench.workbench import _Actions
+
+TABS = ("Search", "Compare", "Diagnose", "Layers", "Transfer", "Test set")
+FINETUNE = {"freeze": 9, "learning_rate_factor": 0.1, "unfreeze_at": None, "seeds": 1, "name": "", "device": "cpu"}
+REQUESTS = {
+    "open_test_set": (("trial", 1), False, False),
+    "ensemble": (2, None),
+    "range_test": (SHORT, "cpu"),
+    "try_it": (1, "nothing of the kind"),
+    "finetune": (1, SHORT, FINETUNE),
+    "continue_on": ("new_rows", {"top": 1, "seeds": 1, "name": "", "device": "cpu"}),
+}
+
+
+def elsewhere(call: Callable[[], object]) -> None:
+    """Do something in another thread, as a subshell does."""
+    raised: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            call()
+        except BaseException as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join(30)
+    assert raised == []
+
+
+@pytest.fixture
+def changed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """Every change of a trait of any widget, with the thread it was made in."""
+    found: list[tuple[str, str]] = []
+    before = ipywidgets.Widget.notify_change
+
+    def notify(self: Any, change: Any) -> None:
+        found.append((change["name"], threading.current_thread().name))
+        before(self, change)
+
+    monkeypatch.setattr(ipywidgets.Widget, "notify_change", notify)
+    return found
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+def test_a_click_on_another_thread_changes_nothing_before_the_tick(
+    bench: wb.Workbench, view: WorkbenchView, changed: list[tuple[str, str]], name: str
+) -> None:
+    bench.run(SHORT)
+    for title in TABS:
+        front(bench, view, title)
+    until(bench, lambda: "Diagnosis of trial 1" in view.diagnosis.part.state.value or name != "try_it")
+    del changed[:]
+    elsewhere(lambda: getattr(_Actions(bench), name)(*REQUESTS[name]))
+    assert changed == []
+    until(bench, lambda: bool(changed))
+    tabs = bench._session.tabs
+    assert tabs is not None
+    until(bench, lambda: not any(map(tabs.clicks.aside.busy, ("test-set", "ensemble", "try-it", "finetune"))))
+    tabs.clicks.stop_range_test()
+    until(bench, lambda: view.range.part.button.description == "Range test")
+    assert {thread for _, thread in changed} == {threading.main_thread().name}
+
+
+def test_a_look_inside_is_taken_by_the_main_thread(
+    bench: wb.Workbench, view: WorkbenchView, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tabs, looks = bench._session.tabs, []
+    assert tabs is not None
+    monkeypatch.setattr(tabs.clicks, "look_inside", lambda epoch: looks.append((epoch, threading.current_thread())))
+    elsewhere(lambda: _Actions(bench).look_inside(3))
+    assert looks == []
+    bench._session.tick()
+    assert looks == [(3, threading.main_thread())]
+
+
+def test_a_request_wakes_the_pump(bench: wb.Workbench, view: WorkbenchView, monkeypatch: pytest.MonkeyPatch) -> None:
+    tabs, woken = bench._session.tabs, threading.Event()
+    assert tabs is not None
+    monkeypatch.setattr(tabs.clicks, "_wake", woken.set)
+    elsewhere(lambda: _Actions(bench).ensemble(2, None))
+    assert woken.is_set()
+
+
+def test_a_double_click_makes_one_ensemble(bench: wb.Workbench, view: WorkbenchView) -> None:
+    for rate in (0.003, 0.01):
+        bench.run(SHORT.replace(learning_rate=rate))
+    front(bench, view, "Compare")
+    view.compare.part.size.value = 2
+    for _ in range(2):
+        view.compare.part.build.click()
+    until(bench, lambda: "Ensemble 1:" in view.compare.part.note.value)
+    assert len(bench.ensembles) == 1
+
+
+def test_what_a_request_raises_is_shown_and_the_next_is_done(
+    bench: wb.Workbench, view: WorkbenchView, caplog: pytest.LogCaptureFixture
+) -> None:
+    tabs, done = bench._session.tabs, []
+    assert tabs is not None
+    view.controls.field("batch_size").text.value = "500"  # type: ignore[attr-defined]
+    tabs.clicks.ask(tabs.clicks.range_test, SHORT.replace(batch_size=500), "cpu")
+    tabs.clicks.ask(done.append, 1)
+    with caplog.at_level(logging.ERROR, "workbench"):
+        bench._session.tick()
+        assert done == [1]
+        assert "larger than the training split" in view.controls.field("batch_size").message.value
+        assert caplog.records == []  # foreseen
+        tabs.clicks.ask(lambda: 1 / 0)
+        tabs.clicks.ask(done.append, 2)
+        bench._session.tick()
+    assert done == [1, 2]
+    assert "ZeroDivisionError: division by zero" in view.panel.message.value
+    (record,) = caplog.records
+    assert record.exc_info is not None
+    assert record.exc_info[0] is ZeroDivisionError
+
+
+def test_an_error_nobody_foresaw_is_told_with_its_kind_and_its_traceback_is_kept(
+    bench: wb.Workbench, view: WorkbenchView, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.run(SHORT)
+    front(bench, view, "Compare")
+
+    def broken(**options: Any) -> None:
+        raise KeyError("votes")
+
+    monkeypatch.setattr(bench, "ensemble", broken)
+    view.compare.part.build.click()
+    with caplog.at_level(logging.ERROR, "workbench"):
+        until(bench, lambda: "KeyError: &#x27;votes&#x27;" in view.compare.part.note.value)
+    assert "KeyError: &#x27;votes&#x27;" in view.panel.message.value
+    assert "in broken" in caplog.text
+    assert repr(sys.last_value) == "KeyError('votes')"  # what `%tb` shows
+
+
+def test_why_a_prescription_was_not_tried_stays_while_the_trial_is_judged_anew(
+    bench: wb.Workbench, view: WorkbenchView, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.run(wb.Config(optimizer="sgd", learning_rate=10.0, epochs=8))
+    bench.run(SHORT)
+    front(bench, view, "Diagnose")
+    panel = view.diagnosis.part
+    view._select_brushed([1])
+    until(bench, lambda: "Diagnosis of trial 1" in panel.state.value)
+
+    def refuse(trial: int, rule: str) -> None:
+        raise wb.RunError("the device is gone")
+
+    monkeypatch.setattr(bench, "try_it", refuse)
+    panel.cards[0].button.click()
+    until(bench, lambda: "the device is gone" in panel.error.value)
+    assert not panel.cards[0].button.disabled
+    assert "earning rate too high" in panel.verdict.value
+    shown: list[int] = []
+    monkeypatch.setattr(panel, "show", lambda judgement, png, show=panel.show: (show(judgement, png), shown.append(1)))
+    told = panel.error.value
+    bench.run(SHORT)  # something else trains, and the trial in view is judged anew
+    until(bench, lambda: bool(shown))
+    assert panel.error.value == told
+    view._select_brushed([2])
+    until(bench, lambda: "Diagnosis of trial 2" in panel.state.value)
+    assert panel.error.value == ""
+
+
+# --- continue on new data -----------------------------------------------------------------------------------------------
+
+
+def people(rows: int, start: float = 0.0) -> pd.DataFrame:
+    ages = [start + index * 1.5 for index in range(rows)]
+    return pd.DataFrame(
+        {"age": ages, "city": ["north", "south"] * (rows // 2), "buys": ["yes", "no", "no", "yes"] * (rows // 4)}
+    )
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> wb.Workbench:
+    """A workbench on a table, its view made, with two trials."""
+    bench = wb.Workbench(wb.Task.from_frame(people(200), "buys", name="shop"), log=tmp_path / "shop.db")
+    bench._session._build_view(bench, _Actions(bench))
+    bench.run(SHORT)
+    bench.run(SHORT.replace(learning_rate=0.02))
+    return bench
+
+
+@pytest.fixture
+def view_of_shop(shop: wb.Workbench) -> WorkbenchView:
+    """Its transfer tab in front, in a notebook with some variables."""
+    session = shop._session
+    assert session.tabs is not None
+    assert session.view is not None
+    more = pd.concat([people(200), people(100, start=0.7)], ignore_index=True)
+    variables = {"new_rows": more, "old_rows": people(200), "torn": more.drop(columns="city"), "number": 3}
+    session.tabs.clicks.variables = lambda: variables
+    front(shop, session.view, "Transfer")
+    return session.view
+
+
+def test_new_data_is_continued_on_by_mouse_as_by_call(shop: wb.Workbench, view_of_shop: WorkbenchView) -> None:
+    view, panel = view_of_shop, view_of_shop.versions.part
+    assert list(panel.data.options) == ["new_rows", "old_rows", "torn"]
+    assert "bench.continue_on" not in view.code.text
+    panel.data.value = "new_rows"
+    panel.top.value = 1
+    panel.seeds.value = 2
+    view.panel.name.value = "spring"
+    code = view.code.text.splitlines()[-1]
+    assert code == "run = bench.continue_on(new_rows, top=1, seeds=2, name='spring')"
+    said: list[tuple[str, str, float]] = []
+    panel.note.observe(
+        lambda change: said.append((change["new"], panel.button.description, panel.progress.value)), "value"
+    )
+    panel.button.click()
+    until(shop, lambda: "Version 2 is trained: 1 " in panel.note.value)
+    assert panel.button.description == "Continue"
+    (later,) = re.findall("<code>(.*)</code>", panel.note.value)
+    running = [(text, button) for text, button, _ in said if "2 trials in training" in text]
+    assert {button for _, button in running} == {"Stop"}
+    assert "bench.continue_on(new_rows, top=1, seeds=2, name=&#x27;spring&#x27;).bench" in running[0][0]
+    # what the call does is what the click did
+    trials = shop.trials
+    assert trials["source"].tolist() == ["manual", "manual", "continue", "continue"]
+    assert trials["name"].tolist()[2:] == ["spring", "spring"]
+    assert shop.versions["version"].tolist() == [1, 2]
+    assert "2" in panel.text.value
+    assert "Change for each setting" in panel.text.value
+    assert len(shop.version_changes) == 1
+    variables = bench_variables(shop)
+    again = eval(html.unescape(later), {"bench": shop, "wb": wb, **variables})
+    assert again.leaderboard()["seeds"].tolist() == [2]
+    run = eval(code.removeprefix("run = "), {"bench": shop, **variables}).wait()
+    columns = ["epoch", "val_loss"]
+    old, new = (shop.curves(trial)[columns].to_numpy().tolist() for trial in (3, run.table["reruns"][0][0]))
+    assert old == new
+
+
+def bench_variables(bench: wb.Workbench) -> dict[str, object]:
+    assert bench._session.tabs is not None
+    return dict(bench._session.tabs.clicks.variables())
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ("", "nothing is chosen"),
+        ("rows", "the notebook has no variable"),
+        ("torn", "column &#x27;city&#x27; is missing"),
+        ("old_rows", "no new row"),
+        ("number", "this task was made from a table"),
+        ("nowhere.csv", "nowhere.csv"),
+    ],
+)
+def test_what_cannot_be_continued_on_is_told_and_stays_told(
+    shop: wb.Workbench, view_of_shop: WorkbenchView, data: str, message: str
+) -> None:
+    panel = view_of_shop.versions.part
+    panel.data.value = data
+    panel.button.click()
+    until(shop, lambda: message in panel.note.value)
+    assert 'role="alert"' in panel.note.value
+    front(shop, view_of_shop, "Transfer")
+    shop._session.refresh_table()
+    shop._session.tick()
+    assert message in panel.note.value
+    assert not panel.button.disabled
+    assert len(shop.trials) == 2
+    assert len(shop.versions) == 1
+
+
+def test_continuing_is_stopped_by_the_same_button(shop: wb.Workbench, view_of_shop: WorkbenchView) -> None:
+    shop.run(SHORT.replace(epochs=300, learning_rate=0.05, hidden_units=16))
+    shop.delete(1, 2)
+    panel, tabs = view_of_shop.versions.part, shop._session.tabs
+    assert tabs is not None
+    panel.data.value = "new_rows"
+    panel.seeds.value = 30
+    panel.button.click()
+    panel.button.click()  # a double click
+    until(shop, lambda: panel.button.description == "Stop")
+    elsewhere(panel.button.click)
+    until(shop, lambda: "Version 2 was stopped" in panel.note.value)
+    assert len(shop.versions) == 2
+    assert set(shop.trials["state"][shop.trials["source"] == "continue"]) <= {"stopped", "completed"}
+
+
+def test_a_failed_training_is_told(
+    shop: wb.Workbench, view_of_shop: WorkbenchView, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    panel = view_of_shop.versions.part
+
+    def broken(*arguments: Any) -> None:
+        raise wb.RunError("the old model is lost")
+
+    monkeypatch.setattr("workbench.methods.data_versions.continue_on.Continuation._old_outputs", broken)
+    panel.data.value = "new_rows"
+    panel.button.click()
+    until(shop, lambda: "the old model is lost" in panel.note.value)
+    assert 'role="alert"' in panel.note.value
+    assert panel.button.description == "Continue"
+    assert len(shop.versions) == 2

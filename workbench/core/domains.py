@@ -1,0 +1,181 @@
+"""The values a hyperparameter may take: the ranges and choices used in declarations, searches and model signatures.
+
+A domain is declared once and read by everyone: it checks a value at birth, tells the user interface which control to
+draw, and tells a search what to draw from. The same four classes describe a built-in hyperparameter, a keyword-only
+parameter of the user's own model, and a search space::
+
+    wb.LogRange(1e-4, 1e-1)
+    def build(task, *, width=wb.IntRange(8, 256, default=64), kernel=wb.Choice(3, 5)): ...
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Any, Literal
+
+from workbench.core.errors import ConfigError, Problem, did_you_mean
+
+__all__ = ["Choice", "Domain", "IntRange", "LogRange", "Range", "Scale"]
+
+Scale = Literal["linear", "log", "power2"]
+
+
+def _number(value: object) -> float | None:
+    """`value` as a finite float, None when it is not one. A bool is no number."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return None
+    number = float(value)
+    return number if math.isfinite(number) else None
+
+
+def _refuse(problem: str, name: str, value: object) -> ConfigError:
+    return ConfigError([Problem(name, value, f"{name}={value!r}: {problem}")])
+
+
+@dataclass(frozen=True)
+class Range:
+    """Real numbers from `low` to `high`, both included, evenly scaled.
+
+    default: the value where none is given; the middle of the scale when None.
+    Raises: ConfigError if a bound is not finite, low >= high, or the default lies outside.
+    """
+
+    low: float
+    high: float
+    default: float | None = None
+
+    def __post_init__(self) -> None:
+        low, high = _number(self.low), _number(self.high)
+        name = type(self).__name__
+        if low is None or high is None:
+            raise _refuse("both bounds must be finite numbers", name, (self.low, self.high))
+        if not low < high:
+            raise _refuse(
+                f"the lower bound must be below the upper; swap them: ({self.high}, {self.low})", name, (low, high)
+            )
+        if self.scale == "log" and low <= 0:
+            raise _refuse("a logarithmic range must start above 0; try 1e-6, or a linear wb.Range", name, (low, high))
+        if self.default is not None:
+            self.check(self.default, "default")
+
+    @property
+    def scale(self) -> Scale:
+        return "linear"
+
+    @property
+    def start(self) -> float:
+        """The value to begin with: the default, else the middle of the scale."""
+        if self.default is not None:
+            return self.default
+        return math.sqrt(self.low * self.high) if self.scale != "linear" else (self.low + self.high) / 2
+
+    @property
+    def says(self) -> str:
+        """The rule in words, as it stands in an error message."""
+        return f"a number from {self.low:g} to {self.high:g}"
+
+    def check(self, value: object, name: str = "value") -> float:
+        """`value` as a float inside the range. Raises: ConfigError naming `name`, the value and the rule."""
+        number = _number(value)
+        if number is None or not self.low <= number <= self.high:
+            raise _refuse(f"must be {self.says}", name, value)
+        return number
+
+
+@dataclass(frozen=True)
+class LogRange(Range):
+    """Real numbers from `low` > 0 to `high`, evenly spread over their logarithm."""
+
+    @property
+    def scale(self) -> Scale:
+        return "log"
+
+
+@dataclass(frozen=True)
+class IntRange:
+    """Whole numbers from `low` to `high`, both included.
+
+    scale: "linear", "log" or "power2" (powers of two on a slider, any whole number when typed).
+    """
+
+    low: int
+    high: int
+    default: int | None = None
+    scale: Scale = "linear"
+
+    def __post_init__(self) -> None:
+        for bound in (self.low, self.high):
+            if isinstance(bound, bool) or not isinstance(bound, Integral):
+                raise _refuse("both bounds must be whole numbers", "IntRange", (self.low, self.high))
+        if not self.low < self.high:
+            raise _refuse(
+                f"the lower bound must be below the upper; swap them: ({self.high}, {self.low})",
+                "IntRange",
+                (self.low, self.high),
+            )
+        if self.scale != "linear" and self.low <= 0:
+            raise _refuse("a logarithmic range must start at 1 or above", "IntRange", (self.low, self.high))
+        if self.default is not None:
+            self.check(self.default, "default")
+
+    @property
+    def start(self) -> int:
+        """The value to begin with: the default, else the middle of the scale."""
+        if self.default is not None:
+            return self.default
+        middle = math.sqrt(self.low * self.high) if self.scale != "linear" else (self.low + self.high) / 2
+        return round(middle)
+
+    @property
+    def says(self) -> str:
+        return f"a whole number from {self.low} to {self.high}"
+
+    def check(self, value: object, name: str = "value") -> int:
+        """`value` as an int inside the range; 32.0 counts as 32. Raises: ConfigError."""
+        number = _number(value)
+        if number is None or number != int(number) or not self.low <= number <= self.high:
+            raise _refuse(f"must be {self.says}", name, value)
+        return int(number)
+
+
+@dataclass(frozen=True, init=False)
+class Choice:
+    """One of a few values (text, numbers or booleans), the first being the default unless told otherwise."""
+
+    options: tuple[Any, ...]
+    default: Any
+
+    def __init__(self, *options: Any, default: Any = None) -> None:
+        if len(options) == 1 and isinstance(options[0], (list, tuple)):
+            options = tuple(options[0])
+        if not options:
+            raise _refuse("name at least one option", "Choice", options)
+        if default is not None and default not in options:
+            raise _refuse(f"must be one of {', '.join(map(repr, options))}", "default", default)
+        object.__setattr__(self, "options", tuple(options))
+        object.__setattr__(self, "default", options[0] if default is None else default)
+
+    @property
+    def start(self) -> Any:
+        return self.default
+
+    @property
+    def says(self) -> str:
+        return f"one of {', '.join(map(repr, self.options))}"
+
+    def check(self, value: object, name: str = "value") -> Any:
+        """The option equal to `value`; True is not taken for 1. Raises: ConfigError with a hint at the nearest option."""
+        for option in self.options:
+            if option == value and isinstance(option, bool) == isinstance(value, bool):
+                return option
+        hint = (
+            did_you_mean(value, self.options)
+            if isinstance(value, str) and all(isinstance(option, str) for option in self.options)
+            else ""
+        )
+        raise _refuse(f"must be {self.says}{hint if 'did you mean' in hint else ''}", name, value)
+
+
+Domain = Range | IntRange | Choice

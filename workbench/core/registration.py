@@ -1,0 +1,207 @@
+"""Adding your own models, losses, metrics, optimizers and schedules: one call each, after which every menu knows them.
+
+All of them follow one rule, the one `ipywidgets.interact` made familiar: **the keyword-only parameters of a function are
+hyperparameters.** A parameter named like a field of `Config` reads that field; any other one must have a domain as its
+default and becomes a hyperparameter of its own, with a control, a check, a search distribution and a column in the log::
+
+    def build(task, *, activation, width=wb.IntRange(8, 256, default=64), kernel=wb.Choice(3, 5)): ...
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Literal, NamedTuple
+
+from workbench.core.config import HYPERPARAMETERS, Config
+from workbench.core.domains import Choice, Domain, IntRange, Range
+from workbench.core.errors import ConfigError, Problem, did_you_mean
+from workbench.core.registry import KINDS, LOSSES, METRICS, MODELS, OPTIMIZERS, SCHEDULES, Registry
+
+__all__ = [
+    "BUILT_IN",
+    "Metric",
+    "hyperparameters_of",
+    "read_arguments",
+    "register",
+    "register_loss",
+    "register_metric",
+    "register_model",
+    "register_models",
+    "register_optimizer",
+    "register_schedule",
+]
+
+
+BUILT_IN = "workbench.models.builtin"
+"""The module of the models that keep their names."""
+KEPT = {BUILT_IN, *(f"workbench.training.{name}" for name in ("losses", "metrics", "optimizers", "schedules"))}
+"""The modules whose choices keep their names."""
+
+
+class Metric(NamedTuple):
+    """How well outputs fit targets: `function(outputs (rows, outputs), targets (rows, ...)) -> float`."""
+
+    function: Callable[..., Any]
+    better: Literal["higher", "lower"]
+
+
+def hyperparameters_of(function: Callable[..., Any]) -> tuple[frozenset[str], dict[str, Domain]]:
+    """The hyperparameters in a function's signature: names of `Config` fields it reads, and domains of its own.
+
+    Raises: ConfigError naming the parameter when its default is neither a domain nor a list of choices.
+    """
+    uses, own = set(), {}
+    for name, parameter in inspect.signature(function).parameters.items():
+        if parameter.kind is not parameter.KEYWORD_ONLY:
+            continue
+        default = parameter.default
+        if isinstance(default, (Range, IntRange, Choice)):
+            if name in HYPERPARAMETERS:
+                message = (
+                    f"parameter {name!r} is already a hyperparameter; take it without a default, or use another name"
+                )
+                raise ConfigError([Problem(name, default, message)])
+            own[name] = default
+        elif isinstance(default, (list, tuple)) and default:
+            own[name] = Choice(*default)
+        elif isinstance(default, bool):
+            own[name] = Choice(False, True, default=default)
+        elif name in HYPERPARAMETERS:
+            uses.add(name)
+        else:
+            shown = "" if default is parameter.empty else f"={default!r}"
+            message = (
+                f"parameter {name}{shown} says no range; give it one as its default, such as "
+                f"{name}=wb.IntRange(8, 256, default=64), wb.LogRange(1e-4, 1) or wb.Choice(3, 5)"
+            )
+            raise ConfigError([Problem(name, None, message)])
+    return frozenset(uses), own
+
+
+def read_arguments(function: Callable[..., Any], config: Config) -> dict[str, Any]:
+    """The keyword arguments for `function` out of a Config."""
+    return {
+        name: getattr(config, name)
+        for name, parameter in inspect.signature(function).parameters.items()
+        if parameter.kind is parameter.KEYWORD_ONLY
+    }
+
+
+def register(
+    registry: Registry[Any],
+    name: str,
+    function: Callable[..., Any],
+    *,
+    label: str = "",
+    meaning: str = "",
+    kinds: Iterable[str] = KINDS,
+    value: Any = None,
+) -> None:
+    """Put a function into a table under `name`; its hyperparameters are read from its signature.
+
+    One of the user's own is replaced by another of its name. Raises: ConfigError for the name of a built-in one, which trials in
+    the log were made with, for a name that is no identifier, and for a kind of task that there is not.
+    """
+    if not callable(function):
+        raise ConfigError([Problem(name, function, f"{registry.what} {name!r} must be callable, got {function!r}")])
+    known = registry[name].value if isinstance(name, str) and name in registry else None
+    known = known.function if isinstance(known, Metric) else known
+    if known is not None and known is not function and known.__module__ in KEPT:
+        message = f"{registry.what} {name!r} is built in, and trials of that name would not be what they were"
+        raise ConfigError([Problem("name", name, f"{message}: take another name, my_{name}")])
+    kinds = _kinds(kinds)
+    uses, own = hyperparameters_of(function)
+    doc = (inspect.getdoc(function) or "").partition("\n")[0]
+    registry.register(
+        name,
+        function if value is None else value,
+        label=label,
+        meaning=meaning or doc,
+        uses=uses,
+        parameters=own,
+        kinds=kinds,
+    )
+
+
+def _kinds(kinds: object) -> list[str]:
+    """The kinds of task that a choice suits. Raises: ConfigError with those there are."""
+    known = ", ".join(map(repr, sorted(KINDS)))
+    if isinstance(kinds, str) or not isinstance(kinds, Iterable):
+        message = f"kinds={kinds!r}: give a list of kinds of task, out of {known}, such as kinds=['classification']"
+        raise ConfigError([Problem("kinds", kinds, message)])
+    found = list(kinds)
+    for kind in found:
+        if not isinstance(kind, str) or kind not in KINDS:
+            message = f"kinds={found!r}: there is no kind of task {kind!r}{did_you_mean(kind, KINDS)}"
+            raise ConfigError([Problem("kinds", found, message)])
+    if not found:
+        raise ConfigError([Problem("kinds", found, f"kinds={found!r}: name one kind of task or more, out of {known}")])
+    return found
+
+
+def register_model(name: str, build: Callable[..., Any], *, label: str = "", meaning: str = "") -> None:
+    """Add an architecture: `build(task, *, hyperparameters...) -> nn.Module` mapping (rows, *task.input_shape) to
+    (rows, task.output_size).
+
+    One of your own is replaced by another of its name. Raises: ConfigError for the name of a built-in one, which trials in the
+    log were made with, and for a name that is no identifier.
+    """
+    register(MODELS, name, build, label=label, meaning=meaning)
+
+
+def register_models(models: Mapping[str, Callable[..., Any]] | None) -> None:
+    """Add builders by name, as `models=` gives them. Raises: ConfigError for anything but a mapping; as `register_model`."""
+    if models is None:
+        return
+    if not isinstance(models, Mapping):
+        remedy = "give each builder a name: models={'my_model': build}"
+        raise ConfigError([Problem("models", models, f"models={models!r}: {remedy}")])
+    for name, build in models.items():
+        register_model(name, build)
+
+
+def register_loss(
+    name: str, loss: Callable[..., Any], *, label: str = "", meaning: str = "", kinds: Iterable[str] = KINDS
+) -> None:
+    """Add a loss: `loss(outputs (rows, outputs), targets, *, hyperparameters...) -> (rows,)`, one value a row.
+
+    targets: (rows,) int64 class indices, or (rows, outputs) numbers for regression. kinds: the kinds of task it suits, of
+    "classification" and "regression". Raises: as `register`.
+    """
+    register(LOSSES, name, loss, label=label, meaning=meaning, kinds=kinds)
+
+
+def register_metric(
+    name: str,
+    metric: Callable[..., Any],
+    *,
+    better: Literal["higher", "lower"] = "higher",
+    label: str = "",
+    meaning: str = "",
+    kinds: Iterable[str] = KINDS,
+) -> None:
+    """Add a metric: `metric(outputs (rows, outputs), targets) -> float`; ask for it by `Task...(metric=name)`.
+
+    kinds: the kinds of task it suits, of "classification" and "regression". Raises: as `register`.
+    """
+    if better not in ("higher", "lower"):
+        raise ConfigError([Problem("better", better, f"better={better!r}: must be 'higher' or 'lower'")])
+    register(METRICS, name, metric, label=label, meaning=meaning, kinds=kinds, value=Metric(metric, better))
+
+
+def register_optimizer(name: str, rule: Callable[..., Any], *, label: str = "", meaning: str = "") -> None:
+    """Add an optimizer: `rule(*, hyperparameters...) -> (torch.optim.Optimizer subclass, {option: value})`.
+
+    The options are those of the class, without the learning rate, which the engine sets at every step. The class must
+    work element by element, since each trial's parameters are handed over as one flat vector.
+    """
+    register(OPTIMIZERS, name, rule, label=label, meaning=meaning)
+
+
+def register_schedule(name: str, schedule: Callable[..., Any], *, label: str = "", meaning: str = "") -> None:
+    """Add a schedule: `schedule(rate, progress, *, hyperparameters...) -> float`, the rate of the coming step.
+
+    A pure function of the base rate and of `workbench.training.schedules.Progress` (step, total steps, ...).
+    """
+    register(SCHEDULES, name, schedule, label=label, meaning=meaning)

@@ -1,0 +1,1 @@
+"""One package for each capability: its calculation, public call, figure and tab."""

@@ -1,0 +1,94 @@
+"""Advice on cost: what the trials of a task took and reached, and how long to wait for a better epoch."""
+
+from __future__ import annotations
+
+import html
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import pandas as pd
+
+from workbench.core.errors import RunError
+from workbench.core.events import TrialState
+from workbench.log import TrialLog
+from workbench.methods.comparison.cost_figure import patience_curve
+from workbench.methods.comparison.patience import Stops, suggest_patience
+from workbench.ui.figures import NotebookFigure
+
+if TYPE_CHECKING:
+    from workbench.tasks import Task
+
+__all__ = ["PatienceAdvice", "patience_advice"]
+
+
+@dataclass(frozen=True)
+class PatienceAdvice:
+    """How long to wait for a better epoch, from the curves of a log.
+
+    table: one row a patience, with saved (share of the epochs), best_kept and within_noise (shares of the trials) and
+    metric_loss (mean). suggestion: the smallest patience with which 95% of the trials come within the noise of their best,
+    None if none saves epochs at that price. reason: in words, with the numbers. trials: how many it rests on.
+    """
+
+    table: pd.DataFrame
+    suggestion: int | None
+    reason: str
+    trials: int
+
+    @property
+    def text(self) -> str:
+        """The advice as one sentence or two, for a view."""
+        return self.reason
+
+    def figure(self) -> NotebookFigure:
+        """Shares of trials kept and of epochs saved against the patience."""
+        return patience_curve(self.table, self.suggestion, trials=self.trials)
+
+    def __repr__(self) -> str:
+        return f"<PatienceAdvice: {self.reason}>"
+
+    def _repr_html_(self) -> str:
+        return f"<p>{html.escape(self.reason)}</p>"
+
+    def _repr_png_(self) -> bytes:
+        return self.figure()._repr_png_()
+
+
+def patience_advice(
+    task: Task, log: TrialLog, *, better: Literal["higher", "lower"], metric_label: str
+) -> PatienceAdvice:
+    """The advice from all trials on a task that ran to their last epoch without early stopping. Raises: RunError, too few."""
+    frame = log.trials(task_fingerprint=task.fingerprint)
+    frame = frame[
+        (frame["state"] == str(TrialState.COMPLETED)) & frame["patience"].isna() & frame["parent_epoch"].isna()
+    ]
+    frame = frame[(frame["source"] != "replay") & (frame["metric"] == task.metric) & (frame["epochs_run"] > 1)]
+    if frame.empty:
+        raise RunError(
+            "there is no trial that ran all its epochs without early stopping to learn a patience from; train some with "
+            "patience=None, such as bench.search(...)"
+        )
+    curves = log.curves(*(int(trial) for trial in frame["trial"]))
+    deltas = {int(trial): float(delta) for trial, delta in zip(frame["trial"], frame["min_delta"], strict=True)}
+    found: Stops = suggest_patience(
+        curves, better=better, noise=_noise_over_seeds(log, frame), min_delta=deltas, metric_label=metric_label
+    )
+    return PatienceAdvice(found.table, found.suggestion, found.reason, len(frame))
+
+
+# --------------------------------------------------------------------------------------------------------------------
+
+
+def _noise_over_seeds(log: TrialLog, frame: pd.DataFrame) -> float | None:
+    """The standard deviation of the best validation metric over the seeds of a setting, pooled; None without replicates."""
+    configs = log.configs([int(trial) for trial in frame["trial"]])
+    settings = [json.dumps({**configs[int(trial)], "seed": 0}, sort_keys=True) for trial in frame["trial"]]
+    scores = frame.assign(setting=settings)
+    scores = scores[np.isfinite(scores["best_val_metric"].astype(float))]
+    groups = scores.groupby("setting")["best_val_metric"]
+    freedom = (groups.count() - 1).clip(lower=0)
+    if freedom.sum() < 2:
+        return None
+    return float(np.sqrt((groups.var(ddof=1).fillna(0) * freedom).sum() / freedom.sum()))

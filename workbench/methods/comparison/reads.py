@@ -1,0 +1,328 @@
+"""What is read of a log on one task: tables, figures and sentences. Writes nothing, trains nothing."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from workbench.core.config import Config
+from workbench.core.errors import ConfigError, Problem, RunError, WorkbenchError, did_you_mean
+from workbench.core.events import ENDED, TrialState
+from workbench.core.registry import LOSSES, METRICS, MODELS
+from workbench.core.space import Space
+from workbench.core.text import counted
+from workbench.log import TrialLog
+from workbench.log.openings import KIND, openings, unseen
+from workbench.methods.comparison.cost import complexity, own_seconds
+from workbench.methods.comparison.cost_figure import complexity_panels
+from workbench.methods.comparison.figure import importance_bars, parallel_coordinates, scatter, slices
+from workbench.methods.comparison.importance import importance, varied
+from workbench.methods.comparison.leaderboard import leaderboard, with_ensembles
+from workbench.methods.comparison.range_edges import Border, border
+from workbench.models import Backbone, Source, build_model, count_parameters
+from workbench.training import resolve_loss
+from workbench.ui.figures import NotebookFigure, learning_curves
+
+if TYPE_CHECKING:
+    from workbench.tasks import Task
+
+__all__ = ["TABLE_TRIALS", "Reads"]
+
+TABLE_TRIALS = 2000
+"""The views show the newest so many trials; all are in `bench.trials`."""
+TRAINED = ENDED - {TrialState.FAILED, TrialState.DIVERGED}
+"""Ends that leave weights worth going on from."""
+
+
+class Reads:
+    """The log as seen from one task."""
+
+    def __init__(self, task: Task, log: TrialLog) -> None:
+        self.task, self.log = task, log
+        self._counts: dict[Any, float] = {}
+
+    def trials(self, last: int | None = None) -> pd.DataFrame:
+        """The log's trials on this very task: scores on other data cannot be compared with theirs. last: the newest only."""
+        return self.log.trials(task_fingerprint=self.task.fingerprint, last=last)
+
+    def seeds_together(self, trials: Sequence[int]) -> list[list[int]]:
+        """Trials by setting: the seeds of one are drawn as mean and band."""
+        groups: dict[str, list[int]] = {}
+        for trial, config in self.log.configs(trials).items():
+            groups.setdefault(json.dumps({**config, "seed": 0}, sort_keys=True), []).append(trial)
+        return list(groups.values())
+
+    @property
+    def better(self) -> Any:
+        """Which way the task's metric goes."""
+        return METRICS[self.task.metric].value.better
+
+    @property
+    def metric_label(self) -> str:
+        return f"validation {METRICS[self.task.metric].label.lower()}"
+
+    def trials_of(
+        self, search: int | None, trials: Sequence[int] | None = None, last: int | None = None
+    ) -> pd.DataFrame:
+        """The trials on this task, of one search, those of the given numbers, of the newest."""
+        frame = self.trials(last=last)
+        if search is not None:
+            frame = frame[frame["search"] == self._origin(search)]
+        return frame if trials is None else frame[frame["trial"].isin(list(trials))]
+
+    def _origin(self, search: int) -> int:
+        """The search under whose number the trials of one are: of one that continues another, the other's."""
+        frame = self.log.searches()
+        found = frame.loc[frame["search"] == search, "continues"].dropna()
+        return search if found.empty else int(found.iloc[0])
+
+    def leaderboard(self, top: int | None) -> pd.DataFrame:
+        scores = self.log.scores(self.task.fingerprint, self.task.metric)
+        return leaderboard(scores, better=self.better, top=top)
+
+    def leaderboard_with_settings(self, top: int | None) -> pd.DataFrame:
+        """The leaderboard with the hyperparameters in which its settings differ."""
+        board = self.leaderboard(top)
+        tested = self._tested(dict(zip(board["setting"], board["trial"], strict=True)))
+        configs = self.log.configs([int(trial) for trial in board["trial"]])
+        settings = pd.DataFrame([configs[int(trial)] for trial in board["trial"]], index=board.index)
+        names = [name for name in settings if name != "seed" and settings[name].nunique(dropna=False) > 1]
+        board, settings = board.drop(columns="setting"), settings[names]
+        found = self.ensembles()
+        found = found[found["complete"] & (found["metric"] == self.task.metric) & found["score"].notna()]
+        if found.empty:
+            return pd.concat([_stamped(board, tested), settings], axis=1)
+        both = with_ensembles(board, found.rename(columns={"score": "mean"}), better=self.better)
+        # whole numbers and truth values stay what they are beside rows that have none
+        kinds = {"i": "Int64", "b": "boolean"}
+        settings = settings.astype({name: kinds.get(kind.kind, kind) for name, kind in settings.dtypes.items()})
+        settings = settings.set_index(board["trial"].astype("Int64")).reindex(both["trial"]).set_axis(both.index)
+        return pd.concat([_stamped(both, tested), settings], axis=1).head(len(both) if top is None else top)
+
+    def _tested(self, firsts: Mapping[str, int]) -> dict[tuple[str, int], tuple[float, str]]:
+        """The last test score with its stamp, by ("trial", the setting's first) and ("ensemble", number).
+
+        firsts: the first trial by setting; a setting's score is that of whichever of its trials was opened last.
+        """
+        opened = openings(self.log.findings(KIND))
+        if not opened:
+            return {}
+        scores = self.log.scores(self.task.fingerprint, self.task.metric)
+        pairs = zip(scores["trial"], scores["setting"], strict=True)
+        first = {int(trial): int(firsts[setting]) for trial, setting in pairs if setting in firsts}
+        found: dict[tuple[str, int], tuple[float, str]] = {}
+        for opening in opened:
+            data = opening.finding.data
+            kind = "ensemble" if data["trial"] is None else "trial"
+            number = data["ensemble"] if data["trial"] is None else first.get(data["trial"])
+            if number is not None:
+                found[kind, int(number)] = (float(data["score"]), opening.stamp)
+        return found
+
+    def unseen_test_rows(self) -> int:
+        """How many rows of the task's test split no opening in the log has seen."""
+        return int(unseen(self.task.row_keys["test"], openings(self.log.findings(KIND))).sum())
+
+    def origins(self, top: int) -> pd.DataFrame:
+        """The trials to start a fine-tuning from: of each task its `top` best ones, those on this task first.
+
+        Columns: trial, task, own (whether it is this one), metric, best_val_metric. Looked for among the log's newest
+        `TABLE_TRIALS` trials, of whatever task; this task's best is among them, however old it is.
+        """
+        newest = self.log.trials(last=TABLE_TRIALS)
+        best = self.log.best(self.task.fingerprint, self.task.metric, self.better)
+        if best is not None and best["trial"] not in set(newest["trial"]):
+            row = {"task": self.task.name, "task_fingerprint": self.task.fingerprint, "metric": self.task.metric}
+            row |= {"trial": best["trial"], "best_val_metric": best["best_val_metric"]}
+            row["state"] = self.log.state(best["trial"])
+            newest = pd.concat([pd.DataFrame([row]), newest], ignore_index=True)
+        usable = newest["state"].isin(TRAINED) & np.isfinite(newest["best_val_metric"].astype(float))
+        newest = newest[usable & (newest["source"] != "replay")]
+        newest = newest.assign(own=newest["task_fingerprint"] == self.task.fingerprint)
+        found = [newest.iloc[:0]]
+        for (_, metric), group in newest.groupby(["task_fingerprint", "metric"], sort=False):
+            lower = metric in METRICS and METRICS[str(metric)].value.better == "lower"
+            found.append(group.sort_values("best_val_metric", ascending=lower, kind="stable").head(top))
+        columns = ["trial", "task", "own", "metric", "best_val_metric"]
+        table = pd.concat(found)[columns].astype({"trial": int, "own": bool})
+        return table.sort_values("own", ascending=False, kind="stable", ignore_index=True)
+
+    def layer_groups(self, trial: int) -> list[str]:
+        """The groups of layers that can be frozen in a trial's model, from the input on; none if they cannot be told here.
+
+        A trial on another task is taken for one on this task's inputs, without which it cannot be fine-tuned here.
+        """
+        values = self.log.config(trial)
+        if values["model"] not in MODELS:
+            return []
+        try:
+            config = Config(**values)
+            module = build_model(self.task, config)
+            source = Source.of_module("probe", "", trial, module, config, self.task)
+            return [group.says for group in Backbone("probe", source.make).groups]
+        except WorkbenchError:
+            return []
+
+    def ensembles(self) -> pd.DataFrame:
+        """One row an ensemble on this task, in the order they were made; see `Reader.ensembles`."""
+        tested = self._tested({})
+        names = ("metric", "score", "corrected", "optimism", "low", "high", "gain", "gain_low", "gain_high")
+        rows = []
+        found = self.log.findings("ensemble")
+        kept = self.log.outside_bin(int(member["trial"]) for one in found for member in one.data["members"])
+        for number, one in enumerate(found, 1):
+            if one.task_fingerprint == self.task.fingerprint:
+                facts, members = one.data["facts"], one.data["members"]
+                trials = tuple(int(member["trial"]) for member in members)
+                row = {"ensemble": number, "name": facts["name"], "select": facts["select"], "trials": trials}
+                row |= {"votes": tuple(int(member["votes"]) for member in members)}
+                row |= {name: facts[name] for name in names} | {"how": facts["how"], "note": facts["note"]}
+                row |= {"complete": kept.issuperset(trials), "created": one.created}
+                row["test_metric"], row["test_set"] = tested.get(("ensemble", number), (math.nan, ""))
+                rows.append(row)
+        columns = ["ensemble", "name", "select", "trials", "votes", *names, "how", "note", "complete", "created"]
+        columns += ["test_metric", "test_set"]
+        frame = pd.DataFrame(rows, columns=columns).astype({"ensemble": int, "complete": bool})
+        frame = frame.astype(dict.fromkeys((*names[1:], "test_metric"), float))
+        frame["created"] = pd.to_datetime(frame["created"], format="ISO8601", utc=True)
+        return frame
+
+    def seeds_of(self, settings: Sequence[str]) -> dict[str, set[int]]:
+        """The seeds that each of some settings was tried with."""
+        scores = self.log.scores(self.task.fingerprint, self.task.metric)
+        scores = scores[scores["setting"].isin(list(settings))]
+        configs = self.log.configs([int(trial) for trial in scores["trial"]])
+        found: dict[str, set[int]] = {setting: set() for setting in settings}
+        for trial, setting in zip(scores["trial"], scores["setting"], strict=True):
+            found[setting].add(int(configs[int(trial)]["seed"]))
+        return found
+
+    def border(self, search: int | None) -> list[Border]:
+        """Ranges of a search, by default the last one with a space, whose best settings lie at an end."""
+        frame = self.log.searches()
+        if frame.empty:
+            return []
+        frame = frame[(frame["task_fingerprint"] == self.task.fingerprint) & frame["space"].notna()]
+        rows = frame if search is None else frame[frame["search"] == search]
+        if rows.empty:
+            return []
+        row = rows.iloc[-1]
+        space = Space.from_json(json.dumps(row["space"]), Config(**row["base"]))
+        return border(self.trials_of(int(row["search"])), space, better=self.better)
+
+    def plot(self, kind: str, names: Sequence[str], search: int | None, trials: Sequence[int] | None) -> NotebookFigure:
+        frame = self.trials_of(search, trials)
+        if kind == "complexity":
+            table = self.complexity(frame)
+            if not np.isfinite(table["best_val_metric"].astype(float)).any():
+                raise RunError("there is no trial with a finished epoch to draw; train one with bench.run(wb.Config())")
+            return complexity_panels(table, metric_label=self.metric_label, better=self.better)
+        chosen = list(names) or varied(frame)
+        for name in chosen:
+            if name not in frame:
+                message = f"unknown hyperparameter {name!r}{did_you_mean(name, frame.columns)}"
+                raise ConfigError([Problem("names", name, message)])
+        if frame["best_val_metric"].notna().sum() < 2 or not chosen:
+            raise RunError("there are no trials that differ in a hyperparameter; run a search first")
+        options: dict[str, Any] = {"metric_label": self.metric_label, "better": self.better}
+        if kind == "parallel":
+            return parallel_coordinates(frame, chosen, **options)
+        if kind == "slices":
+            return slices(frame, chosen, **options)
+        if kind == "importance":
+            return importance_bars(importance(frame, better=self.better, names=list(names) or None))
+        if kind == "scatter":
+            if len(chosen) < 2:
+                raise ConfigError(
+                    [Problem("names", chosen, "a scatter needs two hyperparameters: plot('scatter', x, y)")]
+                )
+            return scatter(frame, chosen[0], chosen[1], **options)
+        kinds = ("parallel", "scatter", "slices", "importance", "complexity")
+        raise ConfigError([Problem("kind", kind, f"kind={kind!r}: unknown{did_you_mean(kind, kinds)}")])
+
+    def complexity(self, frame: pd.DataFrame | None = None) -> pd.DataFrame:
+        """What the trials on this task cost and reached; see `Reader.complexity`. frame: these trials only."""
+        frame = self.trials() if frame is None else frame
+        frame = frame[(frame["source"] != "replay") & (frame["metric"] == self.task.metric)]
+        trials = [int(trial) for trial in frame["trial"]]
+        seconds = own_seconds(self.log.curves(*trials), self.log.seats(*trials)) if trials else {}
+        configs = self.log.configs(trials)
+        parameters = {trial: self._parameters(configs[trial]) for trial in trials}
+        return complexity(frame, seconds, parameters, better=self.better)
+
+    def _parameters(self, values: Mapping[str, Any]) -> float:
+        """How many parameters a setting's model trains; NaN if its model is not known here or cannot be built."""
+        if values["model"] not in MODELS:
+            return math.nan
+        read = (values["model"], *((name, values.get(name)) for name in sorted(MODELS[values["model"]].uses)))
+        if read not in self._counts:
+            try:
+                self._counts[read] = float(count_parameters(build_model(self.task, Config(**values))))
+            except WorkbenchError:
+                self._counts[read] = math.nan
+        return self._counts[read]
+
+    def roots(self, trials: Sequence[int]) -> pd.DataFrame:
+        """Where the branches among some trials begin: columns as in the curves, of the parent at that epoch, and `parent`.
+
+        Without a branch among them there is no row.
+        """
+        table = self.log.branches(self.task.fingerprint)
+        table = table[table["trial"].isin(list(trials))]
+        if table.empty:  # most runs, each time they are drawn
+            return table
+        curves = self.log.curves(*sorted({int(parent) for parent in table["parent"]}))
+        keys = table.rename(columns={"trial": "branch", "parent": "trial"})[["branch", "trial", "epoch"]]
+        found = keys.merge(curves, on=["trial", "epoch"])
+        return found.rename(columns={"trial": "parent", "branch": "trial"})
+
+    def curves(self, *trials: int) -> pd.DataFrame:
+        """The curves of some trials as they are drawn: a branch from its parent's point."""
+        own, roots = self.log.curves(*trials), self.roots(trials)
+        if roots.empty:
+            return own
+        joined = pd.concat([roots[own.columns], own], ignore_index=True)
+        return joined.sort_values(["trial", "epoch"], ignore_index=True)
+
+    def figure(self, groups: Sequence[Sequence[int]]) -> NotebookFigure:
+        curves = self.curves(*[trial for group in groups for trial in group])
+        metric = METRICS[self.task.metric].label
+        loss = LOSSES[resolve_loss(Config(), self.task.kind).loss].label
+        return learning_curves(curves, groups, loss_label=loss.lower(), metric_label=f"validation {metric.lower()}")
+
+    def summary(self) -> str:
+        """The log in one line."""
+        count = self.log.count(self.task.fingerprint)
+        if not count:
+            return "no trial yet"
+        line = counted(count, "trial")
+        best = self.log.best(self.task.fingerprint, self.task.metric, self.better)
+        if best is not None:
+            label = METRICS[self.task.metric].label.lower()
+            line += f", best trial {best['trial']} "
+            line += f"with validation {label} {best['best_val_metric']:.3f} at epoch {best['best_epoch']}"
+        return line
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _stamped(board: pd.DataFrame, tested: Mapping[tuple[str, int], tuple[float, str]]) -> pd.DataFrame:
+    """A leaderboard with the test scores of what was opened and their stamps, if any of it stands there."""
+    numbers = [("trial", board["trial"]), *([("ensemble", board["ensemble"])] if "ensemble" in board else [])]
+    metrics, stamps = [math.nan] * len(board), [""] * len(board)
+    for kind, column in numbers:
+        for place, number in enumerate(column):
+            if not pd.isna(number) and (kind, int(number)) in tested:
+                metrics[place], stamps[place] = tested[kind, int(number)]
+    if not any(stamps):
+        return board
+    board = board.copy()
+    board.insert(board.columns.get_loc("tied"), "test_metric", metrics)
+    board.insert(board.columns.get_loc("tied"), "test_set", stamps)
+    return board

@@ -1,0 +1,255 @@
+"""The compare tab: parallel coordinates to brush, the leaderboard, and figures over many trials."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import ipywidgets as widgets
+import pandas as pd
+
+from workbench.core.text import counted
+from workbench.methods.comparison.parallel import ParallelCoordinates
+from workbench.methods.comparison.range_edges import Border
+from workbench.ui.parts import labelled, make, show
+
+__all__ = ["ComparePanel", "Look"]
+
+KINDS = (
+    ("Parallel coordinates", "parallel"), ("Leaderboard", "leaderboard"), ("Importance", "importance"), ("Scatter", "scatter"),
+    ("Slices", "slices"), ("Cost and size", "complexity"), ("Patience", "patience"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the tab shows. search: of one search only. x, y: of a scatter."""
+
+    kind: str = "parallel"
+    search: int | None = None
+    x: str = ""
+    y: str = ""
+
+
+class ComparePanel:
+    """Asks for a look and shows what it is given.
+
+    widen: called with the border whose button was pressed. ensemble: with how many of the best settings, and how members are
+    selected. use_patience: with the patience that is suggested.
+    """
+
+    def __init__(
+        self,
+        look: Callable[[Look], None],
+        brushed: Callable[[list[int]], None],
+        add_seeds: Callable[[int, int], None],
+        widen: Callable[[Border], None],
+        ensemble: Callable[[int, str | None], None],
+        use_patience: Callable[[int], None],
+    ) -> None:
+        self._look, self._widen = look, widen
+        self._quiet = False
+        self._part = ""
+        self.kind = make(widgets.Dropdown, options=KINDS, value="parallel", tooltip="What to show")
+        self.scope = make(widgets.Dropdown, options=[("all trials", 0)], value=0, tooltip="Which trials")
+        self.x = make(widgets.Dropdown, options=[], tooltip="Horizontal axis")
+        self.y = make(widgets.Dropdown, options=[], tooltip="Vertical axis")
+        for control in (self.kind, self.scope, self.x, self.y):
+            control.observe(self._ask, "value")
+        self._axes = make(
+            widgets.Box,
+            [labelled("x", self.x), labelled("y", self.y)],
+            classes="wb-options",
+            hidden=True,
+        )
+        bar = make(
+            widgets.Box, [labelled("show", self.kind), labelled("of", self.scope), self._axes], classes="wb-toprow"
+        )
+        self.parallel = ParallelCoordinates()
+        self.parallel.observe(lambda change: brushed([int(trial) for trial in change["new"]]), "selected")
+        self._coordinates = make(widgets.Box, [self.parallel], classes="wb-plain")
+        self.picture = make(widgets.Image, format="png", classes="wb-picture", hidden=True)
+        self.text = make(widgets.HTML, classes="wb-board", hidden=True)
+        self.top = make(widgets.BoundedIntText, 3, min=1, max=100, tooltip="Among so many of the best settings")
+        self.more = make(
+            widgets.BoundedIntText, 5, min=1, max=100, tooltip="Train so many further seeds of each contender"
+        )
+        self.add = make(
+            widgets.Button, description="Add seeds", icon="plus",
+            tooltip="Train more seeds of the settings that cannot be told from the best",
+        )  # fmt: skip
+        self.add.on_click(lambda _: add_seeds(self.top.value, self.more.value))
+        self.members = make(
+            widgets.Dropdown, options=["top", "greedy"], value="top",
+            tooltip="The best settings, a vote each; or votes given one by one to whichever helps most",
+        )  # fmt: skip
+        self.size = make(widgets.BoundedIntText, 5, min=1, max=100, tooltip="So many of the best settings, or votes")
+        self.build = make(
+            widgets.Button, description="Ensemble", icon="object-group",
+            tooltip="Let the best models vote, and enter the ensemble here",
+        )  # fmt: skip
+        self.build.on_click(
+            lambda _: ensemble(self.size.value, None if self.members.value == "top" else self.members.value)
+        )
+        self._seeds = make(
+            widgets.Box,
+            [
+                self.add, labelled("top", self.top), labelled("seeds", self.more),
+                self.build, labelled("members", self.members), labelled("size", self.size),
+            ],
+            classes="wb-toprow", hidden=True,
+        )  # fmt: skip
+        self.use = make(widgets.Button, description="Use it", icon="check", hidden=True)
+        self._patience = 0
+        self.use.on_click(lambda _: use_patience(self._patience))
+        self.note = make(widgets.HTML, classes="wb-message")
+        self.borders = make(widgets.VBox, [], classes="wb-borders")
+        self._bordered: list[Border] = []
+        self.widget = make(
+            widgets.VBox,
+            [bar, self.borders, self.note, self.use, self._coordinates, self.picture, self.text, self._seeds],
+            classes="wb-compare",
+        )
+
+    @property
+    def look(self) -> Look:
+        """What is asked for."""
+        return Look(self.kind.value, self.scope.value or None, self.x.value or "", self.y.value or "")
+
+    def offer(self, searches: Sequence[tuple[str, int]], names: Sequence[str]) -> None:
+        """The scopes and axes there are to choose from."""
+        self._quiet = True
+        try:
+            for control, options in (
+                (self.scope, [("all trials", 0), *searches]),
+                (self.x, [(name.replace("_", " "), name) for name in names]),
+                (self.y, [(name.replace("_", " "), name) for name in names]),
+            ):
+                if list(control.options) != options:
+                    value = control.value
+                    control.options = options
+                    known = [option for _, option in options]
+                    control.value = value if value in known else known[0] if known else None
+            if self.x.value == self.y.value and len(names) > 1:
+                self.y.value = names[1] if self.x.value == names[0] else names[0]
+        finally:
+            self._quiet = False
+
+    def show_parallel(self, frame: pd.DataFrame, names: Sequence[str], *, metric_label: str, better: str) -> None:
+        self._turn("parallel")
+        self.parallel.show(frame, names, metric_label=metric_label, better=better)
+
+    def show_picture(self, png: bytes, note: str = "") -> None:
+        self._turn("picture")
+        self.picture.value = png
+        self._say(note)
+
+    def show_patience(self, png: bytes, text: str, patience: int | None) -> None:
+        """The advice on early stopping. patience: what "Use it" puts into the controls, None for nothing."""
+        self.show_picture(png, text)
+        self._patience = patience or 0
+        show(self.use, patience is not None)
+
+    def tell(self, text: str) -> None:
+        """A sentence above what is shown."""
+        self._say(text)
+
+    def tell_problem(self, text: str) -> None:
+        """What could not be done, above what is shown."""
+        self._say(text, "error", "alert")
+
+    def show_leaderboard(self, board: pd.DataFrame, metric_label: str, left_out: int) -> None:
+        """left_out: how many trials are not in it, since they did not run to their end."""
+        self._turn("text")
+        was = "was" if left_out == 1 else "were"
+        note = f"{counted(left_out, 'trial')} that {was} stopped, pruned, failed or diverged {was} left out."
+        self.text.value = _board(board, metric_label) + (f'<div class="wb-hint">{note}</div>' if left_out else "")
+        self.add.disabled = self.build.disabled = board.empty
+
+    def show_problem(self, text: str) -> None:
+        """Nothing to show, and why."""
+        self._turn("")
+        self._say(text)
+
+    def show_borders(self, found: Sequence[Border]) -> None:
+        """Warn of searched ranges whose best settings lie at an end, each with a button that widens it."""
+        if list(found) == self._bordered:
+            return
+        self._bordered = list(found)
+        rows = []
+        for one in found:
+            button = make(
+                widgets.Button, description=f"Widen {one.name.replace('_', ' ')}", icon="arrows-h", classes="wb-widen"
+            )
+            button.on_click(lambda _, one=one: self._widen(one))
+            words = make(widgets.HTML, f'<span class="wb-warning">{html.escape(str(one))}</span>')
+            rows.append(make(widgets.Box, [words, button], classes="wb-border"))
+        self.borders.children = tuple(rows)
+
+    def _say(self, text: str, kind: str = "note", role: str = "note") -> None:
+        self.note.value = f'<div class="wb-{kind}" role="{role}">{html.escape(text)}</div>' if text else ""
+
+    def _turn(self, part: str) -> None:
+        if part != self._part:  # a sentence on what is shown stays while that is brought up to date
+            self._say("")
+        self._part = part
+        show(self.use, False)
+        for name, widget in (
+            ("parallel", self._coordinates),
+            ("picture", self.picture),
+            ("text", self.text),
+            ("text", self._seeds),
+        ):
+            show(widget, name == part)
+
+    def _ask(self, _: object) -> None:
+        show(self._axes, self.kind.value == "scatter")
+        if not self._quiet:
+            self._look(self.look)
+
+
+def _board(board: pd.DataFrame, metric_label: str) -> str:
+    """The leaderboard as an HTML table; all text escaped."""
+    if board.empty:
+        return '<div class="wb-hint">No trial has run to its end yet.</div>'
+    settings = list(board.columns[board.columns.get_loc("tied") + 1 :])[:6]
+    heads = [
+        "",
+        "trial",
+        "seeds",
+        html.escape(metric_label),
+        "95% interval",
+        "against the best",
+        *(["test"] if "test_set" in board else []),
+        *(html.escape(n.replace("_", " ")) for n in settings),
+    ]
+    rows = []
+    best = None
+    for row in board.to_dict("records"):
+        ensemble = row.get("ensemble", pd.NA)
+        interval = f"{row['low']:.4f} to {row['high']:.4f}" if math.isfinite(row["low"]) else "needs 2 seeds"
+        if not pd.isna(ensemble):
+            row |= {"trial": f"ensemble {ensemble}", "seeds": ""}
+            known = math.isfinite(row["corrected"])
+            verdict = f"expect {row['corrected']:.4f} on new rows" if known else "members given by hand"
+        elif best is None:
+            best = row["trial"]
+            verdict = "best" if row["rank"] == 1 else "best setting"
+        elif not math.isfinite(row["p_value"]):
+            verdict = "cannot be told without seeds"
+        else:
+            verdict = f"{'cannot be told apart' if row['tied'] else 'worse'} (p = {row['p_value']:.2g})"
+        cells = [str(row["rank"]), str(row["trial"]), str(row["seeds"]), f"{row['mean']:.4f}", interval, verdict]
+        if "test_set" in board:
+            cells.append(f"{row['test_metric']:.4f}, {row['test_set']}" if row["test_set"] else "")
+        cells += ["" if pd.isna(row[name]) else _short(row[name]) for name in settings]
+        kind = "" if row["tied"] else ' class="wb-worse"'
+        rows.append(f"<tr{kind}>{''.join(f'<td>{html.escape(cell)}</td>' for cell in cells)}</tr>")
+    head = "".join(f"<th>{text}</th>" for text in heads)
+    return f'<table class="wb-leaderboard"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,1 @@
+"""Training on new versions of the data."""

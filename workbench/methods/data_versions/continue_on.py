@@ -1,0 +1,331 @@
+"""Continuous improvement: the best settings on a new version of the task, their old models measured and new ones trained."""
+
+from __future__ import annotations
+
+import html
+import math
+import time
+import warnings
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from workbench.core.config import Config
+from workbench.core.errors import ModelError, TaskError, WorkbenchError
+from workbench.core.events import ENDED
+from workbench.core.registry import METRICS
+from workbench.core.text import counted
+from workbench.methods.data_versions.drift import drift
+from workbench.methods.data_versions.figure import drift_bars, setting_changes
+from workbench.methods.data_versions.score_change import Change, score_change
+from workbench.methods.data_versions.versions import CHANGES, number_of, plain, plain_value, typed
+from workbench.methods.ensembles.build import nothing_to_choose
+from workbench.metrics.table import evaluate_metric
+from workbench.runs.job import Job
+from workbench.runs.restore import logged_config
+from workbench.runs.run import Run, Runs
+from workbench.runs.session import Session
+from workbench.tasks import Task
+from workbench.training import Weights, cohort_key, prepare, resolve_loss
+from workbench.training.losses import loss_of
+from workbench.ui.figures import NotebookFigure
+
+__all__ = ["Continuation", "continue_on"]
+
+SOURCE = "continue"
+SHOWN_COLUMNS = 50
+"""Of so many columns, those that moved most, the log keeps the drift."""
+POLL_SECONDS = 0.05
+_going: weakref.WeakValueDictionary[tuple[Any, ...], Continuation] = weakref.WeakValueDictionary()
+
+
+class Continuation(Job[pd.DataFrame]):
+    """The best settings of a task on its new version: `wait()`, `stop()`, `done`; can be awaited.
+
+    task: the new version; version: its number in `bench.versions`. bench: a `Workbench` on it and the same log. runs: the
+    training anew. reruns: the new trials by the old one whose setting they have. drift: one row a column, those that moved most
+    first: the former training rows against the new rows (see `workbench.methods.data_versions.drift`).
+    """
+
+    bench: Any
+
+    def __init__(
+        self,
+        session: Session,
+        former: Session,
+        runs: Runs,
+        reruns: Mapping[int, Sequence[int]],
+        *,
+        drift: pd.DataFrame,
+        scores: Mapping[int, float],
+        at_hand: Callable[[int], Weights | None],
+    ) -> None:
+        super().__init__(self._work_on, name="continuation", pump=self._tick, news=self._wake)
+        self.session, self.former, self.runs, self.drift = session, former, runs, drift
+        self.reruns = {old: tuple(new) for old, new in reruns.items()}
+        self.task, self.version = session.task, number_of(session)
+        assert self.task.former is not None
+        self._before, self._scores, self._at_hand = self.task.former, scores, at_hand
+        self._outputs: dict[int, Tensor] = {}
+        self._table: pd.DataFrame | None = None
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """One row a setting, in the order of the former leaderboard.
+
+        trial: its best one on the former version; reruns: its new trials; score: on the former validation rows, by which it was
+        chosen, and so flattered; old_model: what its old model scores on the new version's validation rows, with the old
+        preprocessing; old_model_new_rows: on those of them that are new (NaN for none, or where it is no number there); rerun:
+        the mean score of the new trials on the same rows, with low and high (95%); change: rerun - old_model, with its own
+        interval; beyond_noise: whether that leaves out 0; verdict in words. How the intervals are found:
+        `data_versions.score_change.score_change`; with one seed the noise of training is not in them. A regression's scores
+        are in the units of the new version.
+        Before the end: what is known so far.
+        """
+        return self._rows() if self._table is None else self._table.copy()
+
+    def figure(self) -> NotebookFigure:
+        """Of each setting the score on the former version, its old model's on the new one, and that of training anew."""
+        return setting_changes(self.table, **_labels(self.task))
+
+    def drift_figure(self) -> NotebookFigure:
+        """The columns that moved most, by how far."""
+        return drift_bars(self.drift)
+
+    def stop(self) -> None:
+        """End the training after the step under way; what there is by then is compared."""
+        super().stop()
+        self.runs.stop()
+
+    def __repr__(self) -> str:
+        moved = self.drift.loc[self.drift["moved"], "column"].tolist()
+        drifted = f"moved: {', '.join(map(str, moved[:5]))}{' ...' * (len(moved) > 5)}" if moved else "no column moved"
+        state = "stopped" if self.done and self.stopped else "done" if self.done else "going on"
+        settings = counted(len(self.reruns), "setting")
+        missing = self._before.missing
+        left_out = f", {counted(missing, 'former row')} left out" if missing else ""
+        return f"<Continuation of {self.task.name!r}, version {self.version}, {state}: {settings}, {drifted}{left_out}>"
+
+    def _repr_html_(self) -> str:
+        table = self.table.drop(columns=["low", "high", "change_low", "change_high"])
+        shown = self.drift.head(10).drop(columns=["old_rows", "new_rows"])
+        parts = (table.to_html(index=False, float_format="%.4g"), shown.to_html(index=False, float_format="%.3g"))
+        return f"<b>{html.escape(repr(self)[1:-1])}</b>{parts[0]}{parts[1]}"
+
+    # --- in a thread of its own -------------------------------------------------------------------------------------
+
+    def _work_on(self, job: Job[pd.DataFrame]) -> pd.DataFrame:
+        trouble: WorkbenchError | None = None
+        for trial in self.reruns:
+            try:
+                self._outputs[trial] = self._old_outputs(trial)
+            except WorkbenchError as error:  # of one old model: the others, and the training, go on
+                trouble = trouble or error
+        while not self.runs.done:
+            ended = sum(state in ENDED for run in self.runs for state in run.states.values())
+            self.progress = ended / (len(self.runs.trials) + 1)
+            time.sleep(POLL_SECONDS)
+        self._table = table = self._rows(ended=True)
+        data = {"former": self._before.fingerprint, "rows": plain(table)}
+        self.session.log.add_finding("change", data, task_fingerprint=self.task.fingerprint)
+        failed = next((run.error for run in self.runs if run.error is not None), trouble)
+        if failed is not None:
+            raise failed
+        return table
+
+    def _old_outputs(self, trial: int) -> Tensor:
+        """An old model's outputs on the new validation rows, in the new version's units; its score goes into the log."""
+        model = self.former.recall.model(trial, weights=self._at_hand(trial))
+        outputs = model.outputs(self._before.validation)
+        if self.task.classes is None:
+            old, new = model.schema, self.task
+            numbers = outputs.double() * old.target_std + old.target_mean
+            outputs = ((numbers - new.target_mean) / new.target_std).float()
+        score, newest = self._scored(outputs)
+        targets = self.task.validation.y
+        loss = loss_of(resolve_loss(model.config, self.task.kind))[1](outputs, targets)
+        data = {
+            "trial": trial, "epoch": model.epoch, "of": self._before.fingerprint, "metric": self.task.metric, "score": score,
+            "score_new_rows": newest, "loss": float(loss), "rows": len(targets),
+        }  # fmt: skip
+        values = {key: plain_value(value) for key, value in data.items()}
+        self.session.log.add_finding("evaluation", values, task_fingerprint=self.task.fingerprint)
+        return outputs
+
+    def _scored(self, outputs: Tensor) -> tuple[float, float]:
+        """The metric on all validation rows, and on those that are new; NaN where there are none."""
+        targets, fresh = self.task.validation.y, torch.from_numpy(self._before.fresh)
+        newest = math.nan
+        if fresh.any():
+            with suppress(ModelError):  # one of the user's may raise where a class is missing
+                newest = evaluate_metric(self.task.metric, outputs[fresh], targets[fresh])
+        return evaluate_metric(self.task.metric, outputs, targets), newest
+
+    def _rows(self, ended: bool = False) -> pd.DataFrame:
+        """The table as far as it is known. ended: whether the new trials are to be measured."""
+        rows = []
+        outputs = dict(self._outputs)
+        for trial, reruns in self.reruns.items():
+            row: dict[str, Any] = {"trial": trial, "reruns": reruns, "score": self._scores[trial], "seeds": len(reruns)}
+            before = outputs.get(trial)
+            if before is not None:
+                row["old_model"], row["old_model_new_rows"] = self._scored(before)
+            if before is not None and ended:
+                after = [found for rerun in reruns if (found := self._new_outputs(rerun)) is not None]
+                change = score_change(self.task.metric, before, after, self.task.validation.y)
+                row |= {"rerun": change.after, "low": change.low, "high": change.high, "seeds": len(after)}
+                row |= {"change": change.change, "change_low": change.change_low, "change_high": change.change_high}
+                row |= {"beyond_noise": change.beyond_noise, "verdict": _verdict(change, self.session.reads.better)}
+            rows.append(row)
+        return typed(pd.DataFrame(rows, columns=CHANGES), "not compared" if ended else "going on")
+
+    def _new_outputs(self, trial: int) -> Tensor | None:
+        """A new trial's best model's outputs on the validation rows; None if it has come to none."""
+        run = self.session.run_of(trial)
+        weights = None if run is None else run.weights_of(trial)
+        curve = self.session.log.curves(trial)
+        if weights is None or not np.isfinite(curve["val_loss"].astype(float)).any():
+            return None  # stopped, or diverged, before its first epoch was through
+        return self.session.recall.model(trial, weights=weights).outputs(self.task.validation.x)
+
+    def _tick(self) -> None:
+        for session in (self.former, self.session):
+            session.tick()
+
+    def _wake(self) -> None:
+        for session in (self.former, self.session):
+            session.pump.wake()
+
+
+def continue_on(
+    session: Session, new_data: Any, *, top: int, seeds: int, name: str, note: str, device: str
+) -> Continuation:
+    """Begin a new version of the session's task with its best settings. Nothing is changed when it raises.
+
+    Raises: TaskError for data that do not fit; RunError if no trial has run to its end; ConfigError, ModelError for a setting
+    that the new version cannot take.
+    """
+    former = session.task
+    task = new_data if isinstance(new_data, Task) else former.version(new_data)
+    if task.former is None or task.former.fingerprint != former.fingerprint:
+        raise TaskError(
+            f"new_data is the task {task.name!r}, which is no version of {former.name!r}: its rows may be divided otherwise, so "
+            "that test rows would be trained on; give the data themselves, or task.version(data)"
+        )
+    key = (session.log.identity, task.fingerprint, top, seeds, device)
+    with session.lock:
+        going = _going.get(key)
+        if going is not None and not going.done:
+            return going  # a cell that was run again
+        best = _best(session, top)
+        configs = {
+            trial: [
+                prepare(task, config.replace(seed=config.seed + index))
+                for config in [logged_config(trial, session.log.config(trial))]
+                for index in range(seeds)
+            ]
+            for trial in best
+        }
+        moved = drift(
+            former.sample.inputs, task.former.arrivals.inputs, former.sample.targets, task.former.arrivals.targets
+        )
+        _warn_of_missing_rows(session, task)
+        beside = session.beside(task)
+        runs, reruns = _train(beside, configs, name=name, note=note, device=device)
+        data = {
+            "former": former.fingerprint, "version": task.version_number, "name": name, "note": note, "task": task.name,
+            "sizes": task.sizes, "former_sizes": task.former.sizes, "new": task.former.new, "top": top, "seeds": seeds,
+            "columns": len(moved), "drift": plain(moved.head(SHOWN_COLUMNS)),
+            "moved": moved.loc[moved["moved"], "column"].unique().tolist(),
+            "trials": [[old, list(new)] for old, new in reruns.items()],
+        }  # fmt: skip
+        session.log.add_finding("version", data, task_fingerprint=task.fingerprint)
+
+        def at_hand(trial: int) -> Weights | None:
+            run = session.run_of(trial)
+            return None if run is None else run.weights_of(trial)
+
+        made = Continuation(beside, session, runs, reruns, drift=moved, scores=best, at_hand=at_hand)
+        _going[key] = made
+    return made.start()
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _warn_of_missing_rows(session: Session, task: Task) -> None:
+    """A UserWarning if rows of the former version are not in the new one: new rows alone are a usual slip."""
+    former, missing = session.task, 0 if task.former is None else task.former.missing
+    if not missing:
+        return
+    remedy = "pd.concat([old, new])" if former.schema.columns is not None else "old and new together"
+    message = (
+        f"{missing:,} of the {sum(former.sizes.values()):,} rows of {former.name!r} (version {number_of(session)}) are not in "
+        f"the new data, and are left out: new_data means all rows of the new version. Give {remedy}, unless they are to go"
+    )
+    warnings.warn(message, UserWarning, stacklevel=4)
+
+
+def _best(session: Session, top: int) -> dict[int, float]:
+    """The best trial of each of the top settings, with its score. Raises: RunError if there is none, or none with a score."""
+    log, task = session.log, session.task
+    frame = log.trials(task_fingerprint=task.fingerprint)
+    usable = set(frame.loc[np.isfinite(frame["best_val_loss"].astype(float)), "trial"])
+    scores = log.scores(task.fingerprint, task.metric)
+    scores = scores[scores["trial"].isin(usable)].sort_values(
+        "score", ascending=session.reads.better == "lower", kind="stable"
+    )
+    found: dict[int, float] = {}
+    for setting in session.reads.leaderboard(None)["setting"]:
+        own = scores[scores["setting"] == setting]
+        if len(own) and len(found) < top:
+            found[int(own["trial"].iloc[0])] = float(own["score"].iloc[0])
+    if not found:
+        message = f"no trial on {task.name!r} has run to its end, so there is no setting to continue with"
+        raise nothing_to_choose(session, f"{message}; train one with bench.run(wb.Config())")
+    return found
+
+
+def _train(
+    session: Session, configs: Mapping[int, Sequence[Config]], *, name: str, note: str, device: str
+) -> tuple[Runs, dict[int, list[int]]]:
+    """Queue the new trials, a run for those that can be stacked; returns the runs, and the numbers by old trial."""
+    groups: dict[Any, list[tuple[int, Config]]] = {}
+    for parent, seeds in configs.items():
+        for config in seeds:
+            groups.setdefault(cohort_key(config), []).append((parent, config))
+
+    reruns: dict[int, list[int]] = {parent: [] for parent in configs}
+    runs = []
+    for pairs in groups.values():
+        run: Run = session.launch(
+            [config for _, config in pairs], source=SOURCE, each=[{"parent": parent} for parent, _ in pairs], name=name,
+            note=note, device=device,
+        )  # fmt: skip
+        runs.append(run)
+        for (parent, _), number in zip(pairs, run.trials, strict=True):
+            reruns[parent].append(number)
+    return Runs(runs), reruns
+
+
+def _verdict(change: Change, better: str) -> str:
+    if not math.isfinite(change.change):
+        return "no new model"
+    if not math.isfinite(change.change_low):
+        return "noise unknown"
+    if not change.beyond_noise:
+        return "within noise"
+    return "better" if (change.change > 0) == (better == "higher") else "worse"
+
+
+def _labels(task: Task) -> dict[str, Any]:
+    return {
+        "metric_label": f"validation {METRICS[task.metric].label.lower()}",
+        "better": METRICS[task.metric].value.better,
+    }

@@ -1,0 +1,263 @@
+"""From a trial in the log to its diagnosis, from a prescription to a new trial, and what came of it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from workbench.core.errors import ConfigError, Problem, RunError, WorkbenchError, did_you_mean
+from workbench.core.events import ENDED, TrialState
+from workbench.core.text import counted
+from workbench.methods.comparison.leaderboard import by_seed
+from workbench.methods.comparison.patience_advice import patience_advice
+from workbench.methods.diagnosis.case import Case, Finding, Judgement, Learned, Prescription, Rival
+from workbench.methods.diagnosis.figure import diagnosis_figure
+from workbench.methods.diagnosis.rules import ALL_RULES, judge
+from workbench.methods.diagnosis.track_record import KIND, prescriptions, record, rules_table
+from workbench.models import build_model
+from workbench.models.layers import LayerFacts, inspect_layers
+from workbench.runs.branch import branch
+from workbench.runs.restore import logged_config
+from workbench.runs.run import Run
+from workbench.runs.session import Session
+from workbench.training import filled, prepare
+from workbench.training.losses import loss_of
+
+if TYPE_CHECKING:
+    from workbench.core.config import Config
+    from workbench.training import Weights
+    from workbench.ui.figures import NotebookFigure
+
+__all__ = ["Diagnosis", "case_of", "diagnose", "prescriptions", "rules_table", "try_it"]
+
+LAYER_ROWS = 256
+"""Training rows on which layers are looked at."""
+FLUSH_SECONDS = 2.0
+EXACT_LOSSES = {"classification": "cross_entropy", "regression": "mse"}
+"""The losses that the task's baseline is measured by."""
+
+
+class Diagnosis(Judgement):
+    """What `bench.diagnose(trial)` returns.
+
+    trial; verdict: the name of the main finding's rule, or "healthy"; title: the verdict in words; findings: heaviest first,
+    each with rule, title, evidence, since, prescription and record; notes: what was not looked at, and why.
+    """
+
+    def figure(self) -> NotebookFigure:
+        """The learning curves with the evidence marked; below them the layers, if a finding is about them."""
+        return diagnosis_figure(self)
+
+
+def diagnose(session: Session, trial: int) -> Diagnosis:
+    """The rules' findings on a trial, each with its rule's record. Trains nothing. Raises: as `case_of`."""
+    case, notes = case_of(session, trial)
+    judged = judge(case)
+    records = {row.rule: row for row in rules_table(session).itertuples(index=False)}
+    findings = [replace(one, record=record(records[one.rule])) for one in judged.findings]
+    return Diagnosis(case, findings, [*judged.notes, *notes])
+
+
+def try_it(session: Session, diagnosis: Judgement | int, rule: str | None, *, device: str) -> Run:
+    """Start what a finding prescribes and enter into the log that it was tried. Nothing is logged when it raises.
+
+    While the same prescription is still being tried, its run is returned instead of a second one.
+    """
+    judged = diagnosis if isinstance(diagnosis, Judgement) else diagnose(session, diagnosis)
+    finding = _chosen(judged, rule)
+    given, trial, case = finding.prescription, judged.trial, judged.case
+    session.recall.check_outside_bin(trial)  # it may have come there since the diagnosis
+    with session.lock:  # a second click comes on another thread
+        for earlier in session.log.findings(KIND, session.task.fingerprint):
+            if (earlier.data["trial"], earlier.data["rule"]) == (trial, finding.rule):
+                run = session.run_of(earlier.data["tried"][0])
+                if run is not None and not run.done:
+                    return run
+        run = _START[given.how](session, trial, given, f"{ALL_RULES[finding.rule].title}: {given.says}", device)
+        session.log.add_finding(KIND, _tried(case, finding, run), task_fingerprint=session.task.fingerprint)
+    return run
+
+
+def _tried(case: Case, finding: Finding, run: Run) -> dict[str, Any]:
+    """What the log keeps of a prescription that is being tried."""
+    given = finding.prescription
+    return {
+        "trial": case.trial,
+        "rule": finding.rule,
+        "how": given.how,
+        "epoch": given.epoch,
+        "changes": dict(given.changes),
+        "tried": list(run.trials),
+        "beside": given.beside,
+        "metric": case.metric,
+        "noise": case.error_of(case.score) if len(case.epoch) and math.isfinite(case.error_of(case.score)) else 0.0,
+    }
+
+
+def case_of(session: Session, trial: int) -> tuple[Case, list[str]]:
+    """All that the rules may look at, and what they cannot. Trains nothing.
+
+    Raises: LogError for an unknown trial; RunError for one in the bin, on another task, of another metric or without a finished
+    epoch.
+    """
+    log, task, reads = session.log, session.task, session.reads
+    curve = log.curves(trial)
+    session.recall.check_outside_bin(trial)
+    if log.task_fingerprint(trial) != task.fingerprint:
+        raise RunError(f"trial {trial} was trained on other data than {task.name!r}; make a Workbench on its own task")
+    if (metric := log.metric(trial)) != task.metric:
+        message = f"trial {trial} was measured by {metric!r}, which cannot be compared with this task's {task.metric!r}"
+        raise RunError(f"{message}; make the task with metric={metric!r}")
+    state, notes = log.state(trial), []
+    if curve.empty and state != TrialState.DIVERGED:
+        raise RunError(f"trial {trial} has no finished epoch to diagnose (it is {state}); wait for its first one")
+    config = logged_config(trial, log.config(trial))
+    if state not in ENDED:
+        notes.append(f"the trial is {state}: judged by its first {counted(len(curve), 'epoch')}")
+    if not curve.empty:
+        config = session.recall.config(trial, int(curve["epoch"].iloc[-1]))
+    measured = config.loss == EXACT_LOSSES[task.kind] and not (
+        config.uses("label_smoothing") and config.label_smoothing
+    )
+    board = reads.leaderboard(None)
+    told = log.scores(task.fingerprint, task.metric)
+    scores, begun = by_seed(told), logged_config(trial, log.config(trial))
+    setting = next(iter(told.loc[told["trial"] == trial, "setting"]), begun.setting)  # an altered trial's is its own
+    own = scores[scores["setting"] == setting]
+    others = board[board["setting"] != setting]
+    rival = None
+    if not others.empty:
+        values = scores.loc[scores["setting"] == others["setting"].iloc[0], "score"]
+        rival = Rival(int(others["trial"].iloc[0]), tuple(float(value) for value in values))
+    best = log.best(task.fingerprint, task.metric, reads.better)
+    known = [] if best is None else [best["best_val_metric"]]
+    finite = curve[np.isfinite(curve["val_loss"])]
+    known += [] if finite.empty else [float(finite.loc[finite["val_loss"].idxmin(), "val_metric"])]
+    known = [score for score in known if math.isfinite(score)]
+    seeds = [int(other) for other in own.loc[own["seed"] != begun.seed, "trial"]]
+    curves = log.curves(*seeds) if seeds else curve.iloc[:0]
+    ended = log.ends(trial).get(trial)
+    initial, trained, trained_epoch, missing = _layers(session, trial, config)
+    case = Case(
+        trial=trial,
+        config=config,
+        state=str(state),
+        metric=task.metric,
+        better=reads.better,
+        curve=curve,
+        baseline_loss=task.baseline.loss if measured else math.nan,
+        baseline_score=task.baseline.metric,
+        best_score=(max if reads.better == "higher" else min)(known, default=math.nan),
+        rows=len(task.validation),
+        reason="" if ended is None else ended.reason,
+        seeds=[rows for _, rows in curves.groupby("trial")],
+        scores=tuple(float(score) for score in own["score"]),
+        rival=rival,
+        leads=bool(len(board)) and board["setting"].iloc[0] == setting,
+        initial=initial,
+        trained=trained,
+        trained_epoch=trained_epoch,
+        untrained_loss=_untrained_loss(session) if measured else math.nan,
+        learned_patience=lambda: _learned_patience(session),
+    )
+    return case, notes + missing
+
+
+# --------------------------------------------------------------------------------------------------------------------
+
+
+def _untrained_loss(session: Session) -> float:
+    """The task's own loss of outputs of zero, on the training split."""
+    task = session.task
+    return float(task.train.y.double().square().mean()) if task.classes is None else math.log(task.output_size)
+
+
+def _learned_patience(session: Session) -> Learned | None:
+    """What `bench.suggest_patience()` says; None where it has too few trials."""
+    reads = session.reads
+    try:
+        advice = patience_advice(session.task, session.log, better=reads.better, metric_label=reads.metric_label)
+    except RunError:
+        return None
+    return advice.suggestion, advice.trials
+
+
+def _layers(
+    session: Session, trial: int, config: Config
+) -> tuple[list[LayerFacts] | None, list[LayerFacts] | None, int | None, list[str]]:
+    """The layers at the initial weights and at the newest ones that are at hand, their epoch, and why some are missing."""
+    task, notes = session.task, []
+    split = task.train
+    x, y, loss = split.x[:LAYER_ROWS], split.y[:LAYER_ROWS], loss_of(config)[0]
+    initial = trained = None
+    try:
+        session.recall.check_backbone(trial)
+        module = build_model(task, config)
+        if session.recall.origin(trial) is None:
+            initial = inspect_layers(module, x, y, loss)
+        at_hand = _weights(session, trial)
+        if at_hand is None:
+            notes.append(
+                "its layers after training were not looked at: no weights of it are at hand (no snapshot is kept)"
+            )
+            return initial, None, None, notes
+        weights, epoch = at_hand
+        trained = inspect_layers(filled(module, weights), x, y, loss)
+    except WorkbenchError as error:
+        return initial, trained, None, [f"its layers were not looked at: {error}"]
+    return initial, trained, epoch, notes
+
+
+def _weights(session: Session, trial: int) -> tuple[Weights, int] | None:
+    """The last weights of a trial, or else the best ones, without training anything; None if none are at hand."""
+    curve = session.log.curves(trial)
+    if curve.empty:
+        return None
+    run = session.run_of(trial)
+    if run is not None and run.done:
+        session.snapshots.flush(FLUSH_SECONDS)  # its last state may still be on its way to the disk
+    kept = session.recall.kept(trial, int(curve["epoch"].iloc[-1]))
+    if kept is not None:
+        return kept.weights, kept.progress.epoch
+    weights = None if run is None else run.weights_of(trial)
+    return None if weights is None else (weights, session.recall.best_epoch(trial))
+
+
+def _chosen(judged: Judgement, rule: str | None) -> Finding:
+    """The finding to act on. Raises: ConfigError for a rule that is unknown; RunError for one that found nothing."""
+    if rule is not None and rule not in ALL_RULES:
+        raise ConfigError([Problem("rule", rule, f"rule={rule!r}: unknown{did_you_mean(rule, ALL_RULES)}")])
+    finding = judged.finding(rule)
+    if finding is None:
+        found = ", ".join(repr(one.rule) for one in judged.findings) or "nothing"
+        what = "there is nothing to try" if rule is None else f"rule {rule!r} found nothing"
+        raise RunError(f"trial {judged.trial}: {what}; its diagnosis is {judged.verdict!r} (found: {found})")
+    return finding
+
+
+def _branch(session: Session, trial: int, given: Prescription, note: str, device: str) -> Run:
+    return branch(
+        session, trial, given.epoch, given.changes, seeds=1, name="", note=note, tags=(), device=device
+    )  # fmt: skip
+
+
+def _anew(session: Session, trial: int, given: Prescription, note: str, device: str) -> Run:
+    config = prepare(session.task, logged_config(trial, session.log.config(trial)).replace(**given.changes))
+    return session.launch([config], source=KIND, parent=trial, note=note, device=device)
+
+
+def _more_seeds(session: Session, trial: int, given: Prescription, note: str, device: str) -> Run:
+    configs = {}
+    for number in (trial, given.beside):
+        if number is not None:
+            config = logged_config(number, session.log.config(number))
+            used = session.reads.seeds_of([config.setting])[config.setting] | {config.seed}
+            free = (seed for seed in range(config.seed, 2**31) if seed not in used)
+            configs[number] = [prepare(session.task, config.replace(seed=next(free))) for _ in range(given.seeds)]
+    return session.replicate(configs, device=device)
+
+
+_START = {"branch": _branch, "new": _anew, "seeds": _more_seeds}

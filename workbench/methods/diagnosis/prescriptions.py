@@ -1,0 +1,129 @@
+"""What the rules prescribe: changes of the Config that stay within its bounds and within what its choices read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from workbench.core.config import HYPERPARAMETERS, Config
+from workbench.core.domains import IntRange
+from workbench.core.text import counted
+from workbench.methods.diagnosis.case import Case, Prescription
+
+__all__ = ["calm", "higher_rate", "learn_more", "lower_rate", "more_capacity", "regularise", "revive"]
+
+LONG_STEPS = {"sgd": 0.05, "momentum": 0.02, "nesterov": 0.02, "adagrad": 0.02}
+"""A rate that each optimizer usually bears; 0.003 for those that scale their steps."""
+USUAL = 3e-3
+
+
+def lower_rate(config: Config) -> float:
+    """A tenth of the learning rate, and no more than its optimizer usually bears."""
+    return _tidy(min(config.learning_rate / 10, LONG_STEPS.get(config.optimizer, USUAL)))
+
+
+def higher_rate(config: Config) -> float:
+    """Ten times the learning rate, and no less than its optimizer usually bears."""
+    return _tidy(max(10 * config.learning_rate, LONG_STEPS.get(config.optimizer, USUAL)))
+
+
+def more_capacity(case: Case) -> Prescription:
+    """Less of what holds it back, or else a larger model."""
+    config = case.config
+    held = {name: 0.0 for name in ("l1", "l2") if getattr(config, name) > 0}
+    if config.uses("dropout") and config.dropout > 0.3:
+        held["dropout"] = 0.0
+    if config.uses("weight_decay") and config.weight_decay > 0.1:
+        held["weight_decay"] = 0.01
+    if held:
+        return Prescription(f"take away what holds the weights down: {', '.join(held)}", "new", held)
+    changes: dict[str, Any] = {}
+    if config.uses("hidden_layers") and config.hidden_layers < 2:
+        changes["hidden_layers"] = 2
+    for name in ("hidden_units", "channels"):
+        if config.uses(name) and hasattr(config, name):
+            domain = HYPERPARAMETERS[name].domain if name in HYPERPARAMETERS else None
+            most = domain.high if isinstance(domain, IntRange) else 256
+            changes[name] = int(min(max(64, 4 * getattr(config, name)), most))
+    if changes:
+        return Prescription("give the model more capacity", "new", changes)
+    return Prescription("train for longer", "new", {"epochs": 2 * config.epochs})
+
+
+def regularise(case: Case) -> Prescription:
+    """What keeps the model from learning its training rows by heart, and an end before it does."""
+    config = case.config
+    patience, source = _patience(case)
+    changes: dict[str, Any] = {"patience": patience}
+    waits = f"early stopping after {counted(patience, 'epoch')} without a better one ({source})"
+    if config.uses("dropout") and config.dropout < 0.5:
+        changes["dropout"] = round(min(0.5, config.dropout + 0.3), 2)
+        return Prescription(f"more dropout, and {waits}", "new", changes)
+    changes["l2"] = float(f"{min(max(10 * config.l2, 1e-3), 1.0):.2g}")
+    return Prescription(f"a stronger L2 penalty, and {waits}", "new", changes)
+
+
+def _patience(case: Case) -> tuple[int, str]:
+    """How long to wait for a better epoch, and where that is from: the log's own trials where there are enough."""
+    learned = case.learned_patience()
+    if learned is not None and learned[0] is not None:
+        return learned[0], f"bench.suggest_patience(), from {counted(learned[1], 'trial')} of this log"
+    why = (
+        "too few trials to learn it from"
+        if learned is None
+        else f"none saves epochs in {counted(learned[1], 'trial')} of this log"
+    )
+    n = len(case.epoch)
+    return max(5, min(20, n // 5)), f"a fifth of its {counted(n, 'epoch')}, from 5 to 20: {why}"
+
+
+def learn_more(case: Case) -> Prescription:
+    """A longer run, at a rate that its optimizer usually bears if it is far below it."""
+    config, n = case.config, len(case.epoch)
+    if n < config.epochs:  # it still trains, or was stopped
+        changes: dict[str, Any] = {"epochs": config.epochs}
+        says = f"train it for all of its {config.epochs} epochs"
+    else:
+        domain = HYPERPARAMETERS["epochs"].domain
+        assert isinstance(domain, IntRange)
+        changes = {"epochs": min(max(10, 2 * n), domain.high)}
+        says = f"train for {counted(changes['epochs'], 'epoch')}"
+    usual = LONG_STEPS.get(config.optimizer, USUAL)
+    if config.learning_rate < usual / 10:
+        changes["learning_rate"] = higher_rate(config)
+        says += f", at a learning rate of {changes['learning_rate']:g} instead of {config.learning_rate:g}"
+    return Prescription(f"{says}; bench.lr_range_test(config) tells which rate fits", "new", changes)
+
+
+def revive(case: Case, born: bool) -> Prescription:
+    config = case.config
+    if not born:
+        lower = _tidy(config.learning_rate / 10)
+        return Prescription("shorter steps, which kill fewer units", "new", {"learning_rate": lower})
+    if config.uses("batch_norm") and not config.batch_norm:
+        return Prescription(
+            "normalise what goes into the activations: batch normalisation", "new", {"batch_norm": True}
+        )
+    if config.uses("activation") and config.activation not in ("leaky_relu", "elu"):
+        return Prescription("an activation that passes gradients everywhere", "new", {"activation": "leaky_relu"})
+    return Prescription("other initial weights", "new", {"seed": config.seed + 1})
+
+
+def calm(case: Case, *, exploding: bool) -> Prescription:
+    config = case.config
+    if config.uses("batch_norm") and not config.batch_norm:
+        return Prescription("normalise between the layers: batch normalisation", "new", {"batch_norm": True})
+    if exploding and config.gradient_clip is None:
+        return Prescription("clip long gradients", "new", {"gradient_clip": 1.0})
+    if not exploding and config.uses("activation") and config.activation in ("sigmoid", "tanh"):
+        return Prescription("an activation that does not flatten out", "new", {"activation": "relu"})
+    if config.uses("hidden_layers") and config.hidden_layers > 2:
+        return Prescription("fewer layers", "new", {"hidden_layers": 2})
+    return Prescription("shorter steps", "new", {"learning_rate": _tidy(config.learning_rate / 10)})
+
+
+# --------------------------------------------------------------------------------------------------------------------
+
+
+def _tidy(rate: float) -> float:
+    """To two digits, within the bounds of the learning rate."""
+    return float(f"{min(max(rate, 1e-6), 10.0):.2g}")

@@ -1,0 +1,314 @@
+"""The rules of the diagnosis: one table, one function each, from a case to a finding or to nothing.
+
+Thresholds were set on planted runs (the calibration half in `tests/analysis/planted.py`) and checked on others. Losses are
+measured in units of the baseline's, scores by the share of the way from the baseline to the best known score on the task, and
+against the standard error that so many validation rows give. Weights say how near a finding is to the cause: a network whose
+units are dead underfits because they are dead.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from workbench.methods.diagnosis.case import Case, Finding, Judgement, Prescription, slope
+from workbench.methods.diagnosis.measures import deadest, is_good, slopes_of_seeds, stands, swinging, swings
+from workbench.methods.diagnosis.prescriptions import calm, higher_rate, lower_rate, more_capacity, regularise, revive
+from workbench.methods.diagnosis.standing import at_baseline, noise
+
+__all__ = ["ALL_RULES", "LAST_RESORT", "RULES", "Rule", "judge"]
+
+BLOWN_UP = 1.5
+"""A training loss this many times the baseline's, or an untrained model's if that is larger, was thrown up by steps too long."""
+NOT_LEARNING = 1.02
+"""At the end, a training loss above this many times the baseline's is worse than knowing nothing."""
+NOT_MOVED = 0.1
+"""Where an untrained model's loss is far above the baseline's, a run whose losses all stay within this share of it has not moved
+yet, which is no sign of steps too long."""
+SHORT_SHARE, POOR_SHARE = 0.9, 0.75
+"""Of the way from the baseline to the best known score: short of it, and poor."""
+SWINGS = 0.015
+"""Typical change of direction from epoch to epoch, in units of the baseline's loss, of both losses, that is oscillation."""
+STEADY, SURE = 0.6, 0.7
+"""A loss is far from where it is going if it falls in the last third by 0.6 of its fall in the third before, and so steadily that
+the slope's interval stays within 30% of it."""
+UNFINISHED = 0.6
+"""A training loss of so much of the baseline's is not yet learned, where no other setting says what can be reached."""
+RISE = 0.05
+"""A validation loss that rises by this many baseline losses after its lowest point is overfitting."""
+AFTER_BEST = 4
+"""Epochs after the lowest validation loss that a slope takes."""
+RUN_OUT, EARLY = 0.05, 0.6
+"""The rate has run out below this share of its highest, and early before this share of the epochs."""
+FLAT_FALL = 0.01
+"""A loss that falls over its last half by less than this many baseline losses stands still."""
+DEAD_SHARE, DEAD_LATER, DEAD_OUT = 0.8, 0.6, 0.95
+"""Share of dead units in one layer: at the initial weights, of a trained network, whose units specialise, and of nearly all."""
+VANISHING, EXPLODING = 1e-4, 20.0
+"""Gradient relative to the weights: of the smallest layer against the largest one; of the largest one by itself."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One row of the table. meaning: what it looks for. look: `look(case)` gives its finding, or None. explains: the rules
+    whose findings follow from this one's."""
+
+    title: str
+    meaning: str
+    look: Callable[[Case], Finding | None]
+    explains: tuple[str, ...] = ()
+
+
+def judge(case: Case) -> Judgement:
+    """What the rules find in a case. A finding that a heavier one explains is only noted: its remedy would miss the cause."""
+    found = [rule.look(case) for rule in RULES.values()]
+    findings = sorted((one for one in found if one is not None), key=lambda one: -one.weight)
+    kept: list[Finding] = []
+    notes = []
+    for one in findings:
+        cause = next((heavier for heavier in kept if one.rule in RULES[heavier.rule].explains), None)
+        if cause is None:
+            kept.append(one)
+        else:
+            notes.append(f"also seen, and explained by it: {one.title}")
+    if all(one.rule == "noise" for one in kept) and (unproven := at_baseline(case)) is not None:
+        notes += [f"also seen, and explained by it: {one.title}" for one in kept]
+        kept = [unproven]
+    return Judgement(case, kept, notes)
+
+
+# --- the rules ------------------------------------------------------------------------------------------------------
+
+
+def rate_too_high(case: Case) -> Finding | None:
+    """Diverged, thrown above the baseline's loss, or up and down from epoch to epoch."""
+    config, unit = case.config, case.unit
+    lower = lower_rate(config)
+    evidence, since = [], None
+    if case.state == "diverged" or not case.is_finite:
+        lost = np.flatnonzero(~(np.isfinite(case.train_loss) & np.isfinite(case.val_loss)))
+        since = int(case.epoch[lost[0]]) if len(lost) else int(case.epoch[-1]) + 1 if len(case.epoch) else 1
+        evidence.append(
+            f"the loss stopped being a number in epoch {since}" + (f": {case.reason}" if case.reason else "")
+        )
+    elif len(case.epoch) < 3:
+        return None
+    else:
+        highest = case.train_loss.max() / case.level
+        of = "the baseline's" if case.level == unit else "an untrained model's"
+        # both, since with much dropout the training loss alone is high
+        end = min(float(np.median(values[case.tail])) for values in (case.train_loss, case.val_loss)) / unit
+        falling = slope(case.epoch[case.tail], case.train_loss[case.tail]).high < 0
+        if highest > BLOWN_UP and (not is_good(case) or end > NOT_LEARNING):
+            since = int(case.epoch[int(case.train_loss.argmax())])
+            evidence.append(f"the training loss was thrown up to {highest:.3g} times {of} in epoch {since}")
+        unmoved = bool((np.abs(case.train_loss / case.level - 1) < NOT_MOVED).all())
+        if end > NOT_LEARNING and not falling and not (unmoved and case.level > unit):
+            since = since or int(case.epoch[0])
+            evidence.append(f"at the end the loss is {end:.3g} times that of a model that ignores its input")
+        swing = swings(case)
+        if not evidence and min(swing) > SWINGS and (highest > BLOWN_UP or case.share(case.score) < POOR_SHARE):
+            since = int(case.epoch[case.tail][0])
+            thrown = f"the training loss was thrown up to {highest:.3g} times {of}"
+            evidence += [thrown, swinging(swing)] if highest > BLOWN_UP else [swinging(swing)]
+    if not evidence:
+        return None
+    says = f"lower the learning rate from {config.learning_rate:g} to {lower:.3g}"
+    return Finding(
+        "rate_too_high", f"learning rate too high since epoch {since}", tuple(evidence),
+        Prescription(says, "new", {"learning_rate": lower}), 0.8, since,
+    )  # fmt: skip
+
+
+def rate_too_low(case: Case) -> Finding | None:
+    """The loss still falls steadily at the end, and the score is far from what is known to be possible."""
+    n = len(case.epoch)
+    if n < 6 or not case.is_finite:
+        return None
+    losses, unit = case.train_loss, case.unit
+    middle, last = losses[n // 3] - losses[2 * n // 3], losses[2 * n // 3] - losses[-1]
+    line = slope(case.epoch[case.tail], losses[case.tail])
+    alone = case.rival is None and losses[-1] > UNFINISHED * unit
+    if not (line.high < SURE * line.value < 0 and last >= STEADY * middle and (not is_good(case) or alone)):
+        return None
+    config = case.config
+    higher = higher_rate(config)
+    evidence = (
+        f"over the last {len(losses[case.tail])} epochs the training loss fell by {-line.value:.2g} an epoch "
+        f"(95% interval {-line.high:.2g} to {-line.low:.2g}), nearly as fast as before: it is still on its way",
+        f"it has come to {losses[-1] / unit:.2f} of the baseline's loss; {stands(case)}",
+    )
+    says = f"raise the learning rate from {config.learning_rate:g} to {higher:.3g} (or train for more epochs)"
+    prescription = Prescription(says, "new", {"learning_rate": higher})
+    return Finding("rate_too_low", "crawling: learning rate too low", evidence, prescription, 0.7)
+
+
+def underfitting(case: Case) -> Finding | None:
+    """Training and validation are both poor, and no longer get better by themselves."""
+    if len(case.epoch) < 3 or not case.is_finite or is_good(case):
+        return None
+    shares = case.share(case.score), case.share(case.train_score)
+    if max(shares) >= SHORT_SHARE:
+        return None
+    evidence = (
+        stands(case),
+        f"the training {case.metric} of {case.train_score:.3g} is no better: that is {max(0.0, shares[1]):.0%} of the way",
+    )
+    return Finding("underfitting", "underfitting", evidence, more_capacity(case), 0.5)
+
+
+def overfitting(case: Case) -> Finding | None:
+    """Since some epoch the validation loss rises while the training loss falls."""
+    after = len(case.epoch) - 1 - case.best if len(case.epoch) else 0
+    if after < AFTER_BEST or not case.is_finite:
+        return None
+    config = case.config
+    if config.patience is not None and after <= config.patience:
+        return None  # early stopping is doing its work
+    epochs, losses = case.epoch[case.best :], case.val_loss[case.best :]
+    line = slope(epochs, losses)
+    # of several epochs, since one may be an exception; told is what the curves show, their ends
+    rise, gap = float(np.mean(losses[-3:]) - losses[0]), float(np.mean((case.val_loss - case.train_loss)[-3:]))
+    falls = float(np.mean(case.train_loss[-3:])) < case.train_loss[case.best]
+    if not (rise > RISE * case.unit and line.low > 0 and falls and gap > 0):
+        return None
+    since = int(case.epoch[case.best])
+    evidence = [
+        f"the validation loss was lowest in epoch {since} ({losses[0]:.3g}) and ends at {losses[-1]:.3g}, "
+        f"{losses[-1] - losses[0]:.3g} higher",
+        f"since then it rises by {line.value:.2g} an epoch (95% interval {line.low:.2g} to {line.high:.2g})",
+        f"meanwhile the training loss fell from {case.train_loss[case.best]:.3g} to {case.train_loss[-1]:.3g}: "
+        f"a {case.gap_words} at the end",
+    ]
+    over_seeds = slopes_of_seeds(case)
+    if over_seeds is not None:
+        mean, low, high, n = over_seeds
+        evidence.insert(2, f"over {n} seeds the slope is {mean:.2g} (95% interval {low:.2g} to {high:.2g})")
+    points = ((float(epochs[0]), line.first), (float(epochs[-1]), line.last))
+    prescription = regularise(case)
+    return Finding("overfitting", f"overfitting since epoch {since}", tuple(evidence), prescription, 0.6, since, points)
+
+
+def plateau(case: Case) -> Finding | None:
+    """The loss stands still short of what is possible: the rate ran out early, or it is too long for what is left."""
+    n = len(case.epoch)
+    if n < 6 or not case.is_finite or is_good(case):
+        return None
+    rates, losses, unit = case.rates, case.train_loss, case.unit
+    spent = np.flatnonzero(rates < RUN_OUT * rates.max())
+    fall = float(np.mean(losses[n // 2 : n // 2 + 3]) - np.mean(losses[-3:])) / unit
+    if len(spent) and spent[0] < EARLY * n and len(spent) == n - spent[0] and fall < FLAT_FALL:
+        since = int(case.epoch[spent[0]])
+        ran_out = (
+            f"the schedule had brought the learning rate down to {rates[spent[0]]:.2g} by epoch {since}, from {rates.max():.2g}",
+            f"since then the training loss stands at {losses[-1]:.3g}; {stands(case)}",
+        )
+        prescription = Prescription(
+            "let the rate fall over the whole run: a cosine schedule", "new", {"schedule": "cosine", "warmup": 0}
+        )
+        title = f"plateau: the learning rate ran out in epoch {since}"
+        return Finding("plateau", title, ran_out, prescription, 0.65, since)
+    if case.config.schedule != "constant" or max(case.share(case.score), case.share(case.train_score)) < POOR_SHARE:
+        return None
+    swing = swings(case)
+    if min(swing) <= SWINGS:
+        return None  # at rest: shorter steps would change nothing
+    since = int(case.epoch[n // 2])
+    evidence = f"{swinging(swing)}: at a constant rate the steps stay too long to come to rest"
+    prescription = Prescription(
+        f"go on from epoch {since} with a rate that falls: a cosine schedule", "branch", {"schedule": "cosine"}, since
+    )
+    return Finding("plateau", f"plateau since epoch {since}", (evidence, stands(case)), prescription, 0.55, since)
+
+
+def dead_activations(case: Case) -> Finding | None:
+    """Many units of a layer are flat on every training row, so that they learn nothing."""
+    before, after = deadest(case.initial), deadest(case.trained)
+    born = before is not None and before.dead >= DEAD_SHARE and (after is None or after.dead >= DEAD_SHARE)
+    died = after is not None and after.dead >= DEAD_LATER and not (len(case.epoch) and is_good(case))
+    if not born and not died:
+        return None
+    # where nothing holds the weights down, a layer that died out is what keeps the network from learning
+    died_out = after is not None and after.dead >= DEAD_OUT and not case.config.l1 and not case.config.l2
+    weight = 0.95 if born else 0.55 if died_out else 0.4
+    shown = before if born else after
+    assert shown is not None
+    when = "at the initial weights" if born else f"after epoch {case.trained_epoch}"
+    evidence = [
+        f"{when}, {shown.dead:.0%} of the units of layer {shown.title} pass no gradient for any of the training rows "
+        "looked at"
+    ]
+    if born and after is not None:
+        evidence.append(f"after epoch {case.trained_epoch} it is {after.dead:.0%} of layer {after.title}")
+    return Finding(
+        "dead_activations", f"dead activations in layer {shown.title}", tuple(evidence), revive(case, born),
+        weight, None, on_layers=True,
+    )  # fmt: skip
+
+
+def gradients(case: Case) -> Finding | None:
+    """Gradients shrink to nothing or grow without bound on their way back through the layers."""
+    facts = case.initial if case.initial is not None else case.trained
+    layers = [one for one in facts or () if one.weight is not None and math.isfinite(one.gradient)]
+    if not layers:
+        return None
+    when = "at the initial weights" if case.initial is not None else f"after epoch {case.trained_epoch}"
+    sizes = [one.gradient / max(one.weight_norm, 1e-12) for one in layers]
+    small, large = layers[int(np.argmin(sizes))], layers[int(np.argmax(sizes))]
+    thrown_up = case.state == "diverged" or not len(case.epoch) or not case.train_loss.max() <= BLOWN_UP * case.level
+    suffers = thrown_up or not is_good(case)
+    if suffers and not max(sizes) <= EXPLODING:
+        evidence = (
+            f"{when} the gradient of layer {large.title} is {max(sizes):.3g} times as long as its weights",
+            f"that of layer {small.title} is {min(sizes):.3g} times as long",
+        )
+        return Finding(
+            "gradients", "exploding gradients", evidence, calm(case, exploding=True), 0.9, on_layers=True
+        )  # fmt: skip
+    if suffers and min(sizes) < VANISHING * max(sizes):
+        ratio = (
+            f"{when} the gradient of layer {small.title}, relative to its weights, is {min(sizes) / max(sizes):.1e} of that "
+            f"of layer {large.title}: the layers far from the output learn nothing"
+        )
+        return Finding(
+            "gradients", "vanishing gradients", (ratio,), calm(case, exploding=False), 0.9, on_layers=True
+        )  # fmt: skip
+    return None
+
+
+RULES: dict[str, Rule] = {
+    "dead_activations": Rule(
+        "dead activations", "units that no training row moves", dead_activations,
+        ("gradients", "rate_too_high", "rate_too_low", "plateau", "underfitting", "noise"),
+    ),
+    "gradients": Rule(
+        "exploding or vanishing gradients", "gradients that grow or shrink layer by layer at the initial weights", gradients,
+        ("rate_too_high", "rate_too_low", "plateau", "underfitting", "dead_activations", "noise"),
+    ),
+    "rate_too_high": Rule(
+        "learning rate too high", "a loss that diverges, is thrown up, or goes up and down", rate_too_high,
+        ("rate_too_low", "plateau", "overfitting", "underfitting", "dead_activations", "noise"),
+    ),
+    "rate_too_low": Rule(
+        "learning rate too low", "a loss that still falls steadily, far from what is possible", rate_too_low,
+        ("plateau", "underfitting", "noise"),
+    ),
+    "plateau": Rule("plateau", "a loss that stands still short of what is possible", plateau, ("underfitting",)),
+    "overfitting": Rule("overfitting", "a validation loss that rises while the training loss falls", overfitting),
+    "underfitting": Rule(
+        "underfitting", "training and validation both far from what is possible", underfitting, ("dead_activations", "noise")
+    ),
+    "noise": Rule("too few seeds", "a lead that is smaller than what chance makes", noise),
+}  # fmt: skip
+"""Every rule by name. Which finding is the verdict follows from its weight."""
+
+LAST_RESORT: dict[str, Rule] = {
+    "at_baseline": Rule(
+        "no better than the baseline", "a score no better than the baseline's, nothing else found", at_baseline
+    )
+}
+"""Asked where no other rule finds anything, but for too few seeds: what has learned nothing is not healthy."""
+ALL_RULES = {**RULES, **LAST_RESORT}

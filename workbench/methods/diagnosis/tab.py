@@ -1,0 +1,136 @@
+"""The diagnosis of a trial: verdict, evidence, and a prescription to try for each finding. It shows what it is given."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable
+
+import ipywidgets as widgets
+
+from workbench.methods.diagnosis.case import HEALTHY, Finding, Judgement
+from workbench.ui.parts import make, show
+
+__all__ = ["DiagnosisPanel"]
+
+HINT = "Select a trial in the table to have it diagnosed."
+
+
+class DiagnosisPanel:
+    """try_it: called with the trial and the rule whose button was pressed; must only enqueue."""
+
+    def __init__(self, try_it: Callable[[int, str], None]) -> None:
+        self._try_it = try_it
+        self.trial: int | None = None
+        self._refused: int | None = None  # the trial whose error is on show
+        self.verdict = make(widgets.HTML, classes="wb-diagnosis-verdict")
+        self.cards: list[_Card] = []
+        self._findings = make(widgets.VBox, [], classes="wb-diagnosis-findings")
+        self.picture = make(widgets.Image, format="png", classes="wb-picture", hidden=True)
+        self.notes = make(widgets.HTML, classes="wb-message")
+        # the state has a line of its own that is always there, so that nothing moves when it comes and goes
+        self.state = make(widgets.HTML, classes="wb-diagnosis-state")
+        self.error = make(widgets.HTML, classes="wb-message")
+        self.widget = make(
+            widgets.VBox,
+            [self.state, self.error, self.verdict, self._findings, self.picture, self.notes],
+            classes="wb-diagnosis",
+        )
+        self._say(HINT)
+
+    def show(self, judgement: Judgement, png: bytes) -> None:
+        """A diagnosis and its figure."""
+        self.trial = judgement.trial
+        if self._refused != judgement.trial:
+            self._refuse("")
+        well = judgement.verdict == HEALTHY
+        kind = "wb-good" if well else "wb-verdict wb-ill"
+        mark = "&#10003;" if well else "&#9888;"
+        title = html.escape(judgement.title[:1].upper() + judgement.title[1:])
+        self.verdict.value = f'<div class="{kind}" role="status">{mark} <b>{title}</b></div>'
+        while len(self.cards) < len(judgement.findings):
+            self.cards.append(_Card(self._press))
+        if len(self._findings.children) != len(self.cards):
+            self._findings.children = tuple(card.widget for card in self.cards)
+        for place, card in enumerate(self.cards):
+            found = judgement.findings[place] if place < len(judgement.findings) else None
+            card.show(judgement.trial, found, first=place == 0)
+        if self.picture.value != png:
+            self.picture.value = png
+        show(self.picture, True)
+        lines = "".join(f"<div>{html.escape(note)}</div>" for note in judgement.notes)
+        self.notes.value = f'<div class="wb-note" role="note">{lines}</div>' if lines else ""
+        self._say(f"Diagnosis of trial {judgement.trial}")
+
+    def show_problem(self, text: str = HINT) -> None:
+        """Nothing to show, and why."""
+        self.trial = None
+        self._refuse("")
+        self.verdict.value = self.notes.value = ""
+        for card in self.cards:
+            card.show(0, None, first=False)
+        show(self.picture, False)
+        self._say(text)
+
+    def busy(self, text: str) -> None:
+        """Something is on its way ("reading trial 7…"); what is shown stays, and its buttons wait."""
+        self._refuse("")
+        for card in self.cards:
+            card.button.disabled = True
+        self._say(text)
+
+    def refuse(self, trial: int, text: str) -> None:
+        """Why what was prescribed for a trial could not be started: until the next click, or until another trial is shown."""
+        self._refused = trial
+        self._refuse(text)
+        for card in self.cards:
+            card.button.disabled = False
+        self._say("" if self.trial is None else f"Diagnosis of trial {self.trial}")
+
+    # ----------------------------------------------------------------------------------------------------------------
+
+    def _press(self, rule: str) -> None:
+        if self.trial is not None:
+            self._try_it(self.trial, rule)
+
+    def _refuse(self, text: str) -> None:
+        told = f'<div class="wb-error" role="alert">{html.escape(text)}</div>' if text else ""
+        if self.error.value != told:
+            self.error.value = told
+
+    def _say(self, text: str) -> None:
+        self.state.value = f'<span class="wb-hint" role="status">{html.escape(text)}</span>'
+
+
+class _Card:
+    """One finding: evidence, prescription, the call that does it, and its button. press: called with the rule."""
+
+    def __init__(self, press: Callable[[str], None]) -> None:
+        self._rule = ""
+        self._press = press
+        self.words = make(widgets.HTML, classes="wb-diagnosis-words")
+        self.button = make(widgets.Button, description="Try it", icon="flask", classes="wb-train")
+        self.button.on_click(self._pressed)
+        self.record = make(widgets.HTML, classes="wb-diagnosis-record")
+        buttons = make(widgets.Box, [self.button], classes="wb-buttons")
+        row = make(widgets.Box, [buttons, self.record], classes="wb-toprow")
+        self.widget = make(widgets.VBox, [self.words, row], classes="wb-diagnosis-card")
+
+    def show(self, trial: int, finding: Finding | None, *, first: bool) -> None:
+        show(self.widget, finding is not None)
+        if finding is None:
+            return
+        self._rule = finding.rule
+        given = finding.prescription
+        head = "" if first else f"<b>Also: {html.escape(finding.title)}</b>"
+        evidence = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in finding.evidence)
+        self.words.value = (
+            f'{head}<ul class="wb-diagnosis-evidence">{evidence}</ul><div>To try: {html.escape(given.says)}</div>'
+            f'<pre class="wb-call">{html.escape(given.code(trial))}</pre>'
+        )
+        self.button.tooltip = f"{given.says[:1].upper()}{given.says[1:]}; the log keeps whether it helped"
+        self.button.disabled = False
+        text = finding.record or "not tried in this log yet"
+        self.record.value = f'<span class="wb-hint">{html.escape(text)}</span>'
+
+    def _pressed(self, _: object) -> None:
+        self._press(self._rule)

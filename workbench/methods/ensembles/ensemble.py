@@ -1,0 +1,338 @@
+"""Several trained models that answer as one, and the one file they are kept in."""
+
+from __future__ import annotations
+
+import html
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from workbench.core import files
+from workbench.core.errors import CheckpointError, TaskError
+from workbench.core.registration import register_models
+from workbench.core.registry import METRICS
+from workbench.core.text import counted
+from workbench.runs.trained_model import TrainedModel, model_of, model_path, model_state, schema_of, unreadable
+
+if TYPE_CHECKING:
+    from workbench.tasks import TaskSchema
+    from workbench.ui.figures import NotebookFigure
+
+__all__ = ["Ensemble", "EnsembleFacts", "Member", "ensemble_of", "ensemble_state", "load_model", "save_ensemble"]
+
+LOWEST = torch.finfo(torch.float64).tiny
+"""A probability of nothing at all is taken for this one, so that its logarithm is a number."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """One trial's part in an ensemble.
+
+    epoch: whose weights it votes with. votes: how often it was chosen. weight: its share of all votes. model: its architecture.
+    score: its validation metric, low and high the 95% percentile interval of it (bootstrap over the validation rows); None
+    where the metric is no number.
+    """
+
+    trial: int
+    epoch: int
+    votes: int
+    weight: float
+    model: str
+    score: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class EnsembleFacts:
+    """What is known of an ensemble beside its models; all of it plain values, None what is not known.
+
+    how: in words, how the members were chosen. select: "top", "greedy" or "trials" (given one by one). candidates: trials that
+    it was chosen from. metric, score, loss: on the validation rows. corrected, optimism, low, high: see
+    `analysis.ensembling.Estimate`; single, single_score: the best single candidate; gain, gain_low, gain_high: the lead over a
+    best single trial chosen alike, on rows that neither was chosen on, positive when the ensemble is better. rows, draws:
+    validation rows and draws of the bootstrap.
+    """
+
+    how: str
+    select: str
+    candidates: int
+    metric: str
+    score: float | None
+    loss: float | None
+    corrected: float | None
+    optimism: float | None
+    low: float | None
+    high: float | None
+    single: int
+    single_score: float | None
+    gain: float | None
+    gain_low: float | None
+    gain_high: float | None
+    rows: int
+    draws: int
+    name: str = ""
+    note: str = ""
+
+
+class Ensemble(nn.Module):
+    """Several models of one task that vote: predicts like one model.
+
+    For classes the answer is the mean of the members' probabilities (a soft vote), for numbers the mean of their answers in the
+    target's units; a member counts as often as it has votes. Made by `bench.ensemble()`, `bench.load_ensemble(number)` and
+    `wb.load_model(path)`.
+
+    members: who votes (`Member`). facts: scores, and how it was chosen (`EnsembleFacts`). number: in the log, None if it is in
+    none. schema: what is known of the task.
+    """
+
+    def __init__(
+        self, models: Sequence[TrainedModel], members: Sequence[Member], facts: EnsembleFacts, number: int | None = None
+    ) -> None:
+        super().__init__()
+        self.models = nn.ModuleList(models)
+        self.members, self.facts, self.number = tuple(members), facts, number
+        self.eval()
+
+    @property
+    def schema(self) -> TaskSchema:
+        return self._models[0].schema
+
+    @property
+    def val_metric(self) -> float:
+        """The task's metric on the validation rows: too good by about `optimism` where the members were chosen on them."""
+        return _number(self.facts.score)
+
+    @property
+    def val_loss(self) -> float:
+        """Cross-entropy of the mean probabilities, or mean squared error in standardised units, on the validation rows."""
+        return _number(self.facts.loss)
+
+    @property
+    def optimism(self) -> float:
+        """By how much `val_metric` is estimated to be better than on new rows, for the choice of the members; NaN unknown."""
+        return _number(self.facts.optimism)
+
+    @property
+    def corrected(self) -> float:
+        """`val_metric` less its optimism; NaN where it is not known."""
+        return _number(self.facts.corrected)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95% interval of the corrected score, of `val_metric` where there is none; see `EnsembleFacts`."""
+        return _number(self.facts.low), _number(self.facts.high)
+
+    # --- answers ----------------------------------------------------------------------------------------------------
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Prepared rows (rows, *input_shape) to outputs (rows, output_size), float64; see `outputs`. In the mode it is set to."""
+        return self._vote([model(x) for model in self._models])
+
+    def outputs(self, x: Tensor) -> Tensor:
+        """Prepared rows (rows, *input_shape) to outputs (rows, output_size), float64, on the CPU, in evaluation mode.
+
+        For classes the logarithm of the mean probability, which cross-entropy and accuracy take like any model's outputs; for
+        numbers the mean output, in standardised units.
+        """
+        return self._vote([model.outputs(x) for model in self._models])
+
+    def preprocess(self, X: Any) -> Tensor:
+        """Raw rows, of the kind the task was made from, as `forward` takes them: (rows, *input_shape) float32, on the CPU.
+
+        Raises: TaskError if columns are missing or the shape is another.
+        """
+        return self.schema.preprocess(X)
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Raw rows to labels (rows,) of the target's own kind, or to numbers in its units: (rows,) if the target is, else
+        (rows, outputs). Raises: as `preprocess`."""
+        return self.schema.decode(self.outputs(self.preprocess(X)))
+
+    def predict_proba(self, X: Any) -> NDArray[Any]:
+        """Raw rows to the probability of each class (rows, classes), float64: the mean of the members'.
+
+        Raises: TaskError for a regression, or as `preprocess`.
+        """
+        if self.schema.classes is None:
+            name = self.schema.name
+            raise TaskError(f"{name!r} is a regression: there are no classes to give probabilities of; use predict")
+        x = self.preprocess(X)
+        probabilities: NDArray[Any] = self._mean(
+            [model.outputs(x).double().softmax(-1) for model in self._models]
+        ).numpy()
+        return probabilities
+
+    @property
+    def _models(self) -> list[TrainedModel]:
+        return [model for model in self.models if isinstance(model, TrainedModel)]
+
+    def _vote(self, outputs: Sequence[Tensor]) -> Tensor:
+        if self.schema.classes is None:
+            return self._mean([values.double() for values in outputs])
+        return self._mean([values.double().softmax(-1) for values in outputs]).clamp_min(LOWEST).log()
+
+    def _mean(self, values: Sequence[Tensor]) -> Tensor:
+        total = sum(member.votes for member in self.members)
+        first, *rest = (member.votes * value for member, value in zip(self.members, values, strict=True))
+        return sum(rest, first) / total
+
+    # --- what it is -------------------------------------------------------------------------------------------------
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """One row a member, then the ensemble: who, votes, weight, model, epoch, score, low, high (95%).
+
+        The ensemble's row "corrected" has the score to expect on new rows and its interval, if it is known.
+        """
+        rows: list[dict[str, Any]] = [
+            {"who": f"trial {m.trial}", "votes": m.votes, "weight": m.weight, "model": m.model, "epoch": m.epoch}
+            | {"score": _number(m.score), "low": _number(m.low), "high": _number(m.high)}
+            for m in self.members
+        ]
+        known = math.isfinite(self.corrected)
+        low, high = self.interval
+        own = {"votes": sum(m.votes for m in self.members), "weight": 1.0, "model": "ensemble", "epoch": pd.NA}
+        nothing = {"low": math.nan, "high": math.nan}
+        rows.append(
+            {"who": self._title, **own, "score": self.val_metric, **(nothing if known else {"low": low, "high": high})}
+        )
+        if known:
+            rows.append({"who": f"{self._title}, corrected", **own, "score": self.corrected, "low": low, "high": high})
+        return pd.DataFrame(rows).astype({"epoch": "Int64"})
+
+    def figure(self) -> NotebookFigure:
+        """The members' scores and the ensemble's with their 95% intervals."""
+        from workbench.methods.ensembles.figure import ensemble_scores
+
+        return ensemble_scores(self.table, metric_label=self._label.lower(), single=self.facts.single_score)
+
+    @property
+    def _title(self) -> str:
+        return "ensemble" if self.number is None else f"ensemble {self.number}"
+
+    @property
+    def _label(self) -> str:
+        name = self.facts.metric
+        return METRICS[name].label if name in METRICS else name
+
+    @property
+    def says(self) -> list[str]:
+        """Its scores in sentences."""
+        facts, label = self.facts, self._label
+        said = [
+            f"{label} {self.val_metric:.4g}, loss {self.val_loss:.4g} on the {facts.rows} validation rows; {facts.how}."
+        ]
+        if len(self.members) == 1 and facts.select != "trials":
+            said.append(f"Only trial {self.members[0].trial} votes: it predicts as that trial does alone.")
+        low, high = self.interval
+        if math.isfinite(self.corrected):
+            flatters = (
+                f"which flatters the score by about {self.optimism:.2g}"
+                if self.optimism > 0
+                else "which does not flatter the score as far as the bootstrap can tell"
+            )
+            said.append(
+                f"The members were chosen on these rows, {flatters}: expect {self.corrected:.4g} on new rows (95% interval "
+                f"{low:.4g} to {high:.4g}, out-of-bag bootstrap with {facts.draws} draws)."
+            )
+            gain = f"{_number(facts.gain):+.2g} (95% interval {_number(facts.gain_low):+.2g} to {_number(facts.gain_high):+.2g})"
+            said.append(f"Against a best single trial chosen in the same way: {gain}.")
+        else:
+            said.append(
+                f"95% interval {low:.4g} to {high:.4g} (bootstrap over the rows). The trials were given by hand: what that "
+                "choice owes to these rows is not known."
+            )
+        return said
+
+    def __repr__(self) -> str:
+        count = len(self.members)
+        trials = ", ".join(f"{m.trial}" + (f" x{m.votes}" if m.votes > 1 else "") for m in self.members)
+        head = f"<Ensemble{'' if self.number is None else f' {self.number}'} of {counted(count, 'trial')} ({trials})"
+        return f"{head} on {self.schema.name!r}: {self._label} {self.val_metric:.4f}, corrected {self.corrected:.4f}>"
+
+    def _repr_html_(self) -> str:
+        table = self.table.to_html(index=False, escape=True, float_format=lambda value: f"{value:.4f}", na_rep="")
+        title = f"{self._title.capitalize()} {self.facts.name}".rstrip()
+        words = "".join(f"<p>{html.escape(line)}</p>" for line in self.says)
+        return f"<b>{html.escape(title)} on {html.escape(self.schema.name)}</b>{words}{table}"
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
+def ensemble_state(members: Sequence[Member], facts: EnsembleFacts) -> dict[str, Any]:
+    """All of an ensemble but its models, as plain values that JSON has too."""
+    return {"members": [asdict(member) for member in members], "facts": asdict(facts)}
+
+
+def ensemble_of(models: Sequence[TrainedModel], state: Mapping[str, Any], number: int | None) -> Ensemble:
+    """The ensemble that `ensemble_state` described, with its members' models in their order.
+
+    Raises: KeyError, TypeError, ValueError when the state is none.
+    """
+    if len(models) != len(state["members"]) or not models:
+        raise ValueError(f"{len(models)} models for {len(state['members'])} members")
+    members = [Member(**{field.name: one[field.name] for field in fields(Member)}) for one in state["members"]]
+    facts = EnsembleFacts(**{field.name: state["facts"][field.name] for field in fields(EnsembleFacts)})
+    return Ensemble(models, members, facts, number)
+
+
+# --- the file -----------------------------------------------------------------------------------------------------------
+
+
+def save_ensemble(ensemble: Ensemble, path: str | os.PathLike[str]) -> Path:
+    """Write the members with their votes, the preprocessing and the scores into one file; returns its path.
+
+    A file of that name is replaced. Raises: CheckpointError, with nothing changed; see `trained.save_model`.
+    """
+    place = model_path(path)
+    try:
+        content = {
+            **ensemble_state(ensemble.members, ensemble.facts),
+            "models": [model_state(model) for model in ensemble._models],
+            "number": ensemble.number,
+            "schema": ensemble.schema.to_state(),
+        }
+        data = files.pack("ensemble", content)
+    except CheckpointError as error:
+        raise CheckpointError(f"ensemble file {str(place)!r} was not written: {error}") from None
+    files.write(place, data)
+    return place
+
+
+def load_model(
+    path: str | os.PathLike[str],
+    models: Mapping[str, Callable[..., Any]] | None = None,
+    trusted: Sequence[str] = (),
+) -> TrainedModel | Ensemble:
+    """The model or ensemble that `bench.save` wrote, on the CPU. Nothing in the file is run.
+
+    models: builders of your own by name, as for `wb.Workbench`; needed for a model that is not built in. trusted: classes
+    and functions that the task's transform= consists of, beyond scikit-learn's, such as "mypackage.MyTransformer".
+    Raises: CheckpointError when the file is missing, damaged or of a newer version, when a model's builder is not known
+    here or builds other parameters, and when the file holds classes that are not trusted.
+    A UserWarning names settings of training that are not known here; predictions do not depend on them.
+    """
+    place = model_path(path)
+    content = files.read(place, "model", "ensemble")
+    register_models(models)
+    schema = schema_of(content, place.name, trusted)
+    if "members" not in content:
+        return model_of(content, schema, place.name, str(path))
+    loaded = []
+    try:
+        for one in content["models"]:
+            loaded.append(model_of(one, schema, place.name, str(path)))
+        return ensemble_of(loaded, content, content["number"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise unreadable(place.name, error) from None

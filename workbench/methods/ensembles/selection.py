@@ -1,0 +1,300 @@
+"""Which trials vote together, and how much too good that choice looks on the rows it was made on.
+
+Pure functions on arrays. Answers are (members, rows, outputs) float64: probabilities of the classes, or numbers in standardised
+target units. Votes are whole numbers, (members,): an ensemble's answer is the mean of its members', each counted so often.
+Many choices are made at once: counts (draws, rows) say how often each row counts in each draw of a bootstrap, ones for the rows
+as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from workbench.core.errors import ModelError
+from workbench.core.registry import METRICS
+from workbench.metrics.table import evaluate_metric
+
+__all__ = ["Estimate", "Judge", "combined", "estimate", "greedy", "interval", "top_settings"]
+
+Array = NDArray[np.float64]
+Votes = NDArray[np.int64]
+
+DRAWS, FEWEST, WORK = 200, 50, 2e9
+"""Draws of the bootstrap; fewer where they would take more than so many numbers in all, but never fewer than FEWEST."""
+
+DIGITS = 12
+"""Scores and losses are compared at so many decimals: what differs by rounding alone is a tie."""
+
+LOWEST = np.finfo(np.float64).tiny
+"""A probability of nothing at all is taken for this one, so that its logarithm is a number."""
+
+
+class Judge:
+    """A metric and a loss over weighted rows. Scores are turned so that larger is better.
+
+    targets: (rows,) class indices, or (rows, outputs) numbers in standardised units. metric: a name in the metrics table. The
+    loss is the cross-entropy of the mean probabilities, or the mean squared error in standardised units.
+    """
+
+    def __init__(self, targets: NDArray[Any], metric: str) -> None:
+        self.metric, self.targets = metric, targets
+        self.classes = targets.ndim == 1
+        self.sign = 1.0 if METRICS[metric].value.better == "higher" else -1.0
+        own = METRICS[metric].value.function.__module__ == evaluate_metric.__module__
+        self._score = {"accuracy": self._accuracy, "r2": self._r2, "rmse": self._rmse}[metric] if own else self._any
+
+    def __call__(self, answers: Array, counts: Array) -> tuple[Array, Array]:
+        """answers: (candidates, rows, outputs). counts: (draws, rows). Returns scores and losses (draws, candidates).
+
+        NaN where a metric is none on these rows (R² of equal targets; one of the user's that raises on some of the rows). Raises:
+        ModelError if a metric of the user's raises on all rows.
+        """
+        with np.errstate(divide="ignore", invalid="ignore"):
+            if self.classes:
+                by_row = -np.log(np.maximum(answers[:, np.arange(len(self.targets)), self.targets], LOWEST))
+            else:
+                by_row = np.square(answers - self.targets).mean(2)
+            losses = _mean(by_row, counts)
+            scores = self.sign * self._score(answers, counts)
+        return scores.round(DIGITS), losses.round(DIGITS)
+
+    def natural(self, scores: Array) -> Array:
+        """Scores turned back into the metric's own direction."""
+        return self.sign * scores
+
+    def _accuracy(self, answers: Array, counts: Array) -> Array:
+        correct = (answers.argmax(2) == self.targets).astype(np.float64)
+        return _mean(correct, counts)
+
+    def _r2(self, answers: Array, counts: Array) -> Array:
+        y = self.targets.astype(np.float64)
+        rows = counts.sum(1, keepdims=True)
+        residual = np.einsum("bn,knc->bkc", counts, np.square(y - answers), optimize=True)
+        total = counts @ np.square(y) - np.square(counts @ y) / rows
+        total[total <= 1e-12 * (counts @ np.square(y))] = np.nan  # equal targets, up to rounding
+        found: Array = (1 - residual / total[:, None]).mean(2)
+        return found
+
+    def _rmse(self, answers: Array, counts: Array) -> Array:
+        by_row = np.square(self.targets.astype(np.float64) - answers).mean(2)
+        return np.sqrt(_mean(by_row, counts))
+
+    def _any(self, answers: Array, counts: Array) -> Array:
+        """A metric of the user's own, called for each draw and candidate: on log probabilities, as on a model's outputs."""
+        outputs = torch.from_numpy(np.log(np.maximum(answers, LOWEST)) if self.classes else answers)
+        targets = torch.from_numpy(self.targets)
+        found = np.full((len(counts), len(answers)), np.nan)
+        for draw, count in enumerate(counts):
+            rows = torch.from_numpy(np.repeat(np.arange(len(count)), count.astype(np.int64)))
+            for candidate in range(len(answers)) if len(rows) else ():
+                try:
+                    found[draw, candidate] = evaluate_metric(self.metric, outputs[candidate][rows], targets[rows])
+                except ModelError:  # it may raise where a class is missing
+                    if (count > 0).all():
+                        raise
+        return found
+
+
+def _mean(by_row: Array, counts: Array) -> Array:
+    """(candidates, rows) to the mean of each over the rows of each draw: (draws, candidates)."""
+    means: Array = counts @ by_row.T / counts.sum(1, keepdims=True)
+    return means
+
+
+# --- choices ------------------------------------------------------------------------------------------------------------
+
+Choice = Callable[[Array], Votes]
+"""From counts (draws, rows) to the votes (draws, members) that are chosen on them."""
+
+
+def combined(answers: Array, votes: Votes) -> Array:
+    """The mean answer (rows, outputs), each member counted as often as it has votes."""
+    chosen = np.flatnonzero(votes)
+    total: Array = np.tensordot(votes[chosen].astype(np.float64), answers[chosen], axes=1) / votes.sum()
+    return total
+
+
+def top_settings(answers: Array, judge: Judge, counts: Array, *, settings: Sequence[int], top: int) -> Votes:
+    """One vote for the best trial of each of the `top` settings with the best mean score over their trials (seeds).
+
+    settings: (members,), the same number for trials of one setting, from 0. A tie of settings goes to the lower number, as on
+    the leaderboard; one of trials to the lower loss, then to who comes first.
+    """
+    scores, losses = judge(answers, counts)
+    of = np.eye(max(settings) + 1)[np.asarray(settings)]
+    means = ((scores @ of) / of.sum(0)).round(DIGITS)
+    best_settings = _ranked(means, np.zeros_like(means))[:, :top]
+    votes, order = np.zeros(scores.shape, np.int64), _ranked(scores, losses)
+    numbers = np.asarray(settings)[order]
+    for draw in range(len(counts)):
+        for setting in best_settings[draw]:
+            votes[draw, order[draw, np.argmax(numbers[draw] == setting)]] = 1
+    return votes
+
+
+def greedy(answers: Array, judge: Judge, counts: Array, *, size: int) -> Votes:
+    """Ensemble selection with replacement (Caruana, Niculescu-Mizil, Crew and Ksikes 2004), up to `size` votes.
+
+    It begins with the first n of the members sorted by their own score, n such that they score best together; then gives one
+    vote after the other to the member whose vote makes the mean answer score best; and returns the best of all it passed
+    through, the smallest of equals. Ties go to the lower loss, then to the member that comes first. So it never scores
+    below the best single member. Votes that have a common divisor are divided by it: the mean is the same.
+    """
+    members = len(answers)
+    order = _ranked(*judge(answers, counts))
+    starts = np.zeros((len(counts), members), np.int64)
+    best = _Best(len(counts), members)
+    numbers = np.arange(1, min(size, members) + 1)
+    for draw in range(len(counts)):
+        firsts = answers[order[draw, : len(numbers)]].cumsum(0) / numbers[:, None, None]
+        scores, losses = judge(firsts, counts[draw : draw + 1])
+        n = int(_ranked(scores, losses)[0, 0])
+        starts[draw, order[draw, : n + 1]] = 1
+        best.offer(np.array([draw]), starts[[draw]], scores[:, n], losses[:, n])
+    votes = starts
+    while (growing := np.flatnonzero(votes.sum(1) < size)).size:
+        for draws in _alike(votes, growing):
+            sum_of = np.tensordot(votes[draws[0]].astype(np.float64), answers, axes=1)
+            scores, losses = judge((sum_of + answers) / (votes[draws[0]].sum() + 1), counts[draws])
+            next_one = _ranked(scores, losses)[:, 0]
+            votes[draws, next_one] += 1
+            at = np.arange(len(draws)), next_one
+            best.offer(draws, votes[draws], scores[at], losses[at])
+    fewest: Votes = best.votes // np.gcd.reduce(best.votes, axis=1)[:, None]
+    return fewest
+
+
+class _Best:
+    """The best votes met so far, of each draw."""
+
+    def __init__(self, draws: int, members: int) -> None:
+        self.votes = np.zeros((draws, members), np.int64)
+        self._score, self._loss = np.full(draws, -np.inf), np.full(draws, np.inf)
+
+    def offer(self, draws: NDArray[np.intp], votes: Votes, scores: Array, losses: Array) -> None:
+        scores = np.where(np.isnan(scores), -np.inf, scores)
+        first = self.votes[draws].sum(1) == 0
+        equal = (scores == self._score[draws]) & (losses < self._loss[draws])
+        better = first | (scores > self._score[draws]) | equal
+        taken = draws[better]
+        self.votes[taken], self._score[taken], self._loss[taken] = votes[better], scores[better], losses[better]
+
+
+def _ranked(scores: Array, losses: Array) -> NDArray[np.intp]:
+    """(draws, candidates) from the best on: by score, then by loss, then by place; what is no number comes last."""
+    return np.lexsort((losses, -scores), axis=-1)  # which puts NaN last
+
+
+def _alike(votes: Votes, draws: NDArray[np.intp]) -> list[NDArray[np.intp]]:
+    """The draws, those with the same votes together."""
+    _, inverse = np.unique(votes[draws], axis=0, return_inverse=True)
+    inverse = inverse.reshape(-1)
+    return [draws[inverse == number] for number in range(inverse.max() + 1)]
+
+
+# --- what the choice owes to its rows -----------------------------------------------------------------------------------
+
+
+class Estimate(NamedTuple):
+    """What to expect of an ensemble on new rows, in the metric's own direction.
+
+    score, loss: on the rows it was chosen on. corrected: the mean score, over the draws, of an ensemble chosen on a bootstrap
+    sample of the rows, on the rows that are not in it. optimism: by how much `score` is better than `corrected`. low, high: the
+    middle 95% of those scores. gain, gain_low, gain_high: the same for the ensemble's lead over the single member that is best on
+    the same sample, positive when the ensemble is better. NaN what is not known. draws: how many.
+    """
+
+    score: float
+    loss: float
+    corrected: float = np.nan
+    optimism: float = np.nan
+    low: float = np.nan
+    high: float = np.nan
+    gain: float = np.nan
+    gain_low: float = np.nan
+    gain_high: float = np.nan
+    draws: int = 0
+
+
+def estimate(
+    answers: Array, judge: Judge, votes: Votes, choose: Choice | None, *, work: float = 1.0, seed: int = 0
+) -> Estimate:
+    """Score an ensemble, and correct the score for having been chosen on the very same rows.
+
+    choose: how it was chosen; None if not by these functions: then nothing is corrected, and low and high are the bootstrap's
+    percentile interval of the score. work: passes over the answers that one choice takes, by which the draws are limited.
+
+    The bootstrap is that of Tsamardinos, Greasidou and Borboudakis 2018 (BBC-CV) without its cross-validation: the members stay
+    as they are, and only the choice among them is made again. Since a sample says less than all rows do, the correction is
+    rather too large than too small where members differ, and exact where all are equally good; and since each draw is judged by
+    about a third of the rows, the interval is rather too wide. What training itself owes to the rows, such as the epoch each
+    member stopped at, is not in it.
+    """
+    scores, losses = judge(combined(answers, votes)[None], np.ones((1, answers.shape[1])))
+    own = Estimate(float(judge.natural(scores)[0, 0]), float(losses[0, 0]))
+    draws = int(np.clip(WORK / (answers.size * work), FEWEST, DRAWS))
+    counts = _bootstrap(answers.shape[1], draws, seed)
+    if answers.shape[1] < 2:
+        return own
+    if choose is None:
+        low, high = _middle(judge.natural(_scores_of(answers, judge, np.repeat(votes[None], draws, 0), counts)))
+        return own._replace(low=low, high=high, draws=draws)
+    outside = (counts == 0).astype(np.float64)
+    counts, outside = counts[outside.any(1)], outside[outside.any(1)]  # with very few rows, some draws leave none out
+    if not len(counts):
+        return own
+    chosen = _scores_of(answers, judge, choose(counts), outside)
+    single = _scores_of(answers, judge, greedy(answers, judge, counts, size=1), outside)
+    known = np.isfinite(chosen) & np.isfinite(single)
+    if not known.any():
+        return own
+    chosen, lead = chosen[known], (chosen - single)[known]
+    corrected = float(chosen.mean())
+    optimism = float(scores[0, 0]) - corrected
+    low, high = _middle(judge.natural(chosen))
+    gain_low, gain_high = _middle(lead)
+    return own._replace(
+        corrected=float(judge.natural(np.array(corrected))), optimism=optimism, low=low, high=high,
+        gain=float(lead.mean()), gain_low=gain_low, gain_high=gain_high, draws=int(known.sum()),
+    )  # fmt: skip
+
+
+def interval(answers: Array, judge: Judge, *, draws: int = DRAWS, seed: int = 0) -> tuple[Array, Array, Array]:
+    """Each member's score by itself with its 95% percentile interval over bootstrap samples of the rows: (members,) each.
+
+    NaN ends where the metric is a number on no sample, or there is a single row.
+    """
+    scores, _ = judge(answers, np.ones((1, answers.shape[1])))
+    sampled, _ = judge(answers, _bootstrap(answers.shape[1], draws, seed))
+    ends = np.array([_middle(values) for values in judge.natural(sampled).T])
+    if answers.shape[1] < 2:
+        ends[:] = np.nan
+    return judge.natural(scores)[0], ends[:, 0], ends[:, 1]
+
+
+def _bootstrap(rows: int, draws: int, seed: int) -> Array:
+    """How often each row is drawn: (draws, rows)."""
+    rng = np.random.default_rng(seed)
+    return rng.multinomial(rows, np.full(rows, 1 / rows), size=draws).astype(np.float64)
+
+
+def _scores_of(answers: Array, judge: Judge, votes: Votes, counts: Array) -> Array:
+    """The score (draws,) of each draw's own ensemble on its own rows, larger is better."""
+    scores = np.empty(len(votes))
+    for draws in _alike(votes, np.arange(len(votes))):
+        scores[draws] = judge(combined(answers, votes[draws[0]])[None], counts[draws])[0][:, 0]
+    return scores
+
+
+def _middle(values: Array) -> tuple[float, float]:
+    """The middle 95%."""
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return np.nan, np.nan
+    low, high = np.percentile(values, [2.5, 97.5])
+    return float(low), float(high)

@@ -1,0 +1,130 @@
+"""Fine-tuning in the user interface: which trial to start from, what stays frozen, and the button."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import ipywidgets as widgets
+
+from workbench.core.config import Config
+from workbench.core.errors import ConfigError, Problem
+from workbench.ui.parts import labelled, make, number_of
+
+__all__ = ["TransferPanel", "finetune_call"]
+
+ABOUT = (
+    "Take a trained trial's layers along, give them a new head, and train on: on this task, or from another whose inputs have "
+    "the same shape. All else is as the controls on the left say."
+)
+ALL_BUT_THE_HEAD = "all but the head"
+UNKNOWN_GROUPS = 4
+"""So many groups of layers are offered where it is not known what there are."""
+NONE = "There is no trained trial to start from yet."
+
+
+class TransferPanel:
+    """Asks for a fine-tuning. start: called by the button; what is asked for is in `source` and `options()`. changed: after each
+    change of a control. chosen: when another trial was chosen to start from, for `offer_groups`."""
+
+    def __init__(
+        self, start: Callable[[], object], changed: Callable[[], object], chosen: Callable[[], object]
+    ) -> None:
+        self.source = make(widgets.Dropdown, options=[], tooltip="The trial whose layers are taken along")
+        self.freeze = make(
+            widgets.Dropdown, options=_freezing(()), tooltip="Layers, from the input on, that keep their weights"
+        )
+        self.factor = self._number(
+            "0.1", "The layers nearest the input train at this share of the head's learning rate"
+        )
+        self.unfreeze_at = self._number("", "After so many epochs every layer trains; empty: never")
+        for control in (self.source, self.freeze, self.factor, self.unfreeze_at):
+            control.observe(lambda _: changed(), "value")
+        self.source.observe(lambda _: chosen(), "value")
+        self.button = make(
+            widgets.Button, description="Fine-tune", icon="leaf", classes="wb-train", tooltip="Train on from this trial"
+        )
+        self.button.on_click(lambda _: start())
+        grid = make(
+            widgets.Box,
+            [
+                labelled("from", self.source), labelled("frozen", self.freeze), labelled("rate factor", self.factor),
+                labelled("unfreeze after", self.unfreeze_at),
+            ],
+            classes="wb-search-grid wb-transfer-grid",
+        )  # fmt: skip
+        about = make(widgets.HTML, f'<div class="wb-hint">{html.escape(ABOUT)}</div>', classes="wb-about")
+        self.message = make(widgets.HTML, classes="wb-message")
+        row = make(
+            widgets.Box, [make(widgets.Box, [self.button], classes="wb-buttons"), self.message], classes="wb-search-row"
+        )
+        heading = make(widgets.HTML, '<div class="wb-heading">Fine-tuning</div>')
+        self.widget = make(widgets.VBox, [heading, about, grid, row], classes="wb-search")
+        self.show([])
+
+    def show(self, sources: Sequence[tuple[str, int]]) -> None:
+        """The trials to start from, as (label, number)."""
+        options = list(sources)
+        if list(self.source.options) != options:
+            before = self.source.value
+            self.source.options = options
+            numbers = [number for _, number in options]
+            self.source.value = before if before in numbers else numbers[0] if numbers else None
+        self.button.disabled = not options
+        if not options:
+            self._say("wb-hint", NONE)
+        elif NONE in self.message.value:
+            self.message.value = ""
+
+    def offer_groups(self, groups: Sequence[str]) -> None:
+        """The groups of layers of the chosen trial, from the input on; none where they are not known."""
+        options = _freezing(groups)
+        if list(self.freeze.options) != options:
+            before = self.freeze.value
+            self.freeze.options = options
+            self.freeze.value = before if before in [value for _, value in options] else ALL_BUT_THE_HEAD
+
+    def busy(self, text: str) -> None:
+        """What is being done; "" when it is done."""
+        self._say("wb-note", text)
+
+    def show_problem(self, text: str) -> None:
+        self._say("wb-error", text)
+
+    def options(self) -> dict[str, Any]:
+        """The options of `bench.finetune`. Raises: ConfigError naming the field."""
+        factor, unfreeze = self.factor.value.strip(), self.unfreeze_at.value.strip()
+        found: dict[str, Any] = {"freeze": self.freeze.value}
+        for name, text, empty in (("learning_rate_factor", factor, 0.1), ("unfreeze_at", unfreeze, None)):
+            found[name] = number_of(text) if text else empty
+            if isinstance(found[name], str):
+                raise ConfigError([Problem(name, text, f"{name}={text!r}: must be a number, or empty")])
+        return found
+
+    def _say(self, kind: str, text: str) -> None:
+        role = "alert" if kind == "wb-error" else "note"
+        self.message.value = f'<div class="{kind}" role="{role}">{html.escape(text)}</div>' if text else ""
+
+    def _number(self, value: str, tooltip: str) -> Any:
+        return make(
+            widgets.Text, value, tooltip=tooltip, continuous_update=False, placeholder="never", classes="wb-number"
+        )
+
+
+def _freezing(groups: Sequence[str]) -> list[tuple[str, str | int]]:
+    """The choices of what to freeze, as (label, value). groups: by name, from the input on; none where they are not known."""
+    if groups:
+        parts = [(f"{n} of {len(groups)}, up to {name}", n) for n, name in enumerate(groups[:-1], 1)]
+    else:
+        parts = [(f"the first {n}", n) for n in range(1, UNKNOWN_GROUPS + 1)]
+    return [(ALL_BUT_THE_HEAD, ALL_BUT_THE_HEAD), ("nothing", 0), *parts]
+
+
+def finetune_call(trial: int, options: dict[str, Any], config: Config) -> str:
+    """The call of `bench.finetune` as text; what is at its default is left out."""
+    defaults = {
+        "freeze": ALL_BUT_THE_HEAD, "learning_rate_factor": 0.1, "unfreeze_at": None, "seeds": 1, "name": "", "device": "cpu",
+    }  # fmt: skip
+    given = [f"{name}={value!r}" for name, value in options.items() if value != defaults[name]]
+    return f"run = bench.finetune({', '.join([f'from_trial={trial}', f'config={config!r}', *given])})"

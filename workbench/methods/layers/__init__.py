@@ -1,0 +1,1 @@
+"""The layers of a trial: activations, gradients, decision boundary."""

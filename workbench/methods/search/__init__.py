@@ -1,0 +1,1 @@
+"""Search: strategies and pruners over optuna, and the campaign that hands trials to cohorts."""

@@ -1,0 +1,402 @@
+"""A search under way: which trials train next, together with which, and which of them are given up."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+from workbench.core.config import Config
+from workbench.core.errors import ConfigError, RunError
+from workbench.core.events import EpochEnd, Event, TrialEnded, TrialState
+from workbench.methods.search.arm import Arm, Better, Suggestion, beats
+from workbench.training import cohort_key
+
+__all__ = ["Budget", "Call", "Campaign", "Desk", "NewRow", "Progress"]
+
+BATCH = 8
+"""How many settings a strategy that learns is asked for at once. Fixed, so that a search can be repeated exactly."""
+LOOK_AHEAD = 256
+"""How many settings are drawn ahead at most, to find those that can train together."""
+WITH_PRUNER = 4
+"""With a pruner, a cohort takes at most this part of the trials, so that later ones are measured by earlier ones."""
+REFILL_SHARE = 4
+"""A cohort is refilled once a quarter of its places are free."""
+HOPELESS = 8
+"""A search ends when its first trials, this many, all failed."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """When to start no further trial. trials: settings to try. seconds: of wall time. patience: settings without a better one."""
+
+    trials: int | None = None
+    seconds: float | None = None
+    patience: int | None = None
+
+
+class NewRow(NamedTuple):
+    """A trial that is about to start.
+
+    first: index of the row in the same call whose replicate it is, None for the first seed. parent: an earlier trial whose
+    replicate it is.
+    """
+
+    config: Config
+    source: str
+    suggestion: int
+    first: int | None
+    parent: int | None
+
+
+class Progress(NamedTuple):
+    """Where a search stands. planned: settings in all, None if only time or patience ends it. done: came to their end, good or
+    bad; stopped: began, and did not.
+    """
+
+    planned: int | None
+    done: int
+    running: int
+    pruned: int
+    failed: int
+    seconds: float
+    trials_per_second: float
+    seconds_left: float | None
+    best_trial: int | None
+    best_value: float
+    learned: int
+    stopped: int = 0
+
+
+class Call(NamedTuple):
+    """What the training loop asked a campaign for, with what the answer depends on beside the campaign's own state.
+
+    kind: "next" or "refill". training: trials left in the cohort. fits: how many were found to fit together, 0 where nobody
+    looked. up: whether the budget of seconds was spent. seconds: since the search began.
+    """
+
+    kind: str
+    training: int
+    fits: int
+    up: bool
+    seconds: float
+
+
+class Desk(Protocol):
+    """Where a campaign asks and leaves on record what does not follow from its own state.
+
+    With the answers of then, and what came of its trials, a campaign can be brought to where it was (see `searching`).
+    """
+
+    def create(self, rows: Sequence[NewRow], call: Call) -> list[int]:
+        """Enter trials into the log, together with the call that they answer; returns their numbers."""
+
+    def note(self, call: Call) -> None:
+        """A call that changed the campaign and started no trial."""
+
+    def shrunk(self, size: int) -> None:
+        """Cohorts of the present kind are no larger than this from now on."""
+
+    def fits(self, config: Config, wanted: int) -> int:
+        """How many of `wanted` trials like this one fit and pay in one cohort."""
+
+    def is_up(self, up: bool) -> bool:
+        """Whether the budget of seconds is spent, `up` by the clock."""
+
+
+class Campaign:
+    """Hands out cohorts of trials until the budget is spent. Lives on the training thread; `progress` may be read from any.
+
+    arms: where settings come from, in turn; a search has one, a fair comparison one for each value compared.
+    finals: fresh seeds that the best setting of each arm is trained with at the end.
+    """
+
+    def __init__(
+        self,
+        arms: Sequence[Arm],
+        budget: Budget,
+        *,
+        desk: Desk,
+        better: Better,
+        check: Callable[[Config], Config],
+        seeds: int = 1,
+        finals: int = 0,
+        first_number: int = 0,
+        pruning: bool = False,
+    ) -> None:
+        self._arms, self._budget, self._seeds, self._finals = list(arms), budget, seeds, finals
+        self._desk, self._check, self._better = desk, check, better
+        self._pruning = pruning
+        self._learns = any(arm.strategy.learns for arm in arms)
+        self._pool: list[Suggestion] = []
+        self._running: dict[int, Suggestion] = {}
+        self._asked = 0
+        self._number = first_number
+        self._turn = 0
+        self._exhausted: set[int] = set()
+        self._key: Any = None
+        self._size = 1
+        self._limit: dict[Any, int] = {}
+        self._since_best = 0
+        self._best: tuple[float, int] | None = None
+        self._done = self._pruned = self._failed = self._stopped = 0
+        self._last_failure = ""
+        self._finals_asked = False
+        self._started: float | None = None  # None while its clock stands
+        self._trained = 0.0  # seconds up to then
+        self._up = False
+        self._fits = 0
+
+    # --- what the training loop asks --------------------------------------------------------------------------------
+
+    def next(self) -> dict[int, Config]:
+        """The next cohort, empty when the search is over."""
+        self.go_on()
+        if self._failed >= HOPELESS and self._failed == self._done:
+            raise RunError(f"the first {self._failed} trials of the search all failed; the last: {self._last_failure}")
+        before = self._look()
+        self._fill(BATCH if self._learns else LOOK_AHEAD)
+        if not self._pool and not self._finals_asked:
+            self._finals_asked = True
+            self._ask_finals()
+        if not self._pool:
+            self._note_if_changed(before, "next", 0)
+            return {}
+        groups: dict[Any, list[Suggestion]] = {}
+        for suggestion in self._pool:
+            groups.setdefault(cohort_key(suggestion.configs[0]), []).append(suggestion)
+        self._key = max(groups, key=lambda key: len(groups[key]))
+        self._size = self._room_for(groups[self._key])
+        return self._begin(groups[self._key], self._size, self._call("next", 0))
+
+    def refill(self, training: int) -> dict[int, Config]:
+        """Further trials for the cohort under way, of which `training` are left."""
+        room = self._size - training
+        if room < max(self._seeds, self._size // REFILL_SHARE):
+            return {}
+        before = self._look()
+        self._fill(room if self._learns else LOOK_AHEAD)
+        matching = [s for s in self._pool if cohort_key(s.configs[0]) == self._key]
+        started = self._begin(matching, room, self._call("refill", training))
+        if not started:
+            self._note_if_changed(before, "refill", training)
+        return started
+
+    def shrink(self, size: int) -> None:
+        """A cohort of the present kind ran out of memory: at most `size` from now on."""
+        self._size = self._limit[self._key] = max(1, size)
+        self._desk.shrunk(size)
+
+    def went_on(self, seconds: float) -> None:
+        """The search goes on after it had trained for so many seconds."""
+        self._trained, self._started = seconds, time.monotonic()
+
+    def go_on(self) -> None:
+        """Its clock goes; as it does already, after a pause, or from the first setting on."""
+        if self._started is None:
+            self._started = time.monotonic()
+
+    def stand(self) -> None:
+        """Its clock stands: it is paused, or has ended."""
+        self._trained, self._started = self._seconds, None
+
+    def judge(self, epochs: Sequence[EpochEnd]) -> dict[int, str]:
+        """Which trials to give up after these epochs, and why."""
+        given_up: dict[int, str] = {}
+        for event in epochs:
+            suggestion = self._running.get(event.trial)
+            if suggestion is None or suggestion.trial is None:
+                continue
+            seen = suggestion.reported.setdefault(event.epoch, {})
+            seen[event.trial] = event.val_metric
+            if len(seen) < len(suggestion.trials):
+                continue
+            mean = sum(seen.values()) / len(seen)
+            if suggestion.arm.prune(suggestion, event.epoch, mean):
+                suggestion.pruned = True
+                reason = f"pruned after epoch {event.epoch}: validation metric {mean:.4g}"
+                given_up |= dict.fromkeys(suggestion.trials, reason)
+            suggestion.reported.pop(event.epoch, None)
+        return given_up
+
+    def hear(self, event: Event) -> None:
+        """Take in what the log has taken."""
+        if not isinstance(event, TrialEnded):
+            return
+        suggestion = self._running.pop(event.trial, None)
+        if suggestion is None:
+            return
+        came_to_something = event.state in (TrialState.COMPLETED, TrialState.EARLY_STOPPED)
+        suggestion.values[event.trial] = event.best_val_metric if came_to_something else math.nan
+        self._pruned += event.state is TrialState.PRUNED
+        suggestion.stopped |= event.state is TrialState.STOPPED
+        if event.state is TrialState.FAILED:
+            self._failed += 1
+            self._last_failure = event.reason
+        if suggestion.ended:
+            self._finish(suggestion)
+
+    # --- status -----------------------------------------------------------------------------------------------------
+
+    @property
+    def progress(self) -> Progress:
+        """Where the search stands, in settings."""
+        seconds = self._seconds
+        rate = self._done / seconds if seconds > 0 else 0.0
+        planned = self._planned
+        left = (planned - self._done) / rate if planned is not None and rate else None
+        if self._budget.seconds is not None:
+            rest = max(0.0, self._budget.seconds - seconds)
+            left = rest if left is None else min(left, rest)
+        running = len({id(suggestion) for suggestion in list(self._running.values())})
+        best, trial = (math.nan, None) if self._best is None else self._best
+        learned = sum(arm.learned for arm in self._arms)
+        return Progress(
+            planned, self._done, running, self._pruned, self._failed, seconds, rate, left, trial, best, learned,
+            self._stopped,
+        )  # fmt: skip
+
+    @property
+    def _planned(self) -> int | None:
+        finals = self._finals * len(self._arms)
+        if self._budget.trials is not None:
+            return self._budget.trials + finals
+        return self._grid_points + finals if self._grid_points is not None else None
+
+    @property
+    def _grid_points(self) -> int | None:
+        planned = [arm.planned for arm in self._arms]
+        if any(count is None for count in planned):
+            return None
+        return self._asked + sum(count for count in planned if count is not None)
+
+    # ----------------------------------------------------------------------------------------------------------------
+
+    def _look(self) -> tuple[object, ...]:
+        """Look at the clock, once a call; returns all that a call without an answer may change."""
+        budget = self._budget.seconds
+        by_the_clock = budget is not None and self._seconds >= budget
+        self._up, self._fits = self._desk.is_up(by_the_clock), 0
+        return self._state()
+
+    def _state(self) -> tuple[object, ...]:
+        return (self._asked, self._turn, len(self._pool), len(self._exhausted), self._finals_asked)
+
+    def _call(self, kind: str, training: int) -> Call:
+        return Call(kind, training, self._fits, self._up, self._seconds)
+
+    def _note_if_changed(self, before: tuple[object, ...], kind: str, training: int) -> None:
+        if self._state() != before:
+            self._desk.note(self._call(kind, training))
+
+    @property
+    def _seconds(self) -> float:
+        return self._trained + (0.0 if self._started is None else time.monotonic() - self._started)
+
+    def _spent(self) -> bool:
+        budget = self._budget
+        return (
+            (budget.trials is not None and self._asked >= budget.trials)
+            or (budget.patience is not None and self._since_best >= budget.patience)
+            or self._up
+        )
+
+    def _fill(self, count: int) -> None:
+        """Ask for settings until `count` are waiting or the budget is spent; each arm in its turn."""
+        if self._budget.trials is None and self._spent() and not self._finals_asked:
+            self._asked -= len(self._pool)  # drawn ahead, and no longer wanted
+            self._pool = []
+        while len(self._pool) < count and not self._spent() and len(self._exhausted) < len(self._arms):
+            index = self._turn % len(self._arms)
+            self._turn += 1
+            if index in self._exhausted:
+                continue
+            suggestion = self._arms[index].ask(self._number, self._seeds)
+            if suggestion is None:
+                self._exhausted.add(index)
+                continue
+            self._number += 1
+            self._asked += 1
+            try:
+                suggestion.configs = [self._check(config) for config in suggestion.configs]
+            except ConfigError as error:
+                self._refuse(suggestion, str(error))
+                continue
+            self._pool.append(suggestion)
+
+    def _refuse(self, suggestion: Suggestion, reason: str) -> None:
+        """A setting that this task cannot train: it counts, teaches that nothing comes of it, and leaves no trial."""
+        suggestion.trials, suggestion.values = [-1], {-1: math.nan}
+        self._failed += 1
+        self._last_failure = reason
+        self._finish(suggestion)
+
+    def _ask_finals(self) -> None:
+        """Replicates of each arm's best setting, with seeds that no earlier trial of the search has used."""
+        for arm in self._arms:
+            if not self._finals or arm.best is None:
+                continue
+            config = arm.best.configs[0]
+            fresh = config.seed + self._seeds
+            configs = [config.replace(seed=fresh + i) for i in range(self._finals)]
+            for one in configs:
+                self._pool.append(Suggestion(arm.best.number, arm, [one], final=True))
+
+    def _room_for(self, waiting: Sequence[Suggestion]) -> int:
+        wanted = len(waiting) * self._seeds
+        self._fits = self._desk.fits(waiting[0].configs[0], wanted)
+        size = min(self._fits, self._limit.get(self._key, 2**31))
+        if self._learns:
+            # a measured size would make what is learned from depend on the machine's mood
+            size = min(size, BATCH * self._seeds)
+        elif self._pruning and self._planned is not None:
+            size = min(size, max(BATCH, math.ceil(self._planned * self._seeds / WITH_PRUNER)))
+        return max(1, size)
+
+    def _begin(self, candidates: Sequence[Suggestion], room: int, call: Call) -> dict[int, Config]:
+        """Start as many of the candidates as there is room for; the seeds of one setting train together."""
+        chosen: list[Suggestion] = []
+        used = 0
+        for suggestion in candidates:
+            if chosen and used + len(suggestion.configs) > room:
+                break
+            chosen.append(suggestion)
+            used += len(suggestion.configs)
+        if not chosen:
+            return {}
+        rows: list[NewRow] = []
+        for suggestion in chosen:
+            first = len(rows)
+            source = "replicate" if suggestion.final else suggestion.arm.strategy.name
+            best = suggestion.arm.best
+            parent = best.trials[0] if suggestion.final and best is not None else None
+            for index, config in enumerate(suggestion.configs):
+                after = None if index == 0 else first
+                rows.append(NewRow(config, "replicate" if index else source, suggestion.number, after, parent))
+        numbers = self._desk.create(rows, call)
+        self._pool = [suggestion for suggestion in self._pool if suggestion not in chosen]
+        started: dict[int, Config] = {}
+        remaining = iter(numbers)
+        for suggestion in chosen:
+            for config in suggestion.configs:
+                number = next(remaining)
+                suggestion.trials.append(number)
+                self._running[number] = suggestion
+                started[number] = config
+        return started
+
+    def _finish(self, suggestion: Suggestion) -> None:
+        if suggestion.stopped:
+            self._stopped += 1
+        else:
+            self._done += 1
+        if suggestion.final:
+            return
+        suggestion.arm.tell(suggestion)
+        value = suggestion.value
+        if math.isfinite(value) and (self._best is None or beats(value, self._best[0], self._better)):
+            self._best, self._since_best = (value, suggestion.trials[0]), 0
+        else:
+            self._since_best += 1

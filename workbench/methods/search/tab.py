@@ -1,0 +1,164 @@
+"""The search tab: strategy, budget, pruner, and what will be searched."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import ipywidgets as widgets
+
+from workbench.core.config import Config
+from workbench.core.domains import Domain
+from workbench.core.errors import ConfigError, Problem
+from workbench.core.space import Space
+from workbench.methods.search.options import DEFAULTS
+from workbench.methods.search.strategies import PRUNERS, STRATEGIES
+from workbench.training import kept_apart
+from workbench.ui.parts import labelled, make
+
+__all__ = ["SearchPanel", "search_call"]
+
+NEW = ("a new search", 0)  # a menu shows no label for None
+
+
+class SearchPanel:
+    """Reads the options of a search; the space itself is in the controls. changed: called after each change."""
+
+    def __init__(self, changed: Callable[[], None]) -> None:
+        self.strategy = make(
+            widgets.Dropdown, options=[(entry.label, name) for name, entry in STRATEGIES.items()], value="random",
+            tooltip="How the next settings are chosen",
+        )  # fmt: skip
+        self.pruner = make(
+            widgets.Dropdown, options=[("none", ""), *((entry.label, name) for name, entry in PRUNERS.items())], value="",
+            tooltip="Which trials are given up early",
+        )  # fmt: skip
+        self.trials = self._number("64", "settings to try; empty: no limit")
+        self.seconds = self._number("", "start no further setting after so many seconds; empty: no limit")
+        self.no_improvement = self._number("", "stop after so many settings without a better one; empty: no limit")
+        self.seeds = self._number(str(DEFAULTS["seeds"]), "replicates of each setting, trained together")
+        self.points = self._number(str(DEFAULTS["points"]), "values a grid takes of each range")
+        self.seed = self._number(str(DEFAULTS["seed"]), "seed of the strategy: the same seed draws the same settings")
+        self.continues = make(
+            widgets.Dropdown, options=[NEW], value=0, tooltip="Start anew, or go on with an earlier search"
+        )
+        self.start = make(
+            widgets.Button,
+            description="Search",
+            icon="search",
+            classes="wb-train",
+            tooltip="Search the space in the controls",
+        )
+        self.message = make(widgets.HTML, classes="wb-message")
+        self.about = make(widgets.HTML, classes="wb-about")
+        self.summary = make(widgets.HTML, classes="wb-space")
+        for control in (
+            self.strategy, self.pruner, self.trials, self.seconds, self.no_improvement, self.seeds, self.points, self.seed,
+            self.continues,
+        ):  # fmt: skip
+            control.observe(lambda _: changed(), "value")
+        grid = make(
+            widgets.Box,
+            [
+                labelled("strategy", self.strategy), labelled("pruner", self.pruner), labelled("trials", self.trials),
+                labelled("seconds", self.seconds), labelled("no better for", self.no_improvement),
+                labelled("seeds", self.seeds), labelled("grid points", self.points), labelled("draw seed", self.seed),
+                labelled("start", self.continues),
+            ],
+            classes="wb-search-grid",
+        )  # fmt: skip
+        row = make(
+            widgets.Box, [make(widgets.Box, [self.start], classes="wb-buttons"), self.summary], classes="wb-search-row"
+        )
+        self.widget = make(widgets.VBox, [grid, self.about, row, self.message], classes="wb-search")
+
+    def options(self) -> dict[str, Any]:
+        """The arguments of `bench.search` beside space and base. Raises: ConfigError naming the field."""
+        found: dict[str, Any] = {"strategy": self.strategy.value, "pruner": self.pruner.value or None}
+        problems = []
+        for name, kind in (
+            ("trials", int), ("seconds", float), ("no_improvement", int), ("seeds", int), ("points", int), ("seed", int),
+        ):  # fmt: skip
+            text = getattr(self, name).value.strip()
+            try:
+                found[name] = kind(text) if text else None
+            except ValueError:
+                problems.append(Problem(name, text, f"{name}={text!r}: must be a number, or empty"))
+        if problems:
+            raise ConfigError(problems)
+        for name in ("seeds", "points", "seed"):
+            found[name] = DEFAULTS[name] if found[name] is None else found[name]
+        if self.continues.value:
+            found["continues"] = self.continues.value
+        return found
+
+    def tell(self, space: Mapping[str, Domain] | ConfigError, base: Config | None) -> None:
+        """Say what would be searched: the space, and how many points a grid has."""
+        self.start.description = "Continue" if self.continues.value else "Search"
+        strategy = STRATEGIES[self.strategy.value]
+        pruner = PRUNERS.get(self.pruner.value)
+        words = [f"<b>{html.escape(strategy.label)}</b>: {html.escape(strategy.meaning)}"]
+        if pruner is not None:
+            words.append(f"<b>{html.escape(pruner.label)}</b>: {html.escape(pruner.meaning)}")
+        self.about.value = f'<div class="wb-hint">{"<br>".join(words)}</div>'
+        self.start.disabled = True
+        if isinstance(space, ConfigError):
+            self.summary.value = f'<div class="wb-error">{html.escape(str(space))}</div>'
+            return
+        if not space or base is None:
+            self.summary.value = (
+                '<div class="wb-hint">Choose what to search: press <i class="fa fa-search"></i> beside a hyperparameter on '
+                "the left, and give it a range or a set of choices.</div>"
+            )
+            return
+        try:
+            checked = Space(space, base)
+            names = ", ".join(name.replace("_", " ") for name in checked)
+            text = f"Searches {html.escape(names)}; all else as the controls say."
+            for name in kept_apart(base, checked):
+                text += (
+                    f" {html.escape(name.replace('_', ' ').capitalize())} is shared by all that train together: drawn from a "
+                    "range, each setting trains by itself. Give it a few values instead."
+                )
+            if self.continues.value:
+                text += f" Continues search {self.continues.value} with further settings."
+            if self.strategy.value == "grid":
+                points = self.options()["points"]
+                text += f" <b>{checked.grid_size(points):,} grid points</b>."
+                checked.grid(points)
+        except ConfigError as error:
+            self.summary.value = f'<div class="wb-error">{html.escape(str(error))}</div>'
+            return
+        self.summary.value = f'<div class="wb-hint">{text}</div>'
+        self.start.disabled = False
+
+    def offer(self, searches: list[tuple[str, int]]) -> None:
+        """The earlier searches that may be gone on with: label and number."""
+        options = [NEW, *searches]
+        if list(self.continues.options) != options:
+            value = self.continues.value
+            self.continues.options = options
+            self.continues.value = value if value in [number for _, number in options] else 0
+
+    def show_error(self, text: str) -> None:
+        """A message under the button; "" takes it away."""
+        self.message.value = f'<div class="wb-error" role="alert">{html.escape(text)}</div>' if text else ""
+
+    def _number(self, value: str, tooltip: str) -> Any:
+        return make(
+            widgets.Text, value, tooltip=tooltip, continuous_update=False, placeholder="no limit", classes="wb-number"
+        )
+
+
+def search_call(space: Space, options: Mapping[str, Any], *, name: str = "", device: str = "cpu") -> str:
+    """The call of `bench.search` as text; what is at its default is left out."""
+    arguments = [repr(options["strategy"]), repr(space), repr(space.base)]
+    for key, value in options.items():
+        if key != "strategy" and value != DEFAULTS.get(key):
+            arguments.append(f"{key}={value!r}")
+    if name:
+        arguments.append(f"name={name!r}")
+    if device != "cpu":
+        arguments.append(f"device={device!r}")
+    return f"search = bench.search({', '.join(arguments)})"

@@ -1,0 +1,252 @@
+"""Opening the sealed test set: once, on the record, with an interval and the optimism of the validation score."""
+
+from __future__ import annotations
+
+import getpass
+import html
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from workbench.core.errors import ConfigError, Problem, RunError, SealError
+from workbench.core.events import ENDED
+from workbench.core.registry import METRICS
+from workbench.log import Finding
+from workbench.log.openings import KIND, Opening, keys_as_text, openings, unseen
+from workbench.methods.test_set.figure import opened_scores
+from workbench.metrics.intervals import Interval, score_interval
+from workbench.runs.restore import whole
+from workbench.runs.session import Session
+from workbench.tasks.split import Split
+from workbench.tasks.test_split import open_seal
+from workbench.ui.figures import NotebookFigure
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from workbench.tasks import TaskSchema
+
+__all__ = ["TestResult", "Together", "history", "open_test_set"]
+
+
+class Together(Protocol):
+    """What of an ensemble is asked here. number: in the log, None if it is not recorded there."""
+
+    @property
+    def number(self) -> int | None: ...
+    @property
+    def members(self) -> Sequence[Any]: ...
+    @property
+    def schema(self) -> TaskSchema: ...
+    @property
+    def val_metric(self) -> float: ...
+    def outputs(self, x: Tensor) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class TestResult:
+    """One opening of a test set.
+
+    what: the trial or ensemble, in words. metric: its name; score with low and high, its 95% interval, found by `method`, on
+    `rows` of the test split's `split_rows` rows: fewer where only unseen ones were asked for. loss is left out: it is not what
+    trials are compared by. validation: the score on the validation split, by which the model was chosen. optimism: how much
+    better than the test score that is, in the metric's direction. looked: trials that have been measured on the validation
+    split, this one included: the more, the more optimism is to be expected. number: how many openings have seen any of these
+    rows, this one included; stamp: "opened once" or "reused (number)". seen: rows that were seen before. who, when: whose
+    process opened it, and when (UTC, ISO 8601).
+    """
+
+    what: str
+    task: str
+    metric: str
+    score: float
+    low: float
+    high: float
+    method: str
+    rows: int
+    split_rows: int
+    validation: float
+    optimism: float
+    looked: int
+    baseline: float
+    number: int
+    seen: int
+    stamp: str
+    who: str
+    when: str
+
+    __test__ = False  # pytest takes every class of such a name for one of tests
+
+    def figure(self) -> NotebookFigure:
+        """Validation and test score beside each other, with the interval, the baseline and the stamp."""
+        return opened_scores(pd.DataFrame([vars(self)]), metric_label=METRICS[self.metric].label)
+
+    @property
+    def says(self) -> list[str]:
+        """The result in sentences."""
+        label = METRICS[self.metric].label.lower()
+        rows = f"{self.rows:,} rows"
+        if self.rows < self.split_rows:
+            rows = f"{self.rows:,} of the split's {self.split_rows:,} rows, those that nobody had looked at"
+        lines = [
+            f"Test {label} of {self.what} on {self.task!r}: {self.score:.4f}, 95% interval {self.low:.4f} to {self.high:.4f}, "
+            f"{self.method}, {rows}.",
+            f"Validation {label}: {self.validation:.4f}; optimism {self.optimism:+.4f}, after {self.looked:,} "
+            f"trial{'s' * (self.looked != 1)} that looked at the validation set"
+            + (" (within what the interval allows)." if self.low <= self.validation <= self.high else "."),
+        ]
+        if self.number > 1:
+            lines.append(
+                f"{self.stamp.capitalize()}: {self.seen:,} of the {self.rows:,} rows were looked at before, so this score may "
+                "be too good; new data brings rows that nobody has looked at (only_unseen=True measures on those alone)."
+            )
+        return lines
+
+    def __repr__(self) -> str:
+        return "\n".join(self.says)
+
+    def _repr_html_(self) -> str:
+        stamp = f"<b>{html.escape(self.stamp)}</b>"
+        return f"<div>{stamp}{''.join(f'<div>{html.escape(line)}</div>' for line in self.says)}</div>"
+
+
+def open_test_set(
+    session: Session, trial: int | Together, *, again: bool = False, only_unseen: bool = False
+) -> TestResult:
+    """Measure a trial's best model, or an ensemble, on the test split, and write that into the log before it is told.
+
+    only_unseen: on those of its rows alone that no opening in the log has seen.
+    Raises: ConfigError for `again` and `only_unseen` that are neither True nor False, or both; TaskError if the task has no
+    test split; RunError, LogError for a trial in the bin, or without a model; ModelError if the metric is not defined on the
+    rows; SealError if any of the test rows were seen before and neither is set, or if none is unseen. Nothing is opened then.
+    """
+    again, only_unseen = _flag("again", again), _flag("only_unseen", only_unseen)
+    if again and only_unseen:
+        message = "again=True, only_unseen=True: the one takes rows that were seen, the other leaves them out; give one of them"
+        raise ConfigError([Problem("only_unseen", only_unseen, message)])
+    what: int | Together = whole("trial", trial) if not hasattr(trial, "outputs") else trial
+    sealed, keys = open_seal(session.task), session.task.row_keys["test"]
+    model, about, validation = _model(session, what)
+    test = sealed
+    if only_unseen:
+        new = unseen(keys, openings(session.log.findings(KIND)))
+        if not new.any():
+            raise _refusal(session, keys, "none of them is unseen; a version of the task with new rows has some")
+        test, keys = Split(sealed.x[new], sealed.y[new]), keys[new]
+    metric, better = session.task.metric, session.reads.better
+    interval: Interval = score_interval(metric, model.outputs(test.x), test.y)
+    data = {
+        **about,
+        "task": session.task.name,
+        "metric": metric,
+        "score": interval.score,
+        "low": interval.low,
+        "high": interval.high,
+        "method": interval.method,
+        "rows": len(test),
+        "split_rows": len(sealed),
+        "validation": validation,
+        "optimism": validation - interval.score if better == "higher" else interval.score - validation,
+        "looked": session.log.looked(session.task.fingerprint),
+        "baseline": session.task.baseline.metric,
+        "who": f"{_user()}@{socket.gethostname()}",
+        "keys": keys_as_text(keys),
+    }
+
+    def check(earlier: Sequence[Finding]) -> None:
+        *others, this = openings([*earlier, Finding(0, KIND, session.task.fingerprint, data, "")])
+        if this.number > 1 and not again:
+            left = int(unseen(session.task.row_keys["test"], others).sum())
+            remedy = f"only_unseen=True measures on the {left:,} rows alone that nobody has looked at; " if left else ""
+            remedy += (
+                "a second look can no longer be unbiased: again=True takes it all the same, and the result is stamped "
+            )
+            raise _refusal(session, this.keys, f"{remedy}{this.stamp!r} wherever it is shown", others)
+
+    number = session.log.add_finding(KIND, data, task_fingerprint=session.task.fingerprint, check=check)
+    session.refresh_table()
+    return next(result for opening, result in _results(session.log.findings(KIND)) if opening.finding.number == number)
+
+
+def history(session: Session) -> pd.DataFrame:
+    """One row an opening that saw rows of this task's test split, in order."""
+    own = session.task.row_keys["test"]
+    columns = [*TestResult.__dataclass_fields__]
+    rows = []
+    for opening, result in _results(session.log.findings(KIND)):
+        if np.isin(opening.keys, own).any():
+            data = opening.finding.data
+            rows.append({**vars(result), "trial": data["trial"], "ensemble": data["ensemble"]})
+    frame = pd.DataFrame(rows, columns=["trial", "ensemble", *columns])
+    return frame.astype({"trial": "Int64", "ensemble": "Int64"})
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _flag(name: str, value: object) -> bool:
+    """Raises: ConfigError unless it is True or False: of anything else, "no" among it, Python would make one of them."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise ConfigError([Problem(name, value, f"{name}={value!r}: must be True or False")])
+    return bool(value)
+
+
+def _refusal(
+    session: Session, keys: NDArray[np.uint64], remedy: str, earlier: Sequence[Opening] | None = None
+) -> SealError:
+    """What refuses a look at rows of these keys, with the last opening that saw some of them."""
+    known = openings(session.log.findings(KIND)) if earlier is None else earlier
+    last = next(one for one in reversed(known) if np.isin(keys, one.keys).any()).finding
+    seen = int((~unseen(keys, known)).sum())
+    return SealError(
+        f"the test set of {session.task.name!r} was opened before: {last.data['what']} on "
+        f"{last.created[:16].replace('T', ' ')} UTC by {last.data['who']} ({last.data['metric']} {last.data['score']:.4f}; "
+        f"{seen:,} of these {len(keys):,} rows were seen); {remedy}"
+    )
+
+
+def _model(session: Session, what: int | Together) -> tuple[Any, dict[str, Any], float]:
+    """What answers from prepared rows, what the log says of it, and its validation score."""
+    if not isinstance(what, int):
+        if what.schema.fingerprint != session.task.fingerprint:
+            raise RunError(f"{what!r} was made on other data than {session.task.name!r}")
+        session.recall.check_outside_bin(*(member.trial for member in what.members))
+        words = f"ensemble {what.number}" if what.number is not None else "an ensemble"
+        return what, {"trial": None, "ensemble": what.number, "epoch": None, "what": words}, what.val_metric
+    state = session.log.state(what)
+    if state not in ENDED:
+        raise RunError(f"trial {what} is {state}; wait for its end before its model is judged for good")
+    session.recall.check_outside_bin(what)
+    run = session.run_of(what)
+    model = session.recall.model(what, None, None if run is None else run.weights_of(what))
+    curve = session.log.curves(what).set_index("epoch")
+    about = {"trial": what, "ensemble": None, "epoch": model.epoch, "what": f"trial {what}"}
+    return model, about, float(curve.loc[model.epoch, "val_metric"])
+
+
+def _results(findings: Sequence[Finding]) -> list[tuple[Opening, TestResult]]:
+    """The openings with their results."""
+    found = []
+    own = ("number", "seen", "stamp", "when", "split_rows")
+    names = [name for name in TestResult.__dataclass_fields__ if name not in own]
+    for opening in openings(findings):
+        data = opening.finding.data
+        result = TestResult(
+            number=opening.number, seen=opening.seen, stamp=opening.stamp, when=opening.finding.created,
+            split_rows=data.get("split_rows", data["rows"]),  # of a log from before rows could be left out
+            **{name: data[name] for name in names},
+        )  # fmt: skip
+        found.append((opening, result))
+    return found
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):  # no entry in the table of users, as in some containers
+        return "unknown"

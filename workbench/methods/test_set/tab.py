@@ -1,0 +1,201 @@
+"""The test-set tab: the seal, who has broken it, and the one button that does, which asks twice."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import ipywidgets as widgets
+import pandas as pd
+
+from workbench.core.text import counted
+from workbench.ui.parts import labelled, make, show
+
+__all__ = ["SealTab"]
+
+SHOWN = 8
+"""So many of the last openings are drawn."""
+
+Key = tuple[str, int]
+"""("trial", 7) or ("ensemble", 2)."""
+
+
+class SealTab:
+    """Shows whether the test rows were looked at.
+
+    open: called with a key, whether it is known to be a further look, and whether only rows that nobody has seen are to be
+    measured. Its parts are made when it is first shown.
+    """
+
+    def __init__(self, open: Callable[[Key, bool, bool], object]) -> None:
+        self._open = open
+        self._rows = self._unseen = self._looked = 0
+        self._openings = pd.DataFrame()
+        self._asking = False
+        self.widget = make(widgets.VBox, [], classes="wb-seal")
+
+    def refresh(
+        self,
+        openings: pd.DataFrame,
+        choices: Sequence[tuple[str, Key]],
+        *,
+        draw: Callable[[pd.DataFrame], bytes],
+        rows: int,
+        unseen: int,
+        looked: int,
+        metric_label: str,
+        metric: str = "",
+    ) -> None:
+        """Bring it up to date.
+
+        openings: as `bench.openings`; draw: makes a PNG of some of them. choices: what may be measured, as (label, key), the
+        best first. rows: of the test split, 0 for a task without one. unseen: those of them that no opening saw. looked:
+        trials that have looked at the validation split. metric_label: without its split. metric: its name; openings by
+        another one are listed with that, and not drawn.
+        """
+        if not self.widget.children:
+            self._make()
+        self._rows, self._unseen, self._looked = rows, unseen, looked
+        options = list(choices)
+        if list(self.choice.options) != options:
+            before = self.choice.value
+            self.choice.options = options
+            keys = [key for _, key in options]
+            self.choice.value = before if before in keys else keys[0] if keys else None
+        if len(openings) != len(self._openings) or not self.state.value:
+            self._openings = openings
+            self.history.value = _table(openings, metric_label, metric) if len(openings) else ""
+            drawn = openings[openings["metric"] == metric] if metric else openings
+            if len(drawn):
+                self.picture.value = draw(drawn.tail(SHOWN))
+            show(self.picture, bool(len(drawn)))
+            self._ask(False)
+        self.state.value = self._state()
+        self.start.description = "Open again…" if len(openings) else "Open the test set…"
+        self._settle()
+
+    def busy(self) -> None:
+        """It is being opened."""
+        self._ask(False)
+        self._say("Measuring…")
+
+    def show_result(self, lines: Sequence[str]) -> None:
+        """What came of it, in sentences."""
+        self.result.value = "".join(f"<div>{html.escape(line)}</div>" for line in lines)
+
+    def show_problem(self, text: str) -> None:
+        self.result.value = f'<div class="wb-error" role="alert">{html.escape(text)}</div>'
+
+    # ----------------------------------------------------------------------------------------------------------------
+
+    def _make(self) -> None:
+        self.state = make(widgets.HTML)
+        self.choice = make(widgets.Dropdown, options=[])
+        self.choice.observe(lambda _: self._ask(False), "value")
+        self.start = make(
+            widgets.Button, icon="lock", description="Open the test set…", classes="wb-wide",
+            tooltip="Measure this model on the test rows; asks once more before it does",
+        )  # fmt: skip
+        self.start.on_click(lambda _: self._ask(True))
+        self.sure = make(widgets.HTML)
+        self.yes = make(widgets.Button, icon="unlock", description="Open it", classes="wb-danger")
+        self.no = make(widgets.Button, description="Keep it sealed")
+        self.fresh = make(widgets.Button, icon="unlock", classes="wb-wide", hidden=True)
+        self.yes.on_click(lambda _: self._go())
+        self.fresh.on_click(lambda _: self._go(only_unseen=True))
+        self.no.on_click(lambda _: self._ask(False))
+        buttons = make(widgets.Box, [self.yes, self.fresh, self.no], classes="wb-buttons")
+        self.question = make(widgets.Box, [self.sure, buttons], classes="wb-banner", hidden=True)
+        self.result = make(widgets.HTML, classes="wb-seal-result")
+        self.picture = make(widgets.Image, format="png", classes="wb-picture", hidden=True)
+        self.history = make(widgets.HTML, classes="wb-board")
+        row = make(widgets.Box, [labelled("model", self.choice), self.start], classes="wb-toprow")
+        self.widget.children = (self.state, row, self.question, self.result, self.picture, self.history)
+
+    def _state(self) -> str:
+        if not self._rows:
+            return _words(
+                "No test set", "This task was made without one: split=(0.6, 0.2, 0.2) keeps a fifth of the rows for it."
+            )
+        rows = f"{self._rows:,} test rows"
+        if not len(self._openings):
+            return _words(
+                "Sealed", f"{rows}, which no trial, search or figure has seen. Open them once, when the tuning is over."
+            )
+        last = self._openings.iloc[-1]
+        return _words(
+            last["stamp"].capitalize(),
+            f"{rows}, last looked at on {_when(last['when'])} by {last['who']} for {last['what']}. A further score can no "
+            "longer be unbiased, and is stamped so.",
+        )
+
+    def _ask(self, asking: bool) -> None:
+        self._asking = asking
+        show(self.question, asking)
+        self._settle()
+        if not asking:
+            return
+        number = len(self._openings) + 1
+        label = html.escape(str(self.choice.label))
+        told = (
+            f"{counted(self._looked, 'trial')} looked at the validation set"
+            if self._looked != 1
+            else "One trial has trained"
+        )
+        if number == 1:
+            says = f"Open the test set for <b>{label}</b>? {told}. This can be done once; the log keeps it."
+        else:
+            says = f"Open it again for <b>{label}</b>? The result will be stamped <b>reused ({number})</b> wherever it is shown."
+            if self._unseen:  # of a newer version of the data
+                says += (
+                    f" Nobody has looked at {counted(self._unseen, 'row')} of it: a score on those alone is unbiased."
+                )
+        self.fresh.description = f"Only the {counted(self._unseen, 'unseen row')}"
+        show(self.fresh, number > 1 and self._unseen > 0)
+        self.sure.value = f'<span role="alertdialog">{says}</span>'
+
+    def _settle(self) -> None:
+        self.start.disabled = self._asking or not self._rows or not self.choice.options
+
+    def _go(self, only_unseen: bool = False) -> None:
+        key: Any = self.choice.value
+        again = bool(len(self._openings)) and not only_unseen
+        self._ask(False)
+        self._open(key, again, only_unseen)
+
+    def _say(self, text: str) -> None:
+        self.result.value = f'<div class="wb-note" role="status">{html.escape(text)}</div>'
+
+
+def _words(head: str, text: str) -> str:
+    return f'<div role="status"><b>{html.escape(head)}</b><br><span class="wb-hint">{html.escape(text)}</span></div>'
+
+
+def _when(text: str) -> str:
+    return f"{text[:16].replace('T', ' ')} UTC"
+
+
+def _table(openings: pd.DataFrame, metric_label: str, metric: str) -> str:
+    """The openings as an HTML table, the last first; all text escaped. metric: what the heading speaks of."""
+    heads = [
+        "when",
+        "what",
+        f"test {metric_label}",
+        "95% interval",
+        "validation",
+        "optimism",
+        "trials before",
+        "by",
+        "",
+    ]
+    rows = []
+    for row in openings[::-1].to_dict("records"):
+        other = f" ({row['metric']})" if metric and row["metric"] != metric else ""
+        cells = [
+            _when(row["when"]), row["what"], f"{row['score']:.4f}{other}", f"{row['low']:.4f} to {row['high']:.4f}",
+            f"{row['validation']:.4f}", f"{row['optimism']:+.4f}", f"{row['looked']:,}", row["who"], row["stamp"],
+        ]  # fmt: skip
+        rows.append(f"<tr>{''.join(f'<td>{html.escape(str(cell))}</td>' for cell in cells)}</tr>")
+    head = "".join(f"<th>{html.escape(text)}</th>" for text in heads)
+    return f'<table class="wb-leaderboard"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>'

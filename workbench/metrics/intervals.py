@@ -1,0 +1,72 @@
+"""How sure a score on held-out rows is: its 95% confidence interval."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from scipy import stats
+from torch import Tensor
+
+from workbench.core.errors import ModelError
+from workbench.metrics.table import evaluate_metric, evaluate_metrics
+
+__all__ = ["Interval", "score_interval"]
+
+LEVEL = 0.95
+RESAMPLES = 2000
+AT_ONCE = 2**20
+"""So many resampled outputs are in memory at a time."""
+
+
+class Interval(NamedTuple):
+    """score with the ends of its 95% interval; method: how that was found, for people."""
+
+    score: float
+    low: float
+    high: float
+    method: str
+
+
+def score_interval(metric: str, outputs: Tensor, targets: Tensor) -> Interval:
+    """A metric over some rows, with what it may be on other rows of the same kind.
+
+    outputs (rows, outputs), targets (rows,) or (rows, outputs). metric: a name in the metrics table. Accuracy is a share of
+    independent rows, so its interval is exact (Clopper and Pearson 1934). Any other metric is bootstrapped: the 2.5% and
+    97.5% quantiles over 2,000 resamples of the rows (Efron 1979), drawn from seed 0, so that the same rows give the same
+    interval. Resamples on which the metric is not defined are left out (a metric of the user's may raise where a class is
+    missing); NaN ends: it was defined on none, or there is a single row. Raises: ModelError if the metric is not defined on the
+    rows themselves.
+    """
+    score = evaluate_metric(metric, outputs, targets)
+    rows = len(targets)
+    if metric == "accuracy":
+        right = round(score * rows)
+        exact = stats.binomtest(right, rows).proportion_ci(LEVEL, method="exact")
+        return Interval(score, float(exact.low), float(exact.high), "exact (Clopper-Pearson)")
+    random = np.random.default_rng(0)
+    found: list[float] = []
+    resamples = RESAMPLES if rows > 1 else 0  # the only resample of one row is that row
+    at_once = max(1, AT_ONCE // max(1, outputs.numel()))
+    for start in range(0, resamples, at_once):
+        draws = torch.from_numpy(random.integers(0, rows, (min(at_once, resamples - start), rows)))
+        found += _defined(metric, outputs[draws], targets[draws])
+    low, high = np.quantile(found, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) if found else (np.nan, np.nan)
+    return Interval(score, float(low), float(high), f"bootstrap ({RESAMPLES:,} resamples of the rows)")
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _defined(metric: str, outputs: Tensor, targets: Tensor) -> list[float]:
+    """The metric on those of several resamples, (resamples, rows, ...), on which it is a finite number."""
+    try:
+        values = evaluate_metrics(metric, outputs, targets)
+    except ModelError:  # of one of them
+        values = []
+        for own, target in zip(outputs, targets, strict=True):
+            with suppress(ModelError):
+                values.append(evaluate_metric(metric, own, target))
+    return [value for value in values if np.isfinite(value)]

@@ -1,0 +1,218 @@
+"""The arguments of the public calls, checked where they come in: errors name the argument, what was given, and the remedy."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from numbers import Integral, Real
+from typing import Any
+
+from workbench.core.config import Config
+from workbench.core.errors import ConfigError, Problem, TaskError, did_you_mean
+from workbench.core.registry import METRICS
+from workbench.runs.restore import whole
+from workbench.tasks import Task
+from workbench.training import Change, live_value
+from workbench.ui.presenter import available_devices
+
+__all__ = [
+    "a_config",
+    "a_place",
+    "a_space",
+    "a_task",
+    "a_text",
+    "check_count",
+    "check_device",
+    "listed_trials",
+    "live_changes",
+    "plain_whole",
+    "search_numbers",
+    "some_tags",
+    "steps_to_stop",
+    "trial_numbers",
+]
+
+
+def a_config(value: object, name: str = "config") -> Config:
+    """A setting that was given, the default one for None. Raises: ConfigError for anything but a Config."""
+    if value is None:
+        return Config()
+    if not isinstance(value, Config):
+        remedy = "give a wb.Config, such as wb.Config(learning_rate=0.01), or that of a trial, bench.config(7)"
+        raise ConfigError([Problem(name, value, f"{name} is a {_kind(value)}: {remedy}")])
+    return value
+
+
+def a_task(value: object, name: str = "task") -> Task:
+    """A task that was given. Raises: TaskError for anything else; ConfigError for a metric that is unknown or of another kind."""
+    if not isinstance(value, Task):
+        remedy = "give a wb.Task, such as wb.Task.load('digits'), or wb.Task.from_frame(table, target=...)"
+        raise TaskError(f"{name} is a {_kind(value)}: {remedy}")
+    suited = METRICS.suited_to(value.kind)
+    if value.metric not in suited:
+        why = f"is for {' and '.join(sorted(METRICS[value.metric].kinds))}" if value.metric in METRICS else "is unknown"
+        known = ", ".join(map(repr, suited))
+        near = did_you_mean(value.metric, suited)
+        near = near if "did you mean" in near else ""
+        message = f"metric={value.metric!r} of {value.name!r} {why}{near}; for {value.kind} there are {known}"
+        raise ConfigError([Problem("metric", value.metric, f"{message}, and those of wb.register_metric")])
+    return value
+
+
+def a_place(value: object, name: str, otherwise: str) -> str | os.PathLike[str] | None:
+    """Where files are to be kept. otherwise: what None means. Raises: ConfigError for anything but a path, text or None."""
+    if value is None or isinstance(value, (str, os.PathLike)):
+        return value
+    message = f"{name} is a {_kind(value)}: give a path, or None {otherwise}"
+    raise ConfigError([Problem(name, value, message)])
+
+
+def a_text(value: object, name: str) -> str:
+    """A name or note that was given. Raises: ConfigError for anything but text."""
+    if isinstance(value, str):
+        return str(value)  # one of numpy's is no plain text
+    remedy = f"give text, such as {name}='first try', or leave it out"
+    raise ConfigError([Problem(name, value, f"{name} is a {_kind(value)}: {remedy}")])
+
+
+def some_tags(value: object) -> tuple[str, ...]:
+    """Tags that were given. Raises: ConfigError for anything but texts in a list, or another collection."""
+    remedy = "give a list of texts: tags=['wide', 'night run']"
+    if isinstance(value, str):
+        remedy = f"give a list: tags=[{str(value)!r}]"
+    elif isinstance(value, Iterable) and not isinstance(value, (bytes, Mapping)):
+        tags = tuple(value)
+        wrong = [tag for tag in tags if not isinstance(tag, str)]
+        if not wrong:
+            return tuple(map(str, tags))
+        message = f"tags={value!r}: {wrong[0]!r} is a {type(wrong[0]).__name__}; {remedy}"
+        raise ConfigError([Problem("tags", value, message)])
+    raise ConfigError([Problem("tags", value, f"tags is a {_kind(value)}: {remedy}")])
+
+
+def a_space(value: object, name: str) -> Mapping[str, Any]:
+    """Domains by hyperparameter. Raises: ConfigError for anything but a mapping."""
+    if isinstance(value, Mapping):
+        return value
+    some = (
+        value
+        if isinstance(value, str)
+        else next((one for one in _listed(value) if isinstance(one, str)), "learning_rate")
+    )
+    remedy = f"give a domain for each hyperparameter, such as {name}={{{some!r}: wb.LogRange(1e-4, 1e-1)}}"
+    raise ConfigError([Problem(name, value, f"{name} is a {_kind(value)}: {remedy}")])
+
+
+def _listed(value: object) -> list[Any]:
+    """What is in a collection; nothing for text and for what is none."""
+    try:
+        return list(value) if isinstance(value, Iterable) and not isinstance(value, (str, bytes)) else []
+    except TypeError:  # a lone number as an array, which only looks like a collection
+        return []
+
+
+def _kind(value: object) -> str:
+    """What somebody gave, in words: its type, and text or a number itself."""
+    shown = f" ({value!r})" if isinstance(value, (str, int, float)) and len(str(value)) <= 60 else ""
+    return f"{type(value).__name__}{shown}"
+
+
+def live_changes(given: Sequence[tuple[int, str, float]]) -> list[Change]:
+    """Scripted live changes, checked and in order. Raises: ConfigError naming the one that cannot be."""
+    found = []
+    if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
+        message = f"changes={given!r}: give a list of (step, hyperparameter, value): [(350, 'learning_rate', 0.001)]"
+        raise ConfigError([Problem("changes", given, message)])
+    for one in given:
+        try:
+            step, name, value = one
+        except (TypeError, ValueError):
+            message = f"changes: {one!r} is no (step, hyperparameter, value), such as (350, 'learning_rate', 0.001)"
+            raise ConfigError([Problem("changes", one, message)]) from None
+        step = check_count("step", step, 2**62, least=0)
+        found.append(Change(step, name, live_value(name, value)))
+    return sorted(found, key=lambda change: change.step)
+
+
+def steps_to_stop(stop_after: int | None) -> int | None:
+    return None if stop_after is None else check_count("stop_after", stop_after, 2**62)
+
+
+def plain_whole(value: Any) -> Any:
+    """One of numpy's whole numbers, as tables hold them, as an int; anything else as it is, for the check to complain of."""
+    return int(value) if isinstance(value, Integral) and not isinstance(value, bool) else value
+
+
+def check_count(name: str, value: object, most: int | None = 10_000, least: int = 1) -> int:
+    """A whole number that was given, one of numpy's too, as an int. most: None for no bound.
+
+    Raises: ConfigError for anything else, or one out of bounds.
+    """
+    number = plain_whole(value)
+    if (
+        isinstance(number, int)
+        and not isinstance(number, bool)
+        and least <= number
+        and (most is None or number <= most)
+    ):
+        return number
+    bounds = f"from {least}" if most is None else f"from {least} to {most}"
+    raise ConfigError([Problem(name, value, f"{name}={value!r}: must be a whole number {bounds}")])
+
+
+SEARCH_COUNTS = {"trials": 1, "no_improvement": 1, "seeds": 1, "cohort": 1, "seed": 0, "points": 2}
+"""The whole numbers among the arguments of a search, each with its least value."""
+LEFT_OPEN = frozenset({"trials", "no_improvement", "cohort", "seconds"})
+"""Those of which None says something."""
+
+
+def search_numbers(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The numbers among the arguments of a search, as plain ones. Raises: ConfigError naming each that is wrong."""
+    found: dict[str, Any] = {}
+    problems: list[Problem] = []
+    for name in (*SEARCH_COUNTS, "seconds"):
+        value = given[name]
+        if value is None and name in LEFT_OPEN:
+            found[name] = None
+        elif name != "seconds":
+            try:
+                found[name] = check_count(name, value, None, SEARCH_COUNTS[name])
+            except ConfigError as error:
+                problems += error.problems
+        elif isinstance(value, bool) or not isinstance(value, Real) or not 0 < float(value) < math.inf:
+            problems.append(Problem(name, value, f"seconds={value!r}: must be a number above 0"))
+        else:
+            found[name] = float(value)
+    if problems:
+        raise ConfigError(problems)
+    return found
+
+
+def listed_trials(value: object) -> list[int]:
+    """The trials of a list that was given. Raises: ConfigError for what is no list; RunError for what is no number in it."""
+    if isinstance(value, Iterable) and not isinstance(value, (str, bytes)):
+        return [whole("trial", one) for one in value]
+    raise ConfigError(
+        [Problem("trials", value, f"trials={value!r}: give a list of trial numbers, such as trials=[3, 7]")]
+    )
+
+
+def trial_numbers(call: str, trials: Sequence[object]) -> list[int]:
+    """The trials that a call was given one by one. Raises: ConfigError for a list of them; RunError for what is no number."""
+    for one in trials:
+        if listed := _listed(one):
+            message = f"trials={one!r}: give them one by one: bench.{call}(*{[plain_whole(each) for each in listed]!r})"
+            raise ConfigError([Problem("trials", one, message)])
+    return [whole("trial", one) for one in trials]
+
+
+def check_device(device: object) -> str:
+    """Raises: ConfigError unless torch can use the device on this machine."""
+    known = available_devices()
+    if isinstance(device, str) and (
+        device in known or (device == "cuda" and any(name.startswith("cuda") for name in known))
+    ):
+        return str(device)
+    hint = did_you_mean(device, known) if isinstance(device, str) else f"; give its name, such as device={known[0]!r}"
+    raise ConfigError([Problem("device", device, f"device={device!r}: this machine has {', '.join(known)}{hint}")])

@@ -1,0 +1,290 @@
+"""What a trial was after any of its epochs: out of a snapshot, or trained again from the snapshot before."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from workbench.checkpoints import SnapshotStore
+from workbench.core.config import CHOICES, Config
+from workbench.core.errors import CheckpointError, ConfigError, ModelError, Problem, RunError
+from workbench.core.events import ENDED
+from workbench.core.registry import METRICS, MODELS
+from workbench.log import TrialLog
+from workbench.models import SOURCE_NAME, Backbone, Pretrained, build_model, read_source, why_unusable
+from workbench.runs.runner import fitting_threads
+from workbench.training import Change, CohortState, TakeUp, Told, Trained, Training, Weights, filled
+from workbench.training.stages import trained_part
+
+if TYPE_CHECKING:
+    from workbench.runs.trained_model import TrainedModel
+    from workbench.tasks import Task
+
+__all__ = ["Recall", "logged_config", "whole"]
+
+TOP = 10
+"""Of so many trials at the top of the leaderboard, the best model is always at hand."""
+
+
+def whole(name: str, value: object) -> int:
+    """A trial's or epoch's number, also of numpy's kinds, as tables hold them. Raises: RunError naming what is no number."""
+    try:
+        if not isinstance(value, bool):
+            return operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        pass
+    raise RunError(f"{name}={value!r}: must be a whole number, such as one out of bench.trials[{name!r}]")
+
+
+def logged_config(trial: int, values: Mapping[str, Any]) -> Config:
+    """A trial's setting out of the log. Raises: ConfigError naming what it uses and is not registered here, and the remedy."""
+    problems = []
+    for field, registry in CHOICES.items():
+        name = values.get(field)
+        if name is not None and name != "auto" and name not in registry:
+            remedy = f"wb.Workbench(..., models={{{name!r}: build}})" if field == "model" else f"wb.register_{field}"
+            message = f"trial {trial} uses the {field} {name!r}, which is not known here; bring it along by {remedy}"
+            if field == "model" and (source := SOURCE_NAME.fullmatch(name)):
+                why = why_unusable(name) or (
+                    f"its file beside the snapshots is missing or damaged; bench.finetune(from_trial={source[1]}) makes it anew"
+                )
+                message = (
+                    f"trial {trial} uses the model {name!r}, which is trial {source[1]}, and cannot be used: {why}"
+                )
+            problems.append(Problem(field, name, message))
+    if problems:
+        raise ConfigError(problems)
+    return Config(**values)
+
+
+class Recall:
+    """The trials of one task's log as they were. Trains in silence where it must; writes nothing."""
+
+    def __init__(self, task: Task, log: TrialLog, store: SnapshotStore) -> None:
+        self.task, self.log, self.store = task, log, store
+
+    # --- from the log -----------------------------------------------------------------------------------------------
+
+    def changes(self, trial: int) -> list[Change]:
+        """The live changes of a trial, in order."""
+        return [Change(*change) for change in self.log.changes(trial)]
+
+    def check_epoch(self, trial: int, epoch: int | None) -> int:
+        """A finished epoch of a trial on this task, by default the last. Raises: LogError, RunError naming what is wrong."""
+        curve = self.log.curves(trial)
+        self._check_task(trial)
+        if curve.empty:
+            raise RunError(f"trial {trial} has no finished epoch")
+        first, last = int(curve["epoch"].iloc[0]), int(curve["epoch"].iloc[-1])
+        if epoch is None:
+            return last
+        epoch = whole("epoch", epoch)
+        if not first <= epoch <= last:
+            raise RunError(f"epoch={epoch!r}: trial {trial} has the epochs {first} to {last}")
+        return epoch
+
+    def steps(self, trial: int, epoch: int) -> int:
+        """Optimizer steps that a trial had taken after an epoch."""
+        curve = self.log.curves(trial)
+        return int(curve.loc[curve["epoch"] == epoch, "step"].iloc[0])
+
+    def config(self, trial: int, epoch: int) -> Config:
+        """A trial's setting as it was after an epoch, the live changes before it included."""
+        steps = self.steps(trial, epoch)
+        made = {change.name: change.value for change in self.changes(trial) if change.step < steps}
+        config = logged_config(trial, self.log.config(trial))
+        return config.replace(**made) if made else config
+
+    def origin(self, trial: int) -> tuple[int, int] | None:
+        """The trial and epoch that a branch began from, None for any other trial."""
+        return self.log.origin(trial)
+
+    def needed(self) -> tuple[dict[int, set[int]], set[int]]:
+        """The snapshots that must stay, as epochs by series, and the series of trials that have not ended.
+
+        Those that branches began from, the best ones of the leaderboard's top, of each series its best epoch, and those that
+        members of ensembles vote with.
+        """
+        frame = self.log.trials()  # of all tasks, whose snapshots lie in the same folder
+        branches = self.log.branches()
+        seats = self.log.seats(*(int(trial) for trial in frame["trial"]))
+        stays: dict[int, set[int]] = {}
+
+        def stay(trial: int, epoch: int) -> None:
+            if trial in seats and epoch:
+                series, after = seats[trial]
+                stays.setdefault(series, set()).add(after + epoch)
+
+        for parent, epoch in zip(branches["parent"], branches["epoch"], strict=True):
+            stay(int(parent), int(epoch))
+        best = {
+            int(trial): int(epoch) for trial, epoch in zip(frame["trial"], frame["best_epoch"].fillna(0), strict=True)
+        }
+        attempts = frame[frame["source"] != "replay"]
+        for (_, metric), group in attempts.groupby(["task_fingerprint", "metric"]):
+            lower = metric in METRICS and METRICS[metric].value.better == "lower"
+            for trial in group.sort_values("best_val_metric", ascending=lower)["trial"].head(TOP):
+                stay(int(trial), best[int(trial)])
+        seen: set[int] = set()
+        for trial in map(int, frame.sort_values("best_val_loss")["trial"]):
+            if trial in seats and seats[trial][0] not in seen:
+                seen.add(seats[trial][0])
+                stay(trial, best[trial])
+        for ensemble in self.log.findings("ensemble"):
+            for member in ensemble.data["members"]:
+                stay(int(member["trial"]), int(member["epoch"]))
+        ended = frame["state"].isin([str(state) for state in ENDED])
+        going = {seats[trial][0] for trial in map(int, frame.loc[~ended, "trial"]) if trial in seats}
+        return stays, going
+
+    def check_outside_bin(self, *trials: int) -> None:
+        """For what begins work from trials, or makes a claim on them; what only reads them may do so in the bin too.
+
+        Raises: RunError naming the first that is in it, and the remedy.
+        """
+        kept = self.log.outside_bin(trials)
+        for trial in trials:
+            if trial not in kept and self.log.state(trial):  # which complains of one that is not there at all
+                raise RunError(f"trial {trial} is in the bin; bring it back with bench.restore({trial})")
+
+    def check_backbone(self, trial: int, weights: Weights | None = None) -> None:
+        """Frozen layers are in no snapshot: they come from the function or file that the pretrained network is made by.
+
+        weights: the trial's, where they are at hand; those of the whole network need nothing else. Raises: ModelError if the
+        network has other weights here than it had when the trial was entered.
+        """
+        config = logged_config(trial, self.log.config(trial))
+        builder = MODELS[config.model].value
+        _, then = read_source(self.log.builder_source(trial))
+        if not isinstance(builder, Backbone) or then is None or then == builder.digest:
+            return  # of a log from before digests were kept, nothing can be told
+        if weights is not None:
+            module = build_model(self.task, config)
+            trained_part(module, weights.vector.numel())
+            if not (isinstance(module, Pretrained) and module.rests_on_backbone):
+                return
+        raise ModelError(
+            f"trial {trial} began from the backbone {config.model!r} with other weights than it has here (digest {then} then, "
+            f"{builder.digest} now), and no snapshot holds what was frozen of them: register what makes those of then, "
+            f"wb.register_backbone({config.model!r}, ...)"
+        )
+
+    # --- states -----------------------------------------------------------------------------------------------------
+
+    def after(self, trial: int, epoch: int) -> Trained:
+        """The row of a trial after an epoch: to the last bit if it trained alone.
+
+        One that trained with others, and has to be trained again, comes up to rounding, with dropout in distribution.
+        Raises: CheckpointError if the snapshot that is needed is damaged.
+        """
+        found = self.kept(trial, epoch)
+        if found is not None and found.progress.epoch == epoch:
+            return found
+        return self.again(trial, epoch, found)
+
+    def kept(self, trial: int, epoch: int) -> Trained | None:
+        """The newest snapshot of a trial at an epoch or before it, None if there is none."""
+        seat = self.log.seats(trial).get(trial)
+        if seat is None:
+            return None
+        series, joined = seat
+        for number in reversed(self.store.epochs(series)):
+            if joined < number <= joined + epoch:
+                try:
+                    row = self.store.load(series, number).row(trial)
+                except KeyError:
+                    continue  # of another cohort, which began with the same trial and broke off
+                except CheckpointError as error:
+                    hint = "delete the file, and what it held is trained again from the snapshot before"
+                    raise CheckpointError(f"{error} ({hint})") from None
+                if row.config == self.config(trial, number - joined):
+                    return row  # else left over from another log of the same name
+        return None
+
+    def again(self, trial: int, epoch: int, start: Trained | None = None) -> Trained:
+        """Train a trial again up to an epoch, in silence: from `start`, or from the first step."""
+        self.check_backbone(trial, None if start is None else start.weights)
+        config, changes = logged_config(trial, self.log.config(trial)), self.changes(trial)
+        catcher, device = _Catcher(epoch), torch.device(self.log.device(trial))
+        options: dict[str, Any] = {"device": device, "around": partial(fitting_threads, device), "keeper": catcher}
+        if start is not None:
+            told = {trial: Told(start.progress.epoch, changes)}
+            one = TakeUp({trial: config}, CohortState.alone(start), start.progress.epoch, told=told)
+            training = Training(self.task, {}, take_ups=[one], **options)
+        else:
+            origin = self.origin(trial)
+            origins = {} if origin is None else {trial: lambda: self.again(*origin)}
+            training = Training(self.task, {trial: config}, origins=origins, changes={trial: changes}, **options)
+        catcher.training = training
+        for _ in training.moments():
+            pass
+        if catcher.found is None:
+            raise RunError(f"trial {trial} could not be trained again up to epoch {epoch}: it ended before")
+        return catcher.found.row(trial)
+
+    def best_epoch(self, trial: int) -> int:
+        """The epoch of the lowest validation loss. Raises: RunError if no epoch has a finite one."""
+        curve = self.log.curves(trial)
+        losses = curve["val_loss"].where(curve["val_loss"].abs() != float("inf")).dropna()
+        if losses.empty:
+            raise RunError(f"trial {trial} has no epoch with a finite validation loss, so there is no best model")
+        return int(curve.loc[losses.idxmin(), "epoch"])
+
+    def weights(self, trial: int, epoch: int | None = None) -> tuple[Weights, int]:
+        """A trial's weights after an epoch, by default the best one, and that epoch."""
+        self._check_task(trial)
+        if epoch is not None:
+            epoch = self.check_epoch(trial, epoch)
+            return self.after(trial, epoch).weights, epoch
+        best = self.best_epoch(trial)
+        last = self.kept(trial, self.check_epoch(trial, None))
+        if last is not None and last.best is not None and last.progress.watch["best_epoch"] == best:
+            return last.best, best
+        return self.after(trial, best).weights, best
+
+    def model(self, trial: int, epoch: int | None = None, weights: Weights | None = None) -> TrainedModel:
+        """A trial's model, ready to predict. weights: its best ones, where they are at hand."""
+        from workbench.runs.trained_model import TrainedModel
+
+        self._check_task(trial)
+        config = logged_config(trial, self.log.config(trial))
+        if weights is None or epoch is not None:
+            weights, epoch = self.weights(trial, epoch)
+        else:
+            epoch = self.best_epoch(trial)
+        self.check_backbone(trial, weights)
+        module = filled(build_model(self.task, config), weights)
+        return TrainedModel(module, config, self.task.schema, trial=trial, epoch=epoch)
+
+    # ----------------------------------------------------------------------------------------------------------------
+
+    def _check_task(self, trial: int) -> None:
+        fingerprint = self.log.task_fingerprint(trial)
+        if fingerprint != self.task.fingerprint:
+            message = f"was trained on other data than {self.task.name!r}; make a Workbench on its own task"
+            raise RunError(f"trial {trial} {message}")
+
+
+class _Catcher:
+    """A keeper that catches the state after one epoch and then stops the training."""
+
+    def __init__(self, epoch: int) -> None:
+        self._epoch = epoch
+        self.found: CohortState | None = None
+        self.training: Training | None = None
+
+    def begin(self, series: int) -> None:
+        pass
+
+    def wants(self, last: bool) -> bool:
+        return self.found is None
+
+    def take(self, state: CohortState) -> None:
+        if state.rows[0].epoch == self._epoch:
+            self.found = state
+            if self.training is not None:
+                self.training.commands.stop()

@@ -1,0 +1,201 @@
+"""The handle of work under way: what `bench.start` and every other call that starts training returns."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Sequence
+from typing import TYPE_CHECKING, Any, Self, overload
+
+from workbench.core.errors import RunError
+from workbench.core.events import ENDED, EpochEnd, Event, StateChanged, TrialEnded, TrialState
+from workbench.runs.waiting import RunInterrupted, Waiting
+from workbench.training import Commands, Training, Weights
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from workbench.core.config import Config
+    from workbench.training.commands import Mailbox
+
+__all__ = ["Run", "Runs"]
+
+
+class Run(Waiting):
+    """Some trials that train together, from queued to ended. Thread-safe; can be awaited.
+
+    trials: their numbers in the log. configs: the Config of each, as they started. search: the search they belong to.
+    label: what the charts call it, "" for the trials' numbers.
+    beside: trials that are drawn beside it, to compare with.
+    """
+
+    def __init__(
+        self,
+        configs: dict[int, Config],
+        training: Training,
+        pump: Callable[[], object] | None = None,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(pump)
+        self.label = label
+        self.beside: tuple[int, ...] = ()
+        self.configs = dict(configs)
+        self.trials = tuple(configs)
+        self.search: int | None = None
+        self._training = training
+        self._commands: Commands = training.commands
+        self.say: Callable[[str], None] = lambda message: None  # set by the runner: tell the views, not the log
+        self._states = dict.fromkeys(configs, TrialState.QUEUED)
+        self._epochs = dict.fromkeys(configs, 0)
+
+    # --- what a person asks of it -----------------------------------------------------------------------------------
+
+    def pause(self) -> None:
+        """Stop after the step under way and wait there; nothing is lost."""
+        self._check_going("pause")
+        self._commands.pause()
+
+    def resume(self) -> None:
+        """Go on after `pause`."""
+        self._check_going("resume")
+        self._commands.resume()
+
+    def stop(self) -> None:
+        """End the trials after the step under way; their finished epochs stay in the log. Stopping twice is fine."""
+        self._commands.stop()
+
+    def set(self, trial: int | None = None, **values: float) -> None:
+        """Change live hyperparameters (learning_rate, momentum, l1, l2) from the next step on, of one trial or of all.
+
+        Raises: ConfigError for a name that is not live or an impossible value; RunError when the run has ended.
+        """
+        self._check_going("change")
+        if trial is not None and trial not in self.trials:
+            raise RunError(f"trial {trial} is not part of this run; its trials are {', '.join(map(str, self.trials))}")
+        self._commands.set(trial, **values)
+
+    def peek(self, trial: int, mailbox: Mailbox) -> None:
+        """Ask for a copy of a trial's weights at the next step; see `Commands.peek`. Nothing of it is logged."""
+        self._commands.peek(trial, mailbox)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it was asked to stop."""
+        return self._commands.stopped
+
+    @property
+    def paused(self) -> bool:
+        return TrialState.PAUSED in self._states.values()
+
+    @property
+    def states(self) -> dict[int, TrialState]:
+        """Where each trial stands."""
+        return dict(self._states)
+
+    def model(self, trial: int | None = None) -> nn.Module:
+        """An ended trial's `nn.Module` with its best weights (lowest validation loss), on the CPU, in evaluation mode.
+
+        Raises: RunError while the trial has not ended, or if it failed.
+        """
+        trial = self.trials[0] if trial is None else trial
+        if trial not in self._training.weights:
+            state = self._states.get(trial, "not part of this run")
+            raise RunError(f"trial {trial} has no trained model (it is {state}); wait for it to end")
+        return self._training.module(trial)
+
+    @property
+    def verdict(self) -> str:
+        """What is to be said of it at its end, beside the trials' states; "" for nothing."""
+        return ""
+
+    def weights_of(self, trial: int) -> Weights | None:
+        """An ended trial's best weights, None if they are not at hand."""
+        return self._training.weights.get(trial)
+
+    def __repr__(self) -> str:
+        counts: dict[str, int] = {}
+        for state in self._states.values():
+            counts[state.value] = counts.get(state.value, 0) + 1
+        what = ", ".join(f"{n} {state}" if len(self.trials) > 1 else state for state, n in counts.items())
+        numbers = ", ".join(map(str, self.trials)) if len(self.trials) < 6 else f"{self.trials[0]}...{self.trials[-1]}"
+        return f"<Run of trial{'s' * (len(self.trials) > 1)} {numbers}: {what}>"
+
+    # --- what the runner tells it -----------------------------------------------------------------------------------
+
+    def _hear(self, event: Event) -> None:
+        if isinstance(event, (StateChanged, TrialEnded)):
+            self._states[event.trial] = event.state
+        elif isinstance(event, EpochEnd):
+            self._epochs[event.trial] = event.epoch
+
+    def _finish(self, error: BaseException | None) -> None:
+        self.error = error
+        self._done.set()
+
+    # ----------------------------------------------------------------------------------------------------------------
+
+    def _kept(self) -> str:
+        return ", ".join(f"trial {trial}: {self._epochs[trial]} epochs kept" for trial in self.trials)
+
+    def _check_going(self, what: str) -> None:
+        if self._done.is_set():
+            states = ", ".join(sorted({state.value for state in self._states.values() if state in ENDED}))
+            raise RunError(f"cannot {what} a run that has ended ({states}); start a new one")
+
+
+class Runs(Sequence[Run]):
+    """Several runs, one after the other, as one handle: `wait()`, `pause()`, `resume()`, `stop()`; can be awaited."""
+
+    def __init__(self, runs: Sequence[Run]) -> None:
+        self._runs = tuple(runs)
+
+    @property
+    def trials(self) -> tuple[int, ...]:
+        return tuple(trial for run in self._runs for trial in run.trials)
+
+    @property
+    def done(self) -> bool:
+        return all(run.done for run in self._runs)
+
+    def wait(self, timeout: float | None = None) -> Self:
+        """Block until all have ended, as `Run.wait`; the kernel's interrupt stops all of them."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        try:
+            for run in self._runs:
+                run.wait(None if deadline is None else max(0.0, deadline - time.monotonic()))
+        except RunInterrupted:
+            self.stop()
+            raise
+        return self
+
+    def pause(self) -> None:
+        self._each(Run.pause)
+
+    def resume(self) -> None:
+        self._each(Run.resume)
+
+    def stop(self) -> None:
+        self._each(Run.stop)
+
+    def __await__(self) -> Generator[Any, None, Self]:
+        for run in self._runs:
+            yield from run.__await__()
+        return self
+
+    @overload
+    def __getitem__(self, index: int) -> Run: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Run]: ...
+    def __getitem__(self, index: int | slice) -> Run | Sequence[Run]:
+        return self._runs[index]
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    def __repr__(self) -> str:
+        return f"<Runs: {', '.join(map(repr, self._runs)) or 'nothing to resume'}>"
+
+    def _each(self, action: Callable[[Run], None]) -> None:
+        for run in self._runs:
+            if not run.done:
+                action(run)

@@ -1,0 +1,263 @@
+"""The runner: trains one run after another in a background thread, and is the only writer of a trial's end."""
+
+from __future__ import annotations
+
+import atexit
+import math
+import os
+import threading
+import time
+import traceback
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import torch
+
+from workbench.checkpoints import SnapshotStore
+from workbench.core.errors import LogError, RunError
+from workbench.core.events import Event, Remark, StateChanged, TrialEnded, TrialState
+from workbench.log import SearchStep, TrialLog
+from workbench.runs.run import Run
+
+__all__ = ["Runner", "fitting_threads", "stopped_now"]
+
+RETRY_SECONDS = 1.0
+LEASE_SECONDS = 20.0
+"""How often a process that trains says that it lives, to those on other machines who look at the same log."""
+FLUSH_SECONDS = 60.0
+EXIT_SECONDS = 10.0
+SMALL_WORK = 50e6
+"""Floating-point operations of a batch's forward pass below which one core trains faster than several."""
+
+
+class Runner:
+    """Trains queued runs in order. Events go to the log first, and only then to whoever listens.
+
+    publish: called on the training thread with each group of events that the log has taken; must only enqueue.
+    snapshots: where the states of the cohorts go.
+    """
+
+    def __init__(self, log: TrialLog, publish: Callable[[Sequence[Event]], None], snapshots: SnapshotStore) -> None:
+        self._log = log
+        self._publish = publish
+        self._snapshots = snapshots
+        self._queue: deque[Run] = deque()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._told = ""
+        self._threads: int | None = None
+        self._lease: threading.Thread | None = None
+        atexit.register(_leave, weakref.ref(self))
+        self.current: Run | None = None
+
+    def submit(self, run: Run) -> None:
+        """Train the run when those before it have ended. Returns at once."""
+        if threading.current_thread() is threading.main_thread():
+            self._threads = torch.get_num_threads()  # the user's choice
+        with self._lock:
+            self._queue.append(run)
+            if self._thread is None:
+                # a daemon, so that a kernel can always be shut down; the log has every epoch it acknowledged
+                self._thread = threading.Thread(target=self._work, name="workbench-training", daemon=True)
+                self._thread.start()
+                self._lease = threading.Thread(
+                    target=self._hold, args=[self._thread], name="workbench-lease", daemon=True
+                )
+                self._lease.start()
+
+    @property
+    def runs(self) -> list[Run]:
+        """The run that trains, and those that wait."""
+        with self._lock:
+            return ([self.current] if self.current is not None else []) + list(self._queue)
+
+    @property
+    def trials(self) -> frozenset[int]:
+        """The trials of the run that trains and of those that wait."""
+        return frozenset(trial for run in self.runs for trial in run.trials)
+
+    def _hold(self, training: threading.Thread) -> None:
+        """Renew this process's lease as long as it trains."""
+        while training.is_alive():
+            with suppress(LogError):  # the next one will do
+                self._log.renew_lease()
+            training.join(LEASE_SECONDS)
+
+    def _work(self) -> None:
+        while True:
+            with self._lock:
+                if not self._queue:
+                    self._thread = self.current = None
+                    return
+                run = self.current = self._queue.popleft()
+            try:
+                error = self._train(run)
+            except BaseException as unexpected:  # the log refused the end as well: the waiting cell must hear of it
+                error = unexpected
+            with self._lock:
+                self.current = None
+            run._finish(error)
+            self._flush(run)
+
+    def _train(self, run: Run) -> BaseException | None:
+        """One run from its first step to every trial's end. Returns what went wrong, after it is in the log."""
+        unfinished = _Unfinished(run.trials, self._log)
+        try:
+            run._training.cores = os.cpu_count() or 1
+            run._training.around = partial(fitting_threads, run._training.device, threads=self._threads)
+            run._training.keeper = self._snapshots
+            run.say = partial(self._say, run)
+            for moment in run._training.moments():
+                self._record(run, unfinished, moment)
+            if unfinished.trials:  # a fault of ours must not lose them
+                self._log.append([StateChanged(trial, TrialState.INTERRUPTED) for trial in unfinished.trials])
+                numbers = ", ".join(map(str, sorted(unfinished.trials)))
+                return RunError(f"trial {numbers} was not trained to its end; bench.resume() takes it up")
+        except LogError as error:
+            if error.passing:  # stopped while the log could not be written: without an end, the trials can be resumed
+                return error
+            return self._fail(run, unfinished, error)
+        except Exception as error:
+            return self._fail(run, unfinished, error)
+        finally:
+            if run.search is not None:
+                with suppress(LogError):  # not written, the search counts as interrupted and can be resumed
+                    self._log.add_step(SearchStep(run.search, "ended", {}))
+        return None
+
+    def _fail(self, run: Run, unfinished: _Unfinished, error: Exception) -> Exception:
+        """Write the end of what a run that broke off has left."""
+        if unfinished.trials:
+            text = f"{type(error).__name__}: {error}"
+            self._record(run, unfinished, unfinished.end(TrialState.FAILED, text, traceback.format_exc()))
+        return error
+
+    def _flush(self, run: Run) -> None:
+        """Before the next run: wait for the last snapshots, and for room if there is none, which is said."""
+        if not self._snapshots.flush(FLUSH_SECONDS) and self._wait_for_room(run):
+            self._snapshots.flush(FLUSH_SECONDS)
+            if self._snapshots.trouble is None:
+                self._say(run, "Written now: the last snapshot is kept.")
+
+    def _record(self, run: Run, unfinished: _Unfinished, events: Sequence[Event]) -> None:
+        """Log, then publish. While the log cannot be written (a full disk), training waits and tries again."""
+        told = False
+        while True:
+            try:
+                self._log.append(events, search=run.search)
+                break
+            except LogError as error:
+                if run._commands.stopped or not error.passing:
+                    raise
+                if not told:
+                    told = True
+                    self._say(run, f"{error} Training waits and tries again; Stop ends it.")
+                run._commands.wait_for_stop(RETRY_SECONDS)
+        told = self._wait_for_room(run) or told
+        if told and self._snapshots.trouble is None:
+            self._say(run, "Written now: training goes on.")
+        for event in events:
+            run._hear(event)
+            unfinished.hear(event)
+        self._publish(events)
+
+    def _wait_for_room(self, run: Run) -> bool:
+        """Wait while a snapshot cannot be written for want of room; returns whether there was something to wait for."""
+        trouble = self._snapshots.trouble
+        if trouble is None or run._commands.stopped:
+            return False
+        if not trouble.passing:
+            if str(trouble) != self._told:
+                self._told = str(trouble)
+                self._say(run, f"{trouble}. Training goes on without snapshots.")
+            return False
+        self._say(run, f"{trouble}. Training waits and goes on when there is room; Stop ends it.")
+        while self._snapshots.trouble is not None and not run._commands.stopped:
+            run._commands.wait_for_stop(RETRY_SECONDS)
+        return True
+
+    def _say(self, run: Run, message: str) -> None:
+        """Tell the views something about a run that does not belong into the log."""
+        self._publish([Remark(trial, message) for trial in run.trials])
+
+
+def _leave(runner: weakref.ref[Runner]) -> None:
+    """At the interpreter's end: let the thread of a run that has ended come to its own end. Torch does not bear otherwise.
+
+    What still goes is paused first, so that the thread does not end in the middle of a step; it can be resumed.
+    """
+    found = runner()
+    if found is None:
+        return
+    deadline = time.monotonic() + EXIT_SECONDS
+    while (runs := found.runs) and time.monotonic() < deadline:
+        for run in runs:
+            run._commands.pause()
+        if runs[0]._commands.waiting:
+            return
+        time.sleep(0.01)
+    if not runs:
+        for thread in (found._thread, found._lease):
+            if thread is not None:
+                thread.join(EXIT_SECONDS)
+
+
+@contextmanager
+def fitting_threads(device: torch.device, work: float, threads: int | None = None) -> Iterator[None]:
+    """One core for small models, for as long as they train; every other thread keeps its setting.
+
+    Torch's workers belong to the thread that calls it. Beside the main thread's, those of a second one find no core to spin
+    on, and waking them at each operation costs several times the step of a small model (docs/performance.md).
+    threads: what larger models get, by default what this thread has. A new thread begins with what any thread set last.
+    """
+    before = torch.get_num_threads()
+    small = device.type == "cpu" and work < SMALL_WORK
+    wanted = 1 if small else threads or before
+    if wanted != before:
+        torch.set_num_threads(wanted)
+    try:
+        yield
+    finally:
+        if wanted != before:
+            torch.set_num_threads(before)
+
+
+class _Unfinished:
+    """What is known of the trials that have not ended, for the end record of a run that breaks off."""
+
+    def __init__(self, trials: Sequence[int], log: TrialLog) -> None:
+        self.trials, self._log = set(trials), log
+
+    def hear(self, event: Event) -> None:
+        if isinstance(event, StateChanged):
+            self.trials.add(event.trial)  # a search's trials come as they start
+        elif isinstance(event, TrialEnded):
+            self.trials.discard(event.trial)
+
+    def end(self, state: TrialState, reason: str, trace: str) -> list[Event]:
+        return [
+            replace(stopped_now(trial, self._log.curves(trial)), state=state, reason=reason, traceback=trace)
+            for trial in sorted(self.trials)
+        ]
+
+
+def stopped_now(trial: int, curve: pd.DataFrame) -> TrialEnded:
+    """What a trial's end says, were it stopped after the epochs in `curve` (one row each, as the log has them)."""
+    finite = curve[np.isfinite(curve["val_loss"])]
+    best = None if finite.empty else finite.loc[finite["val_loss"].idxmin()]
+    return TrialEnded(
+        trial,
+        TrialState.STOPPED,
+        epochs_run=0 if curve.empty else int(curve["epoch"].iloc[-1]),
+        step=0 if curve.empty else int(curve["step"].iloc[-1]),
+        best_epoch=0 if best is None else int(best["epoch"]),
+        best_val_loss=math.inf if best is None else float(best["val_loss"]),
+        best_val_metric=math.nan if best is None else float(best["val_metric"]),
+        seconds=float(curve["seconds"].sum()),
+    )

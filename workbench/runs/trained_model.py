@@ -1,0 +1,292 @@
+"""A trained model with all it takes to answer from raw rows, and the file it is kept in."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+import workbench
+from workbench.core import files
+from workbench.core.config import Config
+from workbench.core.errors import CheckpointError, ConfigError, ModelError, TaskError, WorkbenchError
+from workbench.core.registry import MODELS
+from workbench.models import Source, build_model, is_builtin, source_of
+from workbench.tasks import TaskSchema
+
+__all__ = [
+    "TrainedModel",
+    "model_of",
+    "model_path",
+    "model_state",
+    "save_model",
+    "schema_of",
+    "unreadable",
+]
+
+PIECE_ROWS, PIECE_BYTES = 4096, 16 * 2**20
+"""Rows go through the model in pieces of at most so many, and at most so many bytes of inputs."""
+
+LIBRARIES = ("torch", "scikit-learn", "numpy", "pandas", "skops")
+
+
+class TrainedModel(nn.Module):
+    """A module with the preprocessing of its task: raw rows in, labels or numbers out, as the target has them.
+
+    module: the architecture's own module, put into evaluation mode. config: the trial's hyperparameters. schema: what is
+    known of the task. trial, epoch: where the weights come from, if known. versions: of the workbench and the libraries
+    that made it. Made by `bench.model(trial)` and `wb.load_model(path)`. It is an ordinary `nn.Module`: `model.to("cuda")`
+    moves it, and it predicts there.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        config: Config,
+        schema: TaskSchema,
+        *,
+        trial: int | None = None,
+        epoch: int | None = None,
+        versions: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__()
+        self.module = module
+        self.config, self.schema, self.trial, self.epoch = config, schema, trial, epoch
+        self.versions = _versions() if versions is None else dict(versions)
+        self.eval()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Prepared rows (rows, *input_shape) to the module's outputs (rows, output_size)."""
+        outputs: Tensor = self.module(x)
+        return outputs
+
+    def preprocess(self, X: Any) -> Tensor:
+        """Raw rows, of the kind the task was made from, as `forward` takes them: (rows, *input_shape) float32, on the CPU.
+
+        Raises: TaskError if columns are missing or the shape is another.
+        """
+        return self.schema.preprocess(X)
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Raw rows to labels (rows,) of the target's own kind, or to numbers in its units: (rows,) if the target is, else
+        (rows, outputs). See `TaskSchema.decode`. A file from before that was kept answers with text, and (rows, outputs).
+
+        In evaluation mode, whatever the mode is set to. Raises: TaskError as `preprocess`.
+        """
+        return self.schema.decode(self.outputs(self.preprocess(X)))
+
+    def predict_proba(self, X: Any) -> NDArray[Any]:
+        """Raw rows to the probability of each class (rows, classes), float64, in the order of `schema.classes`.
+
+        The softmax of the outputs. Raises: TaskError for a regression, or as `preprocess`.
+        """
+        if self.schema.classes is None:
+            name = self.schema.name
+            raise TaskError(f"{name!r} is a regression: there are no classes to give probabilities of; use predict")
+        probabilities: NDArray[Any] = self.outputs(self.preprocess(X)).double().softmax(-1).numpy()
+        return probabilities
+
+    @torch.no_grad()
+    def outputs(self, x: Tensor) -> Tensor:
+        """Prepared rows (rows, *input_shape) to the module's outputs (rows, output_size) as it predicts: in evaluation mode
+        whatever the mode is set to, without gradients, in pieces, on the CPU."""
+        first = next(self.module.parameters())
+        rows = max(1, min(PIECE_ROWS, PIECE_BYTES // (x[0].numel() * first.element_size())))
+        with _evaluating(self):
+            return torch.cat([self.module(piece.to(first.device, first.dtype)).cpu() for piece in torch.split(x, rows)])
+
+    def __repr__(self) -> str:
+        epoch = "" if self.epoch is None else f", epoch {self.epoch}"
+        trial = "" if self.trial is None else f" trial {self.trial}"
+        goal = f"inputs {self.schema.input_shape}, {self.schema.goal}"
+        return f"<TrainedModel{trial} ({self.config.model}{epoch}) on {self.schema.name!r}: {goal}>"
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode for a while; each part goes back to the mode it was in."""
+    modes = [(part, part.training) for part in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for part, mode in modes:
+            part.training = mode
+
+
+def _versions() -> dict[str, str]:
+    found = {"workbench": workbench.__version__, "python": platform.python_version()}
+    return found | {name: _version_of(name) for name in LIBRARIES}
+
+
+@cache
+def _version_of(library: str) -> str:
+    """Kept, since each look reads the library's whole metadata: 7 ms, for each model of a crowd."""
+    return version(library)
+
+
+# --- the file -----------------------------------------------------------------------------------------------------------
+
+
+def save_model(model: TrainedModel, path: str | os.PathLike[str]) -> Path:
+    """Write weights, config, preprocessing, task schema and versions into one file, in one move; returns its path.
+
+    A file of that name is replaced. Raises: CheckpointError, with nothing changed: the folder is missing, the disk is full,
+    or a transform= of the task cannot be saved.
+    """
+    place = model_path(path)
+    try:
+        data = files.pack("model", {**model_state(model), "schema": model.schema.to_state()})
+    except CheckpointError as error:
+        raise CheckpointError(f"model file {str(place)!r} was not written: {error}") from None
+    files.write(place, data)
+    return place
+
+
+def model_state(model: TrainedModel) -> dict[str, Any]:
+    """All of a model but its task's schema, as `workbench.core.files.pack` takes it and `model_of` reads it."""
+    source = source_of(model.config.model)
+    return {
+        **({} if source is None else {"source": source.to_state()}),
+        "weights": dict(model.module.state_dict()),
+        "config": model.config.model_dump(),
+        "builtin": is_builtin(model.config.model),
+        "reads": sorted(MODELS[model.config.model].uses),
+        "trial": model.trial,
+        "epoch": model.epoch,
+        "versions": model.versions,
+    }
+
+
+def schema_of(content: Mapping[str, Any], name: str, trusted: Sequence[str]) -> TaskSchema:
+    """The task's schema out of a file's content. name: the file's, for messages. Raises: CheckpointError as `wb.load_model`."""
+    try:
+        return TaskSchema.from_state(content["schema"], trusted)
+    except CheckpointError as error:
+        raise CheckpointError(f"{name}: {error}") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise unreadable(name, error) from None
+
+
+def model_of(content: Mapping[str, Any], schema: TaskSchema, name: str, path: str) -> TrainedModel:
+    """The model that `model_state` described. name, path: the file's, for messages.
+
+    Raises: CheckpointError as `wb.load_model`.
+    """
+    try:
+        weights, values = dict(content["weights"]), dict(content["config"])
+        builtin, reads = bool(content["builtin"]), set(content["reads"])
+        origin = {key: content[key] for key in ("trial", "epoch", "versions")}
+        model = str(values["model"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise unreadable(name, error) from None
+    if "source" in content and model not in MODELS:
+        _bring_source(content["source"], name)
+    _check_builder(model, builtin, name, path)
+    config = _config(values, reads, name)
+    try:
+        module = build_model(schema, config)
+    except (ModelError, ConfigError) as error:
+        known = "a builder is given what the file says of the task (classes, kind, shapes), and no rows"
+        raise CheckpointError(f"{name}: {error}; {known}") from error
+    _fill(module, weights, f"{name}: model {model!r}")
+    return TrainedModel(module, config, schema, **origin)
+
+
+def unreadable(name: str, error: Exception) -> CheckpointError:
+    """What to raise for a file whose content has another form."""
+    message = f"holds no model that this version can read ({type(error).__name__}: {error})"
+    return CheckpointError(f"{name}: {message}")
+
+
+def model_path(path: str | os.PathLike[str]) -> Path:
+    """Where a file is. Raises: CheckpointError for what is no path."""
+    try:
+        return Path(path).expanduser()
+    except (TypeError, RuntimeError) as error:  # no path at all; a home folder that is not known
+        raise CheckpointError(f"path={path!r}: {error}; give the path of a file") from None
+
+
+def _bring_source(state: Any, name: str) -> None:
+    """Register the trained model that a fine-tuned one begins from. Raises: CheckpointError if it cannot be built here."""
+    try:
+        Source.of_state(state).register()
+    except WorkbenchError as error:
+        raise CheckpointError(f"{name}: {error}") from error
+
+
+def _check_builder(model: str, builtin: bool, name: str, path: str) -> None:
+    """Raises: CheckpointError unless the table's entry is of the kind that the model was trained with."""
+    here = model in MODELS and is_builtin(model)
+    if builtin and not here:
+        found = "a model of your own has taken its name here; register it under another one"
+        message = f"was trained with the built-in model {model!r}: "
+        raise CheckpointError(f"{name} {message}{found if model in MODELS else 'this version has none; upgrade'}")
+    if not builtin and (here or model not in MODELS):
+        remedy = f"wb.load_model({path!r}, models={{{model!r}: build}})"
+        raise CheckpointError(f"{name} was trained with a model of your own, {model!r}; give its builder: {remedy}")
+
+
+def _config(values: dict[str, Any], reads: set[str], name: str) -> Config:
+    """The Config as far as it is known here. reads: the hyperparameters that the model's builder was given.
+
+    Raises: CheckpointError for one that matters to the model. A UserWarning tells of others that are left at their default.
+    """
+    left: dict[str, Any] = {}
+    while True:
+        try:
+            config = Config(**values)
+            break
+        except ConfigError as error:
+            for problem in error.problems:
+                if problem.field in reads | MODELS[values["model"]].uses or problem.field not in values:
+                    message = f"{problem.message}; the model was built with it"
+                    raise CheckpointError(f"{name}: {message}") from None
+            left |= {problem.field: values.pop(problem.field) for problem in error.problems if problem.field in values}
+    if left:
+        shown = ", ".join(f"{field}={value!r}" for field, value in left.items())
+        message = f"{name}: {shown} is not known here and left at its default; predictions do not depend on it"
+        warnings.warn(message, UserWarning, stacklevel=_callers_level())
+    return config
+
+
+def _callers_level() -> int:
+    """The `stacklevel` that names whoever called the package, by whichever of its functions."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("workbench."):
+        frame, level = frame.f_back, level + 1
+    return level
+
+
+def _fill(module: nn.Module, weights: dict[str, Any], name: str) -> None:
+    """Put weights into a module, in their own dtype. Raises: CheckpointError naming the first that does not fit."""
+    own = module.state_dict(keep_vars=True)
+    remedy = "the builder is not the one it was trained with"
+    for key in [*own, *weights]:
+        if key not in weights:
+            raise CheckpointError(f"{name} builds a parameter {key!r} that the file does not have; {remedy}")
+        if key not in own:
+            raise CheckpointError(f"{name} builds no parameter {key!r}, which the file has; {remedy}")
+        ours, theirs = own[key], weights[key]
+        if not isinstance(ours, Tensor) or not isinstance(theirs, Tensor):
+            continue  # what a module keeps beside its tensors is for itself to check
+        if ours.shape != theirs.shape:
+            shapes = f"of shape {tuple(ours.shape)}, which is {tuple(theirs.shape)} in the file"
+            raise CheckpointError(f"{name} builds a parameter {key!r} {shapes}; {remedy}")
+        if ours.dtype != theirs.dtype:
+            ours.data = ours.data.to(theirs.dtype)
+    try:
+        module.load_state_dict(weights)
+    except Exception as error:  # of a module's own `load_state_dict`, or `set_extra_state`
+        raise CheckpointError(f"{name} cannot take the file's weights: {type(error).__name__}: {error}") from error

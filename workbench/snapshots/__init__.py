@@ -1,5 +1,0 @@
-"""Snapshots on disk: the state of each cohort after its epochs, within a budget."""
-
-from workbench.snapshots.store import BUDGET, SnapshotStore, remove_former
-
-__all__ = ["BUDGET", "SnapshotStore", "remove_former"]

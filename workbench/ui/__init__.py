@@ -1,0 +1,1 @@
+"""The user interface. Views only read; callbacks only enqueue."""

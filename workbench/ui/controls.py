@@ -1,0 +1,224 @@
+"""The controls: one for every declared hyperparameter, those the present choices do not read hidden."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any
+
+import ipywidgets as widgets
+
+from workbench.core.config import CHOICES, HYPERPARAMETERS, Config, Hyperparameter, declared
+from workbench.core.domains import Domain
+from workbench.core.errors import ConfigError, Problem
+from workbench.core.text import counted
+from workbench.training import preview, resolve_loss
+from workbench.ui.fields import ChoiceField, Field, Throttle, make_field, shown
+from workbench.ui.parts import make
+
+__all__ = ["Controls", "schedule_picture"]
+
+
+class Controls:
+    """All hyperparameters as controls.
+
+    kind: of the task, which decides the losses on offer. changed: called after each change by the user. live: called with
+    name and value when a live hyperparameter changed, at most ten times a second.
+    """
+
+    def __init__(self, kind: str, *, changed: Callable[[], None], live: Callable[[str, float], None]) -> None:
+        self._kind = kind
+        self._changed = changed
+        self._live: dict[str, Throttle] = {}
+        self._send_live = live
+        self._fields: dict[str, Field] = {}
+        self._sections: dict[str, widgets.VBox] = {}
+        self._loading = False
+        self.preview = make(widgets.HTML, classes="wb-preview")
+        groups: dict[str, list[widgets.Widget]] = {}
+        for hyperparameter in HYPERPARAMETERS.values():
+            groups.setdefault(hyperparameter.group, []).append(self._make(hyperparameter))
+        for group, controls in groups.items():
+            heading = make(widgets.HTML, f'<div class="wb-heading">{html.escape(group.capitalize())}</div>')
+            extra = [self.preview] if group == "schedule" else []
+            self._sections[group] = make(widgets.VBox, [heading, *controls, *extra], classes="wb-section")
+        self.widget = make(widgets.VBox, list(self._sections.values()), classes="wb-controls")
+        self._refresh()
+
+    def read(self) -> Config:
+        """The setting the controls show. Raises: ConfigError, after showing each message under its control."""
+        self.clear_problems()
+        values: dict[str, Any] = {}
+        problems: list[Problem] = []
+        visible = self._visible()
+        for name in {**HYPERPARAMETERS, **declared(self._model)}:
+            try:
+                values[name] = self._fields[name].check()
+            except ConfigError as error:
+                if name in visible:  # what is hidden keeps its default
+                    problems += error.problems
+        try:
+            config = Config(**values)
+            if not problems:
+                return config
+        except ConfigError as error:
+            known = {problem.field for problem in problems}
+            problems += [problem for problem in error.problems if problem.field not in known]
+        refusal = ConfigError(problems)
+        self.show(refusal)
+        raise refusal
+
+    def space(self) -> dict[str, Domain]:
+        """The domains of the hyperparameters that are searched and count. Raises: ConfigError, after showing it."""
+        found: dict[str, Domain] = {}
+        problems: list[Problem] = []
+        visible = self._visible()
+        for name, field in self._fields.items():
+            if field.searched and name in visible:
+                try:
+                    found[name] = field.domain()
+                except ConfigError as error:
+                    problems += error.problems
+        if problems:
+            refusal = ConfigError(problems)
+            self.show(refusal)
+            raise refusal
+        return found
+
+    def load(self, config: Config) -> None:
+        """Show a setting."""
+        self.clear_problems()
+        self._loading = True
+        try:
+            self._fields["model"].load(config.model)
+            self._refresh()
+            for name, value in config.model_dump().items():
+                self._fields[name].load(value)
+        finally:
+            self._loading = False
+        self._refresh()
+
+    def show(self, error: ConfigError) -> list[Problem]:
+        """Show each problem under its control. Returns those that have none."""
+        homeless = []
+        for problem in error.problems:
+            field = self._fields.get(problem.field)
+            if field is None:
+                homeless.append(problem)
+            else:
+                field.show_problem(problem.message)
+                field.show(True)
+        return homeless
+
+    def clear_problems(self) -> None:
+        for field in self._fields.values():
+            field.show_problem("")
+
+    def field(self, name: str) -> Field:
+        """The control of a hyperparameter."""
+        field = self._fields[name]
+        field.build()
+        return field
+
+    def refresh_choices(self) -> None:
+        """Read the tables of choices anew, after something was registered."""
+        for field in self._fields.values():
+            if isinstance(field, ChoiceField):
+                field.refresh()
+
+    # ----------------------------------------------------------------------------------------------------------------
+
+    def _make(self, hyperparameter: Hyperparameter) -> widgets.Widget:
+        field = self._fields[hyperparameter.name] = make_field(hyperparameter, self._touched, self._kind)
+        return field.widget
+
+    def _add(self, hyperparameter: Hyperparameter) -> None:
+        """Put the control of a hyperparameter that a model of the user's brought along at the end of its section."""
+        section = self._sections[hyperparameter.group]
+        section.children = (*section.children, self._make(hyperparameter))
+
+    @property
+    def _model(self) -> str:
+        return str(self._fields["model"].raw)
+
+    def _touched(self, name: str) -> None:
+        if self._loading:
+            return
+        field = self._fields[name]
+        field.show_problem("")
+        self._refresh()
+        if field.declaration.live and not field.searched:
+            try:
+                value = field.check()
+            except ConfigError as error:
+                self.show(error)
+            else:
+                self._live.setdefault(name, Throttle(lambda value: self._send_live(name, value)))(value)
+        self._changed()
+
+    def _visible(self) -> set[str]:
+        choices = {
+            name: f.raw
+            for name, f in self._fields.items()
+            if f.declaration.options is not None and name in HYPERPARAMETERS
+        }
+        choices |= {"batch_norm": False}  # cannot contradict anything, and decides about no other field
+        seen: set[str] = set()
+        for changes in [{}, *self._searched_choices()]:
+            config = resolve_loss(Config(**{**choices, **changes}), self._kind)
+            seen |= {name for name in declared(config.model) if config.uses(name)}
+        return seen
+
+    def _searched_choices(self) -> Iterator[dict[str, Any]]:
+        """Each option that a searched choice may take: what any of them reads, counts."""
+        for name in CHOICES:
+            field = self._fields[name]
+            if field.searched:
+                with suppress(ConfigError):
+                    yield from ({name: option} for option in field.domain().options)  # type: ignore[union-attr]
+
+    def _refresh(self) -> None:
+        """Show the controls that count under the present choices, and the schedule they make."""
+        for name, hyperparameter in declared(self._model).items():
+            if name not in self._fields:
+                self._add(hyperparameter)
+        visible = self._visible()
+        for name, field in self._fields.items():
+            field.show(name in visible)
+        values = {}
+        for name in {*HYPERPARAMETERS, *declared(self._model)}:
+            try:
+                values[name] = self._fields[name].check()
+            except ConfigError:
+                continue
+        try:
+            self.preview.value = schedule_picture(Config(**values))
+        except ConfigError:
+            self.preview.value = '<div class="wb-nopreview"></div>'
+
+
+def schedule_picture(config: Config) -> str:
+    """The learning rate over the epochs as a small inline SVG, with its largest and smallest value."""
+    epochs, rates = preview(config, 120)
+    top, bottom = max(rates), min(rates)
+    left, right, high, low = 4, 216, 6, 50
+
+    def height(rate: float) -> float:
+        return low - (low - high) * ((rate - bottom) / (top - bottom) if top > bottom else 0.5)
+
+    def number(rate: float) -> str:
+        return shown(float(f"{rate:.2g}"))
+
+    points = " ".join(
+        f"{left + (right - left) * epoch / config.epochs:.1f},{height(rate):.1f}"
+        for epoch, rate in zip(epochs, rates, strict=True)
+    )
+    course = f"{number(rates[0])} to {number(rates[-1])}, highest {number(top)}" if top > bottom else number(top)
+    label = html.escape(f"learning rate η over {counted(config.epochs, 'epoch')}: {course}")
+    return (
+        f'<svg viewBox="0 0 220 56" role="img" aria-label="{label}" preserveAspectRatio="none">'
+        '<line x1="4" y1="52" x2="216" y2="52" stroke="currentColor" opacity=".3"/>'
+        f'<polyline points="{points}" fill="none" stroke="currentColor" stroke-width="1.6" '
+        f'vector-effect="non-scaling-stroke"/></svg><div class="wb-caption">{label}</div>'
+    )

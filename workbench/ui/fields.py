@@ -1,0 +1,355 @@
+"""One control for one hyperparameter, drawn from its declaration."""
+
+from __future__ import annotations
+
+import html
+import math
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import ipywidgets as widgets
+
+from workbench.core.config import Hyperparameter
+from workbench.core.domains import Choice, Domain, IntRange
+from workbench.core.registry import Registry
+from workbench.ui.domain_field import DomainEditor, make_editor
+from workbench.ui.parts import make, number_of, show
+
+__all__ = ["ChoiceField", "Field", "NumberField", "Throttle", "make_field", "shown"]
+
+WIDE = 1_000_000
+"""A range with more whole numbers than this (a seed) gets a number field and no slider."""
+
+
+def shown(value: object) -> str:
+    """A number as it stands in a number field: short, and read back as the same number."""
+    if isinstance(value, float):
+        return repr(int(value)) if value == int(value) and abs(value) < 1e6 else repr(value)
+    return "" if value is None else str(value)
+
+
+class Field:
+    """A labelled control with room for its message. Subclasses make the `parts`, and say how a value is `got` and `put`.
+
+    The control is made when it is first shown; until then it stands at its default.
+    """
+
+    def __init__(self, hyperparameter: Hyperparameter, changed: Callable[[str], None], kind: str) -> None:
+        self.declaration, self.kind = hyperparameter, kind
+        self.name = hyperparameter.name
+        self._changed = changed
+        self._quiet = False
+        self.editor: DomainEditor | None = None
+        self._message: Any = None
+        self._held: list[widgets.Widget] = []
+        self.widget = make(widgets.Box, [], classes=f"wb-field wb-field-{self.name}")
+        tip = hyperparameter.meaning + (f" Unit: {hyperparameter.unit}." if hyperparameter.unit else "")
+        if hyperparameter.options is None:
+            tip += f" Allowed: {hyperparameter.says}."
+        self.tip = tip
+
+    def build(self) -> None:
+        """Make the control, if it is not there yet."""
+        if self._held:
+            return
+        hyperparameter = self.declaration
+        badge = '<span class="wb-live" title="Acts on the running trial">live</span>' if hyperparameter.live else ""
+        label = html.escape(self.name.replace("_", " "))
+        self.label = make(
+            widgets.HTML,
+            f'<span class="wb-label" title="{html.escape(self.tip)}">{label} '
+            f'<i class="wb-symbol">{html.escape(hyperparameter.symbol)}</i>{badge}</span>',
+        )
+        self.toggle = make(
+            widgets.ToggleButton,
+            False,
+            icon="search",
+            tooltip=f"Search {self.name.replace('_', ' ')} instead of holding it",
+            classes="wb-toggle",
+        )
+        self.toggle.observe(self._toggled, "value")
+        self._held = self.parts()
+        self.load(self.declaration.default)
+        self.widget.children = (self.label, *self._held, self.toggle)
+
+    @property
+    def message(self) -> Any:
+        """What stands under the control. Made when there is first something to say, or somebody looks."""
+        if self._message is None:
+            self.build()
+            self._message = make(widgets.HTML, classes="wb-problem")
+            self.widget.children = (*self.widget.children, self._message)
+        return self._message
+
+    def parts(self) -> list[widgets.Widget]:
+        """Make what stands between label and button."""
+        raise NotImplementedError
+
+    def got(self) -> Any:
+        """What the control says, not yet checked; text that is no number stays text."""
+        raise NotImplementedError
+
+    def put(self, value: Any) -> None:
+        """Have the control show a value."""
+        raise NotImplementedError
+
+    def menu(self) -> list[tuple[str, Any]] | None:
+        """Labels and values of a choice, None for a number."""
+        return None
+
+    @property
+    def searched(self) -> bool:
+        """Whether the control stands for a range or a set of choices instead of one value."""
+        return bool(self._held and self.toggle.value)
+
+    def domain(self) -> Domain:
+        """What to search. Raises: ConfigError naming field, value and rule."""
+        assert self.editor is not None
+        return self.editor.read()
+
+    def search(self, domain: Domain) -> None:
+        """Switch to searching this domain."""
+        self.build()
+        self.toggle.value = True
+        assert self.editor is not None
+        self.editor.load(domain)
+
+    def _toggled(self, _: object) -> None:
+        if self.searched and self.editor is None:
+            self.editor = make_editor(self.declaration, self.menu(), self.raw, shown, self._tell)
+        middle = [self.editor.widget] if self.searched and self.editor is not None else self._held
+        last = [] if self._message is None else [self._message]
+        self.widget.children = (self.label, *middle, self.toggle, *last)
+        self.show_problem("")
+        self._tell()
+
+    @property
+    def raw(self) -> Any:
+        """What the control says, not yet checked."""
+        return self.got() if self._held else self.declaration.default
+
+    def load(self, value: Any) -> None:
+        """Show a value without telling anyone."""
+        if self._held or value != self.declaration.default:
+            self.build()
+            self._quiet = True
+            try:
+                self.put(value)
+            finally:
+                self._quiet = False
+
+    def check(self) -> Any:
+        """The value. Raises: ConfigError naming field, value and rule."""
+        return self.declaration.check(self.raw)
+
+    def show_problem(self, message: str) -> None:
+        """Show a message under the control; "" takes it away."""
+        if message or self._message is not None:
+            self.message.value = f'<span role="alert">{html.escape(message)}</span>' if message else ""
+
+    def show(self, visible: bool) -> None:
+        if visible:
+            self.build()
+        show(self.widget, visible)
+
+    def _tell(self, *_: object) -> None:
+        if not self._quiet:
+            self._changed(self.name)
+
+
+class NumberField(Field):
+    """A slider and a number field that say the same; the number field is what counts. None and 0 have a switch of their own."""
+
+    def parts(self) -> list[widgets.Widget]:
+        default = self.declaration.default
+        self.text = make(
+            widgets.Text,
+            value=shown(default),
+            placeholder=self.declaration.off if self.declaration.optional else "",
+            disabled=default is None,
+            continuous_update=False,
+            tooltip=self.tip,
+            classes="wb-number",
+        )
+        self.text.observe(self._text_changed, "value")
+        self.slider = self._make_slider()
+        self.slider.observe(self._slider_moved, "value")
+        self.switch: widgets.Checkbox | None = None
+        row = [self.slider, self.text]
+        if self.declaration.optional:
+            self.switch = make(
+                widgets.Checkbox, False, indent=False, tooltip=f"{self.name}: off or on", classes="wb-switch"
+            )
+            self.switch.observe(self._switched, "value")
+            row = [self.switch, *row]
+        return [make(widgets.Box, row, classes="wb-input")]
+
+    def _make_slider(self) -> widgets.Widget:
+        domain = self.declaration.domain
+        options: dict[str, Any] = {"readout": False, "continuous_update": True, "tooltip": self.tip}
+        assert not isinstance(domain, (Registry, Choice))
+        if isinstance(domain, IntRange) and domain.high - domain.low > WIDE:
+            return make(widgets.HTML)
+        if domain.scale == "linear":
+            if isinstance(domain, IntRange):
+                return make(widgets.IntSlider, domain.start, domain.low, domain.high, **options)
+            step = 10 ** math.floor(math.log10((domain.high - domain.low) / 80)) / 10
+            return make(widgets.FloatSlider, domain.start, min=domain.low, max=domain.high, step=step, **options)
+        base, step = (2, 1) if domain.scale == "power2" else (10, 0.05)
+        low, high = math.log(domain.low, base), math.log(domain.high, base)
+        low = math.floor(low) if domain.scale == "power2" else low
+        self._floor = low
+        if self.declaration.zero:
+            low -= 4 * step  # the left end stands for 0
+        return make(widgets.FloatLogSlider, base**low, base=base, min=low, max=high, step=step, **options)
+
+    def got(self) -> Any:
+        if self.switch is not None and not self.switch.value:
+            return None
+        return number_of(self.text.value.strip())
+
+    def put(self, value: Any) -> None:
+        if self.switch is not None:
+            self.switch.value = value is not None
+            self.text.disabled = self.slider.disabled = value is None
+        self.text.value = shown(value)
+        self._move_slider(value)
+
+    def _move_slider(self, value: Any) -> None:
+        if isinstance(self.slider, widgets.HTML) or not isinstance(value, (int, float)):
+            return
+        if isinstance(self.slider, widgets.FloatLogSlider):
+            low, high = self.slider.base**self.slider.min, self.slider.base**self.slider.max
+        else:
+            low, high = self.slider.min, self.slider.max
+        if value == value:
+            position = min(max(value, low), high)
+            self.slider.value = int(position) if isinstance(self.slider, widgets.IntSlider) else position
+
+    def _slider_value(self) -> Any:
+        value = self.slider.value
+        domain = self.declaration.domain
+        if self.declaration.zero and value < self.slider.base ** (self._floor - self.slider.step / 2):
+            return 0.0
+        if isinstance(domain, IntRange):
+            return min(max(round(value), domain.low), domain.high)
+        assert not isinstance(domain, (Registry, Choice))
+        return min(max(float(f"{value:.3g}"), domain.low), domain.high)
+
+    def _slider_moved(self, _: object) -> None:
+        if self._quiet or self._is_echo():
+            return
+        self._quiet = True
+        self.text.value = shown(self._slider_value())
+        self._quiet = False
+        self._tell()
+
+    def _is_echo(self) -> bool:
+        """Whether the slider only fell into its nearest notch after a value was typed: the page then reports a move."""
+        value, slider = self.raw, self.slider
+        if not isinstance(value, (int, float)) or value != value:
+            return False
+        if isinstance(slider, widgets.FloatLogSlider):
+            base = slider.base
+            place = math.log(value, base) if value > 0 else -math.inf
+            there = math.log(slider.value, base)
+            low, high = slider.min, slider.max
+        else:
+            place, there, low, high = value, slider.value, slider.min, slider.max
+        return bool(abs(min(max(place, low), high) - there) < 0.75 * slider.step)
+
+    def _text_changed(self, _: object) -> None:
+        if self._quiet:
+            return
+        self._quiet = True
+        self._move_slider(self.raw)
+        self._quiet = False
+        self._tell()
+
+    def _switched(self, _: object) -> None:
+        if self._quiet or self.switch is None:
+            return
+        domain = self.declaration.domain
+        assert not isinstance(domain, Registry)
+        self.load(domain.start if self.switch.value else None)
+        self._tell()
+
+
+class ChoiceField(Field):
+    """A drop-down, or a check box for off and on."""
+
+    def parts(self) -> list[widgets.Widget]:
+        options = self.declaration.options or ()
+        if set(options) == {False, True}:
+            self.control: widgets.Widget = make(
+                widgets.Checkbox, self.declaration.default, indent=False, tooltip=self.tip
+            )
+        else:
+            self.control = make(widgets.Dropdown, options=self.menu(), value=self.declaration.default, tooltip=self.tip)
+        self.control.observe(self._tell, "value")
+        box = make(widgets.Box, [self.control], classes="wb-input")
+        return [box]
+
+    def menu(self) -> list[tuple[str, Any]]:
+        """Labels and values, of a table those that suit the kind of task."""
+        domain = self.declaration.domain
+        if not isinstance(domain, Registry):
+            return [(str(option), option) for option in self.declaration.options or ()]
+        names = domain.suited_to(self.kind)
+        auto = [("Automatic", "auto")] if self.declaration.auto else []
+        return [*auto, *((domain[name].label, name) for name in names)]
+
+    def refresh(self) -> None:
+        """Read the table anew: something may have been registered."""
+        menu = self.menu()
+        if self._held and isinstance(self.control, widgets.Dropdown) and list(self.control.options) != menu:
+            self._quiet = True
+            value = self.control.value
+            self.control.options = menu
+            self.control.value = value if value in [v for _, v in menu] else menu[0][1]
+            self._quiet = False
+
+    def got(self) -> Any:
+        return self.control.value
+
+    def put(self, value: Any) -> None:
+        self.control.value = value
+
+
+def make_field(hyperparameter: Hyperparameter, changed: Callable[[str], None], kind: str) -> Field:
+    """The control that suits a declaration, on a task of a kind."""
+    return (NumberField if hyperparameter.options is None else ChoiceField)(hyperparameter, changed, kind)
+
+
+class Throttle:
+    """Hands values on at most every `seconds`, the last one for certain. For a slider that is being dragged."""
+
+    def __init__(self, send: Callable[[Any], None], seconds: float = 0.1) -> None:
+        self._send, self._seconds = send, seconds
+        self._lock = threading.Lock()
+        self._sent = -math.inf
+        self._waiting: list[Any] = []
+        self._timer: threading.Timer | None = None
+
+    def __call__(self, value: Any) -> None:
+        with self._lock:
+            self._waiting = [value]
+            if self._timer is not None:
+                return
+            delay = self._sent + self._seconds - time.monotonic()
+            if delay > 0:
+                self._timer = threading.Timer(delay, self._fire)
+                self._timer.daemon = True
+                self._timer.start()
+                return
+        self._fire()
+
+    def _fire(self) -> None:
+        with self._lock:
+            self._timer = None
+            self._sent = time.monotonic()
+            values, self._waiting = self._waiting, []
+        for value in values:
+            self._send(value)

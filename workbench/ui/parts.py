@@ -1,0 +1,77 @@
+"""Building widgets with few messages to the page.
+
+A burst of more than 1,000 messages (500 on a bad day) overruns the socket between kernel and server, which then drops the rest:
+the page says "model not found". An ipywidget costs three messages, for itself, its layout and its style, and one more for each
+class that is added later. So widgets whose style nobody changes share it, there are two layouts, one shown and one hidden, and
+classes come at birth. What is seldom needed is made when it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import ipywidgets as widgets
+
+from workbench.core.errors import WorkbenchError
+
+__all__ = ["labelled", "listed", "make", "number_of", "said", "show"]
+
+_shared: dict[tuple[type, str], Any] = {}
+
+
+def make(kind: type, *arguments: Any, classes: str = "", hidden: bool = False, **options: Any) -> Any:
+    """A widget of a kind with CSS classes (separated by spaces). Its layout and style are shared unless given: hands off.
+
+    hidden: until `show`.
+    """
+    options.setdefault("layout", _common(widgets.Layout, "none" if hidden else ""))
+    style = kind.class_traits().get("style")  # type: ignore[attr-defined]
+    if style is not None:
+        options.setdefault("style", _common(style.klass))
+    if classes:
+        options["_dom_classes"] = tuple(classes.split())
+    return kind(*arguments, **options)
+
+
+def show(widget: Any, visible: bool) -> None:
+    """Show or hide a widget made by `make`."""
+    layout = _common(widgets.Layout) if visible else _common(widgets.Layout, "none")
+    if widget.layout is not layout:
+        widget.layout = layout
+
+
+def _common(kind: type, display: str = "") -> Any:
+    widget = _shared.get((kind, display))
+    if widget is None or widget.comm is None:  # closed, as by `Widget.close_all()`
+        widget = _shared[kind, display] = kind(display=display) if display else kind()
+    return widget
+
+
+def labelled(label: str, control: widgets.Widget) -> Any:
+    """A control with a short word before it."""
+    return make(widgets.Box, [make(widgets.HTML, f"<span>{label}</span>"), control], classes="wb-labelled")
+
+
+def listed(trials: Sequence[int]) -> str:
+    """Trials by number: "trial 7", "trials 7, 8"; of many, how many."""
+    if len(trials) > 8:
+        return f"{len(trials)} trials"
+    return f"trial{'s' * (len(trials) != 1)} {', '.join(map(str, trials))}"
+
+
+def number_of(text: str) -> Any:
+    """What a number field says: an int or a float, else the text itself, for the check to complain of."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def said(error: BaseException) -> str:
+    """An error in words; of one that is none of this package's own, the kind as well, and where its traceback is."""
+    if isinstance(error, WorkbenchError):
+        return str(error)
+    return f"{type(error).__name__}: {error} (unexpected; %tb in a cell shows its traceback)"

@@ -1,0 +1,253 @@
+"""The trial log as a table to sort, search and select from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import ipywidgets as widgets
+import pandas as pd
+from itables import JavascriptFunction
+from itables.widget import ITable
+
+from workbench.ui.parts import listed, make, show
+
+__all__ = ["TrialTable", "readable"]
+
+ALWAYS = ("learning_rate", "optimizer", "batch_size")
+LAST = ("best_val_loss", "best_epoch", "epochs_run", "seconds", "source", "note")
+WRITTEN = ("name", "note")
+"""By hand, and shown where somebody has."""
+
+KEPT: dict[str, Any] = {
+    "warn_on_undocumented_option": False,  # of the two functions, which it passes on
+    "stateSave": True,
+    "stateDuration": 0,
+    "stateSaveCallback": JavascriptFunction(
+        "function (settings, { time, start, length, order, search, columns }) {"
+        " settings.nTable.workbenchState = { time, start, length, order, search, columns }; }"
+    ),
+    "stateLoadCallback": JavascriptFunction("function (settings) { return settings.nTable.workbenchState || null; }"),
+}
+"""Page, order and search are kept, with the table's element, when it is filled anew. The selection is the widget's to keep."""
+
+
+def readable(frame: pd.DataFrame) -> pd.DataFrame:
+    """The columns worth reading, newest trial first: what a trial is called and came to, and the hyperparameters that differ."""
+    settings = [name for name in frame.columns[5 : frame.columns.get_loc("epochs_run")] if name in frame]
+    varied = [name for name in settings if name not in ALWAYS and frame[name].nunique(dropna=False) > 1]
+    made = ["source"] if (frame["source"] != "manual").any() else []  # from which other trial, say
+    opened = ["test"] if (frame["test_set"] != "").any() else []
+    # the settings beside the score, where a narrow window still shows both
+    columns = ["trial", "name", *made, "state", "best_val_metric", *opened, *ALWAYS, *varied]
+    columns += [name for name in LAST if name not in made]
+    columns = [name for name in columns if name not in WRITTEN or frame[name].fillna("").ne("").any()]
+    whole = frame.assign(source=_sources(frame), test=_tests(frame))
+    short = whole[columns].iloc[::-1].reset_index(drop=True)
+    for name in short.columns:
+        if pd.api.types.is_float_dtype(short[name]):
+            # text that reads as a number is sorted as one; a missing or infinite value is left blank
+            digits = 4 if name.startswith("best") else 3
+            short[name] = [f"{value:.{digits}g}" if math.isfinite(value) else "" for value in short[name]]
+    rename = {"best_val_metric": f"best {_metric(frame)}", "best_val_loss": "best loss", "best_epoch": "at epoch"}
+    return short.rename(columns={**rename, "epochs_run": "epochs run"}).rename(
+        columns=lambda name: str(name).replace("_", " ")
+    )
+
+
+def _sources(frame: pd.DataFrame) -> list[str]:
+    """What each trial was made by, and from which other one."""
+    found = []
+    for source, parent, epoch in zip(frame["source"], frame["parent"], frame["parent_epoch"], strict=True):
+        if source == "replay" or pd.isna(parent):  # whose name says of what
+            found.append(str(source))
+        else:
+            found.append(f"{source} of {parent}" + ("" if pd.isna(epoch) else f" @ {epoch}"))
+    return found
+
+
+def _tests(frame: pd.DataFrame) -> list[str]:
+    """The test score of each trial that has one, with its stamp."""
+    pairs = zip(frame["test_metric"], frame["test_set"], strict=True)
+    return [f"{score:.4g}, {stamp}" if stamp else "" for score, stamp in pairs]
+
+
+def _button(label: str, icon: str, tooltip: str) -> Any:
+    return make(widgets.Button, description=label, icon=icon, tooltip=tooltip, disabled=True)
+
+
+def _metric(frame: pd.DataFrame) -> str:
+    names = list(frame["metric"].unique())
+    return str(names[0]) if len(names) == 1 else "metric"
+
+
+class TrialTable:
+    """Rows by trial number; the selection is kept when rows come in.
+
+    selected: called with the trial numbers of the selected rows. load, branch, replay, annotate, delete: what the buttons do
+    with the selection. restore: what Undo does with the trials that were deleted last.
+    """
+
+    def __init__(
+        self,
+        selected: Callable[[list[int]], None],
+        *,
+        load: Callable[[int], None],
+        branch: Callable[[int], None],
+        replay: Callable[[int], None],
+        annotate: Callable[[int, str | None, str | None, list[str] | None], None],
+        delete: Callable[[list[int]], None],
+        restore: Callable[[list[int]], None],
+    ) -> None:
+        self._selected, self._annotate = selected, annotate
+        self._restore = restore
+        self._deleted: list[int] = []
+        self._wanted: list[int] = []
+        self._trials: list[int] = []
+        self._shown: pd.DataFrame | None = None
+        self._quiet = False
+        self._more = ""
+        self.table = ITable(
+            pd.DataFrame({"trial": []}),
+            showIndex=False,
+            select={"style": "os", "items": "row"},
+            selected_rows=[],
+            paging=True,
+            pageLength=10,
+            lengthMenu=[10, 25, 100],
+            order=[],
+            classes="display compact nowrap",
+            style="width:100%;margin:0",
+            scrollX=True,
+            allow_html=False,
+            maxBytes="4MB",
+        )
+        self.table.observe(self._rows_selected, "selected_rows")
+        self.hint = make(widgets.HTML, classes="wb-hint")
+        self.undo = make(widgets.Button, description="Undo", icon="undo", tooltip="Bring them back", hidden=True)
+        self.undo.on_click(lambda _: self._undo())
+        self.load_button = _button("Load into controls", "sliders", "Put this trial's setting into the controls")
+        self.branch = _button("Branch…", "code-fork", "Train on from this trial's best epoch, with changes")
+        self.replay = _button("Replay", "repeat", "Train this trial again from its first step, and compare")
+        self.delete = _button("Delete", "trash", "Move the selected trials to the bin (see History)")
+        for button, action in ((self.load_button, load), (self.branch, branch), (self.replay, replay)):
+            button.on_click(self._for_one(action))
+        self.delete.on_click(lambda _: delete(self.selection) if self.selection else None)
+        self.name = make(
+            widgets.Text, placeholder="name", continuous_update=False, tooltip="Name of the selected trial"
+        )
+        self.note = make(
+            widgets.Text, placeholder="note", continuous_update=False, tooltip="Note to the selected trial"
+        )
+        self.tags = make(widgets.Text, placeholder="tags, separated by commas", continuous_update=False)
+        self.save = make(
+            widgets.Button,
+            description="Save",
+            icon="pencil",
+            disabled=True,
+            tooltip="Write name, note and tags to the log",
+        )
+        self.save.on_click(self._save)
+        said = make(widgets.Box, [self.hint, self.undo], classes="wb-tablehint")
+        buttons = make(
+            widgets.Box,
+            [self.load_button, self.branch, self.replay, self.delete],
+            classes="wb-tablebar wb-tablebuttons",
+        )
+        bar = make(widgets.Box, [self.name, self.note, self.tags, self.save], classes="wb-tablebar")
+        box = make(widgets.VBox, [self.table], classes="wb-table")
+        self.widget = make(widgets.VBox, [said, box, buttons, bar])
+        self._frame = pd.DataFrame()
+        self._tell_selection()
+
+    @property
+    def selection(self) -> list[int]:
+        """The trial numbers of the selected rows."""
+        return [self._trials[row] for row in self.table.selected_rows if row < len(self._trials)]
+
+    def _for_one(self, action: Callable[[int], None]) -> Callable[[object], None]:
+        return lambda _: action(self.selection[0]) if self.selection else None
+
+    def select(self, trials: list[int]) -> None:
+        """Select the rows of these trials, as a brush in the parallel coordinates does."""
+        self._quiet = True
+        try:
+            self.table.selected_rows = [self._trials.index(trial) for trial in trials if trial in self._trials]
+        finally:
+            self._quiet = False
+        self._tell_selection()
+
+    def update(self, frame: pd.DataFrame, count: int | None = None) -> None:
+        """Show the log as it is now, or its newest of `count` trials.
+
+        An unchanged table is left alone, so that a search is not disturbed.
+        """
+        self._frame = frame
+        self._more = "" if count is None or count <= len(frame) else f" The newest {len(frame):,} of {count:,} trials."
+        short = readable(frame)
+        if self._shown is not None and short.equals(self._shown):
+            return
+        selection = self.selection
+        self._shown = short
+        self._trials = [int(trial) for trial in short["trial"]]
+        back = self._wanted and set(self._wanted) <= set(self._trials)
+        if back:
+            selection, self._wanted = self._wanted, []
+        rows = [self._trials.index(trial) for trial in selection if trial in self._trials]
+        self._quiet = True
+        try:
+            self.table.update(short, selected_rows=rows, **KEPT)
+        finally:
+            self._quiet = False
+        self._tell_selection()
+        if back:
+            self._selected(self.selection)
+
+    def tell_deleted(self, trials: list[int]) -> None:
+        """Say which trials were deleted, and offer to undo it, until rows are selected."""
+        self._deleted = trials
+        self._tell_selection()
+
+    def _undo(self) -> None:
+        trials, self._deleted = self._deleted, []
+        self._wanted = trials
+        self._tell_selection()
+        self._restore(trials)
+
+    def _rows_selected(self, _: object) -> None:
+        if not self._quiet:
+            if self.table.selected_rows:
+                self._deleted = []
+            self._tell_selection()
+            self._selected(self.selection)
+
+    def _tell_selection(self) -> None:
+        count = len(self.selection)
+        state, epochs = "", 0
+        if count == 1 and len(self._frame):
+            row = self._frame[self._frame["trial"] == self.selection[0]].iloc[0]
+            state, epochs = str(row["state"]), 0 if pd.isna(row["best_epoch"]) else int(row["best_epoch"])
+        self.load_button.disabled = count != 1
+        self.branch.disabled = not epochs
+        self.replay.disabled = state in ("", "queued", "running", "paused", "failed")
+        self.delete.disabled = not count
+        show(self.undo, bool(self._deleted))
+        self.save.disabled = self.name.disabled = self.note.disabled = self.tags.disabled = count != 1
+        self.hint.value = (
+            f"Deleted {listed(self._deleted)}."
+            if self._deleted
+            else f"Every attempt is here. Select rows to draw them in the charts.{self._more}"
+            if not count
+            else f"{count} selected and drawn in the charts. Ctrl or Shift and click to select more."
+        )
+        if count == 1 and len(self._frame):
+            row = self._frame[self._frame["trial"] == self.selection[0]].iloc[0]
+            self.name.value, self.note.value, self.tags.value = row["name"], row["note"], ", ".join(row["tags"])
+        elif count != 1:
+            self.name.value = self.note.value = self.tags.value = ""
+
+    def _save(self, _: object) -> None:
+        if len(self.selection) == 1:
+            tags = [tag.strip() for tag in self.tags.value.split(",") if tag.strip()]
+            self._annotate(self.selection[0], self.name.value, self.note.value, tags)

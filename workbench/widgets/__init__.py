@@ -1,1 +1,0 @@
-"""The parts of the user interface. Views only read; callbacks only enqueue."""
