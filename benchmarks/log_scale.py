@@ -26,22 +26,22 @@ LIMITS = {"bench.trials": 1.5, "bench.leaderboard": 1.0, "append of a new trial,
 
 
 def fill(log: TrialLog, task: wb.Task, trials: int) -> None:
-    """Random trials, four seeds a setting, written in large transactions."""
+    """Random trials, four seeds a configuration, written in large transactions."""
     rng = np.random.default_rng(0)
     base = wb.Config(loss="cross_entropy").model_dump()
     for start in range(0, trials, CHUNK):
         count = min(CHUNK, trials - start)
         configs = []
         for index in range(count):
-            setting = (start + index) // 4
-            draw = np.random.default_rng(setting)
+            configuration = (start + index) // 4
+            draw = np.random.default_rng(configuration)
             values = {"learning_rate": float(10 ** draw.uniform(-4, -1)), "l2": float(10 ** draw.uniform(-6, -2))}
-            configs.append({**base, **values, "optimizer": ["adam", "sgd"][setting % 2], "seed": index % 4})
+            configs.append({**base, **values, "optimizer": ["adam", "sgd"][configuration % 2], "seed": index % 4})
         numbers = log.create(
             [
                 NewTrial(
                     config, task.name, task.fingerprint, task.metric, source="random", cohort=start // 64,
-                    setting=str((start + index) // 4),
+                    configuration=str((start + index) // 4),
                 )
                 for index, config in enumerate(configs)
             ]

@@ -19,7 +19,7 @@ NAMES = (
     "cohort",
     "search",
     "memory",
-    "snapshots",
+    "checkpoints",
     "log_append",
     "log_scale",
     "live_update",

@@ -1,6 +1,6 @@
-"""What snapshots cost: the same training with a snapshot after each epoch, and with none, in turns.
+"""What checkpoints cost: the same training with a checkpoint after each epoch, and with none, in turns.
 
-    python -m benchmarks.snapshots
+    python -m benchmarks.checkpoints
 
 Digits, MLP 64-64, batch 32, Adam, on a log and a folder on disk; and a random search of 64 such trials. A limit of 1.05 holds
 for the one trial. Also: what reading one back, a branch from it, and a model out of it take.
@@ -24,7 +24,7 @@ CONFIG = wb.Config(hidden_units=64, batch_size=32)
 def bench_in(folder: Path, name: str, budget: int | None) -> wb.Workbench:
     bench = wb.Workbench(wb.Task.load("digits"), log=folder / f"{name}.db")
     if budget is not None:
-        bench.snapshots.budget = budget
+        bench.checkpoints.budget = budget
     return bench
 
 
@@ -36,16 +36,16 @@ def main() -> dict[str, Any]:
         for epochs in EPOCHS:
             config = CONFIG.replace(epochs=epochs)
             rows = compare(
-                {"no snapshots": lambda c=config: without.run(c), "snapshots": lambda c=config: with_.run(c)},
+                {"no checkpoints": lambda c=config: without.run(c), "checkpoints": lambda c=config: with_.run(c)},
                 rounds=max(5, 900 // epochs // 3),
-                baseline="no snapshots",
+                baseline="no checkpoints",
             )
-            table(f"one trial, {epochs} epochs", rows, "no snapshots")
+            table(f"one trial, {epochs} epochs", rows, "no checkpoints")
             ratio = rows[1]["ratio"]
-            kept = len(with_.snapshots.epochs(int(with_.trials["trial"].iloc[-1])))
+            kept = len(with_.checkpoints.epochs(int(with_.trials["trial"].iloc[-1])))
             found[f"{epochs} epochs"], found[f"kept of {epochs}"] = rows, kept
             verdict = "reached" if ratio <= LIMIT else "MISSED"
-            print(f"snapshots / none: {ratio:.3f} (at most {LIMIT}: {verdict}); {kept} of {epochs} epochs kept")
+            print(f"checkpoints / none: {ratio:.3f} (at most {LIMIT}: {verdict}); {kept} of {epochs} epochs kept")
 
         space = {"learning_rate": wb.LogRange(1e-4, 1e-1), "l2": wb.LogRange(1e-6, 1e-2)}
         base = CONFIG.replace(epochs=10)
@@ -53,24 +53,26 @@ def main() -> dict[str, Any]:
         def search(bench: wb.Workbench) -> Callable[[], object]:
             return lambda: bench.search("random", space, base, trials=64, cohort=64, blocking=True)
 
-        rows = compare({"no snapshots": search(without), "snapshots": search(with_)}, rounds=7, baseline="no snapshots")
-        table("search of 64 trials, 10 epochs", rows, "no snapshots")
+        rows = compare(
+            {"no checkpoints": search(without), "checkpoints": search(with_)}, rounds=7, baseline="no checkpoints"
+        )
+        table("search of 64 trials, 10 epochs", rows, "no checkpoints")
         found["search"] = rows
 
         trial = int(with_.run(CONFIG).trials[0])
-        series = with_.snapshots.epochs(trial)
+        series = with_.checkpoints.epochs(trial)
         epoch = series[len(series) // 2]
         actions: dict[str, Callable[[], object]] = {
             "one epoch of training": lambda: without.run(CONFIG.replace(epochs=1)),
-            "read a snapshot": lambda: with_.snapshots.load(trial, epoch),
+            "read a checkpoint": lambda: with_.checkpoints.load(trial, epoch),
             "branch of one epoch": lambda: with_.branch(trial, epoch=epoch, epochs=epoch + 1).wait(),
             "model of an epoch": lambda: with_.model(trial, epoch=epoch),
         }
         rows = compare(actions, rounds=9, baseline="one epoch of training")
         table("going back", rows, "one epoch of training")
         found["going back"] = rows
-        file = next((with_.snapshots.folder / f"{trial:08d}").glob("*.pt"))
-        print(f"a snapshot: {file.stat().st_size / 1024:.0f} KiB")
+        file = next((with_.checkpoints.folder / f"{trial:08d}").glob("*.pt"))
+        print(f"a checkpoint: {file.stat().st_size / 1024:.0f} KiB")
         return found
     finally:
         shutil.rmtree(folder, ignore_errors=True)

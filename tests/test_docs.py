@@ -27,7 +27,7 @@ def test_the_quickstart_begins_anew_beside_what_it_left_behind(tmp_path: Path, m
     first = next(cell.source for cell in cells if cell.cell_type == "code")
     bench = wb.Workbench(wb.Task.load("iris"), log="quickstart.db")
     bench.run(wb.Config(epochs=2))
-    assert bench.snapshots.flush(60)
+    assert bench.checkpoints.flush(60)
     assert {path.is_dir() for path in tmp_path.glob("quickstart.db*")} == {True, False}
     exec(first, {})
     assert list(tmp_path.glob("quickstart.db*")) == []

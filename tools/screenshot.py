@@ -97,7 +97,7 @@ def branch(notebook: Notebook) -> None:
 
 
 def history(notebook: Notebook) -> None:
-    """After `branch`: a replay's verdict, the tree, the snapshots, and two trials in the bin."""
+    """After `branch`: a replay's verdict, the tree, the checkpoints, and two trials in the trash."""
     notebook.root.locator(".wb-bar .wb-close").click()
     notebook.press("Stop")
     notebook.expect_status("Trial 3 stopped")

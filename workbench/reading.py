@@ -1,4 +1,5 @@
-"""The reading half of `Workbench`: tables, figures, settings, models and scripts out of the log. Nothing here writes or trains
+"""The reading half of `Workbench`: tables, figures, configurations, models and scripts out of the log. Nothing here
+writes or trains
 on record."""
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from workbench.checkpoints import SnapshotStore
+from workbench.checkpoints import CheckpointStore
 from workbench.core.config import Config
 from workbench.core.errors import LogError, RunError
 from workbench.log import TrialLog
@@ -60,25 +61,27 @@ class Reader:
     def leaderboard(self, top: int | None = 20) -> pd.DataFrame:
         """Settings on this task by their mean validation metric over seeds, best first; only trials that ran to their end.
 
-        One row a setting: rank, trial (its first), seeds (different ones: the same again is no further evidence; a branch, or
-        a trial with live changes, is a row of its own, since it is no draw of the setting it shows), mean, low
+        One row a configuration: rank, trial (its first), seeds (different ones: the same again is no further
+        evidence; a branch, or
+        a trial with live changes, is a row of its own, since it is no draw of the configuration it shows), mean, low
         and high (95% confidence interval of the mean by Student's t, NaN for one seed), p_value and tied: whether it cannot
-        be told from the best at 5% by Welch's two-sided t-test. Where a setting has one seed, or seeds without any spread,
-        its variance is taken as the pooled variance of those with more; nothing is told apart while no setting has two that
-        differ. All of this is about seeds: it does not say how the settings compare on other rows. Then the hyperparameters
-        in which the settings differ. top: rows, None for all. Where there are ensembles, they stand among the settings with
+        be told from the best at 5% by Welch's two-sided t-test. Where a configuration has one seed, or seeds without any spread,
+        its variance is taken as the pooled variance of those with more; nothing is told apart while no configuration has two that
+        differ. All of this is about seeds: it does not say how the configurations compare on other rows. Then the hyperparameters
+        in which the configurations differ. top: rows, None for all. Where there are ensembles, they stand among the
+        configurations with
         their score on the validation rows; the column `ensemble` has their numbers, and `corrected`, low and high what to
         expect of them on new rows, where nothing was chosen. They have no trial, seeds and p_value. Where the test set was
-        opened for a trial of a setting, or for an ensemble, `test_metric` and `test_set` have the last such score and its
+        opened for a trial of a configuration, or for an ensemble, `test_metric` and `test_set` have the last such score and its
         stamp.
         """
         top = None if top is None else check_count("top", top, None)
-        return self._session.reads.leaderboard_with_settings(top)
+        return self._session.reads.leaderboard_with_configurations(top)
 
     def importance(self, search: int | None = None, *, evaluator: str = "fanova") -> pd.DataFrame:
         """Share of the variation of the validation metric that each hyperparameter explains, largest first.
 
-        search: only the trials of one search, by default all on this task; comparisons across other settings mix effects.
+        search: only the trials of one search, by default all on this task; comparisons across other configurations mix effects.
         evaluator: "fanova" or "ped_anova" (optuna's). The column `trials` says how many trials it rests on; below 10 for
         each hyperparameter a UserWarning says that it is a hint only. Raises: RunError with fewer than 4 trials.
         """
@@ -87,13 +90,13 @@ class Reader:
         frame = self._session.reads.trials_of(self._search(search))
         return importance(frame, better=self._session.reads.better, evaluator=evaluator)
 
-    def border(self, search: int | None = None) -> pd.DataFrame:
+    def range_edges(self, search: int | None = None) -> pd.DataFrame:
         """The searched ranges at whose end the best trials lie, so that a better value may lie beyond.
 
         search: its number, by default the last one. One row a range: hyperparameter, side, best, low, high, and wider_low,
         wider_high: the range to search next.
         """
-        found = self._session.reads.border(self._search(search))
+        found = self._session.reads.range_edges(self._search(search))
         columns = ["hyperparameter", "side", "best", "low", "high", "wider_low", "wider_high"]
         rows = [(b.name, b.side, b.best, b.domain.low, b.domain.high, b.wider.low, b.wider.high) for b in found]
         return pd.DataFrame(rows, columns=columns)
@@ -124,10 +127,10 @@ class Reader:
 
         The rules (see `rules()`) look at its curves, those of its other seeds, the best known score on this task, and its
         layers at the initial and at the trained weights on some training rows. Nothing is trained for it: where no weights are
-        at hand (no snapshot is kept), the notes say so. `verdict` is the name of a rule, "at_baseline" where none finds
+        at hand (no checkpoint is kept), the notes say so. `verdict` is the name of a rule, "at_baseline" where none finds
         anything but the score is no better than the baseline's, or "healthy"; `figure()` marks the evidence. A trial that still
         trains is judged by the epochs it has.
-        Raises: LogError for an unknown trial; RunError for one in the bin, on another task, of another metric or without a
+        Raises: LogError for an unknown trial; RunError for one in the trash, on another task, of another metric or without a
         finished epoch.
         """
         return diagnose(self._session, whole("trial", trial))
@@ -141,8 +144,9 @@ class Reader:
         helped: by the measure of its rule, as `rules()` names it. The best metric has to be better by more than one standard
         error of the old one, by the number of validation rows (accuracy, R² and RMSE; of other metrics, better at all); or the
         validation loss at the end lower, with the best metric kept, or reached in fewer epochs where early stopping was
-        prescribed. More seeds have helped when the leaderboard now tells the two settings apart.
-        <NA> while they train, where a trial is in the bin, and for a metric that is not registered here. Read from the trials as
+        prescribed. More seeds have helped when the leaderboard now tells the two configurations apart.
+        <NA> while they train, where a trial is in the trash, and for a metric that is not registered here. Read from
+        the trials as
         they are now.
         """
         return prescriptions(self._session)
@@ -181,7 +185,7 @@ class Reader:
         return self._session.log.curves(*trial_numbers("curves", trials))
 
     def events(self, *trials: int) -> pd.DataFrame:
-        """What happened beside the epochs: live changes, pauses, remarks."""
+        """What happened beside the epochs: live changes, pauses, messages."""
         return self._session.log.events(*trial_numbers("events", trials))
 
     def config(self, trial: int) -> Config:
@@ -190,7 +194,8 @@ class Reader:
         return logged_config(trial, self._session.log.config(trial))
 
     def code(self, trial: int) -> str:
-        """A Python script that stands by itself and does this trial again: its task, its setting, its live changes, and, of a
+        """A Python script that stands by itself and does this trial again: its task, its configuration, its live
+        changes, and, of a
         branch, the path that leads to it. Raises: LogError for an unknown trial; RunError for one on another task."""
         return script(self._session, whole("trial", trial))
 
@@ -201,9 +206,9 @@ class Reader:
     def model(self, trial: int, epoch: int | None = None) -> TrainedModel:
         """A trial's `nn.Module` with its best weights (lowest validation loss), or those after an epoch, ready to predict.
 
-        What no snapshot holds is trained again first, in silence, from the snapshot before. Raises: LogError for an unknown
+        What no checkpoint holds is trained again first, in silence, from the checkpoint before. Raises: LogError for an unknown
         trial; RunError for one without a finished epoch, on another task, or for an epoch it does not have; ModelError if the
-        backbone of a fine-tuned trial has other weights here; CheckpointError if the snapshot that is needed is damaged.
+        backbone of a fine-tuned trial has other weights here; CheckpointError if the checkpoint that is needed is damaged.
         """
         trial = whole("trial", trial)
         run = self._session.run_of(trial)
@@ -217,7 +222,7 @@ class Reader:
         return self.model(trial).predict(X)
 
     def save(self, trial: int | Ensemble, path: str | Path, *, epoch: int | None = None) -> Path:
-        """Write a trial's model into one safe file, for `wb.load_model(path)`: weights, setting, preprocessing, versions.
+        """Write a trial's model into one safe file, for `wb.load_model(path)`: weights, configuration, preprocessing, versions.
 
         trial: or an ensemble; epoch is of a trial only. Returns its path.
         Raises: as `model`; CheckpointError if it cannot be written, or the preprocessing not be kept.
@@ -232,13 +237,13 @@ class Reader:
         """The ensembles made on this task, one row each: ensemble (its number), name, select, trials and votes of the members,
         metric, score on the validation rows, corrected (what to expect on new rows), optimism, low and high (95%), gain over a
         best single trial with gain_low and gain_high, how, note, complete (each member is in the log, outside
-        the bin), created, test_metric and test_set (its last score on the test set, and the stamp)."""
+        the trash), created, test_metric and test_set (its last score on the test set, and the stamp)."""
         return self._session.reads.ensembles()
 
     def load_ensemble(self, number: int) -> Ensemble:
         """An ensemble of the log by its number, as `bench.ensemble()` returned it, ready to predict.
 
-        Raises: RunError for a number that is not in the log, an ensemble on another task, or one with a member in the bin;
+        Raises: RunError for a number that is not in the log, an ensemble on another task, or one with a member in the trash;
         as `model` for a member.
         """
         return assembled(self._session, whole("ensemble", number))
@@ -259,12 +264,12 @@ class Reader:
         """
         return read_layers(self.model(trial, epoch), self._session.task)
 
-    def boundary(self, trial: int, epoch: int | None = None) -> NotebookFigure:
+    def decision_boundary(self, trial: int, epoch: int | None = None) -> NotebookFigure:
         """The decision boundary of a trial on a task with two inputs, as a matplotlib figure, with training and validation rows.
 
         Raises: as `model`; RunError for a task with more inputs, or fewer.
         """
-        return self.layers(trial, epoch).boundary()
+        return self.layers(trial, epoch).decision_boundary()
 
     @property
     def versions(self) -> pd.DataFrame:
@@ -278,7 +283,7 @@ class Reader:
 
     @property
     def version_changes(self) -> pd.DataFrame:
-        """What the versions of this task changed for each setting that was continued: `version` and the columns of
+        """What the versions of this task changed for each configuration that was continued: `version` and the columns of
         `Continuation.table`. Where a kernel ended before the comparison did, the intervals are missing."""
         return version_changes(self._session)
 
@@ -289,14 +294,14 @@ class Reader:
         return version_drift(self._session)
 
     @property
-    def snapshots(self) -> SnapshotStore:
-        """The snapshots of this log: `budget` in bytes, `used`, `folder`."""
-        return self._session.snapshots
+    def checkpoints(self) -> CheckpointStore:
+        """The checkpoints of this log: `budget` in bytes, `used`, `folder`."""
+        return self._session.checkpoints
 
     @property
-    def bin(self) -> pd.DataFrame:
-        """The deleted trials, one row each; `bench.restore()` brings them back, `bench.empty_bin()` removes them for good."""
-        return self._session.log.bin()
+    def trash(self) -> pd.DataFrame:
+        """The deleted trials, one row each; `bench.restore()` brings them back, `bench.empty_trash()` removes them for good."""
+        return self._session.log.trash()
 
     def figure(self, *trials: int) -> NotebookFigure:
         """Learning curves as a matplotlib figure, of the given trials or of the last run. Raises: RunError without any."""

@@ -57,8 +57,8 @@ class Workbench(Reader):
 
     task: what to learn. log: where every attempt is kept: a path, an SQLAlchemy URL, or None (in memory).
     models: builders of your own by name, `build(task, *, width=wb.IntRange(8, 256)) -> nn.Module`.
-    device: where new trials train unless told otherwise ("cpu", "cuda", "cuda:1", "mps"). snapshots: the folder for the states
-    of the trials after their epochs, by default beside the log; see `bench.snapshots` for what they may take.
+    device: where new trials train unless told otherwise ("cpu", "cuda", "cuda:1", "mps"). checkpoints: the folder for the states
+    of the trials after their epochs, by default beside the log; see `bench.checkpoints` for what they may take.
 
     A Workbench made while another one trains on the same log and task (a cell that is run again) attaches to the training
     that goes on; it starts nothing twice.
@@ -72,14 +72,14 @@ class Workbench(Reader):
         *,
         models: Mapping[str, Callable[..., Any]] | None = None,
         device: str = "cpu",
-        snapshots: str | os.PathLike[str] | None = None,
+        checkpoints: str | os.PathLike[str] | None = None,
     ) -> None:
         self.task = a_task(task)
         log = a_place(log, "log", "for a log in memory")
-        snapshots = a_place(snapshots, "snapshots", "to keep them beside the log")
+        checkpoints = a_place(checkpoints, "checkpoints", "to keep them beside the log")
         self.device = check_device(device)
         register_models(models)
-        self._session = Session.of(task, log, snapshots)
+        self._session = Session.of(task, log, checkpoints)
 
     # --- training ---------------------------------------------------------------------------------------------------
 
@@ -95,7 +95,7 @@ class Workbench(Reader):
         changes: Sequence[tuple[int, str, float]] = (),
         stop_after: int | None = None,
     ) -> Run:
-        """Train one setting in the background and return at once.
+        """Train one configuration in the background and return at once.
 
         seeds: train this many replicates, with seeds from `config.seed` upwards, as one cohort. name, note, tags: for the
         log. changes: live changes to make by themselves, as (step, hyperparameter, value): in force from the optimizer step
@@ -145,14 +145,15 @@ class Workbench(Reader):
         """Search a space in the background; the trials train in cohorts and land in the same log as manual ones.
 
         strategy: "grid", "random", "sobol", "tpe", "gp", "cmaes", or an optuna sampler. space: a domain for each
-        hyperparameter searched: `wb.Range`, `wb.LogRange`, `wb.IntRange`, `wb.Choice` or a list. base: the setting of all
+        hyperparameter searched: `wb.Range`, `wb.LogRange`, `wb.IntRange`, `wb.Choice` or a list. base: the configuration of all
         others. Strategies that learn know every earlier trial on this task that lies in the space and agrees with `base`
         in what is not searched, manual ones included.
 
-        Budget: no new setting is started after `trials` settings, after `seconds`, or after `no_improvement` settings
-        in a row without a better one; 64 settings (or the whole grid) when none is given. pruner: "median", "halving",
-        "hyperband", "patience" or an optuna pruner. seeds: replicates of each setting, trained together and told to the
-        strategy as their mean. seed: of the strategy: the same seed gives the same settings (with `cohort` given too,
+        Budget: no new configuration is started after `trials` configurations, after `seconds`, or after
+        `no_improvement` configurations
+        in a row without a better one; 64 configurations (or the whole grid) when none is given. pruner: "median", "halving",
+        "hyperband", "patience" or an optuna pruner. seeds: replicates of each configuration, trained together and told to the
+        strategy as their mean. seed: of the strategy: the same seed gives the same configurations (with `cohort` given too,
         the same results to the last bit). points: values a grid takes of a range. cohort: trials that train together;
         by default from memory and a short measurement. continues: an earlier search to go on with; what is not given
         anew stays. blocking: wait for the end, as `search(...).wait()`.
@@ -201,7 +202,7 @@ class Workbench(Reader):
 
         An optimizer is not better because the learning rate at hand suits it. So for each value of `field` (all of a table
         of choices, or `values`) the `nuisance` hyperparameters are searched with the same number of `trials` and the same
-        seed of the strategy; the best setting of each is then trained with `seeds` fresh seeds, which the search has not
+        seed of the strategy; the best configuration of each is then trained with `seeds` fresh seeds, which the search has not
         seen and so could not favour, and these decide. All of it trains in shared cohorts.
         Returns a handle: `wait()`, `table`, `figure()`. Raises: ConfigError naming the argument.
         """
@@ -214,7 +215,7 @@ class Workbench(Reader):
         return comparison.wait() if blocking else comparison
 
     def add_seeds(self, top: int = 3, seeds: int = 5, *, device: str | None = None) -> Run:
-        """Train `seeds` further seeds of the contenders: of the `top` settings of the leaderboard, those that cannot be
+        """Train `seeds` further seeds of the contenders: of the `top` configurations of the leaderboard, those that cannot be
         told from the best. Returns the run. Raises: RunError when no trial has ended, or none has a score."""
         top = check_count("top", top)
         seeds = check_count("seeds", seeds, MAX_SEEDS)
@@ -225,11 +226,11 @@ class Workbench(Reader):
         if contenders.empty:
             message = "there is no ended trial to add seeds to; train one with bench.run(wb.Config())"
             raise nothing_to_choose(self._session, message)
-        used = self._session.reads.seeds_of(list(contenders["setting"]))
+        used = self._session.reads.seeds_of(list(contenders["configuration"]))
         configs = {}
-        for trial, setting in zip(contenders["trial"], contenders["setting"], strict=True):
+        for trial, configuration in zip(contenders["trial"], contenders["configuration"], strict=True):
             config = self.config(int(trial))
-            free = (seed for seed in range(config.seed, 2**31) if seed not in used[setting])
+            free = (seed for seed in range(config.seed, 2**31) if seed not in used[configuration])
             configs[int(trial)] = [prepare(self.task, config.replace(seed=next(free))) for _ in range(seeds)]
         return self._session.replicate(configs, device=self._device(device))
 
@@ -245,7 +246,7 @@ class Workbench(Reader):
         device: str | None = None,
         blocking: bool = False,
     ) -> RangeTest:
-        """Find a learning rate for a setting: `points` rates from `low` to `high`, each trained by itself for about `steps`
+        """Find a learning rate for a configuration: `points` rates from `low` to `high`, each trained by itself for about `steps`
         steps with `seeds` seeds, as one stacked cohort.
 
         All else is as in `config`, but for the schedule, which is constant, warm-up and early stopping. Nothing of it is
@@ -283,11 +284,11 @@ class Workbench(Reader):
         """Grow a second trial from where one stood after an epoch (by default its last), with some hyperparameters changed.
 
         All may change but the architecture; another optimizer starts its state anew, which the log says. The branch's
-        epochs count on from its parent's. What no snapshot holds is trained again first. seeds: so many branches, with
+        epochs count on from its parent's. What no checkpoint holds is trained again first. seeds: so many branches, with
         seeds from the parent's upwards; the parent's seed goes on with its random numbers. script, stop_after: as `changes`
         and `stop_after` of `start`. Returns at once; the very same call while it trains returns its run.
-        Raises: LogError, RunError for a trial or epoch that is not there, or a trial in the bin; ConfigError for a change that
-        cannot be; ModelError if the backbone of a fine-tuned trial has other weights here; CheckpointError if the snapshot is
+        Raises: LogError, RunError for a trial or epoch that is not there, or a trial in the trash; ConfigError for a change that
+        cannot be; ModelError if the backbone of a fine-tuned trial has other weights here; CheckpointError if the checkpoint is
         damaged. Nothing is logged then.
         """
         seeds = check_count("seeds", seeds, MAX_SEEDS)
@@ -303,7 +304,7 @@ class Workbench(Reader):
         diagnosis: what `diagnose` returned, or a trial's number. rule: the finding to act on, by default the main one. While
         the same prescription is still being tried, its run is returned. `prescriptions()` says what came of it, `rules()`
         how often each rule was right. Returns at once.
-        Raises: RunError when there is nothing to try, or the trial is in the bin; ConfigError for an unknown rule, or a change
+        Raises: RunError when there is nothing to try, or the trial is in the trash; ConfigError for an unknown rule, or a change
         that cannot be. Nothing is logged then.
         """
         device = self._device(device)
@@ -340,7 +341,8 @@ class Workbench(Reader):
         as one cohort: what frozen layers make of the data is computed once.
 
         The three hyperparameters belong to the model, which is registered: `bench.search(base=bench.config(run.trials[0]), ...)`
-        searches them. Raises: LogError, RunError for a trial that is unknown, unfinished, in the bin or without a model at hand;
+        searches them. Raises: LogError, RunError for a trial that is unknown, unfinished, in the trash or without a
+        model at hand;
         ModelError naming the shapes of inputs that do not fit, or if the backbone that the trial itself began from has other
         weights here; TaskError, ConfigError naming the argument, with the groups there are. Nothing is
         logged then.
@@ -360,13 +362,13 @@ class Workbench(Reader):
 
         After `wait()`: `identical`, `within_tolerance`, `differences` (one row an epoch and value), `verdict`. A trial that
         trained alone comes out identical to the last bit on the same machine; one that trained together with others within
-        the tolerance that the verdict states. Raises: LogError, RunError for a trial that cannot be replayed, or is in the bin;
+        the tolerance that the verdict states. Raises: LogError, RunError for a trial that cannot be replayed, or is in the trash;
         ModelError if the backbone of a fine-tuned trial has other weights here.
         """
         return replay(self._session, whole("trial", trial), device=None if device is None else check_device(device))
 
     def resume(self) -> Runs:
-        """Go on with the runs and searches that a killed kernel left behind, from their last snapshots to the same end.
+        """Go on with the runs and searches that a killed kernel left behind, from their last checkpoints to the same end.
 
         Returns a handle of all of them (`wait()`, `pause()`, `stop()`; empty if there is nothing). Trials that another
         living kernel trains are never touched. Raises: ConfigError naming a model, loss, optimizer or schedule of your own
@@ -375,25 +377,25 @@ class Workbench(Reader):
         return resume(self._session)
 
     def delete(self, *trials: int) -> None:
-        """Move trials to the bin: they are gone from every table and chart, and `restore` brings them back.
+        """Move trials to the trash: they are gone from every table and chart, and `restore` brings them back.
 
-        Raises: LogError for one that is unknown, in the bin already, or still training; nothing is changed then.
+        Raises: LogError for one that is unknown, in the trash already, or still training; nothing is changed then.
         """
         numbers = trial_numbers("delete", trials)
         self._session.log.delete(numbers)
         self._session.forget(numbers)
 
     def restore(self, *trials: int) -> list[int]:
-        """Bring deleted trials back, all of them by default; returns their numbers. Raises: LogError for one not in the bin."""
+        """Bring deleted trials back, all of them by default; returns their numbers. Raises: LogError for one not in the trash."""
         restored = self._session.log.restore(trial_numbers("restore", trials) or None)
         self._session.gone.difference_update(restored)
         self._session.refresh_table()
         return restored
 
-    def empty_bin(self) -> tuple[list[int], list[int]]:
-        """Remove the deleted trials for good, with their snapshots. Returns the numbers removed, and those kept because a
-        trial outside the bin was made from them."""
-        return self._session.empty_bin()
+    def empty_trash(self) -> tuple[list[int], list[int]]:
+        """Remove the deleted trials for good, with their checkpoints. Returns the numbers removed, and those kept because a
+        trial outside the trash was made from them."""
+        return self._session.empty_trash()
 
     def ensemble(
         self,
@@ -409,7 +411,8 @@ class Workbench(Reader):
         """Let several trials' best models vote, of whatever architectures, and enter the ensemble into the log.
 
         Classes: the mean of their probabilities; numbers: the mean of their answers. By default the best trial of each of the
-        `top` best settings of the leaderboard votes. select="greedy": `size` votes are given one by one to the trial that helps
+        `top` best configurations of the leaderboard votes. select="greedy": `size` votes are given one by one to the
+        trial that helps
         the validation metric most, with replacement, beginning with the best ones (Caruana et al. 2004); from the `candidates`
         best trials that ran to their end. trials: who votes, in place of the leaderboard's top, or, with "greedy", who may; a
         trial that is named twice has two votes.
@@ -418,12 +421,12 @@ class Workbench(Reader):
         and `interval`, by an out-of-bag bootstrap in which the choice among the `candidates` is made again; it also says whether
         the ensemble beats a best single trial chosen alike. It predicts like `bench.model(trial)`, stands in the leaderboard
         by its score on the validation rows, with `corrected` beside it, and `bench.save` keeps it in one file. The same once
-        more, as by a cell that is run again, has the same number. A model that is neither at hand nor in a snapshot is
+        more, as by a cell that is run again, has the same number. A model that is neither at hand nor in a checkpoint is
         trained again first, in silence.
-        Raises: ConfigError naming the argument; LogError, RunError for a trial that is unknown, in the bin, on another task,
+        Raises: ConfigError naming the argument; LogError, RunError for a trial that is unknown, in the trash, on another task,
         unfinished, diverged or without a finite epoch, or when no trial has ended; nothing is logged then.
         """
-        if isinstance(top, (list, tuple)):  # who votes, where the first argument is how many settings do
+        if isinstance(top, (list, tuple)):  # who votes, where the first argument is how many configurations do
             message = (
                 f"top={top!r}: must be a whole number; to name the trials that vote, ensemble(trials={list(top)!r})"
             )
@@ -443,7 +446,7 @@ class Workbench(Reader):
         test rows alone that nobody has looked at, as a new version of the data brings them; the result says on how many of the
         split's, the log keeps that these were looked at, and the stamp is "opened once".
         Raises: TaskError if the task has no test split; SealError, with the earlier opening, if it was opened before, or no row
-        is unseen; RunError, LogError for a trial that is unknown, unfinished, in the bin or without a model; ModelError if the
+        is unseen; RunError, LogError for a trial that is unknown, unfinished, in the trash or without a model; ModelError if the
         backbone of a fine-tuned trial has other weights here, or the metric is not defined on the rows; ConfigError for `again`
         or `only_unseen` that is neither True nor False, or both. Nothing is opened then.
         """
@@ -460,20 +463,23 @@ class Workbench(Reader):
         device: str | None = None,
         blocking: bool = False,
     ) -> Continuation:
-        """Go on with more or newer data: a new version of the task, on which the best settings are measured and trained anew.
+        """Go on with more or newer data: a new version of the task, on which the best configurations are measured
+        and trained anew.
 
         new_data: all rows of the new version, old and new (of a table `pd.concat([old, new])`), of the kind the task was made
         from: a DataFrame or the path of a CSV file with the same columns, a pair (X, y), a torch data set; or what
         `task.version(new_data)` made of them. Rows that were there before keep the split they were in, so that no test row is
         ever trained on. Old rows that are not in it are left out, and a UserWarning says how many.
-        Of the `top` settings of the leaderboard the best trial's model is measured on the new version's validation rows, with
-        its old preprocessing, and the setting is trained anew with so many `seeds` (from its first step, without the live
+        Of the `top` configurations of the leaderboard the best trial's model is measured on the new version's
+        validation rows, with
+        its old preprocessing, and the configuration is trained anew with so many `seeds` (from its first step, without the live
         changes it had), in the same log. Returns a handle at once: `wait()`, `task`, `bench` (a Workbench on the new version),
-        `table` (the change for each setting and whether it is beyond noise), `drift` (which columns moved, by which test),
+        `table` (the change for each configuration and whether it is beyond noise), `drift` (which columns moved, by which test),
         `figure()`, `drift_figure()`. The log keeps all of it: `bench.versions`, `bench.version_changes`. The very same call
         while it goes on returns the same handle.
         Raises: TaskError for other columns, types, shapes or classes, rows without a target, or no new row; RunError if no
-        trial has run to its end; ConfigError, ModelError for a setting that the new version cannot take. Nothing is changed then.
+        trial has run to its end; ConfigError, ModelError for a configuration that the new version cannot take.
+        Nothing is changed then.
         """
         top = check_count("top", top)
         seeds = check_count("seeds", seeds, MAX_SEEDS)

@@ -59,13 +59,13 @@ export class Store {
   private colours = new Map<string, number>();
   private lines = new Map<string, Line[]>();
 
-  /** Applies the next message or a newer snapshot; a gap asks the caller to fetch a snapshot. */
+  /** Applies the next message or a newer checkpoint; a gap asks the caller to fetch a checkpoint. */
   apply(message: Message, buffers: DataView[]): Outcome {
     if (message.seq <= this.seq) return "old";
-    if (message.snapshot) this.clear();
+    if (message.checkpoint) this.clear();
     else if (message.seq !== this.seq + 1) return "gap";
     let next = 0;
-    // Numbered first: should an operation throw, the caller's snapshot replaces everything.
+    // Numbered first: should an operation throw, the caller's checkpoint replaces everything.
     this.seq = message.seq;
     for (const operation of message.ops) {
       if (operation.op === "append") this.append(operation, buffers[next++]);
@@ -74,7 +74,7 @@ export class Store {
     return "applied";
   }
 
-  /** Forgets the number of the last message, so that any snapshot is taken. */
+  /** Forgets the number of the last message, so that any checkpoint is taken. */
   distrust(): void {
     this.seq = -1;
   }

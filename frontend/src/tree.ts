@@ -12,7 +12,7 @@ interface Model {
   widget_manager?: Manager;
 }
 
-/** before: the lines of the drawing. shown: drawn in the charts. gone: in the bin, not to be selected. */
+/** before: the lines of the drawing. shown: drawn in the charts. gone: in the trash, not to be selected. */
 interface Line {
   trial: number;
   before: string;

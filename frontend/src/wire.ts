@@ -30,10 +30,10 @@ export type Operation =
   | { op: "remove"; handles: number[] }
   | { op: "clear" };
 
-/** One message of the kernel: numbered from 1; a snapshot carries the number of the last message it contains. */
+/** One message of the kernel: numbered from 1; a checkpoint carries the number of the last message it contains. */
 export interface Message {
   seq: number;
-  snapshot?: boolean;
+  checkpoint?: boolean;
   ask?: boolean; // whether a page that hears this is to say so
   ops: Operation[];
 }

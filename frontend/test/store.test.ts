@@ -24,8 +24,8 @@ function appended(...runs: [number, number[], number[]][]): [Operation, DataView
   return [{ op: "append", runs: runs.length, points: runs.reduce((sum, [, x]) => sum + x.length, 0) }, pack(runs)];
 }
 
-function tell(store: Store, seq: number, ops: Operation[], buffers: DataView[] = [], snapshot = false): string {
-  const message: Message = snapshot ? { seq, snapshot, ops } : { seq, ops };
+function tell(store: Store, seq: number, ops: Operation[], buffers: DataView[] = [], checkpoint = false): string {
+  const message: Message = checkpoint ? { seq, checkpoint, ops } : { seq, ops };
   return store.apply(message, buffers);
 }
 
@@ -58,7 +58,7 @@ test("points grow by doubling and keep every value", () => {
   for (let i = 0; i < 10_000; i++) assert.ok(grown.x[i] === i && grown.y[i] === 2 * i);
 });
 
-test("a fresh model follows the kernel from the first message, without a snapshot", () => {
+test("a fresh model follows the kernel from the first message, without a checkpoint", () => {
   const store = new Store();
   assert.equal(tell(store, 1, [{ op: "declare", series: [series(1)] }]), "applied");
   const [op, buffer] = appended([1, [1], [0.5]]);
@@ -69,13 +69,13 @@ test("a fresh model follows the kernel from the first message, without a snapsho
 });
 
 test("history before, between and after live points: nothing doubled, nothing lost", () => {
-  // The kernel's messages in order, a snapshot (as text of what stood then) after any of them, joined at any moment.
+  // The kernel's messages in order, a checkpoint (as text of what stood then) after any of them, joined at any moment.
   const live = (seq: number): [Operation[], DataView[]] => {
     if (seq === 1) return [[{ op: "declare", series: [series(1)] }], []];
     const [op, buffer] = appended([1, [seq], [10 * seq]]);
     return [[op], [buffer]];
   };
-  const snapshot = (seq: number): [Operation[], DataView[]] => {
+  const checkpoint = (seq: number): [Operation[], DataView[]] => {
     const xs = Array.from({ length: Math.max(seq - 1, 0) }, (_, i) => i + 2);
     if (!seq) return [[], []];
     const [op, buffer] = appended([1, xs, xs.map((x) => 10 * x)]);
@@ -85,16 +85,16 @@ test("history before, between and after live points: nothing doubled, nothing lo
     for (let answered = joined - 1; answered <= 7; answered++) {
       const store = new Store();
       for (let seq = joined; seq <= 8; seq++) {
-        if (seq === answered + 1) tell(store, answered, ...snapshot(answered), true);
+        if (seq === answered + 1) tell(store, answered, ...checkpoint(answered), true);
         tell(store, seq, ...live(seq));
       }
-      assert.equal(store.seq, 8, `joined before ${joined}, snapshot at ${answered}`);
+      assert.equal(store.seq, 8, `joined before ${joined}, checkpoint at ${answered}`);
       assert.deepEqual(points(store, 1)[0], [2, 3, 4, 5, 6, 7, 8]);
     }
   }
 });
 
-test("a gap asks for a snapshot and changes nothing; after a fault any snapshot is taken", () => {
+test("a gap asks for a checkpoint and changes nothing; after a fault any checkpoint is taken", () => {
   const store = new Store();
   tell(store, 1, [{ op: "declare", series: [series(1)] }]);
   assert.equal(tell(store, 3, [{ op: "clear" }]), "gap");

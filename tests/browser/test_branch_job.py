@@ -105,7 +105,7 @@ def test_branch_replay_delete(lab: Lab) -> None:
     budget.press("Tab")
     expect(root.locator(".wb-used")).to_contain_text("of 512 MiB")
     expect(root.locator(".wb-history .wb-error")).to_have_count(0)
-    assert notebook.execute("bench.snapshots.budget") == str(2**29)
+    assert notebook.execute("bench.checkpoints.budget") == str(2**29)
     assert not notebook.problems
 
 
@@ -139,7 +139,7 @@ def test_a_name_full_of_html_is_text(lab: Lab) -> None:
     notebook.open_tab("Code")
     expect(root.locator(".wb-code").nth(1)).to_contain_text("bench.start(")
 
-    # the bin asks before it is emptied, and keeps what a branch was made from
+    # the trash asks before it is emptied, and keeps what a branch was made from
     notebook.open_tab("Trials")
     notebook.press_in_table("Delete")
     expect(notebook.rows).to_have_count(1)

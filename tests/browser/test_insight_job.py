@@ -105,7 +105,7 @@ def test_continuing_on_a_variable_of_the_notebook(lab: Lab) -> None:
     data.fill("new_rows")  # and pressed at once: the click must not overtake what was typed
     panel.locator("button").click()
     expect(message).to_contain_text("Version 2 is trained", timeout=PATIENCE)
-    expect(panel).to_contain_text("Change for each setting")
+    expect(panel).to_contain_text("Change for each configuration")
     notebook.open_tab("Code")
     expect(root.locator(".wb-code").first).to_contain_text("run = bench.continue_on(new_rows)")
     assert notebook.execute("bench.versions['version'].tolist()").strip() == "[1, 2]"

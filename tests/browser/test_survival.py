@@ -271,7 +271,7 @@ bench"""
 def state_saving_lab(browser: Any, tmp_path: Path) -> Iterator[Lab]:
     """A JupyterLab that saves the widgets' state into the notebook, where markup could do harm as well."""
     lab = Lab(tmp_path, browser)
-    file = lab._home / "settings" / "@jupyter-widgets" / "jupyterlab-manager" / "plugin.jupyterlab-settings"
+    file = lab._home / "configurations" / "@jupyter-widgets" / "jupyterlab-manager" / "plugin.jupyterlab-configurations"
     file.parent.mkdir(parents=True)
     file.write_text('{"saveState": true}')
     with lab:
@@ -440,12 +440,12 @@ def test_a_password_is_in_nothing_that_is_shown_or_kept(tmp_path: Path, monkeypa
         bench._ipython_display_()
     InteractiveShell.clear_instance()
     assert shown.outputs
-    assert bench.snapshots.flush(60)
+    assert bench.checkpoints.flush(60)
     log = bench.log
     with pytest.raises(wb.LogError) as caught:
         bench.curves(99)
     told = [
-        repr(bench), repr(log), log.url, repr(run), repr(bench.snapshots), str(caught.value), shown.stdout, shown.stderr,
+        repr(bench), repr(log), log.url, repr(run), repr(bench.checkpoints), str(caught.value), shown.stdout, shown.stderr,
         json.dumps(bench._session._picture(), default=str), *(json.dumps(one.data, default=str) for one in shown.outputs),
     ]  # fmt: skip
     assert not [text for text in told if PASSWORD in text]

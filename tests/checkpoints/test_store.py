@@ -1,4 +1,4 @@
-"""The snapshot store against brute force, small disks and damaged files."""
+"""The checkpoint store against brute force, small disks and damaged files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import workbench as wb
-from workbench.checkpoints import SnapshotStore
+from workbench.checkpoints import CheckpointStore
 from workbench.checkpoints.store import SHARE
 from workbench.checkpoints.thinning import to_drop
 from workbench.core import files
@@ -30,17 +30,17 @@ def state(series: int, epoch: int, size: int = 100) -> CohortState:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> SnapshotStore:
-    return SnapshotStore(tmp_path / "snapshots")
+def store(tmp_path: Path) -> CheckpointStore:
+    return CheckpointStore(tmp_path / "checkpoints")
 
 
-def fill(store: SnapshotStore, series: int, epochs: range, size: int = 100) -> None:
+def fill(store: CheckpointStore, series: int, epochs: range, size: int = 100) -> None:
     for epoch in epochs:
         store.take(state(series, epoch, size))
         assert store.flush(20)
 
 
-def test_every_epoch_of_a_training_comes_back(store: SnapshotStore) -> None:
+def test_every_epoch_of_a_training_comes_back(store: CheckpointStore) -> None:
     task = wb.Task.load("iris")
     config = prepare(task, wb.Config(epochs=12, dropout=0.2, batch_norm=True))
     for _ in Training(task, {4: config, 5: config.replace(seed=1)}, keeper=store).moments():
@@ -53,21 +53,21 @@ def test_every_epoch_of_a_training_comes_back(store: SnapshotStore) -> None:
     assert store.used == sum(file.stat().st_size for file in store.folder.rglob("*.pt"))
 
 
-def test_a_second_store_finds_what_the_first_wrote(store: SnapshotStore) -> None:
+def test_a_second_store_finds_what_the_first_wrote(store: CheckpointStore) -> None:
     fill(store, 3, range(1, 4))
-    again = SnapshotStore(store.folder)
+    again = CheckpointStore(store.folder)
     assert again.epochs(3) == [1, 2, 3]
     assert again.used == store.used
     assert torch.equal(again.load(3, 2).theta, torch.full((1, 100), 2.0))
 
 
 def test_a_temporary_store_needs_no_folder() -> None:
-    store = SnapshotStore(None)
+    store = CheckpointStore(None)
     fill(store, 1, range(1, 3))
     assert store.epochs(1) == [1, 2]
 
 
-def test_what_waits_gives_way_to_what_is_newer(store: SnapshotStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_waits_gives_way_to_what_is_newer(store: CheckpointStore, monkeypatch: pytest.MonkeyPatch) -> None:
     gate = threading.Event()
     real = files.write
 
@@ -87,7 +87,7 @@ def test_what_waits_gives_way_to_what_is_newer(store: SnapshotStore, monkeypatch
 
 
 def test_writing_has_a_share_of_the_time_and_the_last_state_is_always_wanted(
-    store: SnapshotStore, monkeypatch: pytest.MonkeyPatch
+    store: CheckpointStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = [time.monotonic()]
     monkeypatch.setattr("workbench.checkpoints.store.time.monotonic", lambda: clock[0])
@@ -103,7 +103,7 @@ def test_writing_has_a_share_of_the_time_and_the_last_state_is_always_wanted(
     assert not store.wants(last=True)
 
 
-def test_the_budget_is_held_evenly_and_remembered(store: SnapshotStore) -> None:
+def test_the_budget_is_held_evenly_and_remembered(store: CheckpointStore) -> None:
     fill(store, 1, range(1, 2))
     each = store.used
     store.budget = each * 8 + each // 2
@@ -115,11 +115,11 @@ def test_the_budget_is_held_evenly_and_remembered(store: SnapshotStore) -> None:
     assert len(kept) >= 6
     gaps = [b - a for a, b in pairwise(kept)]
     assert max(gaps) <= 4 * min(gaps)
-    assert SnapshotStore(store.folder).budget == store.budget
+    assert CheckpointStore(store.folder).budget == store.budget
 
 
 def test_what_is_needed_stays_whatever_the_budget(tmp_path: Path) -> None:
-    store = SnapshotStore(tmp_path / "s", lambda: ({1: {5, 7}, 2: {2}}, {3}))
+    store = CheckpointStore(tmp_path / "s", lambda: ({1: {5, 7}, 2: {2}}, {3}))
     for series in (1, 2, 3):
         fill(store, series, range(1, 10))
     store.budget = 1
@@ -154,7 +154,7 @@ def test_thinning_is_what_brute_force_finds(
     assert count == min(sum(map(len, epochs.values())), max(budget, stays))
 
 
-def test_damaged_and_dangerous_files_are_refused(store: SnapshotStore, tmp_path: Path) -> None:
+def test_damaged_and_dangerous_files_are_refused(store: CheckpointStore, tmp_path: Path) -> None:
     fill(store, 1, range(1, 4))
     path = store.folder / "00000001" / "000002.pt"
     whole = path.read_bytes()
@@ -175,13 +175,13 @@ def test_damaged_and_dangerous_files_are_refused(store: SnapshotStore, tmp_path:
 
     for data in (pickle.dumps(Evil()), None):
         if data is None:
-            torch.save({"kind": "snapshot", "format": 1, "checksum": 0, "content": Evil()}, path)
+            torch.save({"kind": "checkpoint", "format": 1, "checksum": 0, "content": Evil()}, path)
         else:
             path.write_bytes(data)
         with pytest.raises(wb.CheckpointError, match="refused, and nothing of it was run"):
             store.load(1, 2)
     assert not mark.exists()
-    path.write_bytes(files.pack("snapshot", {"theta": torch.zeros(3)}))  # whole, and nonsense
+    path.write_bytes(files.pack("checkpoint", {"theta": torch.zeros(3)}))  # whole, and nonsense
     with pytest.raises(wb.CheckpointError, match="refused"):
         store.load(1, 2)
     with pytest.raises(wb.CheckpointError, match="no such file"):
@@ -189,7 +189,7 @@ def test_damaged_and_dangerous_files_are_refused(store: SnapshotStore, tmp_path:
     assert torch.equal(store.load(1, 3).theta, torch.full((1, 100), 3.0))  # the others are none the worse
 
 
-def test_a_full_disk_is_told_and_waited_for(store: SnapshotStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_told_and_waited_for(store: CheckpointStore, monkeypatch: pytest.MonkeyPatch) -> None:
     full = [True]
     real = os.fsync
 
@@ -215,14 +215,14 @@ def test_a_full_disk_is_told_and_waited_for(store: SnapshotStore, monkeypatch: p
 
 def test_a_folder_that_cannot_be_written_is_told_and_given_up(tmp_path: Path) -> None:
     (tmp_path / "s").write_text("in the way")
-    store = SnapshotStore(tmp_path / "s")
+    store = CheckpointStore(tmp_path / "s")
     store.take(state(1, 1))
     store.flush(20)
     assert store.trouble is not None
     assert not store.trouble.passing
 
 
-def test_forgetting_a_series(store: SnapshotStore) -> None:
+def test_forgetting_a_series(store: CheckpointStore) -> None:
     fill(store, 1, range(1, 4))
     fill(store, 2, range(1, 3))
     store.begin(1)
@@ -230,6 +230,6 @@ def test_forgetting_a_series(store: SnapshotStore) -> None:
 
 
 @pytest.mark.parametrize("budget", [-1, True, "much", float("nan")])
-def test_impossible_budgets(store: SnapshotStore, budget: object) -> None:
+def test_impossible_budgets(store: CheckpointStore, budget: object) -> None:
     with pytest.raises(wb.CheckpointError, match="budget="):
         store.budget = budget  # type: ignore[assignment]

@@ -200,8 +200,8 @@ def test_content_of_a_kind_that_is_never_written_is_refused(content: Any, place:
 
 def test_another_kind_and_a_newer_format_say_so(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files.write(place, DATA)
-    with pytest.raises(CheckpointError, match="snapshot file .* is a model file; a snapshot file is needed here"):
-        files.read(place, "snapshot")
+    with pytest.raises(CheckpointError, match="checkpoint file .* is a model file; a checkpoint file is needed here"):
+        files.read(place, "checkpoint")
     monkeypatch.setattr(files, "FORMAT", 2)
     newer = files.pack("model", EXAMPLE)
     monkeypatch.undo()

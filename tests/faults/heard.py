@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 import workbench as wb
-from workbench.core.events import EpochEnd, Event, Remark
+from workbench.core.events import EpochEnd, Event, Message
 
 PATIENCE = 60.0
 """Seconds to wait for what has to come, before the test fails."""
@@ -32,8 +32,8 @@ class Heard:
             self._do()
 
     @property
-    def remarks(self) -> list[str]:
-        return [one.message for one in self.events if isinstance(one, Remark)]
+    def data_warnings(self) -> list[str]:
+        return [one.message for one in self.events if isinstance(one, Message)]
 
     @property
     def epochs(self) -> list[EpochEnd]:
@@ -41,6 +41,6 @@ class Heard:
 
     def wait_for_remark(self, part: str) -> str:
         with self._news:
-            found = self._news.wait_for(lambda: [text for text in self.remarks if part in text], PATIENCE)
-        assert found, f"nothing was said of {part!r}: {self.remarks}"
+            found = self._news.wait_for(lambda: [text for text in self.warnings if part in text], PATIENCE)
+        assert found, f"nothing was said of {part!r}: {self.warnings}"
         return found[0]

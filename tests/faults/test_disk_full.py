@@ -21,7 +21,7 @@ from sqlalchemy import Connection, event
 
 import workbench as wb
 from tests.faults.heard import PATIENCE, Heard
-from workbench.checkpoints import SnapshotStore
+from workbench.checkpoints import CheckpointStore
 from workbench.core import files
 from workbench.core.events import EpochEnd, Event, TrialEnded
 
@@ -141,7 +141,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Try again soon: the tests wait for attempts, not for seconds."""
     monkeypatch.setattr("workbench.runs.runner.RETRY_SECONDS", 0.02)
     monkeypatch.setattr("workbench.checkpoints.store.RETRY_SECONDS", 0.02)
-    # each epoch wants its snapshot, however slow the machine
+    # each epoch wants its checkpoint, however slow the machine
     monkeypatch.setattr("workbench.checkpoints.store.ALLOWANCE_SECONDS", 1000.0)
 
 
@@ -158,39 +158,39 @@ def check_log(path: Path, heard: Heard) -> None:
     assert {(one.epoch, one.step, one.train_loss, one.val_loss) for one in heard.epochs} <= kept
 
 
-def check_whole(bench: wb.Workbench, undisturbed: pd.DataFrame, snapshots: Path) -> None:
-    """The trial is complete, equal to the undisturbed one to the last bit, and so are its snapshots."""
+def check_whole(bench: wb.Workbench, undisturbed: pd.DataFrame, checkpoints: Path) -> None:
+    """The trial is complete, equal to the undisturbed one to the last bit, and so are its checkpoints."""
     assert bench.trials["state"].tolist() == ["completed"]
     assert bench.curves(1)["epoch"].tolist() == list(range(1, CONFIG.epochs + 1))
     pd.testing.assert_frame_equal(curves(bench), undisturbed, check_exact=True)
-    assert bench.snapshots.flush(PATIENCE)
-    assert [path.name for path in snapshots.rglob("*") if ".tmp" in path.name] == []
+    assert bench.checkpoints.flush(PATIENCE)
+    assert [path.name for path in checkpoints.rglob("*") if ".tmp" in path.name] == []
     series, _ = bench.log.seats(1)[1]
-    epochs = bench.snapshots.epochs(series)
+    epochs = bench.checkpoints.epochs(series)
     assert epochs[-1] == CONFIG.epochs
     for epoch in epochs:
-        assert bench.snapshots.load(series, epoch).epoch == epoch
+        assert bench.checkpoints.load(series, epoch).epoch == epoch
 
 
-# --- snapshots ------------------------------------------------------------------------------------------------------
+# --- checkpoints ------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def snapshot_case(disk: Any, tmp_path: Path) -> tuple[wb.Workbench, Heard]:
-    """Snapshots on the disk that gets full, the log elsewhere."""
-    bench = wb.Workbench(wb.Task.load("iris"), log=tmp_path / "trials.db", snapshots=disk.folder / "snapshots")
+def checkpoint_case(disk: Any, tmp_path: Path) -> tuple[wb.Workbench, Heard]:
+    """Checkpoints on the disk that gets full, the log elsewhere."""
+    bench = wb.Workbench(wb.Task.load("iris"), log=tmp_path / "trials.db", checkpoints=disk.folder / "checkpoints")
     disk.watch(bench)
     return bench, Heard(bench, FULL_AT, disk.fill)
 
 
-def test_full_in_the_middle_of_a_snapshot(
+def test_full_in_the_middle_of_a_checkpoint(
     disk: Any,
-    snapshot_case: tuple[wb.Workbench, Heard],
+    checkpoint_case: tuple[wb.Workbench, Heard],
     tmp_path: Path,
     undisturbed: pd.DataFrame,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    bench, heard = snapshot_case
+    bench, heard = checkpoint_case
     attempts = Attempts(monkeypatch, files, "write")
     run = bench.start(CONFIG)
     told = heard.wait_for_remark("Training waits")
@@ -204,15 +204,15 @@ def test_full_in_the_middle_of_a_snapshot(
     check_log(tmp_path / "trials.db", heard)
     disk.free()
     run.wait(PATIENCE)
-    assert heard.remarks == [told, "Written now: training goes on."]
-    check_whole(bench, undisturbed, disk.folder / "snapshots")
+    assert heard.warnings == [told, "Written now: training goes on."]
+    check_whole(bench, undisturbed, disk.folder / "checkpoints")
     check_log(tmp_path / "trials.db", heard)
 
 
-def test_stop_ends_the_waiting_for_a_snapshot(
-    disk: Any, snapshot_case: tuple[wb.Workbench, Heard], tmp_path: Path
+def test_stop_ends_the_waiting_for_a_checkpoint(
+    disk: Any, checkpoint_case: tuple[wb.Workbench, Heard], tmp_path: Path
 ) -> None:
-    bench, heard = snapshot_case
+    bench, heard = checkpoint_case
     run = bench.start(CONFIG)
     told = heard.wait_for_remark("Training waits")
     reached = len(heard.epochs)
@@ -221,29 +221,29 @@ def test_stop_ends_the_waiting_for_a_snapshot(
     assert bench.trials["state"].tolist() == ["stopped"]
     assert reached <= len(bench.curves(1)) < CONFIG.epochs
     check_log(tmp_path / "trials.db", heard)
-    assert heard.remarks == [told]  # nothing was written: it must not say so
+    assert heard.warnings == [told]  # nothing was written: it must not say so
     disk.free()
-    assert bench.snapshots.flush(PATIENCE) or bench.snapshots.trouble is not None
-    with bench.snapshots._lock:  # what could not be written is written now
-        assert bench.snapshots._lock.wait_for(
-            lambda: not bench.snapshots._waiting and not bench.snapshots._busy, PATIENCE
+    assert bench.checkpoints.flush(PATIENCE) or bench.checkpoints.trouble is not None
+    with bench.checkpoints._lock:  # what could not be written is written now
+        assert bench.checkpoints._lock.wait_for(
+            lambda: not bench.checkpoints._waiting and not bench.checkpoints._busy, PATIENCE
         )
-    assert bench.snapshots.trouble is None
+    assert bench.checkpoints.trouble is None
     assert [path.name for path in disk.folder.rglob("*") if ".tmp" in path.name] == []
 
 
 def test_the_next_run_waits_too_and_goes_on(
-    disk: Any, snapshot_case: tuple[wb.Workbench, Heard], undisturbed: pd.DataFrame
+    disk: Any, checkpoint_case: tuple[wb.Workbench, Heard], undisturbed: pd.DataFrame
 ) -> None:
-    bench, heard = snapshot_case
+    bench, heard = checkpoint_case
     run = bench.start(CONFIG)
     heard.wait_for_remark("Training waits")
     run.stop()
     run.wait(PATIENCE)
-    before = len(heard.remarks)
+    before = len(heard.warnings)
     again = bench.start(CONFIG)
     with heard._news:
-        assert heard._news.wait_for(lambda: any("waits" in text for text in heard.remarks[before:]), PATIENCE)
+        assert heard._news.wait_for(lambda: any("waits" in text for text in heard.warnings[before:]), PATIENCE)
     assert not again.done
     disk.free()
     again.wait(PATIENCE)
@@ -253,9 +253,9 @@ def test_the_next_run_waits_too_and_goes_on(
 
 
 def test_full_at_the_very_end_is_told_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The last snapshot finds no room after the trial's end has been published."""
+    """The last checkpoint finds no room after the trial's end has been published."""
     bench = wb.Workbench(wb.Task.load("iris"), log=tmp_path / "trials.db")
-    disk = PretendedDisk(bench.snapshots.folder, monkeypatch)
+    disk = PretendedDisk(bench.checkpoints.folder, monkeypatch)
     ended, fsync = threading.Event(), os.fsync
 
     def late(descriptor: int) -> None:
@@ -266,7 +266,7 @@ def test_full_at_the_very_end_is_told_too(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(os, "fsync", late)
 
     def fill() -> None:
-        assert bench.snapshots.flush(PATIENCE)  # all but the last are there
+        assert bench.checkpoints.flush(PATIENCE)  # all but the last are there
         disk.fill()
 
     heard = Heard(bench, 4, fill)
@@ -284,25 +284,25 @@ def test_full_at_the_very_end_is_told_too(tmp_path: Path, monkeypatch: pytest.Mo
     finally:
         disk.free()
     run.wait(PATIENCE)
-    heard.wait_for_remark("Written now: the last snapshot is kept")
-    assert bench.snapshots.epochs(bench.log.seats(1)[1][0])[-1] == 5
+    heard.wait_for_remark("Written now: the last checkpoint is kept")
+    assert bench.checkpoints.epochs(bench.log.seats(1)[1][0])[-1] == 5
     assert bench.trials["state"].tolist() == ["completed"]
 
 
-def test_what_a_killed_process_left_of_a_snapshot_is_taken_away(tmp_path: Path) -> None:
+def test_what_a_killed_process_left_of_a_checkpoint_is_taken_away(tmp_path: Path) -> None:
     bench = wb.Workbench(wb.Task.load("iris"), log=tmp_path / "trials.db")
     bench.run(CONFIG.replace(epochs=3))
-    assert bench.snapshots.flush(PATIENCE)
+    assert bench.checkpoints.flush(PATIENCE)
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait(PATIENCE)
-    place = bench.snapshots.folder / "00000001"
+    place = bench.checkpoints.folder / "00000001"
     left, going = (place / f".000002.pt.{pid}-1.tmp" for pid in (gone.pid, os.getppid()))
-    left.write_bytes(b"half a snapshot")
+    left.write_bytes(b"half a checkpoint")
     os.utime(left, (0, 0))
     going.write_bytes(b"another process writes here at this moment")
     again = wb.Workbench(wb.Task.load("iris"), log=tmp_path / "trials.db")
     again.run(CONFIG.replace(epochs=3, seed=1))
-    assert again.snapshots.flush(PATIENCE)
+    assert again.checkpoints.flush(PATIENCE)
     assert not left.exists()
     assert going.exists()
 
@@ -312,8 +312,8 @@ def test_what_a_killed_process_left_of_a_snapshot_is_taken_away(tmp_path: Path) 
 
 @pytest.fixture
 def log_case(disk: Any, tmp_path: Path) -> tuple[wb.Workbench, Heard]:
-    """The log, a SQLite file with its write-ahead log, on the disk that gets full, the snapshots elsewhere."""
-    bench = wb.Workbench(wb.Task.load("iris"), log=disk.folder / "trials.db", snapshots=tmp_path / "snapshots")
+    """The log, a SQLite file with its write-ahead log, on the disk that gets full, the checkpoints elsewhere."""
+    bench = wb.Workbench(wb.Task.load("iris"), log=disk.folder / "trials.db", checkpoints=tmp_path / "checkpoints")
     disk.watch(bench)
     return bench, Heard(bench, FULL_AT, disk.fill)
 
@@ -340,8 +340,8 @@ def test_full_in_the_middle_of_the_log(
     check_log(disk.folder / "trials.db", heard)
     disk.free()
     run.wait(PATIENCE)
-    assert heard.remarks == [told, "Written now: training goes on."]
-    check_whole(bench, undisturbed, tmp_path / "snapshots")
+    assert heard.warnings == [told, "Written now: training goes on."]
+    check_whole(bench, undisturbed, tmp_path / "checkpoints")
     check_log(disk.folder / "trials.db", heard)
 
 
@@ -359,7 +359,7 @@ def test_stop_ends_the_waiting_for_the_log_and_it_can_be_resumed(
     disk.free()
     assert len(bench.curves(1)) == reached
     bench.resume().wait(PATIENCE)
-    check_whole(bench, undisturbed, tmp_path / "snapshots")
+    check_whole(bench, undisturbed, tmp_path / "checkpoints")
     check_log(disk.folder / "trials.db", heard)
 
 
@@ -371,7 +371,7 @@ def test_killed_while_it_waits(disk: Any, tmp_path: Path, undisturbed: pd.DataFr
         "import os, sys, workbench as wb; from pathlib import Path;"
         "from tests.faults.test_disk_full import CONFIG, FULL_AT, Heard, RealDisk;"
         "disk = RealDisk(Path(sys.argv[1]));"
-        "bench = wb.Workbench(wb.Task.load('iris'), log=disk.folder / 'trials.db', snapshots=sys.argv[2]);"
+        "bench = wb.Workbench(wb.Task.load('iris'), log=disk.folder / 'trials.db', checkpoints=sys.argv[2]);"
         "heard = Heard(bench, FULL_AT, disk.fill);"
         "run = bench.start(CONFIG);"
         "heard.wait_for_remark('Training waits');"
@@ -379,28 +379,28 @@ def test_killed_while_it_waits(disk: Any, tmp_path: Path, undisturbed: pd.DataFr
         "os.kill(os.getpid(), 9)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script, str(disk.folder), str(tmp_path / "snapshots")],
+        [sys.executable, "-c", script, str(disk.folder), str(tmp_path / "checkpoints")],
         cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=PATIENCE,
     )  # fmt: skip
     assert done.returncode == -9, done.stderr
     reached = int(done.stdout)
     with pytest.raises(wb.LogError, match="disk is full|disk does not answer"):
-        wb.Workbench(wb.Task.load("iris"), log=disk.folder / "trials.db", snapshots=tmp_path / "snapshots")
+        wb.Workbench(wb.Task.load("iris"), log=disk.folder / "trials.db", checkpoints=tmp_path / "checkpoints")
     disk.free()
-    bench = wb.Workbench(wb.Task.load("iris"), log=disk.folder / "trials.db", snapshots=tmp_path / "snapshots")
+    bench = wb.Workbench(wb.Task.load("iris"), log=disk.folder / "trials.db", checkpoints=tmp_path / "checkpoints")
     assert bench.trials["state"].tolist() == ["interrupted"]
     assert len(bench.curves(1)) == reached
     bench.resume().wait(PATIENCE)
-    check_whole(bench, undisturbed, tmp_path / "snapshots")
+    check_whole(bench, undisturbed, tmp_path / "checkpoints")
 
 
 # --- the budget -----------------------------------------------------------------------------------------------------
 
 
-def test_snapshots_stay_within_their_budget_during_long_runs(tmp_path: Path) -> None:
+def test_checkpoints_stay_within_their_budget_during_long_runs(tmp_path: Path) -> None:
     bench = wb.Workbench(wb.Task.load("iris"), log=tmp_path / "trials.db")
-    bench.snapshots.budget = budget = 150_000
-    folder = bench.snapshots.folder
+    bench.checkpoints.budget = budget = 150_000
+    folder = bench.checkpoints.folder
     spent: list[int] = []
     largest = [0]
 
@@ -424,16 +424,16 @@ def test_snapshots_stay_within_their_budget_during_long_runs(tmp_path: Path) -> 
     bench._session.runner._publish = measured
     for seed in range(3):
         bench.run(CONFIG.replace(epochs=120, batch_size=16, seed=seed))
-    assert bench.snapshots.flush(PATIENCE)
+    assert bench.checkpoints.flush(PATIENCE)
     # a new one is written before others go, so that no kill leaves none: one more than fits may be there for a moment
     assert max(spent) <= budget + largest[0]
     assert sum(sizes()) <= budget
-    assert bench.snapshots.used == sum(sizes())
+    assert bench.checkpoints.used == sum(sizes())
     written = 3 * 120 * largest[0]
     assert written > 5 * budget  # it had to thin out
     for trial in (1, 2, 3):  # and thinned out evenly, so that each trial can still be looked back on
         series, _ = bench.log.seats(trial)[trial]
-        epochs = bench.snapshots.epochs(series)
+        epochs = bench.checkpoints.epochs(series)
         assert epochs[-1] == 120
-        assert bench.snapshots.load(series, epochs[-1]).epoch == 120
-    assert SnapshotStore(folder).budget == budget
+        assert bench.checkpoints.load(series, epochs[-1]).epoch == 120
+    assert CheckpointStore(folder).budget == budget

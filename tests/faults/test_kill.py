@@ -77,7 +77,7 @@ def test_killed_at_random_moments_it_ends_as_if_nothing_had_happened(
         assert found["ends"] == wanted["ends"], place
         assert found["bits"] == wanted["bits"], place
         for series, state in wanted["states"].items():
-            # killed within the last burst of snapshots after its trials had ended, a cohort has nothing to be resumed
+            # killed within the last burst of checkpoints after its trials had ended, a cohort has nothing to be resumed
             assert found["states"][series] == state or found["states"][series][0] < state[0], place
 
 

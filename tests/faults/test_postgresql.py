@@ -43,7 +43,7 @@ def test_killed_and_resumed_it_ends_as_in_a_file(
 
 
 def test_the_seal_holds_on_a_server(postgresql: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)  # the snapshots of a server's log lie in the present folder
+    monkeypatch.chdir(tmp_path)  # the checkpoints of a server's log lie in the present folder
     bench = wb.Workbench(wb.Task.load("iris"), log=postgresql)
     bench.run(wb.Config(epochs=5))
     first = bench.open_test_set(1)
@@ -54,7 +54,7 @@ def test_the_seal_holds_on_a_server(postgresql: str, tmp_path: Path, monkeypatch
     assert (first.score, "reused (2)") == (second.score, second.stamp)
     assert len(again.openings) == 2
     again.delete(1)
-    again.empty_bin()
+    again.empty_trash()
     assert len(wb.Workbench(wb.Task.load("iris"), log=postgresql).openings) == 2
 
 

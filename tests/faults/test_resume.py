@@ -36,9 +36,9 @@ def epochs(log: Path, count: int) -> Callable[[], bool]:
     return enough
 
 
-def snapshots(log: Path, count: int) -> Callable[[], bool]:
-    """Whether so many snapshots of the first series are on disk."""
-    return lambda: len(list(log.parent.glob(f"{log.name}.snapshots/*/00000001/*.pt"))) >= count
+def checkpoints(log: Path, count: int) -> Callable[[], bool]:
+    """Whether so many checkpoints of the first series are on disk."""
+    return lambda: len(list(log.parent.glob(f"{log.name}.checkpoints/*/00000001/*.pt"))) >= count
 
 
 @pytest.fixture
@@ -91,20 +91,20 @@ def test_a_script_that_ends_while_it_trains_ends_well_and_can_be_gone_on_with(lo
     assert bench.trials["state"].tolist()[1:] == ["stopped"] * seeds + ["completed"]
 
 
-def test_a_killed_trial_is_interrupted_and_resumed_from_its_last_snapshot(victims: Victims, log: Path) -> None:
+def test_a_killed_trial_is_interrupted_and_resumed_from_its_last_checkpoint(victims: Victims, log: Path) -> None:
     wanted = whole(victims, "alone", log.parent)
-    victims.run("alone", log, kill_when=snapshots(log, 1))
+    victims.run("alone", log, kill_when=checkpoints(log, 1))
     bench = wb.Workbench(TASK, log=log)
     assert bench.trials["state"].tolist() == ["interrupted"]
-    last = bench.snapshots.epochs(1)[-1]
+    last = bench.checkpoints.epochs(1)[-1]
     told = len(bench.curves(1))
     runs = bench.resume()
     assert runs.trials == (1,)
     assert len(bench.resume()) == 0  # it goes on already
     runs.wait()
     assert plain(outcome(bench)) == wanted
-    remark = bench.events(1).query("kind == 'remark'")["message"].iloc[0]
-    assert remark.startswith(f"resumed from the snapshot after epoch {min(last, told)}")
+    remark = bench.events(1).query("kind == 'message'")["message"].iloc[0]
+    assert remark.startswith(f"resumed from the checkpoint after epoch {min(last, told)}")
     states = bench.events(1).query("kind == 'state'")["name"].tolist()
     assert states == ["running", "interrupted", "queued", "running"]
     assert len(bench.resume()) == 0
@@ -112,12 +112,12 @@ def test_a_killed_trial_is_interrupted_and_resumed_from_its_last_snapshot(victim
 
 
 @pytest.mark.parametrize("damage", ["the last is cut", "the last two are nonsense", "none is left"])
-def test_damaged_snapshots_cost_time_and_nothing_else(victims: Victims, log: Path, damage: str) -> None:
+def test_damaged_checkpoints_cost_time_and_nothing_else(victims: Victims, log: Path, damage: str) -> None:
     wanted = whole(victims, "seeds", log.parent)
-    victims.run("seeds", log, kill_when=snapshots(log, 3))
+    victims.run("seeds", log, kill_when=checkpoints(log, 3))
     bench = wb.Workbench(TASK, log=log)
-    kept = bench.snapshots.epochs(1)
-    files = [bench.snapshots.folder / "00000001" / f"{epoch:06d}.pt" for epoch in kept]
+    kept = bench.checkpoints.epochs(1)
+    files = [bench.checkpoints.folder / "00000001" / f"{epoch:06d}.pt" for epoch in kept]
     broken = files[-1:] if "cut" in damage else files[-2:] if "two" in damage else files
     for file in broken:
         if "none" in damage:
@@ -126,7 +126,7 @@ def test_damaged_snapshots_cost_time_and_nothing_else(victims: Victims, log: Pat
             file.write_bytes(file.read_bytes()[:300] if "cut" in damage else b"nonsense" * 100)
     bench.resume().wait()
     assert plain(outcome(bench)) == wanted
-    remarks = bench.events(1).query("kind == 'remark'")["message"].tolist()
+    remarks = bench.events(1).query("kind == 'message'")["message"].tolist()
     assert sum("damaged" in remark for remark in remarks) == (0 if "none" in damage else len(broken))
 
 
@@ -156,7 +156,7 @@ def test_a_search_with_a_sampler_of_ones_own_ends_with_what_it_started(victims: 
     runs.wait()
     assert len(bench.trials) == started
     assert bench.trials["state"].isin(["completed", "diverged"]).all()
-    remarks = bench.events().query("kind == 'remark'")["message"]
+    remarks = bench.events().query("kind == 'message'")["message"]
     assert remarks.str.contains("a sampler of your own, which no log can hold").any()
     assert len(bench.resume()) == 0
 
@@ -220,7 +220,7 @@ def test_set_and_stop_while_it_is_trained_again_in_silence(victims: Victims, log
     victims.run("alone", log, kill_when=epochs(log, 60))
     bench = wb.Workbench(TASK, log=log)
     curve = bench.curves(1)
-    bench.snapshots.forget(1)
+    bench.checkpoints.forget(1)
     run = bench.resume()[0]
     run.pause()
     run.set(l2=0.5)
@@ -243,7 +243,7 @@ def test_mates_in_the_bin_stay_there(victims: Victims, log: Path) -> None:
     runs.wait()
     bench._session.tick()
     assert bench.trials["state"].isin(["completed", "early_stopped"]).all()
-    assert bench.bin["state"].tolist() == ["interrupted"]
+    assert bench.trash["state"].tolist() == ["interrupted"]
 
 
 def test_a_search_with_removed_trials_ends_with_what_it_started(victims: Victims, log: Path) -> None:
@@ -252,7 +252,7 @@ def test_a_search_with_removed_trials_ends_with_what_it_started(victims: Victims
     ended = bench.trials.query("state == 'completed'")["trial"].tolist()
     assert ended
     bench.delete(ended[0])
-    assert bench.empty_bin() == ([ended[0]], [])
+    assert bench.empty_trash() == ([ended[0]], [])
     with pytest.warns(UserWarning, match="no longer in the log|is not in the log"):
         runs = bench.resume()
     runs.wait()
@@ -261,7 +261,7 @@ def test_a_search_with_removed_trials_ends_with_what_it_started(victims: Victims
 
 
 def test_what_cannot_be_trained_here_is_refused_before_anything_is_changed(victims: Victims, log: Path) -> None:
-    victims.run("own_model", log, kill_when=snapshots(log, 1))
+    victims.run("own_model", log, kill_when=checkpoints(log, 1))
 
     def other(task, *, width=wb.IntRange(4, 64, default=8)):  # type: ignore[no-untyped-def]
         return build(task, width=2 * width)

@@ -114,15 +114,15 @@ JOBS = {
 def outcome(bench: wb.Workbench) -> dict[str, Any]:
     """All that an uninterrupted training leaves, without times: the log's numbers, and the last state of each cohort."""
     curves = bench.curves().drop(columns="seconds")
-    assert bench.snapshots.flush(120)  # a disk may be busy with something else
+    assert bench.checkpoints.flush(120)  # a disk may be busy with something else
     ends = bench.log.ends(*map(int, bench.trials["trial"]))
     states = {}
     for series in sorted({series for series, _ in bench.log.seats(*map(int, bench.trials["trial"])).values()}):
-        kept = bench.snapshots.epochs(series)
+        kept = bench.checkpoints.epochs(series)
         if not kept:  # killed before the first burst, with nothing left to be resumed
             states[series] = [0, [], ""]
             continue
-        last = bench.snapshots.load(series, kept[-1])
+        last = bench.checkpoints.load(series, kept[-1])
         digest = hashlib.sha256()
         for tensor in (last.theta, *last.orders, *last.noises, *(b.vector for b in last.best if b is not None)):
             digest.update(tensor.contiguous().numpy().tobytes())
@@ -154,7 +154,7 @@ def die_after(wanted: dict[str, Any]) -> None:
 def do(command: dict[str, Any]) -> None:
     if command["exit_after"]:
         die_after(command["exit_after"])
-    os.chdir(Path(command["found"]).parent)  # where the snapshots of a server's log lie
+    os.chdir(Path(command["found"]).parent)  # where the checkpoints of a server's log lie
     bench = wb.Workbench(TASK, log=command["log"])
     handle = bench.resume() if command["resume"] else {**JOBS, **OTHERS}[command["job"]](bench)
     handle.wait()

@@ -99,7 +99,7 @@ def test_they_are_never_changed_and_outlive_their_trials() -> None:
     (trial,) = ended(log)
     log.add_finding("a", {"trial": trial}, task_fingerprint="f")
     log.delete([trial])
-    assert log.empty_bin() == ([trial], [])
+    assert log.empty_trash() == ([trial], [])
     assert [one.data for one in log.findings("a")] == [{"trial": trial}]
     for statement in ("DELETE FROM findings", "UPDATE findings SET kind = 'b'"):
         with pytest.raises(wb.LogError, match="append-only"), log._write() as connection:

@@ -17,8 +17,7 @@ from sqlalchemy import event, text
 import workbench as wb
 from tests.log.making import another_process, end, ended, epoch, new, running
 from workbench.core.events import StateChanged, TrialState
-from workbench.log import LEASE_SECONDS, TrialLog
-from workbench.log import heartbeat as ownership
+from workbench.log import LEASE_SECONDS, TrialLog, heartbeat
 
 
 @pytest.fixture
@@ -148,8 +147,8 @@ def test_another_machine_is_judged_by_its_lease(path: Path, lease: float | None,
 
 def test_without_a_lease_what_was_written_last_is_the_sign_of_life(path: Path) -> None:
     log = TrialLog.open(path)
-    trial = planted_trial(path, planted_session(path), created=ownership.now())
-    fresh = planted_trial(path, planted_session(path, created=ownership.now()))
+    trial = planted_trial(path, planted_session(path), created=heartbeat.now())
+    fresh = planted_trial(path, planted_session(path, created=heartbeat.now()))
     assert log.mark_interrupted() == []
     assert {log.state(trial), log.state(fresh)} == {TrialState.RUNNING}
     log.close()
@@ -158,7 +157,7 @@ def test_without_a_lease_what_was_written_last_is_the_sign_of_life(path: Path) -
 def test_another_machine_of_the_same_host_name_is_another_machine(path: Path) -> None:
     """A process number of a container says nothing about this one's processes."""
     log = TrialLog.open(path)
-    host = ownership.machine().split()[0]
+    host = heartbeat.machine().split()[0]
     session = planted_session(path, host=host, machine=f"{host} other-boot 1", pid=2**22 + 1)
     trial = planted_trial(path, session)
     leased(path, session, 0)
@@ -185,13 +184,13 @@ def test_a_session_from_before_machines_were_told_apart_goes_by_its_host(path: P
 def test_a_number_that_another_process_has_got_is_no_sign_of_life(path: Path) -> None:
     log = TrialLog.open(path)
     with another_process(path) as (child, _):
-        session = planted_session(path, machine=ownership.machine(), pid=child.pid, process_started=1.0)
+        session = planted_session(path, machine=heartbeat.machine(), pid=child.pid, process_started=1.0)
         trial = planted_trial(path, session)
         leased(path, session, 0)  # the clock may have been set since: who renews a lease is alive
         assert log.mark_interrupted() == []
         leased(path, session, LEASE_SECONDS + 1)
         assert log.mark_interrupted() == [trial]
-        unleased = planted_trial(path, planted_session(path, machine=ownership.machine(), pid=child.pid))
+        unleased = planted_trial(path, planted_session(path, machine=heartbeat.machine(), pid=child.pid))
         assert log.mark_interrupted() == [unleased]
     log.close()
 
@@ -201,7 +200,7 @@ def test_a_lease_is_renewed(path: Path) -> None:
     times = []
     for clock in (1000.5, 2000.25):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(ownership.time, "time", lambda clock=clock: clock)
+            patch.setattr(heartbeat.time, "time", lambda clock=clock: clock)
             log.renew_lease()
         with log._read() as connection:
             times.append(connection.execute(text("SELECT session, renewed FROM leases")).one())
@@ -245,9 +244,9 @@ def test_ended_trials_cost_nothing_to_mark(path: Path) -> None:
 
 
 def test_interrupted_trials_of_a_task(log: TrialLog) -> None:
-    one, other, binned = log.create([new(), new(task_fingerprint="g"), new()])
+    one, other, trashed = log.create([new(), new(task_fingerprint="g"), new()])
     log.mark_interrupted()
-    log.delete([binned])
+    log.delete([trashed])
     assert (log.interrupted(), log.interrupted("g")) == ([one, other], [other])
 
 
@@ -286,14 +285,14 @@ def test_an_adopted_trial_can_be_left_behind_again(path: Path) -> None:
 
 
 def test_what_cannot_be_adopted(log: TrialLog) -> None:
-    going, left, over, binned = log.create([new() for _ in range(4)])
+    going, left, over, trashed = log.create([new() for _ in range(4)])
     log.append([*running(going), end(over)])
     log.mark_interrupted({going})
-    log.delete([binned])
+    log.delete([trashed])
     for trial, message in (
         (going, f"trial {going} is not interrupted any more: another kernel goes on with it"),
         (over, f"trial {over} is not interrupted any more: it has ended"),
-        (binned, f"trial {binned} is in the bin; restore it first"),
+        (trashed, f"trial {trashed} is in the trash; restore it first"),
         (99, "trial 99 is not in the log"),
     ):
         with pytest.raises(wb.LogError, match=message):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import workbench as wb
 from tests.log.making import end, epoch, new, running
-from workbench.core.events import Branched, CohortJoined, KnobChanged, Remark
+from workbench.core.events import Branched, CohortJoined, KnobChanged, Message
 from workbench.log import SearchStep, TrialLog
 
 
@@ -64,7 +64,7 @@ def test_a_moment_is_told_with_its_events(log: TrialLog) -> None:
     search, other = (log.create_search("random", {}, task_fingerprint="f") for _ in range(2))
     one, two = log.create([new(), new()])
     log.append(running(two, one), search=search)  # nothing that a search learns from
-    log.append(iter([epoch(two, 1), Remark(two, "x"), epoch(one, 1)]), search=search)
+    log.append(iter([epoch(two, 1), Message(two, "x"), epoch(one, 1)]), search=search)
     log.append([epoch(one, 2), end(two, 1), end(one, 2)], search=search)
     log.add_step(SearchStep(search, "ask", {"value": [1, None, "x"]}))
     log.add_step(SearchStep(other, "ask", {}))
@@ -113,13 +113,13 @@ def test_branches(log: TrialLog) -> None:
     one, other = log.create([new(), new(task_fingerprint="g")])
     first, second = log.create([new(source="branch", parent=one), new(parent=other, task_fingerprint="g")])
     changes = {"learning_rate": (0.01, 0.001), "optimizer": ("adam", "sgd"), "clip": (None, math.inf)}
-    log.append([Branched(first, one, 12, changes), Remark(first, "x"), Branched(second, other, 3, {})])
+    log.append([Branched(first, one, 12, changes), Message(first, "x"), Branched(second, other, 3, {})])
     frame = log.branches()
     assert list(frame.columns) == ["trial", "parent", "epoch", "changes"]
     assert frame.to_numpy().tolist() == [[first, one, 12, changes], [second, other, 3, {}]]
     assert list(log.branches("g")["trial"]) == [second]
     told = log.events(first)
-    assert list(told["kind"]) == ["branch", "remark"]
+    assert list(told["kind"]) == ["branch", "message"]
     assert told.loc[0, ["name", "epoch"]].tolist() == ["", 12]
     assert told["message"][0] == (
         f"from trial {one} after epoch 12: learning_rate 0.01 → 0.001, optimizer 'adam' → 'sgd', clip None → inf"

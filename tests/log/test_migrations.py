@@ -175,8 +175,8 @@ def test_its_bin_works(old: tuple[int, Path]) -> None:
     log.delete([1, 2, 3, 4, 6])
     assert list(log.trials()["trial"]) == ([5] if version == 1 else [5, 7, 8])
     log.restore([6])  # made from 1
-    assert log.empty_bin() == ([2, 3, 4], [1])
-    assert list(log.bin()["trial"]) == [1]
+    assert log.empty_trash() == ([2, 3, 4], [1])
+    assert list(log.trash()["trial"]) == [1]
     assert len(log.curves(1)) == 2
     with pytest.raises(wb.LogError, match="trial 2 is not in the log"):
         log.curves(2)
@@ -191,7 +191,7 @@ def test_searches_go_on_in_it(old: tuple[int, Path]) -> None:
     _, path = old
     log = TrialLog.open(path)
     number = log.create_search("random", {"seed": 0}, task_fingerprint="f")
-    log.create([new(search=number, suggestion=4, setting="s")])
+    log.create([new(search=number, suggestion=4, configuration="s")])
     assert log.suggestions(number) == 5
     assert list(log.searches()["trials"])[-1] == 1
     log.close()

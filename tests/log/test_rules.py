@@ -1,4 +1,4 @@
-"""Rows are never changed, and deleted out of the bin only: the database itself holds it, on SQLite and on PostgreSQL."""
+"""Rows are never changed, and deleted out of the trash only: the database itself holds it, on SQLite and on PostgreSQL."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def refuses(log: TrialLog, statement: str, words: str = "append-only") -> None:
 def test_an_ended_trial_takes_no_more(log: TrialLog) -> None:
     (trial,) = ended(log)
     refuses(log, f"INSERT INTO epochs (trial, epoch, step) VALUES ({trial}, 2, 20)", "ended trial takes no more events")
-    values = "'remark', '', '', ''"
+    values = "'message', '', '', ''"
     refuses(
         log, f"INSERT INTO events (trial, kind, name, message, created) VALUES ({trial}, {values})", "takes no more"
     )
@@ -31,7 +31,7 @@ def test_a_log_in_postgresql_from_before_it_had_rules_is_given_them(postgresql: 
     ended(log)
     with log._write() as connection:
         for table in TABLES:
-            for name in ("no_update", "no_truncate", "no_delete", "ended", "only_from_bin"):
+            for name in ("no_update", "no_truncate", "no_delete", "ended", "only_from_trash"):
                 connection.execute(text(f"DROP TRIGGER IF EXISTS {table.name}_{name} ON {table.name}"))
     with log._write() as connection:
         connection.execute(text("UPDATE trials SET name = 'changed'"))

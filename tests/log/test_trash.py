@@ -1,4 +1,4 @@
-"""The bin against a model in plain Python, and what it leaves alone."""
+"""The trash against a model in plain Python, and what it leaves alone."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from workbench.log import TrialLog
 
 @dataclass
 class Model:
-    """What a log with a bin should hold."""
+    """What a log with a trash should hold."""
 
     parents: dict[int, int | None] = field(default_factory=dict)
     over: set[int] = field(default_factory=set)
-    binned: set[int] = field(default_factory=set)
+    trashed: set[int] = field(default_factory=set)
     given: int = 0
     suggested: int = 0
 
@@ -35,14 +35,14 @@ class Model:
     def empty(self) -> tuple[list[int], list[int]]:
         kept: set[int] = set()
         while True:
-            needed = {self.parents[trial] for trial in self.parents if trial not in self.binned or trial in kept}
-            if needed & self.binned <= kept:
+            needed = {self.parents[trial] for trial in self.parents if trial not in self.trashed or trial in kept}
+            if needed & self.trashed <= kept:
                 break
-            kept |= needed & self.binned
-        removed = self.binned - kept
+            kept |= needed & self.trashed
+        removed = self.trashed - kept
         for trial in removed:
             del self.parents[trial]
-        self.binned -= removed
+        self.trashed -= removed
         return sorted(removed), sorted(kept)
 
 
@@ -78,29 +78,29 @@ def test_any_sequence_does_what_the_model_does(sequence: list[tuple[str, list[in
                         log.append([epoch(trial, 1), end(trial, 1)])
                         model.over.add(trial)
             case "delete":
-                if set(wanted) <= set(model.parents) & model.over - model.binned:
+                if set(wanted) <= set(model.parents) & model.over - model.trashed:
                     log.delete(wanted)
-                    model.binned |= set(wanted)
+                    model.trashed |= set(wanted)
                 else:
-                    with pytest.raises(wb.LogError, match=r"not in the log|in the bin already|stop it first"):
+                    with pytest.raises(wb.LogError, match=r"not in the log|in the trash already|stop it first"):
                         log.delete(wanted)
             case "restore":
                 if given_numbers is None:
-                    assert log.restore() == sorted(model.binned)
-                    model.binned.clear()
-                elif set(wanted) <= model.binned:
+                    assert log.restore() == sorted(model.trashed)
+                    model.trashed.clear()
+                elif set(wanted) <= model.trashed:
                     assert sorted(log.restore(wanted)) == sorted(set(wanted))
-                    model.binned -= set(wanted)
+                    model.trashed -= set(wanted)
                 else:
-                    with pytest.raises(wb.LogError, match="is not in the bin"):
+                    with pytest.raises(wb.LogError, match="is not in the trash"):
                         log.restore(wanted)
             case "empty":
-                assert log.empty_bin() == model.empty()
-        outside = sorted(set(model.parents) - model.binned)
+                assert log.empty_trash() == model.empty()
+        outside = sorted(set(model.parents) - model.trashed)
         assert list(log.trials()["trial"]) == outside
         assert log.suggestions(search) == model.suggested
-    assert list(log.bin()["trial"]) == sorted(model.binned)
-    outside = sorted(set(model.parents) - model.binned)
+    assert list(log.trash()["trial"]) == sorted(model.trashed)
+    outside = sorted(set(model.parents) - model.trashed)
     assert log.count("f") == len(outside)
     assert list(log.curves()["trial"]) == [trial for trial in outside if trial in model.over]
     assert list(log.searches()["trials"]) == [len(outside)]
@@ -118,16 +118,16 @@ def test_what_broke_off_is_not_the_best(log: TrialLog, state: TrialState) -> Non
 
 def test_what_is_in_the_bin_is_out_of_sight(log: TrialLog) -> None:
     search = log.create_search("random", {}, task_fingerprint="f")
-    (kept,) = ended(log, search=search, setting="s")
-    (binned,) = log.create([new(search=search, setting="s")])
-    log.append([epoch(binned, 1), TrialEnded(binned, TrialState.COMPLETED, 1, 10, 1, 0.1, 0.99, 1.0)])
+    (kept,) = ended(log, search=search, configuration="s")
+    (trashed,) = log.create([new(search=search, configuration="s")])
+    log.append([epoch(trashed, 1), TrialEnded(trashed, TrialState.COMPLETED, 1, 10, 1, 0.1, 0.99, 1.0)])
     (left,) = log.create([new()])
     log.append([*running(left), Branched(left, kept, 1, {"seed": (0, 1)}), epoch(left, 1)])
     log.mark_interrupted()
-    assert log.best("f", "accuracy", "higher")["trial"] == binned  # type: ignore[index]
-    assert list(log.scores("f", "accuracy")["trial"]) == [kept, binned]
+    assert log.best("f", "accuracy", "higher")["trial"] == trashed  # type: ignore[index]
+    assert list(log.scores("f", "accuracy")["trial"]) == [kept, trashed]
     assert list(log.branches()["trial"]) == [left]
-    log.delete([binned, left])
+    log.delete([trashed, left])
     assert list(log.trials()["trial"]) == list(log.trials(last=2)["trial"]) == [kept]
     assert log.count("f") == 1
     assert log.best("f", "accuracy", "higher")["trial"] == kept  # type: ignore[index]
@@ -136,7 +136,7 @@ def test_what_is_in_the_bin_is_out_of_sight(log: TrialLog) -> None:
     assert log.branches().empty
     assert log.interrupted() == []
     assert list(log.searches()["trials"]) == [1]
-    assert list(log.curves(binned)["trial"]) == [binned]
+    assert list(log.curves(trashed)["trial"]) == [trashed]
     assert set(log.events(left)["trial"]) == {left}
     log.restore([left])
     assert log.interrupted() == list(log.branches()["trial"]) == [left]
@@ -145,14 +145,14 @@ def test_what_is_in_the_bin_is_out_of_sight(log: TrialLog) -> None:
 def test_the_bin_is_shown_like_trials(log: TrialLog) -> None:
     _one, two = ended(log, 2, name="x", tags=["a"])
     before = log.trials()
-    assert log.bin().empty
-    assert list(log.bin().columns) == [*before.columns, "deleted"]
+    assert log.trash().empty
+    assert list(log.trash().columns) == [*before.columns, "deleted"]
     log.delete([two])
-    row = log.bin().iloc[0]
+    row = log.trash().iloc[0]
     same = before.columns
     assert row[same].astype(str).tolist() == before.iloc[1][same].astype(str).tolist()
     assert row["deleted"] >= row["created"]
-    assert str(log.bin()["deleted"].dtype).endswith("UTC]")
+    assert str(log.trash()["deleted"].dtype).endswith("UTC]")
 
 
 def test_only_what_stands_still_is_deleted(log: TrialLog) -> None:
@@ -166,13 +166,13 @@ def test_only_what_stands_still_is_deleted(log: TrialLog) -> None:
     ):
         with pytest.raises(wb.LogError, match=message):
             log.delete([over, trial])
-    assert log.bin().empty  # all or nothing
+    assert log.trash().empty  # all or nothing
     log.delete([over, over])
-    with pytest.raises(wb.LogError, match=f"trial {over} is in the bin already"):
+    with pytest.raises(wb.LogError, match=f"trial {over} is in the trash already"):
         log.delete([over])
-    with pytest.raises(wb.LogError, match=f"trial {going} is not in the bin"):
+    with pytest.raises(wb.LogError, match=f"trial {going} is not in the trash"):
         log.restore([over, going])
-    assert list(log.bin()["trial"]) == [over]
+    assert list(log.trash()["trial"]) == [over]
 
 
 def test_an_interrupted_trial_can_be_removed_for_good(log: TrialLog) -> None:
@@ -183,12 +183,12 @@ def test_an_interrupted_trial_can_be_removed_for_good(log: TrialLog) -> None:
     log.annotate(trial, note="x")
     log.mark_interrupted()
     log.delete([trial])
-    assert log.bin()["state"].tolist() == ["interrupted"]
-    assert log.empty_bin() == ([trial], [])
+    assert log.trash()["state"].tolist() == ["interrupted"]
+    assert log.empty_trash() == ([trial], [])
     with log._read() as connection:
         for table in ("epochs", "events", "ends", "annotations", "adoptions", "trials"):
             assert connection.execute(text(f"SELECT count(*) FROM {table}")).scalar() == 0
-    assert log.bin().empty
+    assert log.trash().empty
     assert log.restore() == []
     with pytest.raises(wb.LogError, match="no trial of that number"):
         log.append([epoch(trial, 2)])
@@ -199,9 +199,9 @@ def test_what_others_were_made_from_is_kept(log: TrialLog) -> None:
     second, *_ = ended(log, 1, parent=first)
     third, *_ = ended(log, 1, parent=second)
     log.delete([first, second, alone])
-    assert log.empty_bin() == ([alone], [first, second])
+    assert log.empty_trash() == ([alone], [first, second])
     log.delete([third])
-    assert log.empty_bin() == ([first, second, third], [])
+    assert log.empty_trash() == ([first, second, third], [])
     assert ended(log) == [third + 1]  # a number is never given twice
 
 
@@ -215,7 +215,7 @@ def test_many_are_removed_at_once(log: TrialLog) -> None:
         trials += group
         previous = group[0]
     log.delete(trials)
-    assert log.empty_bin() == (trials, [])
+    assert log.empty_trash() == (trials, [])
     assert log.trials().empty
 
 
@@ -230,8 +230,8 @@ def test_purging_is_for_the_bin_only(log: TrialLog) -> None:
 
 
 def test_a_replay_is_no_attempt(log: TrialLog) -> None:
-    (one,) = ended(log, setting="s")
-    (replay,) = log.create([new(source="replay", parent=one, setting="s")])
+    (one,) = ended(log, configuration="s")
+    (replay,) = log.create([new(source="replay", parent=one, configuration="s")])
     log.append([epoch(replay, 1), TrialEnded(replay, TrialState.COMPLETED, 1, 10, 1, 0.1, 0.99, 1.0)])
     assert log.best("f", "accuracy", "higher") == {"trial": one, "best_val_metric": 0.9, "best_epoch": 1}
     assert list(log.scores("f", "accuracy")["trial"]) == [one]

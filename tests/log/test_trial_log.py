@@ -27,7 +27,7 @@ from sqlalchemy.exc import (
 
 import workbench as wb
 from tests.log.making import CONFIG, end, epoch, new, running
-from workbench.core.events import Branched, EpochEnd, KnobChanged, Remark, StateChanged, StepProgress, TrialState
+from workbench.core.events import Branched, EpochEnd, KnobChanged, Message, StateChanged, StepProgress, TrialState
 from workbench.log import SearchStep, TrialLog, schema
 from workbench.log.database import explain, where
 
@@ -63,7 +63,7 @@ def check_text(name: str, note: str, tags: list[str]) -> None:
     log = TrialLog.open(None)
     first, second = log.create([new(name=name, note=note, tags=tags, config={"model": name}), new()])
     log.annotate(second, name=name, note=note, tags=tags)
-    log.append([Remark(first, note), Branched(second, first, 1, {"model": (name, note)})])
+    log.append([Message(first, note), Branched(second, first, 1, {"model": (name, note)})])
     for row in log.trials().itertuples():
         assert (row.name, row.note, list(row.tags)) == (name, note, tags)
     assert log.config(first)["model"] == name
@@ -106,7 +106,7 @@ def test_a_trials_life(log: TrialLog) -> None:
     assert log.state(one) is TrialState.QUEUED
     log.append([StateChanged(one, TrialState.RUNNING), StepProgress(one, 1, 3, 10, 0.1)])
     log.append([epoch(one, 1, 0.7)])
-    log.append([epoch(one, 2, 0.3), KnobChanged(one, 2, 15, "l2", 0.0, 0.1), Remark(one, "a remark")])
+    log.append([epoch(one, 2, 0.3), KnobChanged(one, 2, 15, "l2", 0.0, 0.1), Message(one, "a remark")])
     running = log.trials().set_index("trial").loc[one]
     assert (running["state"], running["epochs_run"], running["best_epoch"]) == ("running", 2, 2)
     assert running["best_val_loss"] == 0.3
@@ -116,7 +116,7 @@ def test_a_trials_life(log: TrialLog) -> None:
     assert math.isnan(ended["val_loss"])
     assert ended["learning_rate"] == wb.Config().learning_rate
     assert log.config(one) == CONFIG
-    assert list(log.events(one)["kind"]) == ["state", "change", "remark"]
+    assert list(log.events(one)["kind"]) == ["state", "change", "message"]
     assert log.state(two) is TrialState.QUEUED
     assert list(log.trials().columns[:5]) == ["trial", "name", "source", "state", "parent"]
 
@@ -157,7 +157,7 @@ def test_what_unended_trials_have_come_to_whatever_their_losses(losses: list[lis
 def test_an_ended_trial_takes_nothing_more(log: TrialLog) -> None:
     one, two = log.create([new(), new()])
     log.append([epoch(one, 1), end(one, 1)])
-    for late in ([epoch(one, 2)], [Remark(one, "late")], [end(one)], [epoch(two, 1), epoch(one, 2)]):
+    for late in ([epoch(one, 2)], [Message(one, "late")], [end(one)], [epoch(two, 1), epoch(one, 2)]):
         with pytest.raises(wb.LogError, match="ended"):
             log.append(late)
     assert len(log.curves()) == 1  # the other trial's epoch of the refused group is not there either
@@ -167,8 +167,8 @@ def test_nothing_is_changed_or_removed(log: TrialLog) -> None:
     gone, one, two = log.create([new(), new(), new()])
     log.append([end(gone)])
     log.delete([gone])
-    log.empty_bin()
-    log.append([epoch(one, 1), Remark(one, "x"), end(one, 1)])
+    log.empty_trash()
+    log.append([epoch(one, 1), Message(one, "x"), end(one, 1)])
     log.annotate(one, name="x")
     log.mark_interrupted()
     log.adopt([two])

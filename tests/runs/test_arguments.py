@@ -186,7 +186,7 @@ WRONG: list[tuple[str, Call, type[Exception], str]] = [
     *(
         (f"{name} {search!r}", lambda bench, read=read, search=search: read(bench, search), error, message)  # type: ignore[misc]
         for name, read in {
-            "border": lambda bench, search: bench.border(search),
+            "range_edges": lambda bench, search: bench.range_edges(search),
             "importance": lambda bench, search: bench.importance(search),
             "plot": lambda bench, search: bench.plot(search=search),
         }.items()
@@ -222,7 +222,7 @@ def test_whole_numbers_of_numpy_are_whole_numbers(bench: wb.Workbench) -> None:
     assert bench.events(two).equals(bench.events(2))
     assert len(bench.leaderboard(two)) == 2
     assert len(bench.leaderboard(None)) == 3
-    assert bench.border(np.int64(1)).columns.tolist() == bench.border(1).columns.tolist()
+    assert bench.range_edges(np.int64(1)).columns.tolist() == bench.range_edges(1).columns.tolist()
 
     own = wb.Workbench(bench.task)
     space = {
@@ -264,7 +264,7 @@ def test_a_tree_says_on_which_task_a_trial_is(tmp_path: Path) -> None:
     iris = wb.Workbench(wb.Task.load("iris"), log=tmp_path / "trials.db")
     assert repr(iris.tree(1)) == "trial 1 · on the task 'wine', not on this one"
     wine.delete(1)
-    assert repr(iris.tree(1)) == repr(wine.tree(1)) == "trial 1 · in the bin"
+    assert repr(iris.tree(1)) == repr(wine.tree(1)) == "trial 1 · in the trash"
 
 
 # --- what is given at the beginning -------------------------------------------------------------------------------------
@@ -276,8 +276,8 @@ def test_a_tree_says_on_which_task_a_trial_is(tmp_path: Path) -> None:
         (lambda task: wb.Workbench(task, models=[_other]), r"models=\[.*\]: give each builder a name: models=\{'my_model'"),
         (lambda task: wb.Workbench(task, models="mlp"), "models='mlp': give each builder a name"),
         (lambda task: wb.Workbench(task, device="gpu"), "device='gpu': this machine has cpu"),
-        (lambda task: wb.train(task, None), r"trials=None: give settings by trial, such as trials=\{1: wb\.Config"),  # type: ignore[arg-type]
-        (lambda task: wb.train(task, {"epochs": 3}), "trials={'epochs': 3}: give settings by trial"),  # type: ignore[dict-item]
+        (lambda task: wb.train(task, None), r"trials=None: give configurations by trial, such as trials=\{1: wb\.Config"),  # type: ignore[arg-type]
+        (lambda task: wb.train(task, {"epochs": 3}), "trials={'epochs': 3}: give configurations by trial"),  # type: ignore[dict-item]
         (lambda task: wb.load_weights(None), "weights=None: give the path of a file"),
         (lambda task: wb.load_weights(3), "weights=3: give the path of a file"),
         (lambda task: wb.register_backbone("of_arguments", lambda: nn.Linear(4, 3), weights=3), "weights=3: give the path"),

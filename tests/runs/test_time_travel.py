@@ -89,7 +89,7 @@ def test_a_branch_sees_the_live_changes_before_it(bench: wb.Workbench) -> None:
 def test_another_optimizer_starts_anew_and_says_so(bench: wb.Workbench) -> None:
     bench.run(SHORT)
     bench.branch(1, epoch=4, optimizer="momentum", learning_rate=0.05).wait()
-    remarks = bench.events(2).query("kind == 'remark'")["message"].tolist()
+    remarks = bench.events(2).query("kind == 'message'")["message"].tolist()
     assert remarks == ["the optimizer changed from adam to momentum: its state starts anew"]
     # a plain momentum loop from the weights after epoch 4, in the order of data that epoch 5 draws
     task, module = bench.task, bench.model(1, epoch=4).module.train()
@@ -125,22 +125,22 @@ def test_a_branch_of_a_branch_of_a_cohort_row(bench: wb.Workbench) -> None:
     assert repr(bench.tree(1)).startswith("trial 1 · completed")
 
 
-def test_an_epoch_without_snapshot_is_trained_again(bench: wb.Workbench) -> None:
+def test_an_epoch_without_checkpoint_is_trained_again(bench: wb.Workbench) -> None:
     config = SHORT.replace(dropout=0.3, batch_norm=True)
     bench.run(config, changes=[(10, "learning_rate", 0.05)])
-    with_snapshot = bench.branch(1, epoch=6, l2=0.01).wait()
+    with_checkpoint = bench.branch(1, epoch=6, l2=0.01).wait()
     for epoch in (3, 4, 5, 6):
-        (bench.snapshots.folder / "00000001" / f"{epoch:06d}.pt").unlink()
+        (bench.checkpoints.folder / "00000001" / f"{epoch:06d}.pt").unlink()
     between = bench.branch(1, epoch=6, l2=0.01).wait()
-    bench.snapshots.forget(1)
+    bench.checkpoints.forget(1)
     from_scratch = bench.branch(1, epoch=6, l2=0.01).wait()
-    wanted = curve(bench, *with_snapshot.trials)
+    wanted = curve(bench, *with_checkpoint.trials)
     for run, first in ((between, 3), (from_scratch, 1)):
         pd.testing.assert_frame_equal(curve(bench, *run.trials), wanted)
-        remarks = bench.events(*run.trials).query("kind == 'remark'")["message"].tolist()
-        assert remarks == [f"there is no snapshot after epoch 6: epochs {first} to 6 are trained again first"]
+        remarks = bench.events(*run.trials).query("kind == 'message'")["message"].tolist()
+        assert remarks == [f"there is no checkpoint after epoch 6: epochs {first} to 6 are trained again first"]
     for run in (between, from_scratch):
-        bench.snapshots.forget(run.trials[0])
+        bench.checkpoints.forget(run.trials[0])
     bench.branch(3, epoch=7, l2=0.5).wait()  # a branch whose whole path has to be trained again
     assert np.isfinite(curve(bench, 5)["val_loss"]).all()
 
@@ -174,10 +174,10 @@ def test_a_branch_that_cannot_be_leaves_no_trace(
     assert len(bench.trials) == 1
 
 
-def test_a_damaged_snapshot_is_refused_and_others_are_none_the_worse(bench: wb.Workbench) -> None:
+def test_a_damaged_checkpoint_is_refused_and_others_are_none_the_worse(bench: wb.Workbench) -> None:
     bench.run(SHORT)
-    assert 4 in bench.snapshots.epochs(1)
-    path = bench.snapshots.folder / "00000001" / "000004.pt"
+    assert 4 in bench.checkpoints.epochs(1)
+    path = bench.checkpoints.folder / "00000001" / "000004.pt"
     path.write_bytes(path.read_bytes()[:700])
     with pytest.raises(wb.CheckpointError, match=r"000004\.pt.*damaged.*delete the file"):
         bench.branch(1, epoch=4, l2=0.01)
@@ -253,7 +253,7 @@ def test_a_replay_of_a_stopped_a_diverged_and_a_branched_trial(bench: wb.Workben
     assert bench.trials["state"].tolist()[-1] == "diverged"
     run = bench.run(SHORT)
     branch = bench.branch(run.trials[0], epoch=5, optimizer="adamw", epochs=9).wait()
-    bench.snapshots.forget(run.trials[0])  # a replay goes by the setting alone
+    bench.checkpoints.forget(run.trials[0])  # a replay goes by the configuration alone
     replay = bench.replay(branch.trials[0]).wait()
     assert replay.identical
     assert curve(bench, replay.trials[0])["epoch"].tolist() == [6, 7, 8, 9]
@@ -383,11 +383,11 @@ def test_the_best_model_and_that_of_any_epoch(bench: wb.Workbench, tmp_path: Pat
     assert loss(bench.model(1)) == pytest.approx(curves.loc[best, "val_loss"], rel=1e-6)
     for epoch in (1, 5, 12):
         assert loss(bench.model(1, epoch=epoch)) == pytest.approx(curves.loc[epoch, "val_loss"], rel=1e-6)
-    # another session has the snapshots only; then not even these
-    later = wb.Workbench(task, log=tmp_path / "trials.db", snapshots=bench.snapshots.folder)
+    # another session has the checkpoints only; then not even these
+    later = wb.Workbench(task, log=tmp_path / "trials.db", checkpoints=bench.checkpoints.folder)
     later._session._runs.clear()
     assert loss(later.model(1)) == loss(bench.model(1))
-    later.snapshots.forget(1)
+    later.checkpoints.forget(1)
     assert loss(later.model(1)) == loss(bench.model(1))
     assert loss(later.model(1, epoch=4)) == pytest.approx(curves.loc[4, "val_loss"], rel=1e-6)
 
@@ -430,7 +430,7 @@ def test_models_that_are_not_there(bench: wb.Workbench) -> None:
             bench.model(1)
 
 
-# --- the bin ------------------------------------------------------------------------------------------------------------
+# --- the trash ------------------------------------------------------------------------------------------------------------
 
 
 def test_deleting_is_undone_and_emptying_is_not(bench: wb.Workbench) -> None:
@@ -441,13 +441,13 @@ def test_deleting_is_undone_and_emptying_is_not(bench: wb.Workbench) -> None:
     bench.delete(1, 2)
     assert bench.trials["trial"].tolist() == [3, 4]
     assert bench.selected == [3]
-    assert bench.bin["trial"].tolist() == [1, 2]
+    assert bench.trash["trial"].tolist() == [1, 2]
     assert bench.restore(2) == [2]
     assert bench.trials["trial"].tolist() == [2, 3, 4]
     bench.delete(2)
-    assert bench.empty_bin() == ([2], [1])  # a branch was made from trial 1
-    assert bench.snapshots.epochs(2) == []
-    assert bench.snapshots.epochs(1) != []
+    assert bench.empty_trash() == ([2], [1])  # a branch was made from trial 1
+    assert bench.checkpoints.epochs(2) == []
+    assert bench.checkpoints.epochs(1) != []
     assert bench.restore() == [1]
     assert bench.run(SHORT).trials == (5,)
     with pytest.raises(wb.LogError, match="trial 9"):
@@ -461,7 +461,7 @@ def test_what_is_made_from_a_deleted_trial_keeps_its_path(bench: wb.Workbench) -
     bench.delete(2)
     assert "bench.branch(trial_1.trials[0], epoch=3" in bench.code(3)
     assert bench.replay(3).wait().identical
-    assert "in the bin" in repr(bench.tree())
+    assert "in the trash" in repr(bench.tree())
 
 
 def test_nothing_begins_from_a_trial_in_the_bin_and_nothing_is_claimed_of_it(bench: wb.Workbench) -> None:
@@ -483,10 +483,10 @@ def test_nothing_begins_from_a_trial_in_the_bin_and_nothing_is_claimed_of_it(ben
     ]
     before = [len(bench.log.findings()), bench.log.count(bench.task.fingerprint), list(MODELS)]
     for begin in begins:
-        with pytest.raises(wb.RunError, match=r"^trial 2 is in the bin; bring it back with bench\.restore\(2\)$"):
+        with pytest.raises(wb.RunError, match=r"^trial 2 is in the trash; bring it back with bench\.restore\(2\)$"):
             begin()
     for begin in (lambda: bench.open_test_set(together), lambda: bench.load_ensemble(1)):
-        with pytest.raises(wb.RunError, match=r"^trial 1 is in the bin"):
+        with pytest.raises(wb.RunError, match=r"^trial 1 is in the trash"):
             begin()
     assert [len(bench.log.findings()), bench.log.count(bench.task.fingerprint), list(MODELS)] == before
     assert len(bench.curves(2)) == SHORT.epochs
@@ -527,9 +527,9 @@ def test_a_value_that_is_set_and_taken_back_while_paused(bench: wb.Workbench) ->
     assert bench.replay(1).wait().identical
 
 
-def test_two_logs_in_one_folder_of_snapshots(tmp_path: Path) -> None:
+def test_two_logs_in_one_folder_of_checkpoints(tmp_path: Path) -> None:
     benches = [
-        wb.Workbench(wb.Task.load("iris", seed=seed), log=tmp_path / f"{seed}.db", snapshots=tmp_path / "shared")
+        wb.Workbench(wb.Task.load("iris", seed=seed), log=tmp_path / f"{seed}.db", checkpoints=tmp_path / "shared")
         for seed in (0, 1)
     ]
     for bench in benches:
@@ -544,9 +544,9 @@ def test_a_small_budget_leaves_what_the_logs_other_tasks_need(tmp_path: Path) ->
     one.run(SHORT)
     other.run(SHORT)
     other.branch(2, epoch=3).wait()
-    one.snapshots.budget = 1
-    assert 3 in other.snapshots.epochs(2)
-    assert one.snapshots.epochs(1) != []  # the best of its own
+    one.checkpoints.budget = 1
+    assert 3 in other.checkpoints.epochs(2)
+    assert one.checkpoints.epochs(1) != []  # the best of its own
 
 
 def test_a_stop_after_some_steps_stops_each_trial_there(bench: wb.Workbench) -> None:
@@ -572,7 +572,7 @@ def test_a_stop_after_some_steps_stops_each_trial_there(bench: wb.Workbench) -> 
 def test_mates_that_were_removed_still_count(bench: wb.Workbench) -> None:
     bench.run(SHORT, seeds=3)
     bench.delete(2, 3)
-    bench.empty_bin()
+    bench.empty_trash()
     replay = bench.replay(1).wait()
     assert not replay.exact
     assert "trained together with others" in replay.reason
@@ -608,21 +608,21 @@ def test_it_all_works_on_a_log_in_memory() -> None:
     assert bench.model(2).epoch is not None
     bench.delete(3)
     assert len(bench.resume()) == 0
-    assert bench.empty_bin() == ([3], [])
+    assert bench.empty_trash() == ([3], [])
 
 
 def test_a_log_made_anew_leaves_nothing_of_the_one_before(tmp_path: Path) -> None:
     log = tmp_path / "trials.db"
     first = wb.Workbench(wb.Task.load("iris"), log=log)
     first.run(SHORT)
-    assert first.snapshots.epochs(1)
+    assert first.checkpoints.epochs(1)
     first.log.close()
     for file in tmp_path.glob("trials.db*"):
         if file.is_file():
             file.unlink()
     second = wb.Workbench(wb.Task.load("iris"), log=log)
-    assert not first.snapshots.folder.exists()
+    assert not first.checkpoints.folder.exists()
     second.run(SHORT.replace(seed=5))
-    assert second.snapshots.epochs(1)
+    assert second.checkpoints.epochs(1)
     again = wb.Workbench(wb.Task.load("wine"), log=log)  # of the same log: its states stay
-    assert again.snapshots.epochs(1) == second.snapshots.epochs(1)
+    assert again.checkpoints.epochs(1) == second.checkpoints.epochs(1)

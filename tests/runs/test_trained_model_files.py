@@ -129,7 +129,7 @@ def test_a_builtin_name_taken_by_a_model_of_the_users_own(folder: Path, cases: d
         MODELS.register(**vars(entry))
 
 
-# --- settings that are not known here -------------------------------------------------------------------------------
+# --- configurations that are not known here -------------------------------------------------------------------------------
 
 
 def test_choices_of_training_that_are_not_registered_here_do_not_matter(tmp_path: Path) -> None:
@@ -288,6 +288,6 @@ def test_other_files_are_refused(cases: dict[str, Case], tmp_path: Path) -> None
     files.write(place, files.pack("model", {**content, "schema": schema}))
     with pytest.raises(CheckpointError, match="model.pt: the file's task cannot be read .*classes"):
         load_model(place)
-    files.write(place, files.pack("snapshot", content))
-    with pytest.raises(CheckpointError, match="is a snapshot file; a model file is needed here"):
+    files.write(place, files.pack("checkpoint", content))
+    with pytest.raises(CheckpointError, match="is a checkpoint file; a model file is needed here"):
         load_model(place)

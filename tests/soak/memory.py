@@ -29,7 +29,7 @@ POINT_BYTES = 4 * 16
 ALLOWED = {"kernel": 24.0, "page heap": 4.0, "page": 48.0}
 """MiB that may be there beyond the points, from the first mark to the last, and from a trial's end to the next one's.
 
-kernel: SQLite's page caches (2 MB a connection), the index of the snapshots (some 0.2 KiB an epoch) and pieces of the heap
+kernel: SQLite's page caches (2 MB a connection), the index of the checkpoints (some 0.2 KiB an epoch) and pieces of the heap
 that the allocator has not given back. page heap: after a collection little else than the points may grow. page: the browser
 gives memory back late and in large pieces. A leak of 4 KiB an epoch, which is less than one message to the page, shows in all
 three.

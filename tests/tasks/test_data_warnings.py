@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 import workbench as wb
-from workbench.tasks.data_warnings import remarks
+from workbench.tasks.data_warnings import data_warnings
 from workbench.ui.facts import Facts
 
 ROWS = 200
@@ -23,11 +23,11 @@ KEYS["test"] = np.arange(160, 200, dtype=np.uint64)
 def on(**columns: Any) -> tuple[str, ...]:
     """Remarks on the plain table with further columns, the first 120 rows being training rows and 160 open."""
     frame = PLAIN.assign(**columns)
-    return remarks(frame[:120], frame[:160], None, ["y"], KEYS)
+    return data_warnings(frame[:120], frame[:160], None, ["y"], KEYS)
 
 
 def on_targets(targets: Any, names: Any = ("y",)) -> tuple[str, ...]:
-    return remarks(PLAIN[:120], PLAIN[:160], np.asarray(targets, float), list(names), KEYS)
+    return data_warnings(PLAIN[:120], PLAIN[:160], np.asarray(targets, float), list(names), KEYS)
 
 
 def test_there_is_nothing_to_say_of_a_plain_table() -> None:
@@ -44,7 +44,7 @@ def test_text_that_names_the_rows() -> None:
     assert on(id=pd.Series(names, dtype="category")) == (expected,)
     assert on(id=[f"house {row // 2}" for row in range(ROWS)]) == ()
     few = pd.DataFrame({"id": names[:12]})
-    assert remarks(few[:8], few[:12], None, ["y"], KEYS) == ()
+    assert data_warnings(few[:8], few[:12], None, ["y"], KEYS) == ()
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,9 @@ def test_missing_values_are_counted_outside_the_test_rows() -> None:
 
 def test_copies_of_training_rows_are_counted() -> None:
     keys = {"train": np.array([1, 2, 3, 3]), "validation": np.array([3, 2, 9]), "test": np.array([9, 1])}
-    assert remarks(PLAIN[:4], PLAIN[:7], None, ["y"], {name: own.astype(np.uint64) for name, own in keys.items()}) == (
+    assert data_warnings(
+        PLAIN[:4], PLAIN[:7], None, ["y"], {name: own.astype(np.uint64) for name, own in keys.items()}
+    ) == (
         "2 of 3 validation rows and 1 of 2 test rows are copies of training rows, target included; scores on these say little "
         "of new rows.",
     )
@@ -119,14 +121,14 @@ def test_a_task_tells_them_in_its_summary_and_the_tab_escapes_them() -> None:
     keys = task.row_keys
     copies = {split: int(np.isin(keys[split], keys["train"]).sum()) for split in ("validation", "test")}
     assert min(copies.values()) > 0
-    assert task.remarks[0] == "Column '<b>' is constant in the training rows."
-    assert task.remarks[1].startswith(
+    assert task.warnings[0] == "Column '<b>' is constant in the training rows."
+    assert task.warnings[1].startswith(
         f"{copies['validation']} of 48 validation rows and {copies['test']} of 48 test rows"
     )
     summary = task.summary()
-    assert len(summary.loc["remark"]) == len(task.remarks) == 2
+    assert len(summary.loc["message"]) == len(task.warnings) == 2
     said = " ".join(summary["value"])
-    assert all(remark in said for remark in task.remarks)
+    assert all(remark in said for remark in task.warnings)
     assert summary["value"].str.len().max() <= 50
     shown = Facts(task).widget.value
     assert "Column &#x27;&lt;b&gt;&#x27; is constant" in shown
@@ -136,9 +138,9 @@ def test_a_task_tells_them_in_its_summary_and_the_tab_escapes_them() -> None:
 def test_remarks_on_numbers_are_in_the_targets_units_and_new_in_each_version() -> None:
     frame = PLAIN.assign(rent=RNG.normal(1000, 10, ROWS))
     task = wb.Task.from_frame(frame, "rent")
-    assert task.remarks == ()
+    assert task.warnings == ()
     more = pd.concat([frame, PLAIN.assign(rent=1e7)], ignore_index=True)
-    (said,) = task.version(more[:205]).remarks
+    (said,) = task.version(more[:205]).warnings
     assert said.startswith("Target 'rent' lies more than 10 interquartile ranges")
     assert "such as 1e+07;" in said
-    assert wb.Task.from_arrays(np.zeros((60, 1)), np.arange(60) % 2).remarks == ()
+    assert wb.Task.from_arrays(np.zeros((60, 1)), np.arange(60) % 2).warnings == ()

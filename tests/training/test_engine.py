@@ -11,7 +11,7 @@ from torch import nn
 from torch.optim import lr_scheduler
 
 import workbench as wb
-from workbench.core.events import EpochEnd, Event, Remark, StateChanged, TrialEnded, TrialState
+from workbench.core.events import EpochEnd, Event, Message, StateChanged, TrialEnded, TrialState
 from workbench.core.registry import LOSSES, MODELS
 from workbench.training import Commands, learning_rate_at, prepare
 
@@ -182,8 +182,8 @@ def test_a_model_that_cannot_be_vectorised_trains_one_after_another(flowers: wb.
     config = wb.Config(model="recurrent", batch_size=16, epochs=2)
     trials = {1: config, 2: config.replace(seed=1)}
     events = list(wb.train(flowers, trials))
-    assert all("one after another" in event.message for event in events if isinstance(event, Remark))
-    assert sum(isinstance(event, Remark) for event in events) == 2
+    assert all("one after another" in event.message for event in events if isinstance(event, Message))
+    assert sum(isinstance(event, Message) for event in events) == 2
     alone = [row for trial, c in trials.items() for row in numbers_of(list(wb.train(flowers, {trial: c})))]
     assert numbers_of(events) == alone
 

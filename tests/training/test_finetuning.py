@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 import workbench as wb
 from tests.training import reference
-from workbench.core.events import EpochEnd, Event, Remark, TrialEnded, TrialState
+from workbench.core.events import EpochEnd, Event, Message, TrialEnded, TrialState
 from workbench.core.registry import MODELS, OPTIMIZERS
 from workbench.models import Backbone, Pretrained, build_model, register_backbone
 from workbench.training import Change, CohortState, TakeUp, Told, Training, check_fits, filled, prepare, stages
@@ -418,7 +418,7 @@ def test_taken_up_before_at_and_after_the_opening(
     album = Album()
     whole = Training(task, trials, keeper=album)
     events = told(whole)
-    remarks = [event for event in events if isinstance(event, Remark)]
+    remarks = [event for event in events if isinstance(event, Message)]
     assert [event.trial for event in remarks] == list(trials)
     sizes = build_model(task, config).sizes  # type: ignore[operator]
     assert [album.states[epoch].theta.shape[1] for epoch in range(1, 5)] == [sizes[0], sizes[0], sizes[1], sizes[1]]
@@ -430,7 +430,7 @@ def test_taken_up_before_at_and_after_the_opening(
             again = Training(task, {}, take_ups=[one])
             rest = told(again)
             assert numbers(rest) == [row for row in numbers(events) if row[1] > until], (at, until)
-            assert [e.trial for e in rest if isinstance(e, Remark)] == (list(trials) if until < 2 else [])
+            assert [e.trial for e in rest if isinstance(e, Message)] == (list(trials) if until < 2 else [])
             for trial in trials:
                 if trial not in ends:
                     assert torch.equal(again.weights[trial].vector, whole.weights[trial].vector)

@@ -35,8 +35,8 @@ class Album:
 
     def take(self, state: CohortState) -> None:
         path = self.folder / "state"
-        files.write(path, files.pack("snapshot", state.content()))
-        self.states[state.series, state.epoch] = CohortState.of(files.read(path, "snapshot"))
+        files.write(path, files.pack("checkpoint", state.content()))
+        self.states[state.series, state.epoch] = CohortState.of(files.read(path, "checkpoint"))
 
 
 class Pruner:

@@ -35,11 +35,11 @@ def make_curves(**settings: Any) -> tuple[LiveCurves, list[tuple[dict[str, Any],
     return curves, sent
 
 
-def declare_trial(curves: LiveCurves, trial: int, label: str = "", **settings: Any) -> None:
+def declare_trial(curves: LiveCurves, trial: int, label: str = "", **configurations: Any) -> None:
     """Train and validation series of one trial on both charts, with ids like `7/loss/train`."""
     curves.declare(
         [
-            Series(f"{trial}/{chart}/{role}", chart, trial, label or f"#{trial}", role, **settings)
+            Series(f"{trial}/{chart}/{role}", chart, trial, label or f"#{trial}", role, **configurations)
             for chart in ("loss", "metric")
             for role in ("train", "validation")
         ]

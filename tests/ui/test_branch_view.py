@@ -123,7 +123,7 @@ def test_by_mouse_and_by_call_the_branch_is_the_same(bench: wb.Workbench, view: 
     bench._session.tick()
     live = bench._session._live
     assert live is not None
-    assert live.curves.snapshot()["3/val_loss"][0].tolist() == [2, 3, 4]  # from its parent's point
+    assert live.curves.checkpoint()["3/val_loss"][0].tolist() == [2, 3, 4]  # from its parent's point
     assert {series.trial for series in live.curves.series} == {1, 3}  # beside its parent
 
 
@@ -306,7 +306,7 @@ def test_looking_for_what_was_left_is_not_done_at_each_tick(
     assert not looks
 
 
-# --- delete and the bin ---------------------------------------------------------------------------------------------
+# --- delete and the trash ---------------------------------------------------------------------------------------------
 
 
 def test_delete_says_so_and_undo_brings_back_what_was_selected(bench: wb.Workbench, view: WorkbenchView) -> None:
@@ -358,25 +358,25 @@ def test_the_bin_lists_restores_and_asks_before_it_is_emptied(bench: wb.Workbenc
     bench.branch(2, 2, learning_rate=0.01).wait()
     front(bench, view, "History")
     history = view.history
-    assert "Nothing is in the bin" in history.bin_note.value
+    assert "Nothing is in the trash" in history.trash_note.value
     bench.delete(1, 2, 3)
     bench._session.tick()
     assert [number for _, number in history.list.options] == [3, 2, 1]
     history.list.value = (3,)
     history.restore.click()
     bench._session.tick()
-    assert bench.bin["trial"].tolist() == [1, 2]
+    assert bench.trash["trial"].tolist() == [1, 2]
     history.empty.click()
     assert history.remove.description == "Remove 2 trials for good"
     history.keep.click()
     assert history.remove.layout.display == "none"
-    assert len(bench.bin) == 2
+    assert len(bench.trash) == 2
     history.empty.click()
     history.remove.click()
     bench._session.tick()
-    assert "Removed trial 1." in history.bin_note.value
-    assert "Kept trial 2: a trial outside the bin was made from it." in history.bin_note.value
-    assert bench.bin["trial"].tolist() == [2]
+    assert "Removed trial 1." in history.trash_note.value
+    assert "Kept trial 2: a trial outside the trash was made from it." in history.trash_note.value
+    assert bench.trash["trial"].tolist() == [2]
 
 
 # --- the other parts of the history tab -----------------------------------------------------------------------------
@@ -418,7 +418,7 @@ def test_the_budget_is_set_and_what_it_cannot_be_is_told_beside_it(bench: wb.Wor
     assert history.budget.value == "1"
     assert "of 1 GiB" in history.used.value
     history.budget.value = "0.5"
-    assert bench.snapshots.budget == GIB // 2
+    assert bench.checkpoints.budget == GIB // 2
     for text in ("much", "-1", "", "nan", "1e99"):
         history.budget.value = text
         assert "must be a number of GiB" in history.budget_note.value
@@ -426,14 +426,14 @@ def test_the_budget_is_set_and_what_it_cannot_be_is_told_beside_it(bench: wb.Wor
         bench._session.tick()  # a refresh leaves the message, and what was typed
         assert "must be a number of GiB" in history.budget_note.value
         assert history.budget.value == text
-    assert bench.snapshots.budget == GIB // 2
+    assert bench.checkpoints.budget == GIB // 2
     history.budget.value = "0"
-    assert bench.snapshots.budget == 0
+    assert bench.checkpoints.budget == 0
     assert history.budget_note.value == "" or "More than the budget" in history.budget_note.value
 
 
-def test_trouble_with_the_snapshots_is_told(bench: wb.Workbench, view: WorkbenchView) -> None:
-    bench.snapshots._trouble = wb.CheckpointError(f"{HOSTILE} could not be written")
+def test_trouble_with_the_checkpoints_is_told(bench: wb.Workbench, view: WorkbenchView) -> None:
+    bench.checkpoints._trouble = wb.CheckpointError(f"{HOSTILE} could not be written")
     front(bench, view, "History")
     assert "could not be written" in view.history.budget_note.value
     assert HOSTILE not in view.history.budget_note.value
@@ -486,11 +486,11 @@ def test_a_run_whose_verdict_cannot_be_told_says_why(bench: wb.Workbench, view: 
     class Doubtful(Run):
         @property
         def verdict(self) -> str:
-            raise wb.CheckpointError("the snapshot is damaged")
+            raise wb.CheckpointError("the checkpoint is damaged")
 
     session = bench._session
     config = prepare(session.task, SHORT)
     run = session.launch([config], device="cpu", kind=Doubtful)
     run.wait()
-    until(bench, lambda: "the snapshot is damaged" in view.panel.message.value)
+    until(bench, lambda: "the checkpoint is damaged" in view.panel.message.value)
     assert set(run.states.values()) == {TrialState.COMPLETED}

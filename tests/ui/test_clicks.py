@@ -244,7 +244,7 @@ def test_new_data_is_continued_on_by_mouse_as_by_call(shop: wb.Workbench, view_o
     assert trials["name"].tolist()[2:] == ["spring", "spring"]
     assert shop.versions["version"].tolist() == [1, 2]
     assert "2" in panel.text.value
-    assert "Change for each setting" in panel.text.value
+    assert "Change for each configuration" in panel.text.value
     assert len(shop.version_changes) == 1
     variables = bench_variables(shop)
     again = eval(html.unescape(later), {"bench": shop, "wb": wb, **variables})

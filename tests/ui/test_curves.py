@@ -49,7 +49,7 @@ class Follower:
     def take(self, content: dict[str, Any], buffers: list[bytes]) -> None:
         if content["seq"] <= self.seq:
             return
-        if content.get("snapshot"):
+        if content.get("checkpoint"):
             self.__init__()  # type: ignore[misc]
         else:
             assert content["seq"] == self.seq + 1
@@ -89,7 +89,7 @@ class Follower:
 
 
 def assert_same_points(follower: Follower, curves: LiveCurves) -> None:
-    theirs, ours = follower.by_id(), curves.snapshot()
+    theirs, ours = follower.by_id(), curves.checkpoint()
     assert theirs.keys() == ours.keys()
     for name, (x, y) in ours.items():
         np.testing.assert_array_equal(np.float32(theirs[name][0]), x.astype(np.float32))
@@ -180,20 +180,20 @@ def test_any_history_ends_the_same_for_whoever_joins_whenever(steps: list[Any], 
         assert {series["style"] for series in follower.series.values()} == {series.style for series in curves.series}
 
 
-def test_snapshot_equals_what_was_appended_in_float64() -> None:
+def test_checkpoint_equals_what_was_appended_in_float64() -> None:
     curves, _ = make_curves()
     declare_trial(curves, 1)
     curves.append(
         {"1/loss/train": ([1, 2], [0.1, math.nan]), "1/loss/validation": (np.array([1.5]), np.array([1e300]))}
     )
     curves.append({"1/loss/train": ([3], [-math.inf])})
-    points = curves.snapshot()
+    points = curves.checkpoint()
     np.testing.assert_array_equal(points["1/loss/train"][0], [1, 2, 3])
     np.testing.assert_array_equal(points["1/loss/train"][1], [0.1, math.nan, -math.inf])
     np.testing.assert_array_equal(points["1/loss/validation"], [[1.5], [1e300]])
     assert points["1/metric/train"][0].shape == (0,)
     points["1/loss/train"][1][0] = 7  # a copy
-    assert curves.snapshot()["1/loss/train"][1][0] == 0.1
+    assert curves.checkpoint()["1/loss/train"][1][0] == 0.1
 
 
 def _bytes(message: tuple[dict[str, Any], list[bytes]]) -> int:
@@ -267,7 +267,7 @@ def test_errors_name_what_is_wrong_and_leave_all_as_it_was() -> None:
         LiveCurves([Chart("a", "A"), Chart("a", "B")])
     assert sent == []
     assert len(curves.series) == 4
-    assert all(len(x) == 0 for x, _ in curves.snapshot().values())
+    assert all(len(x) == 0 for x, _ in curves.checkpoint().values())
 
 
 def test_a_removed_and_declared_again_series_starts_empty_under_a_new_handle() -> None:
@@ -338,7 +338,7 @@ def test_threads_may_append_and_say_hello_at_once() -> None:
     for message in sent:
         follower.take(*message)
     assert_same_points(follower, curves)
-    assert all(len(x) == 200 for x, _ in curves.snapshot().values())
+    assert all(len(x) == 200 for x, _ in curves.checkpoint().values())
 
 
 def test_thinned_keeps_ends_and_extremes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -352,11 +352,11 @@ def test_thinned_keeps_ends_and_extremes(monkeypatch: pytest.MonkeyPatch) -> Non
     np.testing.assert_array_equal(kept_y, y[kept_x.astype(int)])
     for small in range(6, 12):
         assert len(thinned(x, y, small)[0]) <= small
-    # a snapshot too large to send is thinned; what the kernel keeps is not
-    monkeypatch.setattr("workbench.ui.curves.SNAPSHOT_POINTS", 600)
+    # a checkpoint too large to send is thinned; what the kernel keeps is not
+    monkeypatch.setattr("workbench.ui.curves.CHECKPOINT_POINTS", 600)
     curves, sent = make_curves()
     curves.declare([Series("a", "loss", 1, "#1"), Series("b", "loss", 2, "#2")])
     curves.append({"a": (x, y), "b": ([1], [1.0])})
     curves._receive(curves, {"kind": "hello"}, [])
     assert len(sent[-1][1][0]) < 600 * 8 + 100
-    assert len(curves.snapshot()["a"][0]) == 10_000
+    assert len(curves.checkpoint()["a"][0]) == 10_000

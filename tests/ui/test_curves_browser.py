@@ -57,7 +57,7 @@ def test_empty_then_growing(page: Page) -> None:
     page.flush()
     assert page.ink() > first + 500
     assert page.ink(chart=1) > 500
-    y = page.curves.snapshot()["1/loss/validation"][1][-1]
+    y = page.curves.checkpoint()["1/loss/validation"][1][-1]
     assert f"{y:.4g}" in texts(page, ".wbc-readout")[0]
     assert texts(page, ".wbc-entry") == ["#1 adam"]
 
@@ -249,7 +249,7 @@ def test_a_broken_message_leaves_the_widget_alive(page: Page) -> None:
     assert "9 points in 1 runs" in texts(page, ".wbc-error")[0]
     assert len(page.problems) == 1
     page.problems.clear()
-    page.page.wait_for_timeout(3100)  # a front end asks for a snapshot again after 3 s at the earliest
+    page.page.wait_for_timeout(3100)  # a front end asks for a checkpoint again after 3 s at the earliest
     page.curves.append({"1/loss/validation": ([23], [0.2])})
     page.flush()
     page.answer()

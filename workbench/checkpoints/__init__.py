@@ -1,5 +1,5 @@
-"""Snapshots on disk: the state of each cohort after its epochs, within a budget."""
+"""Checkpoints on disk: the state of each cohort after its epochs, within a budget."""
 
-from workbench.checkpoints.store import BUDGET, SnapshotStore, remove_former
+from workbench.checkpoints.store import BUDGET, CheckpointStore, remove_former
 
-__all__ = ["BUDGET", "SnapshotStore", "remove_former"]
+__all__ = ["BUDGET", "CheckpointStore", "remove_former"]

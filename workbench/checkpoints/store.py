@@ -1,4 +1,4 @@
-"""The folder of snapshots: one file a cohort and epoch, written by a thread of its own, thinned out to a budget."""
+"""The folder of checkpoints: one file a cohort and epoch, written by a thread of its own, thinned out to a budget."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from workbench.core import files
 from workbench.core.errors import CheckpointError
 from workbench.training import CohortState
 
-__all__ = ["BUDGET", "SnapshotStore", "remove_former"]
+__all__ = ["BUDGET", "CheckpointStore", "remove_former"]
 
 BUDGET = 2**30
 SHARE = 0.03
@@ -38,14 +38,14 @@ takes three times as long."""
 FLUSH_SECONDS = 10.0
 RETRY_SECONDS = 0.5
 LINGER_SECONDS = 2.0
-KIND = "snapshot"
+KIND = "checkpoint"
 SETTINGS = "settings.json"
 
 Kept = Callable[[], tuple[Mapping[int, Set[int]], Set[int]]]
 """Asked when the budget is spent: epochs that must stay, by series, and the series that still train."""
 
 
-class SnapshotStore:
+class CheckpointStore:
     """Keeps the states of cohorts. May be used from several threads, and one folder by several processes.
 
     folder: where, made when the first state comes; None for a temporary one that goes with the process. kept: see `Kept`.
@@ -79,7 +79,7 @@ class SnapshotStore:
 
     @property
     def budget(self) -> int:
-        """Bytes that snapshots may take; 0 keeps none. It is remembered in the folder."""
+        """Bytes that checkpoints may take; 0 keeps none. It is remembered in the folder."""
         return self._budget
 
     @budget.setter
@@ -95,23 +95,23 @@ class SnapshotStore:
 
     @property
     def used(self) -> int:
-        """Bytes that the snapshots take."""
+        """Bytes that the checkpoints take."""
         with self._lock:
             self._look()
             return self._used
 
     @property
     def trouble(self) -> CheckpointError | None:
-        """What keeps a snapshot from being written, None if nothing does."""
+        """What keeps a checkpoint from being written, None if nothing does."""
         return self._trouble
 
     def epochs(self, series: int) -> list[int]:
-        """The epochs of a series of which there is a snapshot, ascending. Waits for what is on its way to the disk."""
+        """The epochs of a series of which there is a checkpoint, ascending. Waits for what is on its way to the disk."""
         self.flush(FLUSH_SECONDS)
         return sorted(_listed(self._place(series)))
 
     def load(self, series: int, epoch: int) -> CohortState:
-        """A state. Raises: CheckpointError if it is missing, damaged, or anything but a snapshot."""
+        """A state. Raises: CheckpointError if it is missing, damaged, or anything but a checkpoint."""
         path = self._file(series, epoch)
         content = files.read(path, KIND)
         try:
@@ -120,7 +120,7 @@ class SnapshotStore:
             raise CheckpointError(f"{KIND} file {str(path)!r}: is damaged and was refused") from None
 
     def forget(self, series: int) -> None:
-        """Remove all snapshots of a series."""
+        """Remove all checkpoints of a series."""
         with self._lock:
             self._waiting = deque(state for state in self._waiting if state.series != series)
             self._lock.wait_for(lambda: self._busy is None or self._busy.series != series, timeout=10)
@@ -132,7 +132,7 @@ class SnapshotStore:
             self._made.discard(series)
 
     def __repr__(self) -> str:
-        return f"<Snapshots: {shown(self.used)} of {shown(self.budget)}, in {str(self.folder)!r}>"
+        return f"<Checkpoints: {shown(self.used)} of {shown(self.budget)}, in {str(self.folder)!r}>"
 
     # --- what training gives (see `training.Keeper`) ----------------------------------------------------------------
 
@@ -143,7 +143,7 @@ class SnapshotStore:
     def wants(self, last: bool) -> bool:
         """Whether to keep the state after this epoch: each, as long as writing costs no more than its share of the time.
 
-        What is left out can be trained again from the snapshot before; the last one of a cohort is always kept.
+        What is left out can be trained again from the checkpoint before; the last one of a cohort is always kept.
         """
         with self._lock:
             now = time.monotonic()
@@ -159,7 +159,7 @@ class SnapshotStore:
                 while len(self._waiting) > 1 and sum(one.nbytes for one in self._waiting) > WAITING_BYTES:
                     self._waiting.popleft()
             elif self._thread is None:
-                self._thread = threading.Thread(target=self._work, name="workbench-snapshots", daemon=True)
+                self._thread = threading.Thread(target=self._work, name="workbench-checkpoints", daemon=True)
                 self._thread.start()
             else:
                 self._lock.notify_all()
@@ -212,7 +212,7 @@ class SnapshotStore:
         try:
             self._write(state)
         except Exception as error:  # whatever it is, the next one may go through
-            self._tell(CheckpointError(f"no snapshot after epoch {state.epoch}: {type(error).__name__}: {error}"))
+            self._tell(CheckpointError(f"no checkpoint after epoch {state.epoch}: {type(error).__name__}: {error}"))
         finally:
             with self._lock:
                 self._cost = time.thread_time() - before
@@ -261,7 +261,7 @@ class SnapshotStore:
                 with self._lock:
                     self._sizes = None  # another process may have written or thinned out here too
                     sizes = {series: dict(epochs) for series, epochs in self._look().items()}
-                # a little below the budget, so that not every snapshot has to ask again
+                # a little below the budget, so that not every checkpoint has to ask again
                 for series, epoch in to_drop(sizes, kept, going, int(self._budget * 0.95)):
                     self._remove(series, epoch)
                 self._needed = int(self.used * 1.05) if self.used > self._budget else 0
@@ -296,7 +296,7 @@ class SnapshotStore:
         return self._place(series) / f"{epoch:06d}.pt"
 
 
-def _leave(store: weakref.ref[SnapshotStore], keep: bool) -> None:
+def _leave(store: weakref.ref[CheckpointStore], keep: bool) -> None:
     found = store()
     if found is not None:
         found._leave(keep=keep)
@@ -318,7 +318,7 @@ def _sweep(place: Path) -> None:
 
 
 def _listed(place: Path) -> dict[int, int]:
-    """Bytes by epoch of the snapshots in a series' folder."""
+    """Bytes by epoch of the checkpoints in a series' folder."""
     found = {}
     for file in place.glob("*.pt"):
         if file.stem.isdigit():

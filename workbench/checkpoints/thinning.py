@@ -1,4 +1,4 @@
-"""Which snapshots go when they take more than the budget."""
+"""Which checkpoints go when they take more than the budget."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Sizes = Mapping[int, Mapping[int, int]]
 def to_drop(
     sizes: Sizes, kept: Mapping[int, Set[int]], open_series: Set[int], budget: int
 ) -> Iterator[tuple[int, int]]:
-    """Series and epoch of one snapshot after the other to drop, until the rest fits into `budget` bytes or must stay.
+    """Series and epoch of one checkpoint after the other to drop, until the rest fits into `budget` bytes or must stay.
 
     kept: epochs that must stay, by series: those that a branch began from and those of the leaderboard's top. First go
     epochs between a series' first, last and best one, always where the gap that they leave is the smallest, so that what
@@ -40,7 +40,7 @@ def to_drop(
 
 
 def _inner(sizes: Sizes, kept: Mapping[int, Set[int]]) -> Iterator[tuple[int, int]]:
-    """All snapshots between first and last that need not stay, always the one next whose neighbours lie closest.
+    """All checkpoints between first and last that need not stay, always the one next whose neighbours lie closest.
 
     Closest as a share of the series' length; of two, the one of the older series, the earlier epoch.
     """

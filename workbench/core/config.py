@@ -100,7 +100,7 @@ _H = Hyperparameter
 
 
 class Config(BaseModel):
-    """One setting of every hyperparameter: checked at birth, then immutable.
+    """One configuration of every hyperparameter: checked at birth, then immutable.
 
     Unset fields take their default. A model, loss, optimizer or schedule with hyperparameters of its own (for instance the
     keyword-only parameters of your model's builder) adds them as further fields: `Config(model="mine", width=64)`.
@@ -190,7 +190,7 @@ class Config(BaseModel):
         return name not in _governed() or any(name in entry.uses for entry in _chosen(self.model_dump()))
 
     @property
-    def setting(self) -> str:
+    def configuration(self) -> str:
         """A short text that two Configs share when they differ in the seed only, or in what their choices do not read."""
         values, governed = self.model_dump(), _governed()
         read = frozenset().union(*(entry.uses for entry in _chosen(values)))

@@ -74,7 +74,7 @@ class LogError(WorkbenchError):
 
 
 class CheckpointError(WorkbenchError):
-    """A snapshot or model file cannot be written, is missing, is damaged, or holds what must not be read.
+    """A checkpoint or model file cannot be written, is missing, is damaged, or holds what must not be read.
 
     passing: as in `LogError`.
     """

@@ -20,7 +20,7 @@ __all__ = [
     "EpochEnd",
     "Event",
     "KnobChanged",
-    "Remark",
+    "Message",
     "Scripted",
     "StateChanged",
     "StepProgress",
@@ -105,9 +105,9 @@ class KnobChanged:
 
 @dataclass(frozen=True, slots=True)
 class CohortJoined:
-    """The trial takes a row of a cohort, whose snapshots are kept under the number `series`.
+    """The trial takes a row of a cohort, whose checkpoints are kept under the number `series`.
 
-    after: the cohort's epochs less the trial's, so that the state after the trial's epoch e is in the snapshot that the
+    after: the cohort's epochs less the trial's, so that the state after the trial's epoch e is in the checkpoint that the
     series took after its epoch `after + e`. Below 0 for a branch, whose epochs count on from its parent's.
     rows: of the cohort.
     """
@@ -145,7 +145,7 @@ class Scripted:
 
 
 @dataclass(frozen=True, slots=True)
-class Remark:
+class Message:
     """Something worth telling about a trial, e.g. why its cohort was not vectorised."""
 
     trial: int
@@ -181,6 +181,6 @@ Event = (
     | CohortLeft
     | Branched
     | Scripted
-    | Remark
+    | Message
     | TrialEnded
 )

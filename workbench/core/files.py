@@ -31,7 +31,7 @@ PLAIN = (bool, int, float, str, type(None))
 
 
 def pack(kind: str, content: Mapping[str, Any]) -> memoryview:
-    """A file's bytes. kind: "snapshot", "model"... content: nested dicts and lists of tensors, numbers, text and None.
+    """A file's bytes. kind: "checkpoint", "model"... content: nested dicts and lists of tensors, numbers, text and None.
 
     Raises: CheckpointError naming the entry that is anything else, which `read` would refuse.
     """

@@ -1,4 +1,4 @@
-"""A search space: for some hyperparameters of `Config`, a domain to draw from; all others stay as in the base setting."""
+"""A search space: for some hyperparameters of `Config`, a domain to draw from; all others stay as in the base configuration."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _DOMAINS = {kind.__name__: kind for kind in (Range, LogRange, IntRange, Choice)}
 class Space(Mapping[str, Domain]):
     """Domains by hyperparameter name, in the order given. Immutable.
 
-    space: `wb.Range`, `wb.LogRange`, `wb.IntRange`, `wb.Choice`, or a list of values for each name. base: the setting that
+    space: `wb.Range`, `wb.LogRange`, `wb.IntRange`, `wb.Choice`, or a list of values for each name. base: the configuration that
     the space varies. Hyperparameters that a choice does not read (momentum under Adam) are left out of that trial.
 
     Raises: ConfigError naming the hyperparameter: unknown, a bound or option outside what it may be, or nothing to search.
@@ -77,7 +77,7 @@ class Space(Mapping[str, Domain]):
     # --- drawing ----------------------------------------------------------------------------------------------------
 
     def draw(self, trial: BaseTrial) -> Config:
-        """One setting, each value suggested by an optuna trial. Raises: ConfigError if the values contradict each other."""
+        """One configuration, each value suggested by an optuna trial. Raises: ConfigError if the values contradict each other."""
         return self._resolve(lambda name: _suggested(trial, name, self[name]))
 
     def _resolve(self, value: Callable[[str], Any]) -> Config:
@@ -105,12 +105,12 @@ class Space(Mapping[str, Domain]):
             same = self.base.replace(**{name: getattr(config, name) for name in found})
         except ConfigError:
             return None
-        return found if _setting(same) == _setting(config) else None
+        return found if _configuration(same) == _configuration(config) else None
 
     # --- grids ------------------------------------------------------------------------------------------------------
 
     def grid_size(self, points: int = GRID_POINTS) -> int:
-        """How many settings `grid` gives at most; conditional hyperparameters make it fewer."""
+        """How many configurations `grid` gives at most; conditional hyperparameters make it fewer."""
         return math.prod(len(grid_values(domain, points)) for domain in self.values())
 
     def grid(self, points: int = GRID_POINTS) -> list[Config]:
@@ -271,7 +271,7 @@ def _named(name: str, message: str) -> str:
     return message if message.startswith(name) else f"{name}: {message}"
 
 
-def _setting(config: Config) -> dict[str, Any]:
+def _configuration(config: Config) -> dict[str, Any]:
     """What a result depends on beside the seed: the values that the choices read."""
     return {name: value for name, value in config.model_dump().items() if name != "seed" and config.uses(name)}
 

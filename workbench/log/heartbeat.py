@@ -25,8 +25,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from workbench.core.errors import LogError
 from workbench.core.events import ENDED, TrialState
-from workbench.log import history, journal, schema
-from workbench.log import trash as bin
+from workbench.log import history, journal, schema, trash
 from workbench.log.records import SearchStep, chunks, event_row, now
 
 __all__ = [
@@ -63,7 +62,7 @@ def machine() -> str:
 
 
 def made_here() -> dict[str, str]:
-    """What the last bits of a result depend on beside the setting: versions, processor, number of cores."""
+    """What the last bits of a result depend on beside the configuration: versions, processor, number of cores."""
     versions = {package: _version(package) for package in ("tuning-workbench", "torch")}
     return {**versions, "processor": platform.processor() or platform.machine(), "cores": str(os.cpu_count())}
 
@@ -93,7 +92,7 @@ def renew(connection: Connection, session: int) -> None:
 
 
 def take_turn(connection: Connection) -> None:
-    """Let those who decide whose a trial is, or whether it is in the bin, go one after another. Ends with the transaction.
+    """Let those who decide whose a trial is, or whether it is in the trash, go one after another. Ends with the transaction.
 
     On SQLite every writer has waited for its turn already.
     """
@@ -137,12 +136,12 @@ def mark(connection: Connection, trials: Sequence[int]) -> None:
 
 
 def interrupted(connection: Connection, task_fingerprint: str | None) -> list[int]:
-    """Trials that can be resumed, ascending: told as interrupted, without an end, not in the bin."""
+    """Trials that can be resumed, ascending: told as interrupted, without an end, not in the trash."""
     table = schema.trials
     statement = (
         select(table.c.id)
         .where(table.c.id.in_(history.unfinished()), history.last_state() == str(TrialState.INTERRUPTED))
-        .where(table.c.id.not_in(bin.binned()))
+        .where(table.c.id.not_in(trash.trashed()))
         .order_by(table.c.id)
     )
     if task_fingerprint is not None:
@@ -196,7 +195,7 @@ def _is_gone(connection: Connection, session: int, owned: str) -> bool:
 def adopt(connection: Connection, trials: Sequence[int], session: int, searches: Sequence[int] = ()) -> None:
     """Make interrupted trials, and unfinished searches, those of a session; the trials are queued.
 
-    Whoever comes second finds them no longer interrupted. Raises: LogError for a trial that is unknown, in the bin, or not
+    Whoever comes second finds them no longer interrupted. Raises: LogError for a trial that is unknown, in the trash, or not
     interrupted (any more).
     """
     take_turn(connection)
@@ -212,8 +211,8 @@ def adopt(connection: Connection, trials: Sequence[int], session: int, searches:
             raise LogError(f"trial {trial} is not interrupted any more: it has ended ({state})")
         if state is not TrialState.INTERRUPTED:
             raise LogError(f"trial {trial} is not interrupted any more: another kernel goes on with it")
-    for trial in bin.among(connection, trials):
-        raise LogError(f"trial {trial} is in the bin; restore it first")
+    for trial in trash.among(connection, trials):
+        raise LogError(f"trial {trial} is in the trash; restore it first")
     if trials:
         adoptions = [{"trial": trial, "session": session, "created": now()} for trial in trials]
         connection.execute(insert(schema.adoptions), adoptions)

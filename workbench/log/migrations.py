@@ -19,7 +19,7 @@ APPEND_ONLY, HAS_ENDED = "the trial log is append-only", "trial has ended"
 RULED = [table for table in schema.metadata.sorted_tables if table is not schema.leases]
 TOLD = (schema.epochs, schema.events)
 """Tables that take nothing more of a trial that has ended."""
-NOT_IN_BIN = "coalesce((SELECT action FROM bin WHERE trial = NEW.trial ORDER BY id DESC LIMIT 1), '') != 'deleted'"
+NOT_IN_TRASH = "coalesce((SELECT action FROM bin WHERE trial = NEW.trial ORDER BY id DESC LIMIT 1), '') != 'deleted'"
 
 
 class Migration(NamedTuple):
@@ -69,14 +69,14 @@ def _add_searches(connection: Connection) -> None:
     if _has(connection, schema.searches):
         return
     schema.searches.create(connection)
-    for column in ("search INTEGER", "suggestion INTEGER", "setting TEXT"):
+    for column in ("search INTEGER", "suggestion INTEGER", "configuration TEXT"):
         connection.exec_driver_sql(f"ALTER TABLE trials ADD COLUMN {column}")
 
 
 def _add_resume_and_bin(connection: Connection) -> None:
-    if _has(connection, schema.bin_moves):
+    if _has(connection, schema.trash_moves):
         return
-    for table in (schema.leases, schema.search_steps, schema.adoptions, schema.bin_moves, schema.purged):
+    for table in (schema.leases, schema.search_steps, schema.adoptions, schema.trash_moves, schema.purged):
         table.create(connection)
     connection.exec_driver_sql("ALTER TABLE sessions ADD COLUMN machine TEXT")
     for table in (schema.trials, schema.edits):
@@ -92,7 +92,7 @@ def _add_findings(connection: Connection) -> None:
 MIGRATIONS: list[Migration] = [
     Migration(1, "first schema", _create),
     Migration(2, "searches", _add_searches),
-    Migration(3, "resume and bin", _add_resume_and_bin),
+    Migration(3, "resume and trash", _add_resume_and_bin),
     Migration(4, "findings", _add_findings),
 ]
 
@@ -133,8 +133,8 @@ def _set_sqlite_triggers(connection: Connection) -> None:
             f"CREATE TRIGGER {table.name}_ended BEFORE INSERT ON {table.name} "
             f"WHEN EXISTS (SELECT 1 FROM ends WHERE trial = NEW.trial) BEGIN SELECT RAISE(ABORT, '{HAS_ENDED}'); END"
         )
-    connection.exec_driver_sql(  # else a row here would open the way to deleting what is not in the bin
-        f"CREATE TRIGGER purged_only_from_bin BEFORE INSERT ON purged WHEN {NOT_IN_BIN} {refused}"
+    connection.exec_driver_sql(  # else a row here would open the way to deleting what is not in the trash
+        f"CREATE TRIGGER purged_only_from_trash BEFORE INSERT ON purged WHEN {NOT_IN_TRASH} {refused}"
     )
 
 
@@ -149,7 +149,7 @@ def _set_postgresql_triggers(connection: Connection) -> None:
         "workbench_refuse_ended": (
             f"IF EXISTS (SELECT 1 FROM ends WHERE trial = NEW.trial) THEN RAISE EXCEPTION '{HAS_ENDED}'; END IF; RETURN NEW;"
         ),
-        "workbench_refuse_outside_bin": f"IF {NOT_IN_BIN} THEN RAISE EXCEPTION '{APPEND_ONLY}'; END IF; RETURN NEW;",
+        "workbench_refuse_outside_trash": f"IF {NOT_IN_TRASH} THEN RAISE EXCEPTION '{APPEND_ONLY}'; END IF; RETURN NEW;",
     }
     for name, body in functions.items():
         connection.exec_driver_sql(
@@ -171,11 +171,11 @@ def _set_postgresql_triggers(connection: Connection) -> None:
         trigger("no_delete", "DELETE", table, deleting)
     for table in TOLD:
         trigger("ended", "INSERT", table, "workbench_refuse_ended()")
-    trigger("only_from_bin", "INSERT", schema.purged, "workbench_refuse_outside_bin()")
+    trigger("only_from_trash", "INSERT", schema.purged, "workbench_refuse_outside_trash()")
 
 
 def _purged_by(table: Table) -> str | None:
     """The column with the trial whose rows may be deleted once it is in `purged`; None for a table that keeps all its rows."""
-    if table in (schema.bin_moves, schema.purged):
+    if table in (schema.trash_moves, schema.purged):
         return None
     return "id" if table is schema.trials else "trial" if "trial" in table.c else None

@@ -18,13 +18,23 @@ from sqlalchemy import JSON, ColumnElement, Connection, Float, Select, Table, an
 from workbench.core.config import HYPERPARAMETERS
 from workbench.core.domains import IntRange, Range
 from workbench.core.events import TrialState
-from workbench.log import findings, history, schema
-from workbench.log import trash as bin
+from workbench.log import findings, history, schema, trash
 from workbench.log.openings import KIND, openings
 from workbench.log.records import chunks
 
 __all__ = [
-    "altered", "best", "binned", "branches", "count", "curves", "cut_off", "events", "looked", "scores", "searches", "trials",
+    "altered",
+    "best",
+    "branches",
+    "count",
+    "curves",
+    "cut_off",
+    "events",
+    "looked",
+    "scores",
+    "searches",
+    "trashed",
+    "trials",
 ]  # fmt: skip
 
 FIRST = ("trial", "name", "source", "state", "parent")
@@ -59,7 +69,7 @@ LAST = (
 FINISHED = (str(TrialState.COMPLETED), str(TrialState.EARLY_STOPPED))
 """States of trials that ran to an end of their own."""
 ALTERED = "trial "
-"""Begins what stands for the setting of an altered trial; settings are JSON objects."""
+"""Begins what stands for the configuration of an altered trial; configurations are JSON objects."""
 INTERNAL = ("cohort", "script")
 """Events that only those read who go on with a trial."""
 
@@ -77,7 +87,7 @@ def _no_collection() -> Iterator[None]:
 
 
 def trials(connection: Connection, task_fingerprint: str | None = None, last: int | None = None) -> pd.DataFrame:
-    """One row a trial: FIRST, every hyperparameter, RESULTS, LAST. Missing numbers are NaN or <NA>. Without the bin.
+    """One row a trial: FIRST, every hyperparameter, RESULTS, LAST. Missing numbers are NaN or <NA>. Without the trash.
 
     task_fingerprint: only those on this task. last: only so many, the newest.
     """
@@ -89,10 +99,10 @@ def trials(connection: Connection, task_fingerprint: str | None = None, last: in
     return _trials(connection, wanted)
 
 
-def binned(connection: Connection) -> pd.DataFrame:
-    """The trials in the bin: the columns of `trials`, and when each was deleted."""
-    frame = _trials(connection, select(schema.trials.c.id).where(schema.trials.c.id.in_(bin.binned())))
-    deleted = bin.deleted_at(connection)
+def trashed(connection: Connection) -> pd.DataFrame:
+    """The trials in the trash: the columns of `trials`, and when each was deleted."""
+    frame = _trials(connection, select(schema.trials.c.id).where(schema.trials.c.id.in_(trash.trashed())))
+    deleted = trash.deleted_at(connection)
     times = pd.Series([deleted[int(trial)] for trial in frame["trial"]], index=frame.index, dtype=object)
     frame["deleted"] = pd.to_datetime(times, format="ISO8601", utc=True)
     return frame
@@ -113,14 +123,14 @@ def _trials(connection: Connection, wanted: Select[Any]) -> pd.DataFrame:
     # lists by column, and one frame at the end: each frame, and each change of one, costs a table of a few rows milliseconds
     values: dict[str, list[Any]] = {name: list(column) for name, column in zip(names, found, strict=True)}
     configs = json.loads(f"[{','.join(values.pop('config'))}]")
-    settings = list(dict.fromkeys((*HYPERPARAMETERS, *chain.from_iterable(configs))))
-    values |= {name: [config.get(name, math.nan) for config in configs] for name in settings}
+    configurations = list(dict.fromkeys((*HYPERPARAMETERS, *chain.from_iterable(configs))))
+    values |= {name: [config.get(name, math.nan) for config in configs] for name in configurations}
     rows = {int(trial): row for row, trial in enumerate(values["trial"])}
     _fill_open(connection, values, rows)
     _fill_annotations(connection, values, rows)
     _fill_openings(connection, values, rows)
     tags = {text: tuple(json.loads(text)) for text in set(values["tags"])}
-    arrays: dict[str, Any] = {name: values[name] for name in (*FIRST, *settings, *RESULTS, *LAST)}
+    arrays: dict[str, Any] = {name: values[name] for name in (*FIRST, *configurations, *RESULTS, *LAST)}
     arrays["tags"] = pd.Series([tags[text] for text in values["tags"]], dtype=object).array
     arrays["created"] = pd.to_datetime(values["created"], format="ISO8601", utc=True)
     arrays["reason"] = [reason or "" for reason in values["reason"]]
@@ -145,7 +155,7 @@ def _whole(values: NDArray[np.float64]) -> pd.arrays.IntegerArray:
 def curves(connection: Connection, trials: Sequence[int] | None) -> pd.DataFrame:
     """One row an epoch, ordered by trial and epoch; every number as it was measured, NaN and infinity included.
 
-    trials: their numbers, None for all outside the bin.
+    trials: their numbers, None for all outside the trash.
     """
     statement = _of(select(schema.epochs), schema.epochs, trials)
     rows = connection.execute(statement.order_by(schema.epochs.c.trial, schema.epochs.c.epoch)).all()
@@ -158,7 +168,7 @@ def curves(connection: Connection, trials: Sequence[int] | None) -> pd.DataFrame
 
 
 def events(connection: Connection, trials: Sequence[int] | None) -> pd.DataFrame:
-    """State changes, live changes, branches and remarks in the order they happened. trials: as in `curves`."""
+    """State changes, live changes, branches and messages in the order they happened. trials: as in `curves`."""
     names = ("trial", "epoch", "step", "kind", "name", "old", "new", "message", "created")
     statement = select(*(schema.events.c[name] for name in names)).where(schema.events.c.kind.not_in(INTERNAL))
     statement = _of(statement, schema.events, trials)
@@ -173,7 +183,7 @@ def events(connection: Connection, trials: Sequence[int] | None) -> pd.DataFrame
 
 
 def branches(connection: Connection, task_fingerprint: str | None) -> pd.DataFrame:
-    """One row a branch outside the bin: trial, parent, epoch, changes (old and new value by field)."""
+    """One row a branch outside the trash: trial, parent, epoch, changes (old and new value by field)."""
     table = schema.events
     statement = (
         select(table.c.trial, table.c.name, table.c.epoch, table.c.message)
@@ -190,30 +200,30 @@ def branches(connection: Connection, task_fingerprint: str | None) -> pd.DataFra
 
 
 def count(connection: Connection, task_fingerprint: str) -> int:
-    """How many trials there are on a task outside the bin."""
+    """How many trials there are on a task outside the trash."""
     statement = select(func.count()).where(schema.trials.c.task_fingerprint == task_fingerprint, _kept())
     return int(connection.execute(statement).scalar_one())
 
 
-def outside_bin(connection: Connection, trials: Sequence[int]) -> set[int]:
-    """Which of some trials are there and not in the bin."""
+def outside_trash(connection: Connection, trials: Sequence[int]) -> set[int]:
+    """Which of some trials are there and not in the trash."""
     table = schema.trials
     wanted = [select(table.c.id).where(table.c.id.in_(some), _kept()) for some in chunks(trials)]
     return {int(trial) for statement in wanted for trial in connection.execute(statement).scalars()}
 
 
 def looked(connection: Connection, task_fingerprint: str) -> int:
-    """How many trials have been measured on a task's validation split, those in the bin and removed from it included."""
+    """How many trials have been measured on a task's validation split, those in the trash and removed from it included."""
     told = select(schema.epochs.c.trial).where(schema.epochs.c.trial == schema.trials.c.id).exists()
     statement = select(func.count()).where(schema.trials.c.task_fingerprint == task_fingerprint, told)
-    removed = findings.read(connection, bin.REMOVED, task_fingerprint)
+    removed = findings.read(connection, trash.REMOVED, task_fingerprint)
     return int(connection.execute(statement).scalar_one()) + sum(int(one.data["looked"]) for one in removed)
 
 
 def best(connection: Connection, task_fingerprint: str, metric: str, better: str) -> dict[str, Any] | None:
     """Trial, best_val_metric and best_epoch of the best ended attempt at a task, None when there is none.
 
-    Those that diverged or failed do not count: no setting is the best whose training breaks off.
+    Those that diverged or failed do not count: no configuration is the best whose training breaks off.
     """
     column = schema.ends.c.best_val_metric
     broken = (str(TrialState.DIVERGED), str(TrialState.FAILED))
@@ -231,25 +241,25 @@ def best(connection: Connection, task_fingerprint: str, metric: str, better: str
 
 
 def scores(connection: Connection, task_fingerprint: str, metric: str) -> pd.DataFrame:
-    """Trial, setting, seed (NaN for none) and best validation metric of the attempts that ran to their end.
+    """Trial, configuration, seed (NaN for none) and best validation metric of the attempts that ran to their end.
 
-    An altered trial is a setting of its own, "trial 7": no draw of the one that it began or ended with.
+    An altered trial is a configuration of its own, "trial 7": no draw of the one that it began or ended with.
     """
     table, ends = schema.trials, schema.ends
     statement = (
-        select(table.c.id, table.c.setting, _seed(connection), ends.c.best_val_metric)
+        select(table.c.id, table.c.configuration, _seed(connection), ends.c.best_val_metric)
         .join(ends, ends.c.trial == table.c.id)
         .where(_attempts(task_fingerprint, metric), ends.c.state.in_(FINISHED))
         .order_by(table.c.id)
     )
-    frame = pd.DataFrame(connection.execute(statement).all(), columns=["trial", "setting", "seed", "score"])
-    old = frame["setting"].isna()
-    if old.any():  # of a log from before settings were kept
-        wanted = select(table.c.id, table.c.config).where(table.c.setting.is_(None))
+    frame = pd.DataFrame(connection.execute(statement).all(), columns=["trial", "configuration", "seed", "score"])
+    old = frame["configuration"].isna()
+    if old.any():  # of a log from before configurations were kept
+        wanted = select(table.c.id, table.c.config).where(table.c.configuration.is_(None))
         known = {int(trial): _without_seed(config) for trial, config in connection.execute(wanted)}
-        frame.loc[old, "setting"] = [known[int(trial)] for trial in frame.loc[old, "trial"]]
+        frame.loc[old, "configuration"] = [known[int(trial)] for trial in frame.loc[old, "trial"]]
     own = frame["trial"].isin(altered(connection))
-    frame.loc[own, "setting"] = [f"{ALTERED}{trial}" for trial in frame.loc[own, "trial"]]
+    frame.loc[own, "configuration"] = [f"{ALTERED}{trial}" for trial in frame.loc[own, "trial"]]
     return frame.astype({"trial": np.int64, "seed": float, "score": float})
 
 
@@ -265,7 +275,7 @@ def cut_off(connection: Connection, task_fingerprint: str, metric: str) -> int:
 
 
 def altered(connection: Connection) -> set[int]:
-    """The trials that were not trained by one setting throughout: branches, and those with live changes."""
+    """The trials that were not trained by one configuration throughout: branches, and those with live changes."""
     table = schema.events
     wanted = select(table.c.trial).where(table.c.kind.in_(("branch", "change"))).distinct()
     return {int(trial) for trial in connection.execute(wanted).scalars()}
@@ -286,18 +296,18 @@ def _without_seed(config: str) -> str:
 
 
 def searches(connection: Connection) -> pd.DataFrame:
-    """One row a search: its number, strategy, settings, and how many trials of it there are outside the bin."""
-    columns = ("id", "strategy", "continues", "settings", "created", "task_fingerprint")
+    """One row a search: its number, strategy, configurations, and how many trials of it there are outside the trash."""
+    columns = ("id", "strategy", "continues", "configurations", "created", "task_fingerprint")
     rows = connection.execute(
         select(*(schema.searches.c[name] for name in columns)).order_by(schema.searches.c.id)
     ).all()
     frame = pd.DataFrame(rows, columns=["search", *columns[1:]]).astype({"continues": "Int64"})
-    settings = pd.DataFrame([json.loads(text) for text in frame.pop("settings")], index=frame.index)
+    configurations = pd.DataFrame([json.loads(text) for text in frame.pop("configurations")], index=frame.index)
     counts = select(schema.trials.c.search, func.count()).where(schema.trials.c.search.isnot(None), _kept())
     started = {int(search): int(n) for search, n in connection.execute(counts.group_by(schema.trials.c.search))}
     frame.insert(3, "trials", [started.get(int(search), 0) for search in frame["search"]])
     frame["created"] = pd.to_datetime(frame["created"], format="ISO8601", utc=True)
-    return pd.concat([frame, settings], axis=1)
+    return pd.concat([frame, configurations], axis=1)
 
 
 def _fill_open(connection: Connection, values: dict[str, list[Any]], rows: Mapping[int, int]) -> None:
@@ -307,7 +317,7 @@ def _fill_open(connection: Connection, values: dict[str, list[Any]], rows: Mappi
         return
     for row in unfinished:
         values["state"][row], values["epochs_run"][row] = str(TrialState.QUEUED), 0
-    # there are more unfinished ones, of other tasks or in the bin
+    # there are more unfinished ones, of other tasks or in the trash
     told = select(schema.trials.c.id, history.last_state()).where(schema.trials.c.id.in_(history.unfinished()))
     for trial, state in connection.execute(told):
         if trial in rows and state is not None:
@@ -370,12 +380,12 @@ def _fill_openings(connection: Connection, values: dict[str, list[Any]], rows: M
 
 
 def _kept() -> ColumnElement[bool]:
-    """Not in the bin; of a row of `trials`."""
-    return schema.trials.c.id.not_in(bin.binned())
+    """Not in the trash; of a row of `trials`."""
+    return schema.trials.c.id.not_in(trash.trashed())
 
 
 def _attempts(task_fingerprint: str, metric: str) -> ColumnElement[bool]:
-    """Outside the bin, on a task, measured by a metric, and no replay, which only does another trial again."""
+    """Outside the trash, on a task, measured by a metric, and no replay, which only does another trial again."""
     table = schema.trials
     return and_(
         table.c.task_fingerprint == task_fingerprint, table.c.metric == metric, table.c.source != "replay", _kept()
@@ -389,7 +399,7 @@ def _told(origin: str, message: str) -> str:
 
 
 def _of(statement: Select[Any], table: Table, trials: Sequence[int] | None) -> Select[Any]:
-    """Narrowed to some trials, or, for None, to those outside the bin."""
+    """Narrowed to some trials, or, for None, to those outside the trash."""
     if trials is None:
-        return statement.where(table.c.trial.not_in(bin.binned()))
+        return statement.where(table.c.trial.not_in(trash.trashed()))
     return statement.where(table.c.trial.in_([int(trial) for trial in trials]))

@@ -20,7 +20,7 @@ from workbench.core.events import (
     EpochEnd,
     Event,
     KnobChanged,
-    Remark,
+    Message,
     Scripted,
     StateChanged,
     StepProgress,
@@ -42,7 +42,8 @@ class NewTrial:
     config: every hyperparameter by name, as JSON values. source: who asked for it (manual, replicate, random...).
     parent, parent_epoch: the trial it was made from. replicates: index, in the same call of `TrialLog.create`, of the trial
     whose replicate it is and whose number becomes its parent. search, suggestion: the search that asked for it, and which
-    of its settings it is. setting: what the seeds of one setting share (`Config.setting`). builder_source: source text of
+    of its configurations it is. configuration: what the seeds of one configuration share (`Config.configuration`).
+    builder_source: source text of
     the user's model builder.
     """
 
@@ -61,7 +62,7 @@ class NewTrial:
     builder_source: str | None = None
     search: int | None = None
     suggestion: int | None = None
-    setting: str | None = None
+    configuration: str | None = None
     replicates: int | None = None
 
 
@@ -151,8 +152,8 @@ def event_rows(events: Iterable[Event]) -> dict[Table, list[dict[str, Any]]]:
             case Scripted(trial, script, stop_after):
                 message = json.dumps({"changes": [list(change) for change in script], "stop_after": stop_after})
                 rows[schema.events].append(event_row(trial, "script", message=message))
-            case Remark(trial, message):
-                rows[schema.events].append(event_row(trial, "remark", message=message))
+            case Message(trial, message):
+                rows[schema.events].append(event_row(trial, "message", message=message))
             case StepProgress():
                 pass
     return {table: group for table, group in rows.items() if group}

@@ -1,7 +1,7 @@
 """The tables of the trial log.
 
 Rows are inserted and never changed; what a trial is now follows from its rows. They are removed in one case only: when
-the bin is emptied, those of the trials in it. `leases`, which tell who is alive, are no history and are overwritten.
+the trash is emptied, those of the trials in it. `leases`, which tell who is alive, are no history and are overwritten.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from sqlalchemy import Column, Float, ForeignKey, Integer, MetaData, Table, Text
 
 __all__ = [
     "adoptions",
-    "bin_moves",
     "cohorts",
     "edits",
     "ends",
@@ -23,6 +22,7 @@ __all__ = [
     "search_steps",
     "searches",
     "sessions",
+    "trash_moves",
     "trials",
     "versions",
 ]
@@ -82,11 +82,11 @@ trials = Table(
     Column("builder_source", Text),
     Column("search", Integer),
     Column("suggestion", Integer),
-    Column("setting", Text),
+    Column("configuration", Text),
     sqlite_autoincrement=True,
 )
 
-# what was searched and how; settings: JSON of the space, the base setting, the budget and the pruner
+# what was searched and how; options: JSON of the space, the base setting, the budget and the pruner
 searches = Table(
     "searches",
     metadata,
@@ -96,7 +96,7 @@ searches = Table(
     Column("task_fingerprint", Text, nullable=False),
     Column("strategy", Text, nullable=False),
     Column("continues", Integer),
-    Column("settings", Text, nullable=False),
+    Column("options", Text, nullable=False),
     sqlite_autoincrement=True,
 )
 
@@ -138,7 +138,7 @@ epochs: Table = Table(
     Column("seconds", Float),
 )
 
-# kind: state (name: the state), change (of a hyperparameter by hand), remark, cohort (name: the series, epoch: after how
+# kind: state (name: the state), change (of a hyperparameter by hand), message, cohort (name: the series, epoch: after how
 # many), branch (name: the parent, message: JSON of the old and new value by field)
 events = Table(
     "events",
@@ -200,9 +200,9 @@ findings = Table(
     sqlite_autoincrement=True,
 )
 
-# into the bin and out of it, by `action` "deleted" and "restored": the last one counts. No foreign key, here and in
+# into the trash and out of it, by `action` "deleted" and "restored": the last one counts. No foreign key, here and in
 # `purged`: the rows outlive the trial
-bin_moves = Table(
+trash_moves = Table(
     "bin",
     metadata,
     Column("id", Integer, primary_key=True),

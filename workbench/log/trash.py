@@ -1,4 +1,4 @@
-"""The bin: trials that were deleted, may be restored, and are removed for good when it is emptied."""
+"""The trash: trials that were deleted, may be restored, and are removed for good when it is emptied."""
 
 from __future__ import annotations
 
@@ -13,41 +13,41 @@ from workbench.core.events import ENDED, TrialState
 from workbench.log import findings, history, schema
 from workbench.log.records import chunks, now
 
-__all__ = ["REMOVED", "among", "binned", "deleted_at", "empty", "move_in", "move_out", "numbers"]
+__all__ = ["REMOVED", "among", "deleted_at", "empty", "move_in", "move_out", "numbers", "trashed"]
 
 REMOVED = "removed"
 """The kind of finding that counts trials which are no longer in the log."""
 
 
-def binned() -> Select[Any]:
-    """The numbers of the trials in the bin, and of those removed from it, as a subquery."""
-    return _moves_in(schema.bin_moves.c.trial)
+def trashed() -> Select[Any]:
+    """The numbers of the trials in the trash, and of those removed from it, as a subquery."""
+    return _moves_in(schema.trash_moves.c.trial)
 
 
 def numbers(connection: Connection) -> list[int]:
-    """The trials in the bin, ascending."""
-    statement = select(schema.trials.c.id).where(schema.trials.c.id.in_(binned())).order_by(schema.trials.c.id)
+    """The trials in the trash, ascending."""
+    statement = select(schema.trials.c.id).where(schema.trials.c.id.in_(trashed())).order_by(schema.trials.c.id)
     return [int(trial) for trial in connection.execute(statement).scalars()]
 
 
 def among(connection: Connection, trials: Sequence[int]) -> list[int]:
-    """Which of some trials are in the bin, in their order."""
+    """Which of some trials are in the trash, in their order."""
     inside = set(numbers(connection))
     return [trial for trial in trials if trial in inside]
 
 
 def deleted_at(connection: Connection) -> dict[int, str]:
-    """When each trial came into the bin, ISO 8601."""
-    rows = connection.execute(_moves_in(schema.bin_moves.c.trial, schema.bin_moves.c.created))
+    """When each trial came into the trash, ISO 8601."""
+    rows = connection.execute(_moves_in(schema.trash_moves.c.trial, schema.trash_moves.c.created))
     return {int(trial): created for trial, created in rows}
 
 
 def move_in(connection: Connection, trials: Sequence[int]) -> None:
-    """Put trials into the bin. Raises: LogError for one that is unknown, in the bin already, or going on."""
+    """Put trials into the trash. Raises: LogError for one that is unknown, in the trash already, or going on."""
     trials = list(dict.fromkeys(int(trial) for trial in trials))
     states = history.states(connection, trials)
     for trial in among(connection, trials):
-        raise LogError(f"trial {trial} is in the bin already; bench.bin shows what is there")
+        raise LogError(f"trial {trial} is in the trash already; bench.trash shows what is there")
     for trial in trials:
         if states[trial] not in ENDED | {TrialState.INTERRUPTED}:
             raise LogError(f"trial {trial} is {states[trial]}; stop it first")
@@ -55,7 +55,7 @@ def move_in(connection: Connection, trials: Sequence[int]) -> None:
 
 
 def move_out(connection: Connection, trials: Sequence[int] | None) -> list[int]:
-    """Take trials, or all, out of the bin; returns which. Raises: LogError for one that is not in it."""
+    """Take trials, or all, out of the trash; returns which. Raises: LogError for one that is not in it."""
     inside = numbers(connection)
     if trials is None:
         wanted = inside
@@ -63,15 +63,15 @@ def move_out(connection: Connection, trials: Sequence[int] | None) -> list[int]:
         wanted = list(dict.fromkeys(int(trial) for trial in trials))
         for trial in wanted:
             if trial not in inside:
-                raise LogError(f"trial {trial} is not in the bin; bench.bin shows what is there")
+                raise LogError(f"trial {trial} is not in the trash; bench.trash shows what is there")
     _move(connection, wanted, "restored")
     return wanted
 
 
 def empty(connection: Connection, session: int) -> tuple[list[int], list[int]]:
-    """Remove the trials in the bin from every table; returns which, and which were kept.
+    """Remove the trials in the trash from every table; returns which, and which were kept.
 
-    Kept are those that a trial outside the bin, or another one that is kept, was made from. How many of the removed ones had
+    Kept are those that a trial outside the trash, or another one that is kept, was made from. How many of the removed ones had
     looked at which validation split stays as a finding of the session.
     """
     inside = set(numbers(connection))
@@ -107,7 +107,7 @@ def _measured(trials: Sequence[int]) -> Select[Any]:
 
 
 def _moves_in(*columns: Any) -> Select[Any]:
-    table = schema.bin_moves
+    table = schema.trash_moves
     last = select(func.max(table.c.id)).group_by(table.c.trial)
     return select(*columns).where(table.c.id.in_(last), table.c.action == "deleted")
 
@@ -115,4 +115,4 @@ def _moves_in(*columns: Any) -> Select[Any]:
 def _move(connection: Connection, trials: Sequence[int], action: str) -> None:
     if trials:
         rows = [{"trial": trial, "action": action, "created": now()} for trial in trials]
-        connection.execute(insert(schema.bin_moves), rows)
+        connection.execute(insert(schema.trash_moves), rows)

@@ -15,10 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from workbench.core.errors import LogError
 from workbench.core.events import Event, TrialEnded, TrialState
-from workbench.log import findings, history, journal, schema
-from workbench.log import heartbeat as ownership
-from workbench.log import queries as frames
-from workbench.log import trash as bin
+from workbench.log import findings, heartbeat, history, journal, queries, schema, trash
 from workbench.log.database import explain, make_engine, shown_url, where
 from workbench.log.findings import Check, Finding
 from workbench.log.migrations import migrate
@@ -40,7 +37,7 @@ class TrialLog:
         try:
             with self._write() as connection:
                 migrate(connection, self._name)
-                self._session = ownership.register(connection)
+                self._session = heartbeat.register(connection)
             self.mark_interrupted()
         except BaseException:
             self._engine.dispose()
@@ -75,16 +72,16 @@ class TrialLog:
             return _inserted(connection.execute(insert(schema.cohorts).values(created=now())))
 
     def create_search(
-        self, strategy: str, settings: Mapping[str, Any], *, task_fingerprint: str, continues: int | None = None
+        self, strategy: str, configurations: Mapping[str, Any], *, task_fingerprint: str, continues: int | None = None
     ) -> int:
-        """Enter a search; returns its number. settings: JSON values that tell how to do it again."""
+        """Enter a search; returns its number. configurations: JSON values that tell how to do it again."""
         values = {
             "session": self._session,
             "created": now(),
             "task_fingerprint": task_fingerprint,
             "strategy": strategy,
             "continues": continues,
-            "settings": json.dumps(dict(settings), ensure_ascii=False),
+            "configurations": json.dumps(dict(configurations), ensure_ascii=False),
         }
         with self._write() as connection:
             return _inserted(connection.execute(insert(schema.searches).values(values)))
@@ -154,7 +151,7 @@ class TrialLog:
         added when it raises.
         """
         with self._write() as connection:
-            ownership.take_turn(connection)
+            heartbeat.take_turn(connection)
             check(findings.read(connection, kind, None))
             return findings.add(connection, self._session, kind, data, task_fingerprint)
 
@@ -179,7 +176,7 @@ class TrialLog:
     def renew_lease(self) -> None:
         """Tell other machines that this process is alive; one that has not for LEASE_SECONDS is taken for gone."""
         with self._write() as connection:
-            ownership.renew(connection, self._session)
+            heartbeat.renew(connection, self._session)
 
     def mark_interrupted(self, going: Collection[int] = ()) -> list[int]:
         """Tell unfinished trials whose owner is gone as interrupted. Returns their numbers, ascending.
@@ -187,94 +184,94 @@ class TrialLog:
         going: which of the trials this object created or adopted are going on; its other ones count as left behind.
         """
         with self._read() as connection:
-            found = ownership.left_behind(connection, self._session, going)
+            found = heartbeat.left_behind(connection, self._session, going)
         if not found:
             return []  # the usual case takes no lock
         with self._write() as connection:
-            ownership.take_turn(connection)
-            found = ownership.left_behind(connection, self._session, going)
-            ownership.mark(connection, found)
+            heartbeat.take_turn(connection)
+            found = heartbeat.left_behind(connection, self._session, going)
+            heartbeat.mark(connection, found)
         return found
 
     def adopt(self, trials: Sequence[int], searches: Sequence[int] = ()) -> None:
         """Make interrupted trials, queued again, and unfinished searches those of this session.
 
-        Raises: LogError for a trial that is unknown, in the bin, or not interrupted any more since another kernel goes on
+        Raises: LogError for a trial that is unknown, in the trash, or not interrupted any more since another kernel goes on
         with it; nothing is adopted then.
         """
         with self._write() as connection:
-            ownership.adopt(connection, trials, self._session, searches)
+            heartbeat.adopt(connection, trials, self._session, searches)
 
-    # --- the bin ----------------------------------------------------------------------------------------------------
+    # --- the trash ----------------------------------------------------------------------------------------------------
 
     def delete(self, trials: Sequence[int]) -> None:
-        """Put trials into the bin. Raises: LogError, with none moved, if one is unknown, in the bin or going on."""
+        """Put trials into the trash. Raises: LogError, with none moved, if one is unknown, in the trash or going on."""
         with self._write() as connection:
-            ownership.take_turn(connection)
-            bin.move_in(connection, trials)
+            heartbeat.take_turn(connection)
+            trash.move_in(connection, trials)
 
     def restore(self, trials: Sequence[int] | None = None) -> list[int]:
-        """Take trials, by default all, out of the bin; returns which. Raises: LogError if one is not in it."""
+        """Take trials, by default all, out of the trash; returns which. Raises: LogError if one is not in it."""
         with self._write() as connection:
-            ownership.take_turn(connection)
-            return bin.move_out(connection, trials)
+            heartbeat.take_turn(connection)
+            return trash.move_out(connection, trials)
 
-    def empty_bin(self) -> tuple[list[int], list[int]]:
-        """Remove the trials in the bin for good. Returns those removed and those kept, from which others were made."""
+    def empty_trash(self) -> tuple[list[int], list[int]]:
+        """Remove the trials in the trash for good. Returns those removed and those kept, from which others were made."""
         with self._write() as connection:
-            ownership.take_turn(connection)
-            return bin.empty(connection, self._session)
+            heartbeat.take_turn(connection)
+            return trash.empty(connection, self._session)
 
-    def bin(self) -> pd.DataFrame:
-        """The trials in the bin: the columns of `trials`, and `deleted`, when that was."""
+    def trash(self) -> pd.DataFrame:
+        """The trials in the trash: the columns of `trials`, and `deleted`, when that was."""
         with self._read() as connection:
-            return frames.binned(connection)
+            return queries.trashed(connection)
 
-    def outside_bin(self, trials: Iterable[int]) -> set[int]:
-        """Which of some trials are in the log, neither in the bin nor removed from it."""
+    def outside_trash(self, trials: Iterable[int]) -> set[int]:
+        """Which of some trials are in the log, neither in the trash nor removed from it."""
         with self._read() as connection:
-            return frames.outside_bin(connection, sorted(set(trials)))
+            return queries.outside_trash(connection, sorted(set(trials)))
 
     # --- reading ----------------------------------------------------------------------------------------------------
 
     def trials(self, *, task_fingerprint: str | None = None, last: int | None = None) -> pd.DataFrame:
-        """One row a trial outside the bin: what it is, its hyperparameters, what came of it. Ordered by number.
+        """One row a trial outside the trash: what it is, its hyperparameters, what came of it. Ordered by number.
 
         task_fingerprint: only those on this task. last: only so many, the newest.
         """
         with self._read() as connection:
-            return frames.trials(connection, task_fingerprint, last)
+            return queries.trials(connection, task_fingerprint, last)
 
     def count(self, task_fingerprint: str) -> int:
-        """How many trials there are on a task, without those in the bin."""
+        """How many trials there are on a task, without those in the trash."""
         with self._read() as connection:
-            return frames.count(connection, task_fingerprint)
+            return queries.count(connection, task_fingerprint)
 
     def looked(self, task_fingerprint: str) -> int:
-        """How many trials have been measured on a task's validation split, those in the bin and removed from it included."""
+        """How many trials have been measured on a task's validation split, those in the trash and removed from it included."""
         with self._read() as connection:
-            return frames.looked(connection, task_fingerprint)
+            return queries.looked(connection, task_fingerprint)
 
     def best(self, task_fingerprint: str, metric: str, better: str) -> dict[str, Any] | None:
         """Trial, best_val_metric and best_epoch of the best ended attempt at a task, None when there is none."""
         with self._read() as connection:
-            return frames.best(connection, task_fingerprint, metric, better)
+            return queries.best(connection, task_fingerprint, metric, better)
 
     def curves(self, *trials: int) -> pd.DataFrame:
-        """One row an epoch of the given trials, or of all outside the bin. Raises: LogError for an unknown trial."""
-        return self._joined(frames.curves, trials)
+        """One row an epoch of the given trials, or of all outside the trash. Raises: LogError for an unknown trial."""
+        return self._joined(queries.curves, trials)
 
     def events(self, *trials: int) -> pd.DataFrame:
-        """State changes, live changes, branches and remarks of the given trials, or of all outside the bin.
+        """State changes, live changes, branches and messages of the given trials, or of all outside the trash.
 
         Raises: LogError for an unknown trial.
         """
-        return self._joined(frames.events, trials)
+        return self._joined(queries.events, trials)
 
     def branches(self, task_fingerprint: str | None = None) -> pd.DataFrame:
-        """One row a branch outside the bin: trial, parent, epoch, changes ((old, new) by field)."""
+        """One row a branch outside the trash: trial, parent, epoch, changes ((old, new) by field)."""
         with self._read() as connection:
-            return frames.branches(connection, task_fingerprint)
+            return queries.branches(connection, task_fingerprint)
 
     def seats(self, *trials: int) -> dict[int, tuple[int, int]]:
         """The (series, after) of the cohort each trial joined last; those that joined none are left out."""
@@ -293,7 +290,7 @@ class TrialLog:
             return history.script(connection, trial)
 
     def members(self, series: int) -> dict[int, int]:
-        """The trials that joined a series of snapshots last, each with its `after` (see `events.CohortJoined`)."""
+        """The trials that joined a series of checkpoints last, each with its `after` (see `events.CohortJoined`)."""
         with self._read() as connection:
             return history.members(connection, series)
 
@@ -305,7 +302,7 @@ class TrialLog:
     def unfinished(self, task_fingerprint: str, going: Collection[int] = ()) -> list[int]:
         """The searches that can be resumed, ascending. going: those of this session that go on."""
         with self._read() as connection:
-            return ownership.unfinished_searches(connection, self._session, task_fingerprint, going)
+            return heartbeat.unfinished_searches(connection, self._session, task_fingerprint, going)
 
     def together(self, trial: int) -> int:
         """The most rows that a cohort had, of those a trial was in: 1 if it has always trained alone."""
@@ -313,7 +310,7 @@ class TrialLog:
             return history.together(connection, trial)
 
     def origin(self, trial: int) -> tuple[int, int] | None:
-        """The trial and epoch that a branch began from, be they in the bin or not; None for any other trial."""
+        """The trial and epoch that a branch began from, be they in the trash or not; None for any other trial."""
         with self._read() as connection:
             return history.origin(connection, trial)
 
@@ -321,13 +318,13 @@ class TrialLog:
     def identity(self) -> str:
         """A short name of the log, which no other log has."""
         with self._read() as connection:
-            return ownership.identity(connection)
+            return heartbeat.identity(connection)
 
     def made_on(self, trial: int) -> list[dict[str, str]]:
-        """What the last bits of a trial's result depend on (see `ownership.made_here`), for each process that has had it."""
+        """What the last bits of a trial's result depend on (see `heartbeat.made_here`), for each process that has had it."""
         with self._read() as connection:
             history.check_known(connection, [trial])
-            return ownership.made_on(connection, trial)
+            return heartbeat.made_on(connection, trial)
 
     def task_fingerprint(self, trial: int) -> str:
         """Of the data a trial was trained on. Raises: LogError for an unknown trial."""
@@ -342,9 +339,9 @@ class TrialLog:
         return str(self._field(trial, "device"))
 
     def interrupted(self, task_fingerprint: str | None = None) -> list[int]:
-        """The trials that can be resumed, ascending: told as interrupted, not in the bin."""
+        """The trials that can be resumed, ascending: told as interrupted, not in the trash."""
         with self._read() as connection:
-            return ownership.interrupted(connection, task_fingerprint)
+            return heartbeat.interrupted(connection, task_fingerprint)
 
     def config(self, trial: int) -> dict[str, Any]:
         """The hyperparameters a trial started with. Raises: LogError for an unknown trial."""
@@ -363,30 +360,30 @@ class TrialLog:
         return found
 
     def scores(self, task_fingerprint: str, metric: str) -> pd.DataFrame:
-        """One row an ended attempt at a task that was not cut off: trial, setting, seed, score (best validation metric).
+        """One row an ended attempt at a task that was not cut off: trial, configuration, seed, score (best validation metric).
 
-        An altered trial is a setting of its own.
+        An altered trial is a configuration of its own.
         """
         with self._read() as connection:
-            return frames.scores(connection, task_fingerprint, metric)
+            return queries.scores(connection, task_fingerprint, metric)
 
     def cut_off(self, task_fingerprint: str, metric: str) -> int:
         """How many ended attempts at a task have no score: they were stopped, pruned, failed or diverged."""
         with self._read() as connection:
-            return frames.cut_off(connection, task_fingerprint, metric)
+            return queries.cut_off(connection, task_fingerprint, metric)
 
     def altered(self) -> set[int]:
-        """The trials that were not trained by one setting throughout: branches, and those with live changes."""
+        """The trials that were not trained by one configuration throughout: branches, and those with live changes."""
         with self._read() as connection:
-            return frames.altered(connection)
+            return queries.altered(connection)
 
     def searches(self) -> pd.DataFrame:
-        """One row a search: number, strategy, settings, trials outside the bin."""
+        """One row a search: number, strategy, configurations, trials outside the trash."""
         with self._read() as connection:
-            return frames.searches(connection)
+            return queries.searches(connection)
 
     def suggestions(self, search: int) -> int:
-        """How many settings of a search have been started, those of removed trials included."""
+        """How many configurations of a search have been started, those of removed trials included."""
         counts = []
         with self._read() as connection:
             for table in (schema.trials, schema.purged):

@@ -1,7 +1,7 @@
 """A trained model as a backbone for others: all that it takes to build it again, as plain values and tensors.
 
 The backbone is registered under a name that no other log has, and whatever was fine-tuned from it can be built wherever the
-source is at hand: from the file beside the snapshots of its log, or from the file of the fine-tuned model itself.
+source is at hand: from the file beside the checkpoints of its log, or from the file of the fine-tuned model itself.
 """
 
 from __future__ import annotations

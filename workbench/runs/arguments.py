@@ -35,7 +35,7 @@ __all__ = [
 
 
 def a_config(value: object, name: str = "config") -> Config:
-    """A setting that was given, the default one for None. Raises: ConfigError for anything but a Config."""
+    """A configuration that was given, the default one for None. Raises: ConfigError for anything but a Config."""
     if value is None:
         return Config()
     if not isinstance(value, Config):

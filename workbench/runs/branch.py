@@ -11,7 +11,7 @@ import pandas as pd
 
 from workbench.core.config import Config, declared
 from workbench.core.errors import ConfigError, Problem
-from workbench.core.events import Branched, Event, Remark
+from workbench.core.events import Branched, Event, Message
 from workbench.core.text import counted
 from workbench.runs.run import Run
 from workbench.runs.session import Session, scripted
@@ -21,12 +21,12 @@ __all__ = ["Tree", "branch", "branch_config", "tree"]
 
 
 def branch_config(session: Session, trial: int, epoch: int | None, changes: Mapping[str, Any]) -> tuple[Config, int]:
-    """The setting of a branch with its changes, and the epoch it begins after.
+    """The configuration of a branch with its changes, and the epoch it begins after.
 
     Raises: LogError, RunError for a trial or epoch that is not there; ConfigError for a change that cannot be.
     """
     epoch = session.recall.check_epoch(trial, epoch)
-    session.recall.check_outside_bin(trial)
+    session.recall.check_outside_trash(trial)
     before = session.recall.config(trial, epoch)
     config = before.replace(**changes)
     known = declared(config.model)
@@ -90,13 +90,13 @@ def branch(
             events.append(Branched(number, trial, epoch, differences(before, one)))
             if one.optimizer != before.optimizer:
                 message = f"the optimizer changed from {before.optimizer} to {one.optimizer}: its state starts anew"
-                events.append(Remark(number, message))
+                events.append(Message(number, message))
             if not at_hand:
                 after = 0 if kept is None else kept.progress.epoch
                 message = (
-                    f"there is no snapshot after epoch {epoch}: epochs {after + 1} to {epoch} are trained again first"
+                    f"there is no checkpoint after epoch {epoch}: epochs {after + 1} to {epoch} are trained again first"
                 )
-                events.append(Remark(number, message))
+                events.append(Message(number, message))
         return [*events, *scripted(trials, script, stop_after)]
 
     def training(trials: dict[int, Config]) -> Training:
@@ -117,7 +117,7 @@ def branch(
 
 
 def differences(before: Config, after: Config) -> dict[str, tuple[Any, Any]]:
-    """Old and new value by field, of the fields in which two settings differ."""
+    """Old and new value by field, of the fields in which two configurations differ."""
     old, new = before.model_dump(), after.model_dump()
     return {name: (old.get(name), new.get(name)) for name in {**old, **new} if old.get(name) != new.get(name)}
 
@@ -204,7 +204,7 @@ def _where(session: Session, table: pd.DataFrame, trial: int) -> str:
     if trial in table.index:
         return _about(table.loc[trial])
     everywhere = session.log.trials().set_index("trial")["task"]
-    return f"on the task {everywhere[trial]!r}, not on this one" if trial in everywhere.index else "in the bin"
+    return f"on the task {everywhere[trial]!r}, not on this one" if trial in everywhere.index else "in the trash"
 
 
 def _about(row: pd.Series[Any]) -> str:

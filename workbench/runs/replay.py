@@ -27,7 +27,7 @@ __all__ = ["TOLERANCE", "Replay", "replay", "script"]
 
 TOLERANCE = 0.001
 """How far a loss or metric may be from the record, relative to 1 or to its own size, where trials trained together: their
-shared operations round otherwise than those of one alone. Measured: 1e-6 and less over 30 epochs of settings that train
+shared operations round otherwise than those of one alone. Measured: 1e-6 and less over 30 epochs of configurations that train
 steadily; where the loss jumps about, a rounding grows from step to step, and no tolerance would be true."""
 COMPARED = (
     "train_loss", "val_loss", "train_metric", "val_metric", "penalty", "learning_rate", "grad_norm",
@@ -127,7 +127,7 @@ def replay(session: Session, trial: int, *, device: str | None = None) -> Replay
             f"trial {trial} failed, so there is nothing to compare a replay with; see bench.log.traceback({trial})"
         )
     config = prepare(session.task, logged_config(trial, log.config(trial)))
-    recall.check_outside_bin(trial)
+    recall.check_outside_trash(trial)
     recall.check_backbone(trial)
     origin, changes, stop = recall.origin(trial), recall.changes(trial), _stop_after(session, trial)
     device = device or log.device(trial)
@@ -219,7 +219,7 @@ def script(session: Session, trial: int) -> str:
     own = [name for name in sorted(models - begun.keys()) if not isinstance(MODELS[name].value, Backbone)]
     given = ", ".join(f"{name!r}: {_builder(log.builder_source(trial))}" for name in own)
     for name, trained in begun.items():
-        lines += ["", f"# model {name!r} is {trained.label}, which is kept beside the snapshots of its log"]
+        lines += ["", f"# model {name!r} is {trained.label}, which is kept beside the checkpoints of its log"]
     kept = f", log={log.url!r}" if begun else ""
     lines += ["", f"bench = wb.Workbench(task{kept}{f', models={{{given}}}' if given else ''})"]
     device = log.device(trial)

@@ -1,4 +1,4 @@
-"""What a trial was after any of its epochs: out of a snapshot, or trained again from the snapshot before."""
+"""What a trial was after any of its epochs: out of a checkpoint, or trained again from the checkpoint before."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from workbench.checkpoints import SnapshotStore
+from workbench.checkpoints import CheckpointStore
 from workbench.core.config import CHOICES, Config
 from workbench.core.errors import CheckpointError, ConfigError, ModelError, Problem, RunError
 from workbench.core.events import ENDED
@@ -41,7 +41,8 @@ def whole(name: str, value: object) -> int:
 
 
 def logged_config(trial: int, values: Mapping[str, Any]) -> Config:
-    """A trial's setting out of the log. Raises: ConfigError naming what it uses and is not registered here, and the remedy."""
+    """A trial's configuration out of the log. Raises: ConfigError naming what it uses and is not registered here,
+    and the remedy."""
     problems = []
     for field, registry in CHOICES.items():
         name = values.get(field)
@@ -50,7 +51,7 @@ def logged_config(trial: int, values: Mapping[str, Any]) -> Config:
             message = f"trial {trial} uses the {field} {name!r}, which is not known here; bring it along by {remedy}"
             if field == "model" and (source := SOURCE_NAME.fullmatch(name)):
                 why = why_unusable(name) or (
-                    f"its file beside the snapshots is missing or damaged; bench.finetune(from_trial={source[1]}) makes it anew"
+                    f"its file beside the checkpoints is missing or damaged; bench.finetune(from_trial={source[1]}) makes it anew"
                 )
                 message = (
                     f"trial {trial} uses the model {name!r}, which is trial {source[1]}, and cannot be used: {why}"
@@ -64,7 +65,7 @@ def logged_config(trial: int, values: Mapping[str, Any]) -> Config:
 class Recall:
     """The trials of one task's log as they were. Trains in silence where it must; writes nothing."""
 
-    def __init__(self, task: Task, log: TrialLog, store: SnapshotStore) -> None:
+    def __init__(self, task: Task, log: TrialLog, store: CheckpointStore) -> None:
         self.task, self.log, self.store = task, log, store
 
     # --- from the log -----------------------------------------------------------------------------------------------
@@ -93,7 +94,7 @@ class Recall:
         return int(curve.loc[curve["epoch"] == epoch, "step"].iloc[0])
 
     def config(self, trial: int, epoch: int) -> Config:
-        """A trial's setting as it was after an epoch, the live changes before it included."""
+        """A trial's configuration as it was after an epoch, the live changes before it included."""
         steps = self.steps(trial, epoch)
         made = {change.name: change.value for change in self.changes(trial) if change.step < steps}
         config = logged_config(trial, self.log.config(trial))
@@ -104,12 +105,12 @@ class Recall:
         return self.log.origin(trial)
 
     def needed(self) -> tuple[dict[int, set[int]], set[int]]:
-        """The snapshots that must stay, as epochs by series, and the series of trials that have not ended.
+        """The checkpoints that must stay, as epochs by series, and the series of trials that have not ended.
 
         Those that branches began from, the best ones of the leaderboard's top, of each series its best epoch, and those that
         members of ensembles vote with.
         """
-        frame = self.log.trials()  # of all tasks, whose snapshots lie in the same folder
+        frame = self.log.trials()  # of all tasks, whose checkpoints lie in the same folder
         branches = self.log.branches()
         seats = self.log.seats(*(int(trial) for trial in frame["trial"]))
         stays: dict[int, set[int]] = {}
@@ -141,18 +142,18 @@ class Recall:
         going = {seats[trial][0] for trial in map(int, frame.loc[~ended, "trial"]) if trial in seats}
         return stays, going
 
-    def check_outside_bin(self, *trials: int) -> None:
-        """For what begins work from trials, or makes a claim on them; what only reads them may do so in the bin too.
+    def check_outside_trash(self, *trials: int) -> None:
+        """For what begins work from trials, or makes a claim on them; what only reads them may do so in the trash too.
 
         Raises: RunError naming the first that is in it, and the remedy.
         """
-        kept = self.log.outside_bin(trials)
+        kept = self.log.outside_trash(trials)
         for trial in trials:
             if trial not in kept and self.log.state(trial):  # which complains of one that is not there at all
-                raise RunError(f"trial {trial} is in the bin; bring it back with bench.restore({trial})")
+                raise RunError(f"trial {trial} is in the trash; bring it back with bench.restore({trial})")
 
     def check_backbone(self, trial: int, weights: Weights | None = None) -> None:
-        """Frozen layers are in no snapshot: they come from the function or file that the pretrained network is made by.
+        """Frozen layers are in no checkpoint: they come from the function or file that the pretrained network is made by.
 
         weights: the trial's, where they are at hand; those of the whole network need nothing else. Raises: ModelError if the
         network has other weights here than it had when the trial was entered.
@@ -169,7 +170,7 @@ class Recall:
                 return
         raise ModelError(
             f"trial {trial} began from the backbone {config.model!r} with other weights than it has here (digest {then} then, "
-            f"{builder.digest} now), and no snapshot holds what was frozen of them: register what makes those of then, "
+            f"{builder.digest} now), and no checkpoint holds what was frozen of them: register what makes those of then, "
             f"wb.register_backbone({config.model!r}, ...)"
         )
 
@@ -179,7 +180,7 @@ class Recall:
         """The row of a trial after an epoch: to the last bit if it trained alone.
 
         One that trained with others, and has to be trained again, comes up to rounding, with dropout in distribution.
-        Raises: CheckpointError if the snapshot that is needed is damaged.
+        Raises: CheckpointError if the checkpoint that is needed is damaged.
         """
         found = self.kept(trial, epoch)
         if found is not None and found.progress.epoch == epoch:
@@ -187,7 +188,7 @@ class Recall:
         return self.again(trial, epoch, found)
 
     def kept(self, trial: int, epoch: int) -> Trained | None:
-        """The newest snapshot of a trial at an epoch or before it, None if there is none."""
+        """The newest checkpoint of a trial at an epoch or before it, None if there is none."""
         seat = self.log.seats(trial).get(trial)
         if seat is None:
             return None
@@ -199,7 +200,7 @@ class Recall:
                 except KeyError:
                     continue  # of another cohort, which began with the same trial and broke off
                 except CheckpointError as error:
-                    hint = "delete the file, and what it held is trained again from the snapshot before"
+                    hint = "delete the file, and what it held is trained again from the checkpoint before"
                     raise CheckpointError(f"{error} ({hint})") from None
                 if row.config == self.config(trial, number - joined):
                     return row  # else left over from another log of the same name

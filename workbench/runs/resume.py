@@ -1,4 +1,4 @@
-"""Going on with what a process that died has left: runs and searches, from their last snapshots, to the same end."""
+"""Going on with what a process that died has left: runs and searches, from their last checkpoints, to the same end."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pandas as pd
 
 from workbench.core.config import Config
 from workbench.core.errors import CheckpointError, ConfigError, LogError, Problem, RunError, WorkbenchError
-from workbench.core.events import EpochEnd, Event, Remark
+from workbench.core.events import EpochEnd, Event, Message
 from workbench.log import SearchStep
 from workbench.methods.search.campaign import Campaign
 from workbench.methods.search.handle import Search
@@ -134,15 +134,15 @@ def _take_ups(
         members = log.members(series)
         ended = log.ends(*members)
         members = {trial: after for trial, after in members.items() if trial in configs or trial in ended}
-        one, remarks = _take_up(session, series, members, entered if series == known[-1] else {})
+        one, messages = _take_up(session, series, members, entered if series == known[-1] else {})
         take_ups.append(one)
         at = 0 if one.state is None else one.state.epoch
         again = ", epochs {} to {} are trained again in silence" if at < one.epochs else ""
         for trial, after in members.items():
             if trial in configs:
-                events += [Remark(trial, remark) for remark in remarks]
+                events += [Message(trial, message) for message in messages]
                 tail = again.format(max(0, at - after) + 1, one.epochs - after)
-                events.append(Remark(trial, f"resumed from the snapshot after epoch {max(0, at - after)}{tail}"))
+                events.append(Message(trial, f"resumed from the checkpoint after epoch {max(0, at - after)}{tail}"))
     rest = {trial: config for trial, config in configs.items() if trial not in seats and trial not in entered}
     unseated = {}
     for trial, config in rest.items():  # of a cohort that broke off, where each is tried again by itself
@@ -183,24 +183,24 @@ def _take_up(
             joins.setdefault(members[trial], {})[trial] = configs[trial]
     if entered:
         joins.setdefault(epochs, {}).update(entered)
-    state, remarks = _state(session, series, epochs)
+    state, messages = _state(session, series, epochs)
     if state is not None:
         first = state.row(state.trials[0])
         check_fits(build_model(session.task, first.config), first.weights)
     formed = {trial: configs[trial] for trial in sorted(members) if members[trial] <= 0}
-    return TakeUp(formed, state, epochs, joins, told), remarks
+    return TakeUp(formed, state, epochs, joins, told), messages
 
 
 def _state(session: Session, series: int, epochs: int) -> tuple[CohortState | None, list[str]]:
-    """The newest snapshot of a series at an epoch that the log has; a damaged one is told, and the one before is taken."""
-    remarks: list[str] = []
-    for epoch in reversed(session.snapshots.epochs(series)):
+    """The newest checkpoint of a series at an epoch that the log has; a damaged one is told, and the one before is taken."""
+    messages: list[str] = []
+    for epoch in reversed(session.checkpoints.epochs(series)):
         if epoch <= epochs:
             try:
-                return session.snapshots.load(series, epoch), remarks
+                return session.checkpoints.load(series, epoch), messages
             except CheckpointError as error:
-                remarks.append(str(error))
-    return None, remarks
+                messages.append(str(error))
+    return None, messages
 
 
 def _search(
@@ -249,7 +249,7 @@ def _ask_again(session: Session, campaign: Campaign, desk: LogDesk, steps: Seque
             asked = {trial: json.loads(json.dumps(config.model_dump())) for trial, config in started.items()}
             if asked != {trial: logged[trial] for trial in step.data["trials"]}:
                 raise RunError(
-                    "its strategy asks for other settings than it did, with another version of optuna perhaps"
+                    "its strategy asks for other configurations than it did, with another version of optuna perhaps"
                 )
             seconds, clock = step.data["seconds"], step.created
             entered = dict(started) if call == "refill" else {}
@@ -284,11 +284,11 @@ def _without_campaign(
     session: Session, number: int, configs: Mapping[int, Config], frame: pd.DataFrame, reason: str
 ) -> _Found:
     """The started trials of a search that cannot be built again: they are brought to their end, and no others follow."""
-    remark = f"search {number} goes no further than the trials it has started: {reason}"
-    warnings.warn(remark, UserWarning, stacklevel=4)
+    message = f"search {number} goes no further than the trials it has started: {reason}"
+    warnings.warn(message, UserWarning, stacklevel=4)
     take_ups, unseated, events = _take_ups(session, configs, {})
     device = str(frame.loc[min(configs), "device"]) if configs else "cpu"
     training = Training(session.task, unseated, device=device, take_ups=take_ups)
     run = Run(dict(configs), training, pump=session.tick)
     run.search = number
-    return _Found(min(configs, default=2**62), run, [*events, *(Remark(trial, remark) for trial in configs)])
+    return _Found(min(configs, default=2**62), run, [*events, *(Message(trial, message) for trial in configs)])

@@ -19,9 +19,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from workbench.checkpoints import SnapshotStore
+from workbench.checkpoints import CheckpointStore
 from workbench.core.errors import LogError, RunError
-from workbench.core.events import Event, Remark, StateChanged, TrialEnded, TrialState
+from workbench.core.events import Event, Message, StateChanged, TrialEnded, TrialState
 from workbench.log import SearchStep, TrialLog
 from workbench.runs.run import Run
 
@@ -40,13 +40,13 @@ class Runner:
     """Trains queued runs in order. Events go to the log first, and only then to whoever listens.
 
     publish: called on the training thread with each group of events that the log has taken; must only enqueue.
-    snapshots: where the states of the cohorts go.
+    checkpoints: where the states of the cohorts go.
     """
 
-    def __init__(self, log: TrialLog, publish: Callable[[Sequence[Event]], None], snapshots: SnapshotStore) -> None:
+    def __init__(self, log: TrialLog, publish: Callable[[Sequence[Event]], None], checkpoints: CheckpointStore) -> None:
         self._log = log
         self._publish = publish
-        self._snapshots = snapshots
+        self._checkpoints = checkpoints
         self._queue: deque[Run] = deque()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -111,7 +111,7 @@ class Runner:
         try:
             run._training.cores = os.cpu_count() or 1
             run._training.around = partial(fitting_threads, run._training.device, threads=self._threads)
-            run._training.keeper = self._snapshots
+            run._training.keeper = self._checkpoints
             run.say = partial(self._say, run)
             for moment in run._training.moments():
                 self._record(run, unfinished, moment)
@@ -139,11 +139,11 @@ class Runner:
         return error
 
     def _flush(self, run: Run) -> None:
-        """Before the next run: wait for the last snapshots, and for room if there is none, which is said."""
-        if not self._snapshots.flush(FLUSH_SECONDS) and self._wait_for_room(run):
-            self._snapshots.flush(FLUSH_SECONDS)
-            if self._snapshots.trouble is None:
-                self._say(run, "Written now: the last snapshot is kept.")
+        """Before the next run: wait for the last checkpoints, and for room if there is none, which is said."""
+        if not self._checkpoints.flush(FLUSH_SECONDS) and self._wait_for_room(run):
+            self._checkpoints.flush(FLUSH_SECONDS)
+            if self._checkpoints.trouble is None:
+                self._say(run, "Written now: the last checkpoint is kept.")
 
     def _record(self, run: Run, unfinished: _Unfinished, events: Sequence[Event]) -> None:
         """Log, then publish. While the log cannot be written (a full disk), training waits and tries again."""
@@ -160,7 +160,7 @@ class Runner:
                     self._say(run, f"{error} Training waits and tries again; Stop ends it.")
                 run._commands.wait_for_stop(RETRY_SECONDS)
         told = self._wait_for_room(run) or told
-        if told and self._snapshots.trouble is None:
+        if told and self._checkpoints.trouble is None:
             self._say(run, "Written now: training goes on.")
         for event in events:
             run._hear(event)
@@ -168,23 +168,23 @@ class Runner:
         self._publish(events)
 
     def _wait_for_room(self, run: Run) -> bool:
-        """Wait while a snapshot cannot be written for want of room; returns whether there was something to wait for."""
-        trouble = self._snapshots.trouble
+        """Wait while a checkpoint cannot be written for want of room; returns whether there was something to wait for."""
+        trouble = self._checkpoints.trouble
         if trouble is None or run._commands.stopped:
             return False
         if not trouble.passing:
             if str(trouble) != self._told:
                 self._told = str(trouble)
-                self._say(run, f"{trouble}. Training goes on without snapshots.")
+                self._say(run, f"{trouble}. Training goes on without checkpoints.")
             return False
         self._say(run, f"{trouble}. Training waits and goes on when there is room; Stop ends it.")
-        while self._snapshots.trouble is not None and not run._commands.stopped:
+        while self._checkpoints.trouble is not None and not run._commands.stopped:
             run._commands.wait_for_stop(RETRY_SECONDS)
         return True
 
     def _say(self, run: Run, message: str) -> None:
         """Tell the views something about a run that does not belong into the log."""
-        self._publish([Remark(trial, message) for trial in run.trials])
+        self._publish([Message(trial, message) for trial in run.trials])
 
 
 def _leave(runner: weakref.ref[Runner]) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from sqlalchemy import make_url
 
-from workbench.checkpoints import SnapshotStore, remove_former
+from workbench.checkpoints import CheckpointStore, remove_former
 from workbench.core.config import Config
 from workbench.core.events import Event, Scripted
 from workbench.log import NewTrial, TrialLog
@@ -28,7 +28,7 @@ from workbench.ui.presenter import Showing, available_devices
 if TYPE_CHECKING:
     from workbench.tasks import Task
 
-__all__ = ["Session", "available_devices", "scripted", "snapshot_folder"]
+__all__ = ["Session", "available_devices", "checkpoint_folder", "scripted"]
 
 R = TypeVar("R", bound=Run)
 
@@ -40,7 +40,7 @@ class Session(Showing):
 
     @classmethod
     def of(
-        cls, task: Task, target: str | os.PathLike[str] | None, snapshots: str | os.PathLike[str] | None = None
+        cls, task: Task, target: str | os.PathLike[str] | None, checkpoints: str | os.PathLike[str] | None = None
     ) -> Session:
         """The session whose training is still going on for this log and task, else a new one."""
         target = None if in_memory(target) else target
@@ -49,21 +49,21 @@ class Session(Showing):
         session = cls._going.get(key)
         if session is None or not session.runner.runs:
             log = TrialLog.open(target)
-            folder = snapshot_folder(target) if snapshots is None else Path(snapshots).expanduser()
-            if folder is not None and snapshots is None and log.url.startswith("sqlite"):
+            folder = checkpoint_folder(target) if checkpoints is None else Path(checkpoints).expanduser()
+            if folder is not None and checkpoints is None and log.url.startswith("sqlite"):
                 remove_former(folder, log.identity)
             session = cls._going[key] = cls(task, log, folder)
             session._place = key[0]
         return session
 
     def beside(self, task: Task) -> Session:
-        """The session for another task on the very same log and snapshots, one in memory too; its runner is its own."""
+        """The session for another task on the very same log and checkpoints, one in memory too; its runner is its own."""
         with self.lock:
             session = self._family.get(task.fingerprint)
             if session is None:
                 session = Session(task, self.log, self._folder)
-                if session.snapshots.budget != self.snapshots.budget:
-                    session.snapshots.budget = self.snapshots.budget
+                if session.checkpoints.budget != self.checkpoints.budget:
+                    session.checkpoints.budget = self.checkpoints.budget
                 session.lock, session._family, session._place = self.lock, self._family, self._place
                 self._family[task.fingerprint] = session
                 key = (self._place, task.fingerprint)
@@ -90,9 +90,9 @@ class Session(Showing):
         """Held while trials are entered and given to a run, so that nobody takes them for left behind in between."""
         # a folder for each log, so that two of them in one place cannot take each other's states for their own
         own = None if folder is None else folder / log.identity
-        self.snapshots = SnapshotStore(own, lambda: self.recall.needed())
-        self.recall = Recall(task, log, self.snapshots)
-        self.runner = Runner(log, self._news.append, self.snapshots)
+        self.checkpoints = CheckpointStore(own, lambda: self.recall.needed())
+        self.recall = Recall(task, log, self.checkpoints)
+        self.runner = Runner(log, self._news.append, self.checkpoints)
         # where the trained trials lie that others were fine-tuned from; None in memory
         self.sources = None if own is None else own / "backbones"
         for file, error in ({} if self.sources is None else bring_back(self.sources)).items():
@@ -113,7 +113,7 @@ class Session(Showing):
         changes: Sequence[Change] = (),
         stop_after: int | None = None,
     ) -> Run:
-        """Train replicates of one setting; the same request again, while it trains, is the same run."""
+        """Train replicates of one configuration; the same request again, while it trains, is the same run."""
 
         def training(trials: dict[int, Config]) -> Training:
             scripted = dict.fromkeys(trials, changes)
@@ -215,15 +215,15 @@ class Session(Showing):
         self.select([trial for trial in self.selected if trial not in trials])
         self.refresh_table()
 
-    def empty_bin(self) -> tuple[list[int], list[int]]:
-        """Remove the binned trials for good, and the snapshots that served none but them."""
-        binned = [int(trial) for trial in self.log.bin()["trial"]]
-        series = {series for series, _ in self.log.seats(*binned).values()}
+    def empty_trash(self) -> tuple[list[int], list[int]]:
+        """Remove the trashed trials for good, and the checkpoints that served none but them."""
+        trashed = [int(trial) for trial in self.log.trash()["trial"]]
+        series = {series for series, _ in self.log.seats(*trashed).values()}
         members = {one: set(self.log.members(one)) for one in series}
-        removed, kept = self.log.empty_bin()
+        removed, kept = self.log.empty_trash()
         for one, trials in members.items():
             if trials <= set(removed):
-                self.snapshots.forget(one)
+                self.checkpoints.forget(one)
         self.refresh_table()
         return removed, kept
 
@@ -235,7 +235,7 @@ class Session(Showing):
             task_fingerprint=self.task.fingerprint,
             metric=self.task.metric,
             builder_source=builder_source(config.model),
-            setting=config.setting,
+            configuration=config.configuration,
             **about,
         )
 
@@ -261,16 +261,16 @@ def in_memory(target: str | os.PathLike[str] | None) -> bool:
     return target is None or text == ":memory:" or bool(re.fullmatch(r"sqlite(\+pysqlite)?://(/(:memory:)?)?", text))
 
 
-def snapshot_folder(target: str | os.PathLike[str] | None) -> Path | None:
-    """Where the snapshots of a log lie: beside its file, in the present folder for a server's, nowhere for one in memory."""
+def checkpoint_folder(target: str | os.PathLike[str] | None) -> Path | None:
+    """Where the checkpoints of a log lie: beside its file, in the present folder for a server's, nowhere for one in memory."""
     if target is None:
         return None
     text = os.fspath(target)
     if "://" in text:
         url = make_url(text)
         if url.get_backend_name() != "sqlite":
-            return Path(f"{Path(url.database or 'trials').name}.snapshots")
+            return Path(f"{Path(url.database or 'trials').name}.checkpoints")
         if not url.database or url.database == ":memory:":
             return None
         text = url.database
-    return Path(f"{text}.snapshots").expanduser()
+    return Path(f"{text}.checkpoints").expanduser()

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from workbench.core.text import counted
 from workbench.tasks.frames import is_number
 
-__all__ = ["remarks"]
+__all__ = ["data_warnings"]
 
 FEW = 20
 """Texts in fewer rows than this may all differ by chance."""
@@ -25,7 +25,7 @@ SHOWN = 3
 """So many spellings of a category, and so many columns, are told in one sentence."""
 
 
-def remarks(
+def data_warnings(
     trained: pd.DataFrame, open_rows: pd.DataFrame, targets: NDArray[Any] | None, names: Sequence[str],
     keys: Mapping[str, NDArray[np.uint64]],
 ) -> tuple[str, ...]:  # fmt: skip

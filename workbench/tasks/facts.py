@@ -68,9 +68,9 @@ def _score(metric: str, outputs: Tensor, targets: Tensor) -> float:
 
 
 def facts_of(task: Task) -> pd.DataFrame:
-    """One fact a row; index: kind, rows, inputs, metric, baseline, classes or target, remark; column: value (text).
+    """One fact a row; index: kind, rows, inputs, metric, baseline, classes or target, warning; column: value (text).
 
-    A long list of classes, or a remark, goes over several rows, whose index is empty, as pandas cuts long cells off.
+    A long list of classes, or a warning, goes over several rows, whose index is empty, as pandas cuts long cells off.
     """
     sizes = ", ".join(f"{size:,} {name}" for name, size in task.sizes.items())
     baseline = task.baseline
@@ -95,7 +95,7 @@ def facts_of(task: Task) -> pd.DataFrame:
     more = f", and {len(items) - SHOWN} more" if len(items) > SHOWN else ""
     whole = [item.replace(" ", "\N{NO-BREAK SPACE}") for item in items[:SHOWN]]  # lines break between items
     lines = [line.replace("\N{NO-BREAK SPACE}", " ") for line in textwrap.wrap(intro + ", ".join(whole) + more, CELL)]
-    remarks = [("remark", textwrap.wrap(remark, CELL)) for remark in task.remarks]
-    for fact, cells in [(name, lines), *remarks]:
+    warned = [("warning", textwrap.wrap(warning, CELL)) for warning in task.warnings]
+    for fact, cells in [(name, lines), *warned]:
         facts += [("" if index else fact, cell) for index, cell in enumerate(cells)]
     return pd.DataFrame({"value": [value for _, value in facts]}, index=[fact for fact, _ in facts])

@@ -19,7 +19,7 @@ from workbench.core.errors import TaskError, did_you_mean
 from workbench.core.text import counted
 from workbench.tasks import test_split as seal
 from workbench.tasks.builtin import BUILTIN
-from workbench.tasks.data_warnings import remarks
+from workbench.tasks.data_warnings import data_warnings
 from workbench.tasks.facts import Baseline, baseline_of, facts_of
 from workbench.tasks.frames import check_frame, read_csv
 from workbench.tasks.inputs import Kind, Label, as_inputs, as_targets, materialise, rule_of, warn_of_channels_last
@@ -48,11 +48,11 @@ class Task:
     rows say, so that losses are in these units; kind_rule: why "auto" took this kind; sizes: rows by split; row_keys:
     by split, a key of each raw row, by which it is known again in other data; fingerprint: of the data, its division
     and preprocessing; schema: all of this but the rows, as a model needs it (`TaskSchema`); recipe: the Python
-    expression that makes the task again; recipe_needs: the variables it takes data in memory from; remarks: sentences
+    expression that makes the task again; recipe_needs: the variables it takes data in memory from; warnings: sentences
     on what is odd in a table. The test split is sealed: no attribute leads to it. A pickled or copied task has none.
     """
 
-    remarks: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -100,7 +100,7 @@ class Task:
         if isinstance(X, pd.DataFrame):
             trained = targets[parts[0]] if found == "regression" else None
             seen = _take(X, np.sort(np.concatenate(parts[:2])))
-            self.remarks = remarks(_take(X, parts[0]), seen, trained, target_columns, self.row_keys)
+            self.warnings = data_warnings(_take(X, parts[0]), seen, trained, target_columns, self.row_keys)
         # an address in memory, as in the repr of a function, is another one in the next session
         shown = re.sub(r" at 0x[0-9a-fA-F]+", "", repr(transform))
         settings = (found, shares, int(seed), fitted.standardize, fitted.clip, shown, names)
@@ -323,7 +323,8 @@ class Task:
         return baseline_of(self)
 
     def summary(self) -> pd.DataFrame:
-        """Kind, rows, inputs, metric, baseline, classes or target, and remarks; one fact a row, as text in the column `value`."""
+        """Kind, rows, inputs, metric, baseline, classes or target, and messages; one fact a row, as text in the
+        column `value`."""
         return facts_of(self)
 
     def preprocess(self, rows: Any) -> Tensor:

@@ -1,4 +1,4 @@
-"""What can be said of a setting before it trains: whether the task can take it, and with which others it can be stacked."""
+"""What can be said of a configuration before it trains: whether the task can take it, and with which others it can be stacked."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def cohort_key(config: Config) -> tuple[Any, ...]:
 
 
 def kept_apart(config: Config, space: Mapping[str, Domain]) -> list[str]:
-    """The hyperparameters that would train all settings one by one: a cohort shares them, and no two draws are alike."""
+    """The hyperparameters that would train all configurations one by one: a cohort shares them, and no two draws are alike."""
     if config.model not in MODELS or config.loss not in LOSSES:
         return []
     return [name for name in _shared(config) if isinstance(space.get(name), Range)]

@@ -20,7 +20,7 @@ Origin = Callable[[], Trained]
 
 
 class Keeper(Protocol):
-    """Where snapshots go. Called on the training thread."""
+    """Where checkpoints go. Called on the training thread."""
 
     def begin(self, series: int) -> None:
         """A cohort is formed anew: what was kept under its number belongs to one that broke off."""

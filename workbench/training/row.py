@@ -1,4 +1,4 @@
-"""One trial's row of a cohort: its settings and what it has come to so far."""
+"""One trial's row of a cohort: its configurations and what it has come to so far."""
 
 from __future__ import annotations
 

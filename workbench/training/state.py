@@ -77,7 +77,7 @@ class Trained:
 
 @dataclass
 class CohortState:
-    """A cohort after `epoch` of its epochs. series: the first trial it was formed of, which numbers its snapshots.
+    """A cohort after `epoch` of its epochs. series: the first trial it was formed of, which numbers its checkpoints.
 
     rows: in the order in which they lie in memory, on which the last bits of a result depend; those that ended in this epoch
     included. theta: (rows, parameters). orders, noises: states of the generators of each row, and of each shard.
@@ -129,7 +129,7 @@ class CohortState:
     def content(self) -> dict[str, Any]:
         """The state as `workbench.core.files.pack` takes it: one text, and all tensors end to end as bytes.
 
-        One tensor, since writing costs by the tensor, and a snapshot is written after each epoch, beside the training.
+        One tensor, since writing costs by the tensor, and a checkpoint is written after each epoch, beside the training.
         """
         pieces: list[NDArray[np.uint8]] = []
         index: list[tuple[str, list[int]]] = []

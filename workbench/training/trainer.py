@@ -21,7 +21,7 @@ from workbench.core.events import (
     EpochEnd,
     Event,
     KnobChanged,
-    Remark,
+    Message,
     StateChanged,
     StepProgress,
     TrialEnded,
@@ -164,10 +164,10 @@ class Training:
         size = -(-len(left) // 2) if short else 1
         if short and self.supply is not None:
             self.supply.shrink(size)
-        remark = f"{len(left)} trials did not fit into memory together ({text}); tried again with {size} at a time"
+        message = f"{len(left)} trials did not fit into memory together ({text}); tried again with {size} at a time"
         if not short:
-            remark = f"the cohort raised {text}; its trials are tried again one by one, to find which"
-        yield (*(Remark(trial, remark) for trial in left), *(CohortLeft(trial) for trial in left))
+            message = f"the cohort raised {text}; its trials are tried again one by one, to find which"
+        yield (*(Message(trial, message) for trial in left), *(CohortLeft(trial) for trial in left))
         waiting = list(left.items())
         for start in range(0, len(waiting), size):
             if self.commands.stopped:
@@ -200,8 +200,8 @@ class Training:
             return
         if self.supply is not None:
             self.supply.shrink(1)
-        remark = f"trials run one after another: the model cannot be vectorised over trials ({reason})"
-        yield tuple(Remark(trial, remark) for trial in trials)
+        message = f"trials run one after another: the model cannot be vectorised over trials ({reason})"
+        yield tuple(Message(trial, message) for trial in trials)
         for trial, config in list(trials.items()):
             yield from self._group({trial: config})
 
@@ -369,16 +369,18 @@ class Training:
         if self.supply is not None:
             places = {row.trial: index for index, row in enumerate(cohort.rows)}
             for trial, reason in self.supply.judge(events).items():
-                if trial in places:  # the other seeds of a setting may train elsewhere, or have ended
+                if trial in places:  # the other seeds of a configuration may train elsewhere, or have ended
                     endings.setdefault(places[trial], (TrialState.PRUNED, reason))
         if self.keeper is not None and self.keeper.wants(len(endings) == len(cohort.rows)):
             self.keeper.take(cohort.state())
-        remarks = []
+        messages = []
         if cohort.opens:
             going = [row for index, row in enumerate(cohort.rows) if index not in endings and row.trial in told_now]
-            remark = "from here on all layers train, those that were frozen included; the optimizer's state starts anew"
-            remarks = [Remark(row.trial, remark) for row in going]
-        yield (*events, *remarks, *self._end(cohort, endings))
+            message = (
+                "from here on all layers train, those that were frozen included; the optimizer's state starts anew"
+            )
+            messages = [Message(row.trial, message) for row in going]
+        yield (*events, *messages, *self._end(cohort, endings))
 
     def _end(self, cohort: Cohort, endings: Mapping[int, tuple[TrialState, str]]) -> tuple[Event, ...]:
         """End some rows: keep their best weights, take them out of the cohort, say so. In the order of the trials, on which
@@ -475,7 +477,7 @@ def _change(row: Row, name: str, new: float) -> Iterator[Event]:
     try:
         row.config = row.config.replace(**{name: new})
     except ConfigError as error:  # fine alone, but at odds with another field of this trial
-        yield Remark(row.trial, f"not changed: {error}")
+        yield Message(row.trial, f"not changed: {error}")
         return
     yield KnobChanged(row.trial, row.epoch + 1, row.step, name, old, new)
 
@@ -495,7 +497,7 @@ def train(
     whatever the model, loss or data raise during training.
     """
     if not isinstance(trials, Mapping) or not all(isinstance(config, Config) for config in trials.values()):
-        message = f"trials={trials!r}: give settings by trial, such as trials={{1: wb.Config(epochs=3)}}"
+        message = f"trials={trials!r}: give configurations by trial, such as trials={{1: wb.Config(epochs=3)}}"
         raise ConfigError([Problem("trials", trials, message)])
     prepared = {trial: prepare(task, config) for trial, config in trials.items()}
     training = Training(task, prepared, device=device, dtype=dtype, commands=commands)

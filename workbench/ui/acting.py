@@ -57,12 +57,12 @@ class Actions:
     def restore(self, trials: list[int]) -> None:
         self._bench.restore(*trials)
 
-    def empty_bin(self) -> tuple[list[int], list[int]]:
-        removed, kept = self._bench.empty_bin()
+    def empty_trash(self) -> tuple[list[int], list[int]]:
+        removed, kept = self._bench.empty_trash()
         return removed, kept
 
     def set_budget(self, size: int) -> None:
-        self._bench.snapshots.budget = size
+        self._bench.checkpoints.budget = size
 
     def look(self, look: Look) -> None:
         self._session.look(look)

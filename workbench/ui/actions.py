@@ -35,11 +35,11 @@ class Actions(Protocol):
 
     def delete(self, trials: list[int]) -> None: ...
     def restore(self, trials: list[int]) -> None: ...
-    def empty_bin(self) -> tuple[list[int], list[int]]:
+    def empty_trash(self) -> tuple[list[int], list[int]]:
         """Returns the trials removed, and those kept."""
 
     def set_budget(self, size: int) -> None:
-        """Bytes that the snapshots may take."""
+        """Bytes that the checkpoints may take."""
 
     def pause(self) -> None: ...
     def resume(self) -> None: ...
@@ -61,7 +61,7 @@ class Actions(Protocol):
         """Make an ensemble of the best; the compare tab hears of it."""
 
     def finetune(self, trial: int, config: Config, options: dict[str, Any]) -> None:
-        """Fine-tune a trial with this setting; the transfer tab hears of what cannot be."""
+        """Fine-tune a trial with this configuration; the transfer tab hears of what cannot be."""
 
     def continue_on(self, data: str, options: dict[str, Any]) -> None:
         """Begin a new version of the task on the data that a text names; the transfer tab hears of it."""
@@ -71,6 +71,6 @@ class Actions(Protocol):
         """Start what a rule of the diagnosis prescribes for a trial."""
 
     def range_test(self, config: Config, device: str) -> None:
-        """Find a learning rate for this setting; the search tab hears of it."""
+        """Find a learning rate for this configuration; the search tab hears of it."""
 
     def stop_range_test(self) -> None: ...

@@ -17,7 +17,7 @@ __all__ = ["BranchBar", "Pick", "branch_call"]
 
 @dataclass(frozen=True)
 class Pick:
-    """The point that was picked. before: the trial's setting as it was after that epoch."""
+    """The point that was picked. before: the trial's configuration as it was after that epoch."""
 
     trial: int
     epoch: int
@@ -25,14 +25,14 @@ class Pick:
 
     @property
     def config(self) -> Config:
-        """The setting that the controls begin with: `before`, with twice the epochs where none would be left."""
+        """The configuration that the controls begin with: `before`, with twice the epochs where none would be left."""
         if self.before.epochs > self.epoch:
             return self.before
         most = HYPERPARAMETERS["epochs"].domain.high  # type: ignore[union-attr]
         return self.before.replace(epochs=int(min(2 * self.epoch, most)))
 
     def changes(self, config: Config) -> dict[str, Any]:
-        """What a branch with this setting changes: the new values by name."""
+        """What a branch with this configuration changes: the new values by name."""
         old = self.before.model_dump()
         return {name: value for name, value in config.model_dump().items() if name not in old or old[name] != value}
 
@@ -57,7 +57,7 @@ class BranchBar:
         self.widget = make(widgets.Box, [self.words, buttons], classes="wb-bar")
 
     def tell(self, config: Config | None) -> None:
-        """Say what a branch with the setting in the controls changes. None: they show one that cannot be."""
+        """Say what a branch with the configuration in the controls changes. None: they show one that cannot be."""
         pick = self.pick
         if pick is None:
             return

@@ -105,7 +105,7 @@ class Clicks:
         self.aside.ask("test-set", work, then)
 
     def ensemble(self, size: int, select: str | None) -> None:
-        """Make an ensemble of the best settings, or of so many votes, and show it in the leaderboard."""
+        """Make an ensemble of the best configurations, or of so many votes, and show it in the leaderboard."""
         if self.aside.busy("ensemble"):
             return  # a double click
         bench, panel = self._bench, self._view.compare.part
@@ -122,7 +122,7 @@ class Clicks:
         self.aside.ask("ensemble", lambda: bench.ensemble(**options), then)
 
     def range_test(self, config: Config, device: str) -> None:
-        """Find a learning rate for a setting, beside whatever trains. Raises: ConfigError, ModelError."""
+        """Find a learning rate for a configuration, beside whatever trains. Raises: ConfigError, ModelError."""
         if self._test is None:
             self._test = self._bench.lr_range_test(config, device=device)
             self._view.range.part.show_running(0.0)
@@ -149,7 +149,7 @@ class Clicks:
         self.aside.ask("try-it", lambda: bench.try_it(trial, rule), then)
 
     def finetune(self, trial: int, config: Config, options: dict[str, Any]) -> None:
-        """Fine-tune a trial with the setting in the controls; its weights may have to be trained again first."""
+        """Fine-tune a trial with the configuration in the controls; its weights may have to be trained again first."""
         bench, panel = self._bench, self._view.transfer.part
         panel.busy(f"Taking the layers of trial {trial} …")
 

@@ -47,7 +47,7 @@ class Controls:
         self._refresh()
 
     def read(self) -> Config:
-        """The setting the controls show. Raises: ConfigError, after showing each message under its control."""
+        """The configuration the controls show. Raises: ConfigError, after showing each message under its control."""
         self.clear_problems()
         values: dict[str, Any] = {}
         problems: list[Problem] = []
@@ -87,7 +87,7 @@ class Controls:
         return found
 
     def load(self, config: Config) -> None:
-        """Show a setting."""
+        """Show a configuration."""
         self.clear_problems()
         self._loading = True
         try:

@@ -31,7 +31,7 @@ Style = Literal["live", "selected", "faint"]
 MarkKind = Literal["best", "change", "diverged", "stopped"]
 Points = tuple[Sequence[float] | NDArray[Any], Sequence[float] | NDArray[Any]]
 
-SNAPSHOT_POINTS = 500_000
+CHECKPOINT_POINTS = 500_000
 """What a reloaded page is sent at most, 4 MB; beyond, curves are thinned to their extremes."""
 LOADING_SECONDS = 120.0
 """A page that has asked for the state and says nothing for so long will not come any more."""
@@ -59,7 +59,7 @@ class Chart:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One curve. Series of one `group` (the seeds of one setting) are drawn as their mean with a min-max band."""
+    """One curve. Series of one `group` (the seeds of one configuration) are drawn as their mean with a min-max band."""
 
     id: str
     chart: str  # a Chart's key
@@ -155,7 +155,7 @@ class LiveCurves(KeptWidget):
         with self._lock:
             return tuple(self._marks.values())
 
-    def snapshot(self) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    def checkpoint(self) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
         """All points: the series' id to its (x, y), each of shape (points,) float64."""
         with self._lock:
             return {name: (np.array(curve.x), np.array(curve.y)) for name, curve in self._curves.items()}
@@ -297,19 +297,19 @@ class LiveCurves(KeptWidget):
         if content.get("kind") in ("hello", "here"):
             self._loading_since = -np.inf
         if content.get("kind") == "hello":
-            self._send_snapshot()
+            self._send_checkpoint()
         elif content.get("kind") == "pick":
             for callback in tuple(self._picked):
                 callback(int(content["trial"]), float(content["epoch"]))
 
-    def _send_snapshot(self) -> None:
+    def _send_checkpoint(self) -> None:
         """All that stands, under the number of the last message; a front end that is as far already passes it over."""
         with self._lock:
-            self._flush()  # what is held back must not come again after the snapshot that contains it
+            self._flush()  # what is held back must not come again after the checkpoint that contains it
             curves = list(self._curves.values())
             operations = [_declaration(curves)]
             buffers: list[bytes] = []
-            share = max(SNAPSHOT_POINTS // max(len(curves), 1), 6)
+            share = max(CHECKPOINT_POINTS // max(len(curves), 1), 6)
             runs = [
                 (curve.handle, *thinned(np.array(curve.x), np.array(curve.y), share)) for curve in curves if curve.x
             ]
@@ -317,7 +317,7 @@ class LiveCurves(KeptWidget):
                 operations.append(_appending(runs))
                 buffers.append(pack(runs))
             operations += [_marking(mark.kind, [mark]) for mark in self._marks.values()]
-            self.send({"seq": self._sequence, "snapshot": True, "ops": _merged(operations)}, buffers)
+            self.send({"seq": self._sequence, "checkpoint": True, "ops": _merged(operations)}, buffers)
 
 
 def _styled(series: Series, style: Style) -> Series:

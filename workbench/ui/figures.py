@@ -39,7 +39,8 @@ def learning_curves(
     """Loss and metric against epochs, validation solid and training dashed.
 
     curves: one row an epoch, as `bench.curves()` returns it. groups: trials drawn together as their mean with a band from
-    lowest to highest (the seeds of one setting); by default each trial on its own. labels: legend text by the first trial of
+    lowest to highest (the seeds of one configuration); by default each trial on its own. labels: legend text by the
+    first trial of
     a group. A dot marks the epoch of the lowest validation loss. Non-finite values are gaps.
     """
     if groups is None:

@@ -1,4 +1,4 @@
-"""The history tab: the tree of branches, what the snapshots take, and the bin."""
+"""The history tab: the tree of branches, what the checkpoints take, and the trash."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import ipywidgets as widgets
 import pandas as pd
 
-from workbench.checkpoints.store import SnapshotStore, shown
+from workbench.checkpoints.store import CheckpointStore, shown
 from workbench.core.errors import WorkbenchError
 from workbench.core.text import counted
 from workbench.ui.parts import labelled, listed, make, number_of, show
@@ -26,16 +26,16 @@ class Past(Protocol):
 
     def tree(self) -> Any: ...
     @property
-    def snapshots(self) -> SnapshotStore: ...
+    def checkpoints(self) -> CheckpointStore: ...
     @property
-    def bin(self) -> pd.DataFrame: ...
+    def trash(self) -> pd.DataFrame: ...
 
 
 class HistoryTab:
     """Reads when it is refreshed, which is while it is in front; its parts are made then.
 
     select: called with the trial whose line is clicked. set_budget: with bytes. restore: with the trials to bring back.
-    empty: empties the bin; returns the trials removed and those kept. A WorkbenchError of any is shown beside its button.
+    empty: empties the trash; returns the trials removed and those kept. A WorkbenchError of any is shown beside its button.
     """
 
     def __init__(
@@ -52,13 +52,13 @@ class HistoryTab:
         self.widget = make(widgets.VBox, [], classes="wb-history")
 
     def refresh(self, drawn: Collection[int]) -> None:
-        """Read the tree, the snapshots and the bin anew. drawn: the trials on show in the charts."""
+        """Read the tree, the checkpoints and the trash anew. drawn: the trials on show in the charts."""
         if not self.widget.children:
             self._make()
-        binned = self._past.bin
-        self._show_tree(drawn, set(map(int, binned["trial"])))
-        self._show_snapshots(self._past.snapshots)
-        self._show_bin(binned)
+        trashed = self._past.trash
+        self._show_tree(drawn, set(map(int, trashed["trial"])))
+        self._show_checkpoints(self._past.checkpoints)
+        self._show_trash(trashed)
 
     # --- parts ------------------------------------------------------------------------------------------------------
 
@@ -69,7 +69,7 @@ class HistoryTab:
         self.budget = make(
             widgets.Text,
             continuous_update=False,
-            tooltip="What the snapshots may take; 0 keeps none",
+            tooltip="What the checkpoints may take; 0 keeps none",
             classes="wb-number",
         )
         self.budget.observe(self._budget_typed, "value")
@@ -86,24 +86,24 @@ class HistoryTab:
         self.keep.on_click(lambda _: self._ask(False))
         self.remove.on_click(lambda _: self._guarded(self._remove))
         self._buttons = make(widgets.Box, [self.restore, self.empty, self.remove, self.keep], classes="wb-tablebar")
-        self.bin_note = make(widgets.HTML)
-        snapshots = make(
+        self.trash_note = make(widgets.HTML)
+        checkpoints = make(
             widgets.Box, [self.used, labelled("budget", self.budget), make(widgets.HTML, "GiB", classes="wb-unit")],
             classes="wb-toprow",
         )  # fmt: skip
         self.widget.children = (
             _heading("Branches"), self.tree, self.no_tree,
-            _heading("Snapshots"), snapshots, self.budget_note,
-            _heading("Bin"), self.list, self._buttons, self.bin_note,
+            _heading("Checkpoints"), checkpoints, self.budget_note,
+            _heading("Trash"), self.list, self._buttons, self.trash_note,
         )  # fmt: skip
 
     # --- the tree ---------------------------------------------------------------------------------------------------
 
-    def _show_tree(self, drawn: Collection[int], binned: Collection[int]) -> None:
+    def _show_tree(self, drawn: Collection[int], trashed: Collection[int]) -> None:
         lines = [
             {
                 "trial": node.trial, "before": before, "text": node.says, "shown": node.trial in drawn,
-                "gone": node.trial in binned,
+                "gone": node.trial in trashed,
             }
             for before, node in self._past.tree().lines()
         ]  # fmt: skip
@@ -111,9 +111,9 @@ class HistoryTab:
         show(self.tree, bool(lines))
         show(self.no_tree, not lines)
 
-    # --- snapshots --------------------------------------------------------------------------------------------------
+    # --- checkpoints --------------------------------------------------------------------------------------------------
 
-    def _show_snapshots(self, store: SnapshotStore) -> None:
+    def _show_checkpoints(self, store: CheckpointStore) -> None:
         used, budget = store.used, store.budget
         full = min(1.0, used / budget) if budget else 1.0
         where = html.escape(str(store.folder))
@@ -146,11 +146,11 @@ class HistoryTab:
             self._say(self.budget_note, str(error))
             return
         self._typed = self.budget.value
-        self._show_snapshots(self._past.snapshots)
+        self._show_checkpoints(self._past.checkpoints)
 
-    # --- the bin ----------------------------------------------------------------------------------------------------
+    # --- the trash ----------------------------------------------------------------------------------------------------
 
-    def _show_bin(self, frame: pd.DataFrame) -> None:
+    def _show_trash(self, frame: pd.DataFrame) -> None:
         options = [(_row(row), int(row["trial"])) for row in frame.iloc[::-1].to_dict("records")]
         if list(self.list.options) != options:
             chosen = [trial for trial in self.list.value if trial in {number for _, number in options}]
@@ -160,17 +160,17 @@ class HistoryTab:
             self._ask(False)
         show(self.list, bool(options))
         show(self._buttons, bool(options))
-        if not options and not self.bin_note.value:
-            self._say(self.bin_note, "Nothing is in the bin.", "hint")
-        elif options and "wb-hint" in self.bin_note.value:
-            self._say(self.bin_note, "")
+        if not options and not self.trash_note.value:
+            self._say(self.trash_note, "Nothing is in the trash.", "hint")
+        elif options and "wb-hint" in self.trash_note.value:
+            self._say(self.trash_note, "")
         self._tell()
 
     def _tell(self) -> None:
         self.restore.disabled = not self.list.value
 
     def _ask(self, asking: bool) -> None:
-        """Ask whether the bin is to be emptied, or take the question back."""
+        """Ask whether the trash is to be emptied, or take the question back."""
         count = len(self.list.options)
         self.remove.description = f"Remove {counted(count, 'trial')} for good"
         for button, visible in ((self.restore, not asking), (self.empty, not asking), (self.remove, asking)):
@@ -183,16 +183,16 @@ class HistoryTab:
         words = [f"Removed {listed(removed)}."] if removed else []
         if kept:
             words.append(
-                f"Kept {listed(kept)}: a trial outside the bin was made from {'it' if len(kept) == 1 else 'them'}."
+                f"Kept {listed(kept)}: a trial outside the trash was made from {'it' if len(kept) == 1 else 'them'}."
             )
-        self._say(self.bin_note, " ".join(words), "note")
+        self._say(self.trash_note, " ".join(words), "note")
 
     def _guarded(self, action: Callable[[], object]) -> None:
-        self._say(self.bin_note, "")
+        self._say(self.trash_note, "")
         try:
             action()
         except WorkbenchError as error:
-            self._say(self.bin_note, str(error))
+            self._say(self.trash_note, str(error))
 
     def _say(self, note: Any, text: str, kind: str = "error") -> None:
         role = "alert" if kind == "error" else "status"

@@ -17,7 +17,7 @@ from workbench.core.events import (
     EpochEnd,
     Event,
     KnobChanged,
-    Remark,
+    Message,
     StateChanged,
     StepProgress,
     TrialEnded,
@@ -262,7 +262,7 @@ class LiveRun:
                     text = f"{symbol}: {event.old:g} → {event.new:g}"
                     self._flush()
                     self.curves.mark(event.trial, event.epoch - 1 + shown.fraction, "change", text)
-                elif isinstance(event, Remark):
+                elif isinstance(event, Message):
                     self.message = event.message
                 elif isinstance(event, TrialEnded):
                     self._ended(shown, event)
@@ -316,7 +316,7 @@ class LiveRun:
         """How much of a search is done, the epochs of its running trials included."""
         running = [shown for shown in self.trials.values() if shown.state not in ENDED]
         begun = sum(shown.epoch / shown.config.epochs for shown in running)
-        if running:  # the seeds of one setting are one of those that are planned
+        if running:  # the seeds of one configuration are one of those that are planned
             begun *= progress.running / len(running)
         return min(1.0, (progress.done + begun) / progress.planned) if progress.planned else 0.0
 
@@ -328,7 +328,7 @@ class LiveRun:
         counts["stopped"] = progress.stopped
         parts += [f"{count} {word}" for word, count in counts.items() if count]
         if progress.done:
-            parts.append(f"{progress.trials_per_second:.3g} settings/s")
+            parts.append(f"{progress.trials_per_second:.3g} configurations/s")
         share = self._share(progress)
         left = progress.seconds_left if not progress.planned or share < SURE else progress.seconds * (1 - share) / share
         if state not in ENDED and left is not None:
@@ -373,11 +373,13 @@ class LiveRun:
 
 
 def _groups(configs: Mapping[int, Config]) -> dict[int, str | None]:
-    """The seeds of one setting are drawn as one: the name of each trial's group, None for a setting with one seed."""
-    settings: dict[str, list[int]] = {}
+    """The seeds of one configuration are drawn as one: the name of each trial's group, None for a configuration with one seed."""
+    configurations: dict[str, list[int]] = {}
     for trial, config in configs.items():
-        settings.setdefault(config.setting, []).append(trial)
-    return {t: f"seeds of {trials[0]}" if len(trials) > 1 else None for trials in settings.values() for t in trials}
+        configurations.setdefault(config.configuration, []).append(trial)
+    return {
+        t: f"seeds of {trials[0]}" if len(trials) > 1 else None for trials in configurations.values() for t in trials
+    }
 
 
 def shown_best(shown: Shown) -> float:

@@ -87,8 +87,8 @@ class Showing:
 
     def last_trials(self) -> tuple[int, ...]:
         if self._on_show is not None:
-            binned = set(self.log.bin()["trial"])
-            kept = tuple(trial for trial in self._on_show.trials if trial not in binned)
+            trashed = set(self.log.trash()["trial"])
+            kept = tuple(trial for trial in self._on_show.trials if trial not in trashed)
             if kept:
                 return kept[-PICTURED:]
         newest = self.log.trials(task_fingerprint=self.task.fingerprint, last=1)

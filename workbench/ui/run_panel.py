@@ -59,7 +59,7 @@ class RunPanel:
             widgets.Button,
             description="Train",
             icon="play",
-            tooltip="Train a new trial with these settings",
+            tooltip="Train a new trial with these configurations",
             classes="wb-train",
         )
         self.pause = make(
@@ -72,7 +72,7 @@ class RunPanel:
             widgets.Text, placeholder="name (optional)", tooltip="How the log calls this trial", classes="wb-name"
         )
         self.seeds = make(
-            widgets.BoundedIntText, 1, min=1, max=1000, tooltip="Train this many seeds of the setting together"
+            widgets.BoundedIntText, 1, min=1, max=1000, tooltip="Train this many seeds of the configuration together"
         )
         self.device = make(widgets.Dropdown, options=devices, value=devices[0], tooltip="Where to train")
         self.progress = make(widgets.FloatProgress, 0.0, min=0.0, max=1.0, classes="wb-progress")

@@ -112,8 +112,8 @@ STYLE = """<style>
 .wb-picture { max-width: 100%; height: auto; object-fit: contain; align-self: flex-start; background: #fff; border-radius: 4px; }
 /* a figure of matplotlib is drawn for light paper: turned over, with its hues kept */
 [data-jp-theme-light="false"] .wb-root .wb-picture { filter: invert(.9) hue-rotate(180deg); }
-.wb-border { display: flex; gap: 10px; align-items: center; border-left: 3px solid var(--jp-warn-color1, #ef6c00); padding: 2px 8px; margin: 2px 0; overflow: visible; }
-.wb-border > :first-child { flex: 1 1 0; min-width: 0; } .wb-border .widget-html-content { white-space: normal; } .wb-widen { width: auto !important; flex: none; }
+.wb-edge { display: flex; gap: 10px; align-items: center; border-left: 3px solid var(--jp-warn-color1, #ef6c00); padding: 2px 8px; margin: 2px 0; overflow: visible; }
+.wb-edge > :first-child { flex: 1 1 0; min-width: 0; } .wb-edge .widget-html-content { white-space: normal; } .wb-widen { width: auto !important; flex: none; }
 .wb-layers { overflow: visible; gap: 4px; } .wb-layers > * { margin: 0; }
 .wb-layers-caption { flex: 1 1 260px; min-width: 0; margin: 0; font-variant-numeric: tabular-nums; } .wb-layers > .wb-toprow { min-height: 36px; } .wb-layers > .wb-toprow .wb-options { flex: none; }
 .wb-layers-caption .widget-html-content { white-space: normal; } .wb-layers .wb-options .jupyter-button { width: auto; }

@@ -143,10 +143,10 @@ class Tabs:
         searches = [(label, number) for label, number, first, _ in self._searches() if first]
         panel.offer(searches, varied(reads.trials(last=TABLE_TRIALS)))
         try:
-            panel.show_borders(reads.border(None))
+            panel.show_edges(reads.range_edges(None))
             if look.kind == "leaderboard":
                 left_out = reads.log.cut_off(reads.task.fingerprint, reads.task.metric)
-                panel.show_leaderboard(reads.leaderboard_with_settings(20), reads.metric_label, left_out)
+                panel.show_leaderboard(reads.leaderboard_with_configurations(20), reads.metric_label, left_out)
             elif look.kind == "patience":
                 advice = self._bench.suggest_patience()
                 panel.show_patience(advice._repr_png_(), advice.text, advice.suggestion)

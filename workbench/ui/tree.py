@@ -16,7 +16,7 @@ class TreeList(KeptWidget):
     """One line a trial; text is shown as text.
 
     lines: of each its trial, `before` (the lines of the drawing), text, whether it is `shown` in the charts (bold), and
-    whether it is `gone` into the bin (pale, no click).
+    whether it is `gone` into the trash (pale, no click).
     """
 
     _esm = STATIC / "tree.js"

@@ -35,11 +35,11 @@ KEPT: dict[str, Any] = {
 
 def readable(frame: pd.DataFrame) -> pd.DataFrame:
     """The columns worth reading, newest trial first: what a trial is called and came to, and the hyperparameters that differ."""
-    settings = [name for name in frame.columns[5 : frame.columns.get_loc("epochs_run")] if name in frame]
-    varied = [name for name in settings if name not in ALWAYS and frame[name].nunique(dropna=False) > 1]
+    varying = [name for name in frame.columns[5 : frame.columns.get_loc("epochs_run")] if name in frame]
+    varied = [name for name in varying if name not in ALWAYS and frame[name].nunique(dropna=False) > 1]
     made = ["source"] if (frame["source"] != "manual").any() else []  # from which other trial, say
     opened = ["test"] if (frame["test_set"] != "").any() else []
-    # the settings beside the score, where a narrow window still shows both
+    # the configuration beside the score, where a narrow window still shows both
     columns = ["trial", "name", *made, "state", "best_val_metric", *opened, *ALWAYS, *varied]
     columns += [name for name in LAST if name not in made]
     columns = [name for name in columns if name not in WRITTEN or frame[name].fillna("").ne("").any()]
@@ -127,10 +127,10 @@ class TrialTable:
         self.hint = make(widgets.HTML, classes="wb-hint")
         self.undo = make(widgets.Button, description="Undo", icon="undo", tooltip="Bring them back", hidden=True)
         self.undo.on_click(lambda _: self._undo())
-        self.load_button = _button("Load into controls", "sliders", "Put this trial's setting into the controls")
+        self.load_button = _button("Load into controls", "sliders", "Put this trial's configuration into the controls")
         self.branch = _button("Branch…", "code-fork", "Train on from this trial's best epoch, with changes")
         self.replay = _button("Replay", "repeat", "Train this trial again from its first step, and compare")
-        self.delete = _button("Delete", "trash", "Move the selected trials to the bin (see History)")
+        self.delete = _button("Delete", "trash", "Move the selected trials to the trash (see History)")
         for button, action in ((self.load_button, load), (self.branch, branch), (self.replay, replay)):
             button.on_click(self._for_one(action))
         self.delete.on_click(lambda _: delete(self.selection) if self.selection else None)

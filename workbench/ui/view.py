@@ -11,7 +11,7 @@ import pandas as pd
 from workbench.core.config import Config
 from workbench.core.errors import ConfigError, WorkbenchError
 from workbench.core.space import Space
-from workbench.methods.comparison.range_edges import Border
+from workbench.methods.comparison.range_edges import RangeEdge
 from workbench.methods.comparison.tab import ComparePanel, Look
 from workbench.methods.data_versions.tab import VersionsPanel, transfer_calls
 from workbench.methods.diagnosis.tab import DiagnosisPanel
@@ -95,7 +95,7 @@ class WorkbenchView:
             select=self._guarded(lambda trial: self._select_brushed([trial])),
             set_budget=actions.set_budget,
             restore=actions.restore,
-            empty=actions.empty_bin,
+            empty=actions.empty_trash,
         )
         self.range = Late(
             lambda: RangePanel(
@@ -160,12 +160,12 @@ class WorkbenchView:
             self.panel.show_error(error)
 
     def load(self, config: Config) -> None:
-        """Put a setting into the controls."""
+        """Put a configuration into the controls."""
         self.controls.load(config)
         self._refresh_code()
 
     def read(self) -> Config:
-        """The setting in the controls. Raises: ConfigError, shown."""
+        """The configuration in the controls. Raises: ConfigError, shown."""
         return self.controls.read()
 
     def put(self, values: dict[str, Any]) -> None:
@@ -173,7 +173,7 @@ class WorkbenchView:
         self._guarded(lambda: self.load(self.controls.read().replace(**values)))()
 
     def open_bar(self, trial: int, epoch: int, before: Config) -> None:
-        """Offer to branch from a point: its setting goes into the controls. before: the setting as it was there."""
+        """Offer to branch from a point: its configuration goes into the controls. before: the configuration as it was there."""
         self.panel.clear_error()
         self.bar.pick = None  # what is typed from here on counts for the new point
         pick = Pick(trial, epoch, before)
@@ -314,7 +314,7 @@ class WorkbenchView:
         self.table.select(trials)
         self._actions.select(trials)
 
-    def _widen(self, border: Border) -> None:
+    def _widen(self, border: RangeEdge) -> None:
         self.controls.field(border.name).search(border.wider)
         self.tabs.selected_index = self.tabs.titles.index("Search")
 

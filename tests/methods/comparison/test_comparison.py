@@ -10,18 +10,20 @@ from scipy import stats
 import workbench as wb
 from workbench.methods.comparison.importance import importance
 from workbench.methods.comparison.leaderboard import leaderboard
-from workbench.methods.comparison.range_edges import border
+from workbench.methods.comparison.range_edges import range_edges
 
 
 def scores(groups: dict[str, list[float]]) -> pd.DataFrame:
-    rows = [(setting, seed, value) for setting, values in groups.items() for seed, value in enumerate(values)]
-    return pd.DataFrame(rows, columns=["setting", "seed", "score"]).assign(trial=range(1, len(rows) + 1))
+    rows = [
+        (configuration, seed, value) for configuration, values in groups.items() for seed, value in enumerate(values)
+    ]
+    return pd.DataFrame(rows, columns=["configuration", "seed", "score"]).assign(trial=range(1, len(rows) + 1))
 
 
 def test_means_intervals_and_p_values_are_scipys() -> None:
     rng = np.random.default_rng(0)
     groups = {name: list(rng.normal(mean, 0.02, n)) for name, mean, n in [("a", 0.9, 5), ("b", 0.88, 4), ("c", 0.7, 7)]}
-    board = leaderboard(scores(groups)).set_index("setting")
+    board = leaderboard(scores(groups)).set_index("configuration")
     best = groups[board.index[0]]
     for name, values in groups.items():
         row = board.loc[name]
@@ -34,7 +36,7 @@ def test_means_intervals_and_p_values_are_scipys() -> None:
 
 def test_a_single_seed_is_judged_by_the_pooled_variance() -> None:
     groups = {"a": [0.9, 0.92, 0.91], "b": [0.8, 0.81, 0.83, 0.79], "c": [0.85], "d": [0.905]}
-    board = leaderboard(scores(groups)).set_index("setting")
+    board = leaderboard(scores(groups)).set_index("configuration")
     pooled = (2 * np.var(groups["a"], ddof=1) + 3 * np.var(groups["b"], ddof=1)) / 5
     t = (np.mean(groups["a"]) - 0.85) / np.sqrt(pooled * (1 / 3 + 1))
     assert board.loc["c", "p_value"] == pytest.approx(2 * stats.t.sf(t, 5))
@@ -58,7 +60,7 @@ def test_planted_ties_are_seldom_told_apart_and_planted_differences_always() -> 
             "tie": rng.normal(0.9, 0.01, 6),
             "difference": rng.normal(0.8, 0.01, 6),
         }
-        board = leaderboard(scores({name: list(values) for name, values in groups.items()})).set_index("setting")
+        board = leaderboard(scores({name: list(values) for name, values in groups.items()})).set_index("configuration")
         if board.index[0] == "x":
             for name in told:
                 told[name] += not board.loc[name, "tied"]
@@ -68,7 +70,7 @@ def test_planted_ties_are_seldom_told_apart_and_planted_differences_always() -> 
 
 def test_lower_may_be_better_and_lost_trials_do_not_count() -> None:
     board = leaderboard(scores({"a": [2.0, 2.2], "b": [1.0, 1.1], "c": [np.nan], "d": [np.inf]}), better="lower")
-    assert list(board["setting"]) == ["b", "a"]
+    assert list(board["configuration"]) == ["b", "a"]
     assert leaderboard(scores({})).empty
 
 
@@ -80,21 +82,23 @@ def test_the_same_seed_again_is_no_further_evidence() -> None:
 
 
 def test_a_seed_with_two_outcomes_is_their_mean() -> None:
-    """A live change, for one, makes another trial of the same setting and seed."""
+    """A live change, for one, makes another trial of the same configuration and seed."""
     frame = scores({"a": [0.9, 0.92], "b": [0.8, 0.82]})
-    changed = pd.DataFrame({"setting": ["a"], "seed": [1], "score": [0.96], "trial": [9]})
-    board = leaderboard(pd.concat([frame, changed])).set_index("setting")
+    changed = pd.DataFrame({"configuration": ["a"], "seed": [1], "score": [0.96], "trial": [9]})
+    board = leaderboard(pd.concat([frame, changed])).set_index("configuration")
     assert (board.loc["a", "seeds"], board.loc["a", "mean"]) == (2, pytest.approx(0.92))
     assert board.loc["a", "trial"] == 1
 
 
 def test_trials_without_a_seed_stay_apart() -> None:
     frame = scores({"a": [0.9, 0.92], "b": [0.8]}).assign(seed=np.nan)
-    assert dict(leaderboard(frame).set_index("setting")["seeds"]) == {"a": 2, "b": 1}
+    assert dict(leaderboard(frame).set_index("configuration")["seeds"]) == {"a": 2, "b": 1}
 
 
 def test_equal_scores_without_any_spread_tell_nothing_of_others() -> None:
-    board = leaderboard(scores({"a": [1.0, 1.0], "b": [1.0, 1.0], "c": [0.5, 0.5], "d": [0.4]})).set_index("setting")
+    board = leaderboard(scores({"a": [1.0, 1.0], "b": [1.0, 1.0], "c": [0.5, 0.5], "d": [0.4]})).set_index(
+        "configuration"
+    )
     assert list(board["p_value"].fillna(-1)) == [1.0, 1.0, -1.0, -1.0]
     assert board["tied"].all()
     assert board[["low", "high"]].isna().all(axis=None)
@@ -102,7 +106,7 @@ def test_equal_scores_without_any_spread_tell_nothing_of_others() -> None:
 
 def test_where_a_settings_seeds_agree_the_spread_of_the_others_stands_in() -> None:
     groups = {"a": [0.9, 0.9], "b": [0.8, 0.84, 0.82], "c": [0.89]}
-    board = leaderboard(scores(groups)).set_index("setting")
+    board = leaderboard(scores(groups)).set_index("configuration")
     pooled = 2 * np.var(groups["b"], ddof=1) / 3  # three degrees of freedom, one of them with a variance of 0
     half = stats.t.ppf(0.975, 3) * np.sqrt(pooled / 2)
     assert (board.loc["a", "low"], board.loc["a", "high"]) == pytest.approx((0.9 - half, 0.9 + half))
@@ -154,11 +158,11 @@ def test_a_planted_optimum_beyond_the_range_is_seen_at_the_border() -> None:
         "dropout": wb.Range(0, 0.5),
         "optimizer": wb.Choice("sgd", "adam"),
     }
-    beyond = border(trials(200, lambda row: np.log10(row.learning_rate)), space)
+    beyond = range_edges(trials(200, lambda row: np.log10(row.learning_rate)), space)
     assert [(b.name, b.side) for b in beyond] == [("learning_rate", "high")]
     assert beyond[0].wider == wb.LogRange(1e-4, 1.0)
     assert "Widen it to 0.0001 to 1" in str(beyond[0])
     inside = trials(200, lambda row: -((np.log10(row.learning_rate) + 2.5) ** 2))
-    assert border(inside, space) == []
+    assert range_edges(inside, space) == []
     # where the hyperparameter itself ends there is nothing to widen
-    assert border(trials(200, lambda row: -row.dropout), {"dropout": space["dropout"]}) == []
+    assert range_edges(trials(200, lambda row: -row.dropout), {"dropout": space["dropout"]}) == []

@@ -123,7 +123,7 @@ def test_too_few_trials_are_refused() -> None:
 
 
 def test_the_engine_stops_where_the_table_says() -> None:
-    """The advice from a log of full trials, against training the very same settings with that patience."""
+    """The advice from a log of full trials, against training the very same configurations with that patience."""
     bench = wb.Workbench(wb.Task.load("iris"))
     base = wb.Config(hidden_units=8, epochs=30, min_delta=0.002, learning_rate=0.05)
     bench.run(base, seeds=8)

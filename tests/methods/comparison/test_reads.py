@@ -55,7 +55,7 @@ def test_altered_trials_are_no_draws_of_the_setting_they_began_or_ended_with() -
     assert seeds == {1: 3, 4: 1, 5: 1, branch.trials[0]: 1}
     first = board.set_index("trial").loc[1, "mean"]
     assert first == pytest.approx(bench.trials["best_val_metric"][:3].mean())
-    assert bench.diagnose(4).verdict  # its setting is none of the others'
+    assert bench.diagnose(4).verdict  # its configuration is none of the others'
     run = bench.add_seeds(top=4, seeds=1)
     run.wait(60)
     assert not {4, branch.trials[0]} & set(bench.trials.set_index("trial").loc[list(run.trials), "parent"])

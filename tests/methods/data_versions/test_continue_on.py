@@ -1,4 +1,5 @@
-"""`bench.continue_on`: the best settings on a new version of the task, against hand computation; what an error leaves behind."""
+"""`bench.continue_on`: the best configurations on a new version of the task, against hand computation; what an error
+leaves behind."""
 
 from __future__ import annotations
 
@@ -43,7 +44,7 @@ NEW = pd.concat([people(200, 1, richer=1.5), OLD], ignore_index=True)
 
 
 def made(log: Any = None) -> wb.Workbench:
-    """A workbench with three settings, one of them with two seeds."""
+    """A workbench with three configurations, one of them with two seeds."""
     bench = wb.Workbench(wb.Task.from_frame(OLD, "buys", name="people"), log)
     bench.run(QUICK, seeds=2)
     bench.run(QUICK.replace(learning_rate=1e-4))
@@ -66,7 +67,7 @@ def test_the_best_settings_are_trained_anew_on_the_new_version(done: tuple[wb.Wo
     scores = bench.trials.set_index("trial")
     best = {}
     for lead in board["trial"][:2]:
-        own = [t for t in range(1, 5) if bench.config(t).setting == bench.config(int(lead)).setting]
+        own = [t for t in range(1, 5) if bench.config(t).configuration == bench.config(int(lead)).configuration]
         best[max(own, key=lambda t: scores.at[t, "best_val_metric"])] = own
     assert made.table["trial"].tolist() == list(best)
     assert made.done
@@ -177,7 +178,7 @@ def test_figures_and_texts(done: tuple[wb.Workbench, Any]) -> None:
     assert bars.get_yticklabels()[-1].get_text() == "income"
     assert len({tuple(bar.get_facecolor()) for bar in bars.patches}) == 2  # what moved has a colour of its own
     assert made.figure()._repr_png_()[:4] == made.drift_figure()._repr_png_()[:4] == b"\x89PNG"
-    assert "version 2, done: 2 settings, moved: income" in repr(made)
+    assert "version 2, done: 2 configurations, moved: income" in repr(made)
     assert "<table" in made._repr_html_()
 
 
@@ -213,7 +214,7 @@ def test_versions_of_one_task_have_numbers_of_their_own() -> None:
     bench.continue_on(NEW, top=1, seeds=2, blocking=True)  # the same data are the same version
     assert [one.task.version_number for one in (second, third, fourth)] == [2, 2, 3]
     assert [one.version for one in (second, third, fourth)] == [2, 3, 4]
-    assert "version 3, done: 1 setting, moved" in repr(third)
+    assert "version 3, done: 1 configuration, moved" in repr(third)
     versions = bench.versions
     assert versions["version"].tolist() == [1, 2, 3, 4]
     fingerprints = [bench.task.fingerprint, *(one.task.fingerprint for one in (second, third, fourth))]

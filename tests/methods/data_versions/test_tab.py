@@ -114,7 +114,7 @@ def test_it_tells_versions_settings_and_columns(panel: VersionsPanel) -> None:
     assert cells(panel, 2)[1] == ["2", "&lt;i&gt;1 (target)", "moved", "mean: 1.000 → 2.000", "0.01", "chi-squared"]
     assert "accuracy" not in panel.text.value
     assert "x&lt;y" in panel.text.value
-    assert panel.text.value.count('class="wb-worse"') == 2  # the former version, and the setting within noise
+    assert panel.text.value.count('class="wb-worse"') == 2  # the former version, and the configuration within noise
 
 
 def test_what_is_not_known_is_left_empty_and_many_columns_are_counted(panel: VersionsPanel) -> None:

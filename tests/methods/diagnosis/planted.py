@@ -1,8 +1,10 @@
-"""Trials with a planted pathology, built from configs, in two halves that share no setting, no seed and no division of the data.
+"""Trials with a planted pathology, built from configs, in two halves that share no configuration, no seed and no
+division of the data.
 
 CALIBRATION is the half that the thresholds of the rules were set on; HELD_OUT is only ever asked whether they hold. The same goes
-for the healthy settings of both. Each case is a task and a setting ("optimizer rate epochs field=value..."; for `noise` two of
-them, which cannot be told apart). A reference setting on each task says in the log how well one can do.
+for the healthy settings of both. Each case is a task and a configuration ("optimizer rate epochs field=value...";
+for `noise` two of
+them, which cannot be told apart). A reference configuration on each task says in the log how well one can do.
 """
 
 from __future__ import annotations
@@ -59,7 +61,7 @@ def mislabelled_digits(share: float, seed: int) -> wb.Task:
 
 
 class Place(NamedTuple):
-    """A task and the setting that says what can be reached on it."""
+    """A task and the configuration that says what can be reached on it."""
 
     make: Callable[[], wb.Task]
     reference: str
@@ -213,7 +215,7 @@ def planted(cases: Cases) -> Iterator[tuple[str, str, Judgement]]:
 
 
 def healthy(settings: list[tuple[str, str]], seeds: int) -> Iterator[tuple[str, Judgement]]:
-    """Train each healthy setting with some seeds, in a log of its own, and diagnose every trial."""
+    """Train each healthy configuration with some seeds, in a log of its own, and diagnose every trial."""
     tasks = {name: PLACES[name].make() for name, _ in settings}
     for name, text in settings:
         bench = wb.Workbench(tasks[name])

@@ -217,12 +217,12 @@ def test_an_unfinished_trial_is_judged_by_what_there_is(bench: wb.Workbench) -> 
         run.wait()
 
 
-def test_layers_after_training_come_from_a_snapshot_in_another_kernel(task: wb.Task, tmp_path: Path) -> None:
+def test_layers_after_training_come_from_a_checkpoint_in_another_kernel(task: wb.Task, tmp_path: Path) -> None:
     config = GOOD.replace(learning_rate=2.0)
     first = wb.Workbench(task, log=tmp_path / "a.db")
     first.run(GOOD)
     first.run(config)
-    assert first.snapshots.flush(60)
+    assert first.checkpoints.flush(60)
     again = wb.Workbench(task, log=tmp_path / "a.db").diagnose(2)
     assert again.case.trained_epoch == 12
     assert again.case.trained is not None
@@ -234,12 +234,12 @@ def test_layers_after_training_come_from_a_snapshot_in_another_kernel(task: wb.T
     assert not any("no weights" in note for note in again.notes)
 
 
-def test_without_a_snapshot_nothing_is_trained_again_for_the_layers(task: wb.Task, tmp_path: Path) -> None:
+def test_without_a_checkpoint_nothing_is_trained_again_for_the_layers(task: wb.Task, tmp_path: Path) -> None:
     first = wb.Workbench(task, log=tmp_path / "a.db")
     first.run(GOOD)
-    assert first.snapshots.flush(60)
-    assert first.snapshots.folder is not None
-    shutil.rmtree(first.snapshots.folder)
+    assert first.checkpoints.flush(60)
+    assert first.checkpoints.folder is not None
+    shutil.rmtree(first.checkpoints.folder)
     bare = wb.Workbench(task, log=tmp_path / "a.db").diagnose(1)
     assert bare.case.trained is None
     assert bare.case.initial is not None

@@ -106,7 +106,7 @@ def test_overfitting_is_measured_at_the_end_and_over_the_seeds_there_are() -> No
     rules = bench.rules().set_index("rule")
     assert rules.loc["overfitting", "measure"] == MEASURE_WORDS["end"]
     assert bench.diagnose(1).findings[0].record.endswith(f"in this log, by {MEASURE_WORDS['end']}")
-    # further seeds of both settings, whoever started them
+    # further seeds of both configurations, whoever started them
     before, after = bench.config(1), bench.config(run.trials[0])
     more = [bench.run(config.replace(seed=seed)).trials[0] for seed in (1, 2) for config in (before, after)]
     again = bench.prescriptions().iloc[0]
@@ -131,7 +131,7 @@ def test_a_prescription_that_changes_the_loss_is_measured_by_the_metric() -> Non
 
 
 def test_other_initial_weights_are_not_compared_with_themselves(bench: wb.Workbench) -> None:
-    """A prescription of another seed: both runs are of one setting."""
+    """A prescription of another seed: both runs are of one configuration."""
     bench.run(GOOD)
     found = bench.diagnose(1)
     other = Finding("dead_activations", "dead", ("1",), Prescription("other weights", "new", {"seed": 1}), 0.9)

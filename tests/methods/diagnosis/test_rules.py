@@ -187,8 +187,8 @@ def test_ups_and_downs_are_told_from_noise_and_from_a_trend() -> None:
 
 
 def test_a_lower_rate_is_one_the_optimizer_bears_and_a_higher_one_too() -> None:
-    setting = wb.Config(optimizer="momentum", learning_rate=5.0)
-    high = judge(case([9.0] * 6, score=0.1, train_score=0.1, config=setting))
+    configuration = wb.Config(optimizer="momentum", learning_rate=5.0)
+    high = judge(case([9.0] * 6, score=0.1, train_score=0.1, config=configuration))
     assert high.findings[0].prescription.changes == {"learning_rate": 0.02}
     slow = case(2 - 0.001 * np.arange(12), score=0.15, train_score=0.15, config=wb.Config(learning_rate=1e-6))
     assert judge(slow).findings[0].prescription.changes == {"learning_rate": 0.003}
@@ -219,7 +219,7 @@ def test_overfitting_is_told_since_when_and_how_fast() -> None:
     (x0, y0), (x1, y1) = found.line
     assert (y1 - y0) / (x1 - x0) == pytest.approx(0.05, abs=0.005)
     assert {"patience", "dropout"} == set(found.prescription.changes)
-    # over the seeds of the setting, Student's interval of their slopes
+    # over the seeds of the configuration, Student's interval of their slopes
     others = [
         ill.curve.assign(val_loss=np.where(np.arange(n) < low, val, val[low] + k * (np.arange(n) - low)))
         for k in (0.04, 0.06)

@@ -45,7 +45,7 @@ def test_before_anything_it_asks_for_a_trial(panel: DiagnosisPanel) -> None:
 def test_a_finding_comes_with_its_evidence_its_call_its_record_and_a_button(
     panel: DiagnosisPanel, asked: list[tuple[int, str]]
 ) -> None:
-    panel.show(Judgement(CASE, [FEW, HIGH], ["no snapshot & no layers"]), b"png")
+    panel.show(Judgement(CASE, [FEW, HIGH], ["no checkpoint & no layers"]), b"png")
     assert "Learning rate too high since epoch 1" in panel.verdict.value
     first, second = panel.cards
     assert "the loss was &lt;thrown&gt; up" in first.words.value
@@ -54,7 +54,7 @@ def test_a_finding_comes_with_its_evidence_its_call_its_record_and_a_button(
     assert "Also: too few seeds" in second.words.value
     assert "bench.add_seeds(top=2, seeds=4)" in second.words.value
     assert "not tried in this log yet" in second.record.value
-    assert "no snapshot &amp; no layers" in panel.notes.value
+    assert "no checkpoint &amp; no layers" in panel.notes.value
     assert (panel.picture.value, shown(panel.picture)) == (b"png", True)
     second.button.click()
     first.button.click()

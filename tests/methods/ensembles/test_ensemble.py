@@ -166,13 +166,13 @@ def test_numbers_are_averaged_in_the_targets_units() -> None:
 
 def test_by_default_the_best_trial_of_each_of_the_best_settings_votes(bench: wb.Workbench, best: wb.Ensemble) -> None:
     frame = bench.trials[bench.trials["state"] == "completed"]
-    setting = frame[["model", "learning_rate", "hidden_units"]].astype(str).agg(" ".join, axis=1)
-    means = frame.groupby(setting)["best_val_metric"].mean().sort_values(ascending=False)
+    configuration = frame[["model", "learning_rate", "hidden_units"]].astype(str).agg(" ".join, axis=1)
+    means = frame.groupby(configuration)["best_val_metric"].mean().sort_values(ascending=False)
     assert len(means) == 8
-    wanted = [frame[setting == name].sort_values("best_val_metric")["trial"].iloc[-1] for name in means.index[:3]]
+    wanted = [frame[configuration == name].sort_values("best_val_metric")["trial"].iloc[-1] for name in means.index[:3]]
     assert {m.trial for m in best.members} == set(wanted)
     assert {m.votes for m in best.members} == {1}
-    assert best.facts.how == "the best 3 of 8 settings, chosen from 10 candidates"
+    assert best.facts.how == "the best 3 of 8 configurations, chosen from 10 candidates"
     assert best.facts.single == frame.loc[frame["best_val_metric"].idxmax(), "trial"]
 
 
@@ -189,7 +189,7 @@ def test_the_same_once_more_is_the_same_ensemble(tmp_path: Path) -> None:
     assert bench.ensemble(top=2).number == first.number
     assert named.number == first.number + 1
     assert len(bench.ensembles) == 2
-    again = wb.Workbench(wb.Task.load("iris"), log=tmp_path / "trials.db")  # from the snapshots
+    again = wb.Workbench(wb.Task.load("iris"), log=tmp_path / "trials.db")  # from the checkpoints
     assert again.ensemble(top=2).number == first.number
     bench.run(wb.Config(epochs=5, learning_rate=0.02), seeds=2)  # another candidate: the choice was another one
     assert bench.ensemble(top=2).number == named.number + 1
@@ -203,9 +203,9 @@ def test_without_a_member_it_leaves_the_leaderboard_for_good(tmp_path: Path) -> 
     assert made.number in set(bench.leaderboard()["ensemble"])
     bench.delete(2)
     assert "ensemble" not in bench.leaderboard()
-    with pytest.raises(wb.RunError, match="trial 2 is in the bin"):
+    with pytest.raises(wb.RunError, match="trial 2 is in the trash"):
         bench.load_ensemble(made.number)
-    bench.empty_bin()
+    bench.empty_trash()
     assert "ensemble" not in bench.leaderboard()
     assert list(bench.ensembles["complete"]) == [False]
     with pytest.raises(wb.RunError, match=r"ensemble 1 cannot be put together any more: .*trial 2 is not in the log"):
@@ -385,7 +385,7 @@ def test_the_leaderboard_ranks_ensembles_among_the_settings(
     assert f"expect {chosen.corrected:.4f} on new rows" in shown
     assert "&lt;NA&gt;" not in shown
     assert ">nan<" not in shown
-    assert shown.count(">best<") + shown.count(">best setting<") == 1
+    assert shown.count(">best<") + shown.count(">best configuration<") == 1
 
 
 def test_seeds_are_added_to_settings_only(tmp_path: Path) -> None:
@@ -397,14 +397,14 @@ def test_seeds_are_added_to_settings_only(tmp_path: Path) -> None:
     bench.delete(1)
     assert bench.ensembles["complete"].tolist() == [False]
     assert "ensemble" not in bench.leaderboard()
-    with pytest.raises(wb.RunError, match=r"trial 1 is in the bin; bring it back with bench.restore\(1\)"):
+    with pytest.raises(wb.RunError, match=r"trial 1 is in the trash; bring it back with bench.restore\(1\)"):
         bench.load_ensemble(1)
-    with pytest.raises(wb.RunError, match="trial 1 is in the bin"):
+    with pytest.raises(wb.RunError, match="trial 1 is in the trash"):
         bench.ensemble(trials=[1])
     bench.restore()
     assert "ensemble" in bench.leaderboard()
     bench.delete(2, 3, 4)
-    assert bench.ensemble().facts.how == "the best 1 of 1 settings, chosen from 1 candidate"
+    assert bench.ensemble().facts.how == "the best 1 of 1 configurations, chosen from 1 candidate"
 
 
 def test_a_leaderboard_may_hold_nothing_but_ensembles() -> None:
@@ -418,7 +418,7 @@ def test_a_leaderboard_may_hold_nothing_but_ensembles() -> None:
     assert "ensemble 1" in _board(board, "accuracy")
 
 
-def test_what_members_vote_with_stays_among_the_snapshots(bench: wb.Workbench, mixed: wb.Ensemble) -> None:
+def test_what_members_vote_with_stays_among_the_checkpoints(bench: wb.Workbench, mixed: wb.Ensemble) -> None:
     stays, _ = bench._session.recall.needed()
     seats = bench.log.seats(*(m.trial for m in mixed.members))
     for member in mixed.members:
@@ -453,7 +453,7 @@ def test_another_kernel_gives_the_same_answers_to_the_last_bit(
     way: str, bench: wb.Workbench, mixed: wb.Ensemble, place: Path, rows: np.ndarray, tmp_path: Path
 ) -> None:
     np.save(tmp_path / "rows.npy", rows)
-    bench.snapshots.flush()
+    bench.checkpoints.flush()
     target = str(place) if way == "log" else str(bench.save(mixed, tmp_path / "mixed.pt"))
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     script = [sys.executable, "-W", "error", "-c", CHILD, way, target, str(mixed.number)]
@@ -550,9 +550,9 @@ def test_the_figure_shows_each_score_with_its_interval(best: wb.Ensemble, mixed:
 
 
 def test_members_are_found_where_no_run_is_at_hand(trained: wb.Workbench, best: wb.Ensemble, rows: np.ndarray) -> None:
-    """As in a new kernel: a session that has trained nothing reads them out of the snapshots."""
-    trained.snapshots.flush()
-    session = Session(trained.task, trained.log, trained.snapshots.folder.parent)
+    """As in a new kernel: a session that has trained nothing reads them out of the checkpoints."""
+    trained.checkpoints.flush()
+    session = Session(trained.task, trained.log, trained.checkpoints.folder.parent)
     fresh = wb.Workbench.__new__(wb.Workbench)
     fresh.task, fresh.device, fresh._session = trained.task, "cpu", session
     again = fresh.load_ensemble(best.number or 0)

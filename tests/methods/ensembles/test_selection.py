@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import workbench as wb
 from workbench.core.registry import METRICS
-from workbench.methods.ensembles.selection import Judge, combined, estimate, greedy, interval, top_settings
+from workbench.methods.ensembles.selection import Judge, combined, estimate, greedy, interval, top_configurations
 from workbench.metrics import table as metrics
 
 
@@ -203,21 +203,23 @@ def test_greedy_never_scores_below_the_best_single_member(
     assert score >= judge(answers, everyone)[0].max() - 1e-11
 
 
-def test_the_top_settings_are_pandas() -> None:
+def test_the_top_configurations_are_pandas() -> None:
     answers, judge = case("accuracy", 9, 40)
     numbers_of = [0, 0, 1, 1, 1, 2, 3, 4, 4]
     counts = np.vstack([np.ones(40), sampled(40, 20)])
     for top in (1, 3, 9):
-        votes = top_settings(answers, judge, counts, settings=numbers_of, top=top)
+        votes = top_configurations(answers, judge, counts, settings=numbers_of, top=top)
         for draw, count in enumerate(counts):
             rows = np.repeat(np.arange(40), count.astype(int))
             found = [plain_score(judge, [member], answers, rows) for member in range(9)]
-            frame = pd.DataFrame(found, columns=["score", "loss"]).assign(setting=numbers_of, member=range(9))
-            means = frame.groupby("setting")["score"].mean().round(12).sort_values(ascending=False, kind="stable")
+            frame = pd.DataFrame(found, columns=["score", "loss"]).assign(configuration=numbers_of, member=range(9))
+            means = frame.groupby("configuration")["score"].mean().round(12).sort_values(ascending=False, kind="stable")
             best = (
-                frame.sort_values(["score", "loss"], ascending=[False, True], kind="stable").groupby("setting").head(1)
+                frame.sort_values(["score", "loss"], ascending=[False, True], kind="stable")
+                .groupby("configuration")
+                .head(1)
             )
-            wanted = best[best["setting"].isin(means.index[:top])]["member"]
+            wanted = best[best["configuration"].isin(means.index[:top])]["member"]
             assert votes[draw].nonzero()[0].tolist() == sorted(wanted)
             assert set(votes[draw]) <= {0, 1}
 
@@ -227,7 +229,7 @@ def test_the_top_settings_are_pandas() -> None:
 WAYS: dict[str, Any] = {
     "one": lambda answers, judge: lambda counts: greedy(answers, judge, counts, size=1),
     "top": lambda answers, judge: (
-        lambda counts: top_settings(answers, judge, counts, settings=range(len(answers)), top=5)
+        lambda counts: top_configurations(answers, judge, counts, settings=range(len(answers)), top=5)
     ),
     "greedy": lambda answers, judge: lambda counts: greedy(answers, judge, counts, size=5),
 }

@@ -203,10 +203,10 @@ def test_the_batch_is_cut_down_to_the_rows(bench: wb.Workbench) -> None:
         bench.finetune(1, few, config=SOURCE)
 
 
-def test_a_source_whose_data_are_not_at_hand_is_read_from_its_snapshot(
+def test_a_source_whose_data_are_not_at_hand_is_read_from_its_checkpoint(
     three: wb.Task, four: wb.Task, tmp_path: Path
 ) -> None:
-    """The shape of its outputs follows from the size of the snapshot."""
+    """The shape of its outputs follows from the size of the checkpoint."""
     log, gone = tmp_path / "trials.db", threading.Event()
 
     def before() -> dict[str, Tensor]:
@@ -216,7 +216,7 @@ def test_a_source_whose_data_are_not_at_hand_is_read_from_its_snapshot(
         return bench.model(1).module.state_dict()
 
     source = before()
-    for _ in range(600):  # the thread that writes snapshots holds it for a while
+    for _ in range(600):  # the thread that writes checkpoints holds it for a while
         gc.collect()
         if gone.wait(0.1):
             break
@@ -229,10 +229,10 @@ def test_a_source_whose_data_are_not_at_hand_is_read_from_its_snapshot(
     with pytest.raises(wb.ModelError, match=r"trial 1 takes inputs of .*shape .*\(5,\)"):
         forget_sources()
         wb.Workbench(blobs(2, features=5), log=log).finetune(from_trial=1)
-    for file in (tmp_path / "trials.db.snapshots").rglob("*.pt"):
+    for file in (tmp_path / "trials.db.checkpoints").rglob("*.pt"):
         file.unlink()
     forget_sources()
-    with pytest.raises(wb.RunError, match=r"no snapshot has its best model; .*wb.Workbench\(its task, log"):
+    with pytest.raises(wb.RunError, match=r"no checkpoint has its best model; .*wb.Workbench\(its task, log"):
         wb.Workbench(blobs(2, seed=9), log=log).finetune(from_trial=1)
 
 
@@ -335,7 +335,7 @@ def test_replay_branch_and_model_across_the_opening(bench: wb.Workbench, four: w
     run = bench.finetune(1, four, unfreeze_at=3, learning_rate_factor=0.3, config=config).wait()
     other = wb.Workbench(four, log=tmp_path / "trials.db")
     trial = run.trials[0]
-    remarks = other.events(trial).query("kind == 'remark'")["message"].tolist()
+    remarks = other.events(trial).query("kind == 'message'")["message"].tolist()
     assert remarks == [
         "from here on all layers train, those that were frozen included; the optimizer's state starts anew"
     ]
@@ -364,7 +364,7 @@ def test_a_new_kernel_knows_the_source_again(bench: wb.Workbench, four: wb.Task,
     assert other.config(run.trials[0]).model_dump() == before
     assert other.replay(run.trials[0]).wait().identical
     forget_sources()
-    (file,) = (tmp_path / "trials.db.snapshots").rglob("backbones/*.pt")
+    (file,) = (tmp_path / "trials.db.checkpoints").rglob("backbones/*.pt")
     file.write_bytes(file.read_bytes()[:-100])
     with pytest.warns(UserWarning, match="trials that were fine-tuned from it cannot be used"):
         broken = wb.Workbench(four, log=tmp_path / "trials.db")
@@ -469,7 +469,7 @@ def until(events, **options):
     events = list(events)
     append(events, **options)
     if any(isinstance(event, EpochEnd) and event.epoch == {epoch} for event in events):
-        bench._session.snapshots.flush(10)
+        bench._session.checkpoints.flush(10)
         os._exit(3)
 
 bench.log.append = until
@@ -494,7 +494,7 @@ def test_a_run_that_died_is_resumed_across_the_opening(
     for trial, expected in zip(left, whole.trials, strict=True):
         assert row(other, trial)["state"] == "completed"
         pd.testing.assert_frame_equal(curve(other, trial), curve(other, expected))
-        opened = other.events(trial).query("kind == 'remark'")["message"].str.startswith("from here on all layers")
+        opened = other.events(trial).query("kind == 'message'")["message"].str.startswith("from here on all layers")
         assert opened.sum() == 1
 
 
@@ -544,7 +544,7 @@ OTHER = "began from the backbone 'net' with other weights than it has here .* wb
 
 
 @pytest.mark.parametrize("freeze", [1, 2])
-def test_frozen_weights_are_in_no_snapshot_so_a_network_with_others_is_refused(
+def test_frozen_weights_are_in_no_checkpoint_so_a_network_with_others_is_refused(
     three: wb.Task, tmp_path: Path, freeze: int
 ) -> None:
     """Chains are cut behind what is frozen: bench.model, branch and the rest would be silently wrong."""
@@ -560,7 +560,7 @@ def test_frozen_weights_are_in_no_snapshot_so_a_network_with_others_is_refused(
         lambda place: place.replay(1), lambda place: place.finetune(1), lambda place: place.ensemble(trials=[1]),
         lambda place: place.open_test_set(1),
     ]  # fmt: skip
-    for place in (bench, wb.Workbench(three, log=log)):  # with the weights at hand, and out of the snapshots
+    for place in (bench, wb.Workbench(three, log=log)):  # with the weights at hand, and out of the checkpoints
         for ask in asks:
             with pytest.raises(wb.ModelError, match=OTHER):
                 ask(place)
@@ -573,8 +573,8 @@ def test_frozen_weights_are_in_no_snapshot_so_a_network_with_others_is_refused(
     assert again.replay(1).wait().identical
 
 
-def test_what_a_snapshot_holds_whole_needs_no_network(three: wb.Task, tmp_path: Path) -> None:
-    """Nothing frozen, or opened meanwhile: a model comes out of the snapshot; from the first step it cannot be done again."""
+def test_what_a_checkpoint_holds_whole_needs_no_network(three: wb.Task, tmp_path: Path) -> None:
+    """Nothing frozen, or opened meanwhile: a model comes out of the checkpoint; from the first step it cannot be done again."""
     bench = wb.Workbench(three, log=tmp_path / "trials.db")
     wb.register_backbone("net", network)
     bench.finetune(backbone="net", freeze=None, config=SOURCE).wait()

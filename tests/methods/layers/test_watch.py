@@ -57,7 +57,7 @@ def test_histograms_count_as_numpy_does_and_ranges_hold_all_values() -> None:
         pairs = [(view.outputs, layer.outputs)]
         if layer.weight is not None:
             assert view.weights is not None
-            assert view.weights.low == -view.weights.high  # symmetric: zero lies within a bin, not at its end
+            assert view.weights.low == -view.weights.high  # symmetric: zero lies within a trash, not at its end
             pairs.append((view.weights, layer.weight))
         for found, values in pairs:
             numbers = values.numpy().astype(float).ravel()
@@ -225,7 +225,7 @@ def test_the_points_lie_where_the_data_are(moons: wb.Task) -> None:
 
 
 def test_only_tasks_with_two_inputs_have_a_boundary(bench: wb.Workbench) -> None:
-    assert bench.boundary(1)._repr_png_().startswith(b"\x89PNG")
+    assert bench.decision_boundary(1)._repr_png_().startswith(b"\x89PNG")
     iris = wb.Workbench(wb.Task.load("iris"), log=None)
     iris.run(CONFIG)
     with pytest.raises(RunError, match="'iris' has not two inputs"):
@@ -246,7 +246,7 @@ def test_a_regression_over_a_plane_and_its_figures() -> None:
     with torch.no_grad():
         expected = bench.model(1)(found.plane.grid()).reshape(SIDE, SIDE)  # type: ignore[union-attr]
     assert np.allclose(found.answers.strength, expected.numpy(), atol=1e-6)
-    assert found.boundary()._repr_png_().startswith(b"\x89PNG")
+    assert found.decision_boundary()._repr_png_().startswith(b"\x89PNG")
 
 
 def test_a_table_escapes_what_comes_from_the_task(moons: wb.Task, bench: wb.Workbench) -> None:

@@ -118,7 +118,7 @@ def test_manual_trials_teach_the_sampler(bench: wb.Workbench, flowers: wb.Task) 
     for rate in np.geomspace(1e-4, 1e-1, 12):
         bench.run(BASE.replace(learning_rate=float(rate)))
     bench.run(BASE.replace(learning_rate=5.0))  # outside the space
-    bench.run(BASE.replace(learning_rate=0.01, dropout=0.5))  # another setting of what is not searched
+    bench.run(BASE.replace(learning_rate=0.01, dropout=0.5))  # another configuration of what is not searched
     search = bench.search("tpe", space, BASE, trials=8, seed=2, blocking=True)
     assert search.progress.learned == 12
     study = optuna.create_study(
@@ -376,7 +376,7 @@ def test_a_cohort_out_of_memory_is_halved_and_told(bench: wb.Workbench, monkeypa
     assert (frame["epochs_run"] == 2).all()
     assert 12 in sizes
     assert sizes[-1] <= 4
-    remarks = bench.events().query("kind == 'remark'")["message"]
+    remarks = bench.events().query("kind == 'message'")["message"]
     assert remarks.str.contains("12 trials did not fit into memory together").any()
     again = wb.Workbench(bench.task)
     again.search("random", SPACE, BASE, trials=12, cohort=4, blocking=True)
@@ -397,7 +397,7 @@ def test_stop_leaves_every_trial_a_true_final_state(bench: wb.Workbench) -> None
     assert len(frame) == 8
     assert (frame["epochs_run"] >= 1).all()
     assert (search.progress.done, search.progress.stopped) == (0, 8)
-    assert repr(search) == "<Search 1 (random), stopped: 0 of 40 settings done>"
+    assert repr(search) == "<Search 1 (random), stopped: 0 of 40 configurations done>"
 
 
 def test_pause_and_resume(bench: wb.Workbench) -> None:
@@ -463,7 +463,7 @@ def test_budget_of_seconds_and_of_patience(bench: wb.Workbench) -> None:
     assert search.progress.done > 0
     assert search.progress.planned is None
     stuck = bench.search("random", {"epochs": [1, 2]}, BASE, no_improvement=6, cohort=2, blocking=True)
-    # patience counts settings without a better one; those already training are brought to their end
+    # patience counts configurations without a better one; those already training are brought to their end
     assert 6 <= stuck.progress.done <= 12
 
 
@@ -507,7 +507,7 @@ def test_models_that_cannot_be_stacked_train_one_after_another_and_say_so(bench:
 
         MODELS.unregister("branching")
     assert set(bench.trials["state"]) == {"completed"}
-    assert bench.events().query("kind == 'remark'")["message"].str.contains("cannot be vectorised").all()
+    assert bench.events().query("kind == 'message'")["message"].str.contains("cannot be vectorised").all()
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
@@ -516,7 +516,7 @@ def test_a_fair_comparison_tunes_each_value_and_decides_by_fresh_seeds(bench: wb
     comparison = bench.compare("optimizer", ["sgd", "adam"], nuisance=nuisance, base=BASE, trials=6, seeds=3)
     table = comparison.wait(60).table
     frame = bench.trials
-    assert list(table["settings"]) == [6, 6]
+    assert list(table["configurations"]) == [6, 6]
     assert list(table["seeds"]) == [3, 3]
     # the same draws for both, so that none had the luckier ones
     draws = (

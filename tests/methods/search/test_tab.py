@@ -122,7 +122,7 @@ def test_the_line_tells_where_a_search_stands(view: WorkbenchView, bench: wb.Wor
     line = view.panel.line.value
     assert "Search 1 (random)" in line
     assert "10 of 10 done" in line
-    assert "settings/s" in line
+    assert "configurations/s" in line
     assert view.panel.progress.value == 1.0
     assert [number for _, number in view.search.continues.options] == [0, 1]
     assert len({series.trial for series in bench._session._live.curves.series}) == 10  # type: ignore[union-attr]
@@ -168,7 +168,7 @@ def test_a_border_is_warned_of_and_its_button_widens_the_range() -> None:
     bench.search("grid", narrow, BASE.replace(hidden_units=16), points=30, blocking=True)
     view.tabs.selected_index = view.tabs.titles.index("Compare")
     bench._session.tick()
-    (row,) = view.compare.part.borders.children
+    (row,) = view.compare.part.edges.children
     words, button = row.children
     assert "lie at the high end" in words.value
     button.click()
@@ -268,7 +268,7 @@ def test_a_trial_that_joins_again_keeps_its_points() -> None:
         live.take(
             [EpochEnd(1, 1, 1, 1.0, 0.0, 0.5, 1.0, 0.5, 0.01, 1.0, 0.1)]
         )  # the same news, read from the log before
-    assert len(live.curves.snapshot()["1/val_loss"][0]) == 1
+    assert len(live.curves.checkpoint()["1/val_loss"][0]) == 1
 
 
 def test_the_defaults_of_a_search_are_those_of_the_call() -> None:

@@ -261,7 +261,7 @@ def test_deleting_the_trial_does_not_reset_it() -> None:
     bench.run(QUICK, seeds=2)
     bench.open_test_set(1)
     bench.delete(1)
-    bench.empty_bin()
+    bench.empty_trash()
     with pytest.raises(wb.SealError):
         bench.open_test_set(2)
 
@@ -363,7 +363,7 @@ def test_trials_removed_for_good_have_looked_all_the_same() -> None:
     bench = make()
     bench.run(QUICK, seeds=3)
     bench.delete(1, 2)
-    bench.empty_bin()
+    bench.empty_trash()
     assert bench.open_test_set(3).looked == 3
 
 

@@ -1,4 +1,4 @@
-"""A leaderboard that knows noise: settings, not single lucky runs."""
+"""A leaderboard that knows noise: configurations, not single lucky runs."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ LEVEL = 0.05
 
 
 def by_seed(scores: pd.DataFrame) -> pd.DataFrame:
-    """One row a setting and seed, at its first trial, with the mean score: a seed that is tried twice is one draw, not two.
+    """One row a configuration and seed, at its first trial, with the mean score: a seed that is tried twice is one draw, not two.
 
-    scores: trial, setting, seed (missing: a draw of its own) and score.
+    scores: trial, configuration, seed (missing: a draw of its own) and score.
     """
     # what was told of a trial without a seed stays apart
     draw = scores["seed"].astype(float).where(scores["seed"].notna(), -1.0 - scores["trial"])
-    groups = scores.assign(draw=draw).groupby(["setting", "draw"], sort=False)
+    groups = scores.assign(draw=draw).groupby(["configuration", "draw"], sort=False)
     table = groups.agg(trial=("trial", "min"), seed=("seed", "first"), score=("score", "mean")).reset_index()
-    return table[["trial", "setting", "seed", "score"]].sort_values("trial", ignore_index=True)
+    return table[["trial", "configuration", "seed", "score"]].sort_values("trial", ignore_index=True)
 
 
 def leaderboard(
@@ -33,22 +33,25 @@ def leaderboard(
 ) -> pd.DataFrame:
     """Settings by their mean score over seeds.
 
-    scores: one row an ended trial, with the columns trial, setting (what the trials of one setting share), seed and score.
-    Returns one row a setting, best first: rank, setting, trial (its first), seeds (different ones: the same again is no
+    scores: one row an ended trial, with the columns trial, configuration (what the trials of one configuration
+    share), seed and score.
+    Returns one row a configuration, best first: rank, configuration, trial (its first), seeds (different ones: the
+    same again is no
     further evidence, see `by_seed`), mean, low and high (95% confidence interval of the mean, Student's t; NaN for one
-    seed), p_value and tied (see `tied_with_best`). Where the seeds of a setting agree to the last digit, as the accuracies on
+    seed), p_value and tied (see `tied_with_best`). Where the seeds of a configuration agree to the last digit, as
+    the accuracies on
     few rows may, the spread of the others stands in for theirs.
 
     All of this is about seeds: how the scores on these validation rows would come out for others. It does not say how the
-    settings compare on other rows.
+    configurations compare on other rows.
 
-    A mean of one seed is one draw: at the top of many settings stand those that were good and lucky. Add seeds
+    A mean of one seed is one draw: at the top of many configurations stand those that were good and lucky. Add seeds
     (`bench.add_seeds`) before you believe an order.
     """
     scores = by_seed(scores[np.isfinite(scores["score"].astype(float))])
-    groups = scores.groupby("setting", sort=False)["score"]
+    groups = scores.groupby("configuration", sort=False)["score"]
     table = pd.DataFrame({"seeds": groups.count(), "mean": groups.mean(), "variance": groups.var(ddof=1)})
-    table["trial"] = scores.groupby("setting", sort=False)["trial"].min()
+    table["trial"] = scores.groupby("configuration", sort=False)["trial"].min()
     table = table.sort_values(["mean", "trial"], ascending=[better == "lower", True]).reset_index()
     pooled, freedom = _pooled(table["variance"].to_numpy(), table["seeds"].to_numpy())
     own = table["variance"] > 0
@@ -61,23 +64,23 @@ def leaderboard(
     table["p_value"] = tied_with_best(table["mean"], table["variance"], table["seeds"])
     table["tied"] = ~(table["p_value"] < LEVEL)
     table.insert(0, "rank", np.arange(1, len(table) + 1))
-    columns = ["rank", "setting", "trial", "seeds", "mean", "low", "high", "p_value", "tied"]
+    columns = ["rank", "configuration", "trial", "seeds", "mean", "low", "high", "p_value", "tied"]
     return table[columns].head(top) if top is not None else table[columns]
 
 
 def with_ensembles(
     board: pd.DataFrame, ensembles: pd.DataFrame, *, better: Literal["higher", "lower"] = "higher"
 ) -> pd.DataFrame:
-    """A leaderboard with ensembles among the settings, in the column `ensemble` by their number; ranks count all rows.
+    """A leaderboard with ensembles among the configurations, in the column `ensemble` by their number; ranks count all rows.
 
     ensembles: one row each, with the columns ensemble, mean, corrected, low, high. They have no seeds, and so no p_value; those
-    of the settings stay, against the best setting. Of equals the setting comes first.
+    of the configurations stay, against the best configuration. Of equals the configuration comes first.
     """
     names = ["ensemble", "mean", "corrected", "low", "high"]
     rows = ensembles[names].assign(trial=pd.NA, seeds=pd.NA, p_value=math.nan, tied=True)
     whole = {"trial": "Int64", "seeds": "Int64", "ensemble": "Int64"}
-    settings = board.assign(ensemble=pd.NA, corrected=math.nan).astype(whole)
-    both = pd.concat([settings, rows.astype(whole)], ignore_index=True) if len(board) else rows.astype(whole)
+    configurations = board.assign(ensemble=pd.NA, corrected=math.nan).astype(whole)
+    both = pd.concat([configurations, rows.astype(whole)], ignore_index=True) if len(board) else rows.astype(whole)
     both = both.sort_values("mean", ascending=better == "lower", kind="stable", ignore_index=True)
     both["rank"] = np.arange(1, len(both) + 1)
     names = ["rank", "ensemble", *(name for name in board if name != "rank")]
@@ -86,12 +89,14 @@ def with_ensembles(
 
 
 def tied_with_best(mean: Sequence[float], variance: Sequence[float], seeds: Sequence[int]) -> np.ndarray:
-    """p-values of each setting against the first one, which is the best: are their means the same?
+    """p-values of each configuration against the first one, which is the best: are their means the same?
 
     Welch's two-sided t-test where both have two seeds or more, and those differ (`scipy.stats.ttest_ind(equal_var=False)`).
-    Where one has a single seed, or seeds without any spread, its variance is taken to be the pooled variance of all settings
+    Where one has a single seed, or seeds without any spread, its variance is taken to be the pooled variance of all
+    configurations
     with more seeds, and the t-test is that of equal variances with the pooled degrees of freedom. NaN, nothing can be told,
-    when no setting has two seeds that differ; equal means are equal all the same. Not corrected for the number of settings,
+    when no configuration has two seeds that differ; equal means are equal all the same. Not corrected for the number
+    of configurations,
     and the best was picked as the best: read a small p as "probably worse", not as proof.
     """
     m, v, n = (np.asarray(values, float) for values in (mean, variance, seeds))
@@ -113,7 +118,7 @@ def tied_with_best(mean: Sequence[float], variance: Sequence[float], seeds: Sequ
 
 
 def _pooled(variance: np.ndarray, seeds: np.ndarray) -> tuple[float, float]:
-    """The variance of the settings with several seeds, pooled, and its degrees of freedom; NaN and 0 if there is none."""
+    """The variance of the configurations with several seeds, pooled, and its degrees of freedom; NaN and 0 if there is none."""
     several = seeds > 1
     freedom = float((seeds[several] - 1).sum())
     return (float(((seeds[several] - 1) * variance[several]).sum() / freedom) if freedom else math.nan), freedom

@@ -82,12 +82,12 @@ def patience_advice(
 
 
 def _noise_over_seeds(log: TrialLog, frame: pd.DataFrame) -> float | None:
-    """The standard deviation of the best validation metric over the seeds of a setting, pooled; None without replicates."""
+    """The standard deviation of the best validation metric over the seeds of a configuration, pooled; None without replicates."""
     configs = log.configs([int(trial) for trial in frame["trial"]])
-    settings = [json.dumps({**configs[int(trial)], "seed": 0}, sort_keys=True) for trial in frame["trial"]]
-    scores = frame.assign(setting=settings)
+    configurations = [json.dumps({**configs[int(trial)], "seed": 0}, sort_keys=True) for trial in frame["trial"]]
+    scores = frame.assign(configuration=configurations)
     scores = scores[np.isfinite(scores["best_val_metric"].astype(float))]
-    groups = scores.groupby("setting")["best_val_metric"]
+    groups = scores.groupby("configuration")["best_val_metric"]
     freedom = (groups.count() - 1).clip(lower=0)
     if freedom.sum() < 2:
         return None

@@ -1,4 +1,4 @@
-"""Whether the best settings lie on the border of what was searched: then the optimum may lie beyond."""
+"""Whether the best configurations lie at the edge of what was searched: then the optimum may lie beyond."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from workbench.core.config import HYPERPARAMETERS
 from workbench.core.domains import Choice, Domain, IntRange, LogRange, Range
 from workbench.core.errors import ConfigError
 
-__all__ = ["Border", "border", "widened"]
+__all__ = ["RangeEdge", "range_edges", "widened"]
 
 NEAR = 0.05
-"""A value this close to an end, as a share of the range on its scale, lies on the border."""
+"""A value this close to an end, as a share of the range on its scale, lies at the edge."""
 BEST_SHARE, BEST_LEAST = 0.1, 3
-"""The best settings: a tenth of the trials, at least 3."""
+"""The best configurations: a tenth of the trials, at least 3."""
 
 
 @dataclass(frozen=True)
-class Border:
-    """One range whose best settings lie at an end. wider: the range to search next."""
+class RangeEdge:
+    """One range whose best configurations lie at an end. wider: the range to search next."""
 
     name: str
     side: Literal["low", "high"]
@@ -35,14 +35,14 @@ class Border:
     def __str__(self) -> str:
         end = self.domain.low if self.side == "low" else self.domain.high
         return (
-            f"{self.name}: the best settings (best {self.best:.4g}) lie at the {self.side} end {end:g} of the searched "
+            f"{self.name}: the best configurations (best {self.best:.4g}) lie at the {self.side} end {end:g} of the searched "
             f"range; a better value may lie beyond. Widen it to {self.wider.low:g} to {self.wider.high:g}."
         )
 
 
-def border(
+def range_edges(
     frame: pd.DataFrame, space: Mapping[str, Domain], *, better: Literal["higher", "lower"] = "higher"
-) -> list[Border]:
+) -> list[RangeEdge]:
     """The ranges of `space` at whose ends the best of the trials in `frame` lie.
 
     Of the best tenth of the trials (at least 3), the very best and at least half must lie within 5% of an end, on the
@@ -59,7 +59,7 @@ def border(
         for side, near in (("low", places <= NEAR), ("high", places >= 1 - NEAR)):
             wider = widened(name, domain, side)  # type: ignore[arg-type]
             if near[0] and near.mean() >= 0.5 and wider != domain:
-                found.append(Border(name, side, float(best[name].iloc[0]), domain, wider))  # type: ignore[arg-type]
+                found.append(RangeEdge(name, side, float(best[name].iloc[0]), domain, wider))  # type: ignore[arg-type]
     return found
 
 

@@ -23,7 +23,7 @@ from workbench.methods.comparison.cost_figure import complexity_panels
 from workbench.methods.comparison.figure import importance_bars, parallel_coordinates, scatter, slices
 from workbench.methods.comparison.importance import importance, varied
 from workbench.methods.comparison.leaderboard import leaderboard, with_ensembles
-from workbench.methods.comparison.range_edges import Border, border
+from workbench.methods.comparison.range_edges import RangeEdge, range_edges
 from workbench.models import Backbone, Source, build_model, count_parameters
 from workbench.training import resolve_loss
 from workbench.ui.figures import NotebookFigure, learning_curves
@@ -51,7 +51,7 @@ class Reads:
         return self.log.trials(task_fingerprint=self.task.fingerprint, last=last)
 
     def seeds_together(self, trials: Sequence[int]) -> list[list[int]]:
-        """Trials by setting: the seeds of one are drawn as mean and band."""
+        """Trials by configuration: the seeds of one are drawn as mean and band."""
         groups: dict[str, list[int]] = {}
         for trial, config in self.log.configs(trials).items():
             groups.setdefault(json.dumps({**config, "seed": 0}, sort_keys=True), []).append(trial)
@@ -85,36 +85,40 @@ class Reads:
         scores = self.log.scores(self.task.fingerprint, self.task.metric)
         return leaderboard(scores, better=self.better, top=top)
 
-    def leaderboard_with_settings(self, top: int | None) -> pd.DataFrame:
-        """The leaderboard with the hyperparameters in which its settings differ."""
+    def leaderboard_with_configurations(self, top: int | None) -> pd.DataFrame:
+        """The leaderboard with the hyperparameters in which its configurations differ."""
         board = self.leaderboard(top)
-        tested = self._tested(dict(zip(board["setting"], board["trial"], strict=True)))
+        tested = self._tested(dict(zip(board["configuration"], board["trial"], strict=True)))
         configs = self.log.configs([int(trial) for trial in board["trial"]])
-        settings = pd.DataFrame([configs[int(trial)] for trial in board["trial"]], index=board.index)
-        names = [name for name in settings if name != "seed" and settings[name].nunique(dropna=False) > 1]
-        board, settings = board.drop(columns="setting"), settings[names]
+        configurations = pd.DataFrame([configs[int(trial)] for trial in board["trial"]], index=board.index)
+        names = [name for name in configurations if name != "seed" and configurations[name].nunique(dropna=False) > 1]
+        board, configurations = board.drop(columns="configuration"), configurations[names]
         found = self.ensembles()
         found = found[found["complete"] & (found["metric"] == self.task.metric) & found["score"].notna()]
         if found.empty:
-            return pd.concat([_stamped(board, tested), settings], axis=1)
+            return pd.concat([_stamped(board, tested), configurations], axis=1)
         both = with_ensembles(board, found.rename(columns={"score": "mean"}), better=self.better)
         # whole numbers and truth values stay what they are beside rows that have none
         kinds = {"i": "Int64", "b": "boolean"}
-        settings = settings.astype({name: kinds.get(kind.kind, kind) for name, kind in settings.dtypes.items()})
-        settings = settings.set_index(board["trial"].astype("Int64")).reindex(both["trial"]).set_axis(both.index)
-        return pd.concat([_stamped(both, tested), settings], axis=1).head(len(both) if top is None else top)
+        configurations = configurations.astype(
+            {name: kinds.get(kind.kind, kind) for name, kind in configurations.dtypes.items()}
+        )
+        configurations = (
+            configurations.set_index(board["trial"].astype("Int64")).reindex(both["trial"]).set_axis(both.index)
+        )
+        return pd.concat([_stamped(both, tested), configurations], axis=1).head(len(both) if top is None else top)
 
     def _tested(self, firsts: Mapping[str, int]) -> dict[tuple[str, int], tuple[float, str]]:
-        """The last test score with its stamp, by ("trial", the setting's first) and ("ensemble", number).
+        """The last test score with its stamp, by ("trial", the configuration's first) and ("ensemble", number).
 
-        firsts: the first trial by setting; a setting's score is that of whichever of its trials was opened last.
+        firsts: the first trial by configuration; a configuration's score is that of whichever of its trials was opened last.
         """
         opened = openings(self.log.findings(KIND))
         if not opened:
             return {}
         scores = self.log.scores(self.task.fingerprint, self.task.metric)
-        pairs = zip(scores["trial"], scores["setting"], strict=True)
-        first = {int(trial): int(firsts[setting]) for trial, setting in pairs if setting in firsts}
+        pairs = zip(scores["trial"], scores["configuration"], strict=True)
+        first = {int(trial): int(firsts[configuration]) for trial, configuration in pairs if configuration in firsts}
         found: dict[tuple[str, int], tuple[float, str]] = {}
         for opening in opened:
             data = opening.finding.data
@@ -174,7 +178,7 @@ class Reads:
         names = ("metric", "score", "corrected", "optimism", "low", "high", "gain", "gain_low", "gain_high")
         rows = []
         found = self.log.findings("ensemble")
-        kept = self.log.outside_bin(int(member["trial"]) for one in found for member in one.data["members"])
+        kept = self.log.outside_trash(int(member["trial"]) for one in found for member in one.data["members"])
         for number, one in enumerate(found, 1):
             if one.task_fingerprint == self.task.fingerprint:
                 facts, members = one.data["facts"], one.data["members"]
@@ -192,18 +196,18 @@ class Reads:
         frame["created"] = pd.to_datetime(frame["created"], format="ISO8601", utc=True)
         return frame
 
-    def seeds_of(self, settings: Sequence[str]) -> dict[str, set[int]]:
-        """The seeds that each of some settings was tried with."""
+    def seeds_of(self, configurations: Sequence[str]) -> dict[str, set[int]]:
+        """The seeds that each of some configurations was tried with."""
         scores = self.log.scores(self.task.fingerprint, self.task.metric)
-        scores = scores[scores["setting"].isin(list(settings))]
+        scores = scores[scores["configuration"].isin(list(configurations))]
         configs = self.log.configs([int(trial) for trial in scores["trial"]])
-        found: dict[str, set[int]] = {setting: set() for setting in settings}
-        for trial, setting in zip(scores["trial"], scores["setting"], strict=True):
-            found[setting].add(int(configs[int(trial)]["seed"]))
+        found: dict[str, set[int]] = {configuration: set() for configuration in configurations}
+        for trial, configuration in zip(scores["trial"], scores["configuration"], strict=True):
+            found[configuration].add(int(configs[int(trial)]["seed"]))
         return found
 
-    def border(self, search: int | None) -> list[Border]:
-        """Ranges of a search, by default the last one with a space, whose best settings lie at an end."""
+    def range_edges(self, search: int | None) -> list[RangeEdge]:
+        """Ranges of a search, by default the last one with a space, whose best configurations lie at an end."""
         frame = self.log.searches()
         if frame.empty:
             return []
@@ -213,7 +217,7 @@ class Reads:
             return []
         row = rows.iloc[-1]
         space = Space.from_json(json.dumps(row["space"]), Config(**row["base"]))
-        return border(self.trials_of(int(row["search"])), space, better=self.better)
+        return range_edges(self.trials_of(int(row["search"])), space, better=self.better)
 
     def plot(self, kind: str, names: Sequence[str], search: int | None, trials: Sequence[int] | None) -> NotebookFigure:
         frame = self.trials_of(search, trials)
@@ -256,7 +260,7 @@ class Reads:
         return complexity(frame, seconds, parameters, better=self.better)
 
     def _parameters(self, values: Mapping[str, Any]) -> float:
-        """How many parameters a setting's model trains; NaN if its model is not known here or cannot be built."""
+        """How many parameters a configuration's model trains; NaN if its model is not known here or cannot be built."""
         if values["model"] not in MODELS:
             return math.nan
         read = (values["model"], *((name, values.get(name)) for name in sorted(MODELS[values["model"]].uses)))

@@ -12,7 +12,7 @@ import pandas as pd
 
 from workbench.core.text import counted
 from workbench.methods.comparison.parallel import ParallelCoordinates
-from workbench.methods.comparison.range_edges import Border
+from workbench.methods.comparison.range_edges import RangeEdge
 from workbench.ui.parts import labelled, make, show
 
 __all__ = ["ComparePanel", "Look"]
@@ -36,7 +36,7 @@ class Look:
 class ComparePanel:
     """Asks for a look and shows what it is given.
 
-    widen: called with the border whose button was pressed. ensemble: with how many of the best settings, and how members are
+    widen: called with the edge whose button was pressed. ensemble: with how many of the best configurations, and how members are
     selected. use_patience: with the patience that is suggested.
     """
 
@@ -45,7 +45,7 @@ class ComparePanel:
         look: Callable[[Look], None],
         brushed: Callable[[list[int]], None],
         add_seeds: Callable[[int, int], None],
-        widen: Callable[[Border], None],
+        widen: Callable[[RangeEdge], None],
         ensemble: Callable[[int, str | None], None],
         use_patience: Callable[[int], None],
     ) -> None:
@@ -72,20 +72,22 @@ class ComparePanel:
         self._coordinates = make(widgets.Box, [self.parallel], classes="wb-plain")
         self.picture = make(widgets.Image, format="png", classes="wb-picture", hidden=True)
         self.text = make(widgets.HTML, classes="wb-board", hidden=True)
-        self.top = make(widgets.BoundedIntText, 3, min=1, max=100, tooltip="Among so many of the best settings")
+        self.top = make(widgets.BoundedIntText, 3, min=1, max=100, tooltip="Among so many of the best configurations")
         self.more = make(
             widgets.BoundedIntText, 5, min=1, max=100, tooltip="Train so many further seeds of each contender"
         )
         self.add = make(
             widgets.Button, description="Add seeds", icon="plus",
-            tooltip="Train more seeds of the settings that cannot be told from the best",
+            tooltip="Train more seeds of the configurations that cannot be told from the best",
         )  # fmt: skip
         self.add.on_click(lambda _: add_seeds(self.top.value, self.more.value))
         self.members = make(
             widgets.Dropdown, options=["top", "greedy"], value="top",
-            tooltip="The best settings, a vote each; or votes given one by one to whichever helps most",
+            tooltip="The best configurations, a vote each; or votes given one by one to whichever helps most",
         )  # fmt: skip
-        self.size = make(widgets.BoundedIntText, 5, min=1, max=100, tooltip="So many of the best settings, or votes")
+        self.size = make(
+            widgets.BoundedIntText, 5, min=1, max=100, tooltip="So many of the best configurations, or votes"
+        )
         self.build = make(
             widgets.Button, description="Ensemble", icon="object-group",
             tooltip="Let the best models vote, and enter the ensemble here",
@@ -105,11 +107,11 @@ class ComparePanel:
         self._patience = 0
         self.use.on_click(lambda _: use_patience(self._patience))
         self.note = make(widgets.HTML, classes="wb-message")
-        self.borders = make(widgets.VBox, [], classes="wb-borders")
-        self._bordered: list[Border] = []
+        self.edges = make(widgets.VBox, [], classes="wb-edges")
+        self._bordered: list[RangeEdge] = []
         self.widget = make(
             widgets.VBox,
-            [bar, self.borders, self.note, self.use, self._coordinates, self.picture, self.text, self._seeds],
+            [bar, self.edges, self.note, self.use, self._coordinates, self.picture, self.text, self._seeds],
             classes="wb-compare",
         )
 
@@ -173,8 +175,8 @@ class ComparePanel:
         self._turn("")
         self._say(text)
 
-    def show_borders(self, found: Sequence[Border]) -> None:
-        """Warn of searched ranges whose best settings lie at an end, each with a button that widens it."""
+    def show_edges(self, found: Sequence[RangeEdge]) -> None:
+        """Warn of searched ranges whose best configurations lie at an end, each with a button that widens it."""
         if list(found) == self._bordered:
             return
         self._bordered = list(found)
@@ -185,8 +187,8 @@ class ComparePanel:
             )
             button.on_click(lambda _, one=one: self._widen(one))
             words = make(widgets.HTML, f'<span class="wb-warning">{html.escape(str(one))}</span>')
-            rows.append(make(widgets.Box, [words, button], classes="wb-border"))
-        self.borders.children = tuple(rows)
+            rows.append(make(widgets.Box, [words, button], classes="wb-edge"))
+        self.edges.children = tuple(rows)
 
     def _say(self, text: str, kind: str = "note", role: str = "note") -> None:
         self.note.value = f'<div class="wb-{kind}" role="{role}">{html.escape(text)}</div>' if text else ""
@@ -214,7 +216,7 @@ def _board(board: pd.DataFrame, metric_label: str) -> str:
     """The leaderboard as an HTML table; all text escaped."""
     if board.empty:
         return '<div class="wb-hint">No trial has run to its end yet.</div>'
-    settings = list(board.columns[board.columns.get_loc("tied") + 1 :])[:6]
+    configurations = list(board.columns[board.columns.get_loc("tied") + 1 :])[:6]
     heads = [
         "",
         "trial",
@@ -223,7 +225,7 @@ def _board(board: pd.DataFrame, metric_label: str) -> str:
         "95% interval",
         "against the best",
         *(["test"] if "test_set" in board else []),
-        *(html.escape(n.replace("_", " ")) for n in settings),
+        *(html.escape(n.replace("_", " ")) for n in configurations),
     ]
     rows = []
     best = None
@@ -236,7 +238,7 @@ def _board(board: pd.DataFrame, metric_label: str) -> str:
             verdict = f"expect {row['corrected']:.4f} on new rows" if known else "members given by hand"
         elif best is None:
             best = row["trial"]
-            verdict = "best" if row["rank"] == 1 else "best setting"
+            verdict = "best" if row["rank"] == 1 else "best configuration"
         elif not math.isfinite(row["p_value"]):
             verdict = "cannot be told without seeds"
         else:
@@ -244,7 +246,7 @@ def _board(board: pd.DataFrame, metric_label: str) -> str:
         cells = [str(row["rank"]), str(row["trial"]), str(row["seeds"]), f"{row['mean']:.4f}", interval, verdict]
         if "test_set" in board:
             cells.append(f"{row['test_metric']:.4f}, {row['test_set']}" if row["test_set"] else "")
-        cells += ["" if pd.isna(row[name]) else _short(row[name]) for name in settings]
+        cells += ["" if pd.isna(row[name]) else _short(row[name]) for name in configurations]
         kind = "" if row["tied"] else ' class="wb-worse"'
         rows.append(f"<tr{kind}>{''.join(f'<td>{html.escape(cell)}</td>' for cell in cells)}</tr>")
     head = "".join(f"<th>{text}</th>" for text in heads)

@@ -1,4 +1,5 @@
-"""Continuous improvement: the best settings on a new version of the task, their old models measured and new ones trained."""
+"""Continuous improvement: the best configurations on a new version of the task, their old models measured and new
+ones trained."""
 
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ from workbench.core.events import ENDED
 from workbench.core.registry import METRICS
 from workbench.core.text import counted
 from workbench.methods.data_versions.drift import drift
-from workbench.methods.data_versions.figure import drift_bars, setting_changes
+from workbench.methods.data_versions.figure import configuration_changes, drift_bars
 from workbench.methods.data_versions.score_change import Change, score_change
 from workbench.methods.data_versions.versions import CHANGES, number_of, plain, plain_value, typed
 from workbench.methods.ensembles.build import nothing_to_choose
@@ -46,10 +47,11 @@ _going: weakref.WeakValueDictionary[tuple[Any, ...], Continuation] = weakref.Wea
 
 
 class Continuation(Job[pd.DataFrame]):
-    """The best settings of a task on its new version: `wait()`, `stop()`, `done`; can be awaited.
+    """The best configurations of a task on its new version: `wait()`, `stop()`, `done`; can be awaited.
 
     task: the new version; version: its number in `bench.versions`. bench: a `Workbench` on it and the same log. runs: the
-    training anew. reruns: the new trials by the old one whose setting they have. drift: one row a column, those that moved most
+    training anew. reruns: the new trials by the old one whose configuration they have. drift: one row a column,
+    those that moved most
     first: the former training rows against the new rows (see `workbench.methods.data_versions.drift`).
     """
 
@@ -77,7 +79,7 @@ class Continuation(Job[pd.DataFrame]):
 
     @property
     def table(self) -> pd.DataFrame:
-        """One row a setting, in the order of the former leaderboard.
+        """One row a configuration, in the order of the former leaderboard.
 
         trial: its best one on the former version; reruns: its new trials; score: on the former validation rows, by which it was
         chosen, and so flattered; old_model: what its old model scores on the new version's validation rows, with the old
@@ -91,8 +93,8 @@ class Continuation(Job[pd.DataFrame]):
         return self._rows() if self._table is None else self._table.copy()
 
     def figure(self) -> NotebookFigure:
-        """Of each setting the score on the former version, its old model's on the new one, and that of training anew."""
-        return setting_changes(self.table, **_labels(self.task))
+        """Of each configuration the score on the former version, its old model's on the new one, and that of training anew."""
+        return configuration_changes(self.table, **_labels(self.task))
 
     def drift_figure(self) -> NotebookFigure:
         """The columns that moved most, by how far."""
@@ -107,10 +109,10 @@ class Continuation(Job[pd.DataFrame]):
         moved = self.drift.loc[self.drift["moved"], "column"].tolist()
         drifted = f"moved: {', '.join(map(str, moved[:5]))}{' ...' * (len(moved) > 5)}" if moved else "no column moved"
         state = "stopped" if self.done and self.stopped else "done" if self.done else "going on"
-        settings = counted(len(self.reruns), "setting")
+        configurations = counted(len(self.reruns), "configuration")
         missing = self._before.missing
         left_out = f", {counted(missing, 'former row')} left out" if missing else ""
-        return f"<Continuation of {self.task.name!r}, version {self.version}, {state}: {settings}, {drifted}{left_out}>"
+        return f"<Continuation of {self.task.name!r}, version {self.version}, {state}: {configurations}, {drifted}{left_out}>"
 
     def _repr_html_(self) -> str:
         table = self.table.drop(columns=["low", "high", "change_low", "change_high"])
@@ -206,9 +208,10 @@ class Continuation(Job[pd.DataFrame]):
 def continue_on(
     session: Session, new_data: Any, *, top: int, seeds: int, name: str, note: str, device: str
 ) -> Continuation:
-    """Begin a new version of the session's task with its best settings. Nothing is changed when it raises.
+    """Begin a new version of the session's task with its best configurations. Nothing is changed when it raises.
 
-    Raises: TaskError for data that do not fit; RunError if no trial has run to its end; ConfigError, ModelError for a setting
+    Raises: TaskError for data that do not fit; RunError if no trial has run to its end; ConfigError, ModelError for
+    a configuration
     that the new version cannot take.
     """
     former = session.task
@@ -273,7 +276,8 @@ def _warn_of_missing_rows(session: Session, task: Task) -> None:
 
 
 def _best(session: Session, top: int) -> dict[int, float]:
-    """The best trial of each of the top settings, with its score. Raises: RunError if there is none, or none with a score."""
+    """The best trial of each of the top configurations, with its score. Raises: RunError if there is none, or none
+    with a score."""
     log, task = session.log, session.task
     frame = log.trials(task_fingerprint=task.fingerprint)
     usable = set(frame.loc[np.isfinite(frame["best_val_loss"].astype(float)), "trial"])
@@ -282,12 +286,12 @@ def _best(session: Session, top: int) -> dict[int, float]:
         "score", ascending=session.reads.better == "lower", kind="stable"
     )
     found: dict[int, float] = {}
-    for setting in session.reads.leaderboard(None)["setting"]:
-        own = scores[scores["setting"] == setting]
+    for configuration in session.reads.leaderboard(None)["configuration"]:
+        own = scores[scores["configuration"] == configuration]
         if len(own) and len(found) < top:
             found[int(own["trial"].iloc[0])] = float(own["score"].iloc[0])
     if not found:
-        message = f"no trial on {task.name!r} has run to its end, so there is no setting to continue with"
+        message = f"no trial on {task.name!r} has run to its end, so there is no configuration to continue with"
         raise nothing_to_choose(session, f"{message}; train one with bench.run(wb.Config())")
     return found
 

@@ -1,4 +1,4 @@
-"""Figures of a task's new version: which columns moved, and what training anew changed for each setting."""
+"""Figures of a task's new version: which columns moved, and what training anew changed for each configuration."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pandas as pd
 from workbench.ui.axes import tidy
 from workbench.ui.figures import COLORS, NotebookFigure
 
-__all__ = ["drift_bars", "setting_changes"]
+__all__ = ["configuration_changes", "drift_bars"]
 
 MOST = 20
 PALE = "0.72"
@@ -55,10 +55,10 @@ def drift_bars(table: pd.DataFrame) -> NotebookFigure:
     return figure
 
 
-def setting_changes(
+def configuration_changes(
     table: pd.DataFrame, *, metric_label: str = "metric", better: Literal["higher", "lower"] = "higher"
 ) -> NotebookFigure:
-    """A line a setting: the score it was chosen by, its old model's on the new version, and that of training anew.
+    """A line a configuration: the score it was chosen by, its old model's on the new version, and that of training anew.
 
     table: as `Continuation.table`. What is not known yet is left out.
     """

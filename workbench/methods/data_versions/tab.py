@@ -23,13 +23,13 @@ __all__ = ["VersionsPanel", "continue_call", "transfer_calls"]
 SHOWN_COLUMNS, SHOWN_NAMES = 8, 4
 HINT = "One version of the data so far."
 ABOUT = (
-    "More or newer data make a new version of the task: the best settings' old models are measured on it, and the settings "
-    "trained anew, in a workbench of their own. Earlier rows keep their split."
+    "More or newer data make a new version of the task: the best configurations' old models are measured on it, and the "
+    "configurations trained anew, in a workbench of their own. Earlier rows keep their split."
 )
 
 
 class VersionsPanel:
-    """Asks for new data to continue on; below, three short tables: versions, settings, columns that moved.
+    """Asks for new data to continue on; below, three short tables: versions, configurations, columns that moved.
 
     start: called by the button, and stop, while it goes on; both must only enqueue. What is asked for is in `data`, a text for
     `namespace.looked_up`, and `options()`. changed: called after each change of a control. table: whether the data are
@@ -51,14 +51,14 @@ class VersionsPanel:
             + (", or the path of a CSV file" if table else ' that holds a pair (X, y) or a data set, or two: "X, y"'),
         )  # fmt: skip
         self.top = make(
-            widgets.BoundedIntText, 5, min=1, max=100, tooltip="So many of the best settings are trained anew"
+            widgets.BoundedIntText, 5, min=1, max=100, tooltip="So many of the best configurations are trained anew"
         )
         self.seeds = make(widgets.BoundedIntText, 1, min=1, max=1000, tooltip="Each with so many seeds")
         for control in (self.data, self.top, self.seeds):
             control.observe(lambda _: changed(), "value")
         self.button = make(widgets.Button, classes="wb-train")
         self.button.on_click(lambda _: stop() if self._going else start())
-        counts = [labelled("best settings", self.top), labelled("seeds", self.seeds)]
+        counts = [labelled("best configurations", self.top), labelled("seeds", self.seeds)]
         grid = make(
             widgets.Box,
             [labelled("new data", self.data), make(widgets.Box, counts, classes="wb-versions-counts")],
@@ -209,9 +209,9 @@ def _changes(frame: pd.DataFrame, metric_label: str) -> str:
         ]  # fmt: skip
         rows.append((cells, row["beyond_noise"]))
     heads = [
-        "version", "setting of trial", "when chosen", "old model now", "trained anew (95%)", "change (95%)", "",
+        "version", "configuration of trial", "when chosen", "old model now", "trained anew (95%)", "change (95%)", "",
     ]  # fmt: skip
-    return _table(f"Change for each setting: {metric_label}", heads, rows)
+    return _table(f"Change for each configuration: {metric_label}", heads, rows)
 
 
 def _drift(frame: pd.DataFrame) -> str:

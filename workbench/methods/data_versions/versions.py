@@ -1,4 +1,4 @@
-"""The versions of a task as the log knows them, and what each has changed for the settings that were continued."""
+"""The versions of a task as the log knows them, and what each has changed for the configurations that were continued."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CHANGES = [
     "trial", "reruns", "score", "old_model", "old_model_new_rows", "rerun", "low", "high", "seeds", "change", "change_low",
     "change_high", "beyond_noise", "verdict",
 ]  # fmt: skip
-"""Columns of the table of settings; see `Continuation.table`."""
+"""Columns of the table of configurations; see `Continuation.table`."""
 
 
 def versions(session: Session) -> pd.DataFrame:
@@ -48,7 +48,7 @@ def number_of(session: Session) -> int:
 
 
 def version_changes(session: Session) -> pd.DataFrame:
-    """What each version of the task has changed for each setting; see `Reader.version_changes`."""
+    """What each version of the task has changed for each configuration; see `Reader.version_changes`."""
     chain = _chain(session)
     rows = []
     told: set[tuple[str, tuple[int, ...]]] = set()

@@ -69,7 +69,7 @@ def try_it(session: Session, diagnosis: Judgement | int, rule: str | None, *, de
     judged = diagnosis if isinstance(diagnosis, Judgement) else diagnose(session, diagnosis)
     finding = _chosen(judged, rule)
     given, trial, case = finding.prescription, judged.trial, judged.case
-    session.recall.check_outside_bin(trial)  # it may have come there since the diagnosis
+    session.recall.check_outside_trash(trial)  # it may have come there since the diagnosis
     with session.lock:  # a second click comes on another thread
         for earlier in session.log.findings(KIND, session.task.fingerprint):
             if (earlier.data["trial"], earlier.data["rule"]) == (trial, finding.rule):
@@ -100,12 +100,12 @@ def _tried(case: Case, finding: Finding, run: Run) -> dict[str, Any]:
 def case_of(session: Session, trial: int) -> tuple[Case, list[str]]:
     """All that the rules may look at, and what they cannot. Trains nothing.
 
-    Raises: LogError for an unknown trial; RunError for one in the bin, on another task, of another metric or without a finished
+    Raises: LogError for an unknown trial; RunError for one in the trash, on another task, of another metric or without a finished
     epoch.
     """
     log, task, reads = session.log, session.task, session.reads
     curve = log.curves(trial)
-    session.recall.check_outside_bin(trial)
+    session.recall.check_outside_trash(trial)
     if log.task_fingerprint(trial) != task.fingerprint:
         raise RunError(f"trial {trial} was trained on other data than {task.name!r}; make a Workbench on its own task")
     if (metric := log.metric(trial)) != task.metric:
@@ -125,12 +125,14 @@ def case_of(session: Session, trial: int) -> tuple[Case, list[str]]:
     board = reads.leaderboard(None)
     told = log.scores(task.fingerprint, task.metric)
     scores, begun = by_seed(told), logged_config(trial, log.config(trial))
-    setting = next(iter(told.loc[told["trial"] == trial, "setting"]), begun.setting)  # an altered trial's is its own
-    own = scores[scores["setting"] == setting]
-    others = board[board["setting"] != setting]
+    configuration = next(
+        iter(told.loc[told["trial"] == trial, "configuration"]), begun.configuration
+    )  # an altered trial's is its own
+    own = scores[scores["configuration"] == configuration]
+    others = board[board["configuration"] != configuration]
     rival = None
     if not others.empty:
-        values = scores.loc[scores["setting"] == others["setting"].iloc[0], "score"]
+        values = scores.loc[scores["configuration"] == others["configuration"].iloc[0], "score"]
         rival = Rival(int(others["trial"].iloc[0]), tuple(float(value) for value in values))
     best = log.best(task.fingerprint, task.metric, reads.better)
     known = [] if best is None else [best["best_val_metric"]]
@@ -156,7 +158,7 @@ def case_of(session: Session, trial: int) -> tuple[Case, list[str]]:
         seeds=[rows for _, rows in curves.groupby("trial")],
         scores=tuple(float(score) for score in own["score"]),
         rival=rival,
-        leads=bool(len(board)) and board["setting"].iloc[0] == setting,
+        leads=bool(len(board)) and board["configuration"].iloc[0] == configuration,
         initial=initial,
         trained=trained,
         trained_epoch=trained_epoch,
@@ -201,7 +203,7 @@ def _layers(
         at_hand = _weights(session, trial)
         if at_hand is None:
             notes.append(
-                "its layers after training were not looked at: no weights of it are at hand (no snapshot is kept)"
+                "its layers after training were not looked at: no weights of it are at hand (no checkpoint is kept)"
             )
             return initial, None, None, notes
         weights, epoch = at_hand
@@ -218,7 +220,7 @@ def _weights(session: Session, trial: int) -> tuple[Weights, int] | None:
         return None
     run = session.run_of(trial)
     if run is not None and run.done:
-        session.snapshots.flush(FLUSH_SECONDS)  # its last state may still be on its way to the disk
+        session.checkpoints.flush(FLUSH_SECONDS)  # its last state may still be on its way to the disk
     kept = session.recall.kept(trial, int(curve["epoch"].iloc[-1]))
     if kept is not None:
         return kept.weights, kept.progress.epoch
@@ -254,7 +256,7 @@ def _more_seeds(session: Session, trial: int, given: Prescription, note: str, de
     for number in (trial, given.beside):
         if number is not None:
             config = logged_config(number, session.log.config(number))
-            used = session.reads.seeds_of([config.setting])[config.setting] | {config.seed}
+            used = session.reads.seeds_of([config.configuration])[config.configuration] | {config.seed}
             free = (seed for seed in range(config.seed, 2**31) if seed not in used)
             configs[number] = [prepare(session.task, config.replace(seed=next(free))) for _ in range(given.seeds)]
     return session.replicate(configs, device=device)

@@ -20,7 +20,7 @@ Measure = Literal["best", "end", "apart"]
 MEASURE_WORDS: dict[Measure, str] = {
     "best": "the best validation metric",
     "end": "the validation loss at the end, with the best metric kept",
-    "apart": "whether the two settings can be told apart",
+    "apart": "whether the two configurations can be told apart",
 }
 MEASURES: dict[str, Measure] = {
     "dead_activations": "best",
@@ -61,7 +61,7 @@ class Reached(NamedTuple):
 
 
 Seeds = Mapping[float, Reached]
-"""Runs of one setting, by seed."""
+"""Runs of one configuration, by seed."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def helped(
     A metric must be better by more than `noise`, one standard error by the number of validation rows; a loss by more than it goes
     up and down at the end of the two runs. "end" also wants the best metric kept within `noise`; where the prescription was to
     stop early (`stops`), keeping it with fewer epochs is enough. A run without a number is helped by any, and none helps.
-    seeds: all known runs of both settings, these two included. Where there are several, the words give their difference an
+    seeds: all known runs of both configurations, these two included. Where there are several, the words give their difference an
     interval; they do not decide, or each seed that was tried would count with all the others.
     """
     sign = 1.0 if better == "higher" else -1.0

@@ -90,7 +90,7 @@ def deadest(facts: Sequence[LayerFacts] | None) -> LayerFacts | None:
 
 
 def error_of_mean(case: Case, scores: Any) -> float:
-    """Standard error of a setting's mean score: from the rows, or from the seeds' spread if that is larger."""
+    """Standard error of a configuration's mean score: from the rows, or from the seeds' spread if that is larger."""
     rows = case.error_of(float(np.mean(scores)))
     spread = float(np.std(scores, ddof=1)) if len(scores) > 1 else 0.0
     return max(rows if math.isfinite(rows) else 0.0, spread) / math.sqrt(len(scores))

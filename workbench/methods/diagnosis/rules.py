@@ -36,7 +36,7 @@ STEADY, SURE = 0.6, 0.7
 """A loss is far from where it is going if it falls in the last third by 0.6 of its fall in the third before, and so steadily that
 the slope's interval stays within 30% of it."""
 UNFINISHED = 0.6
-"""A training loss of so much of the baseline's is not yet learned, where no other setting says what can be reached."""
+"""A training loss of so much of the baseline's is not yet learned, where no other configuration says what can be reached."""
 RISE = 0.05
 """A validation loss that rises by this many baseline losses after its lowest point is overfitting."""
 AFTER_BEST = 4

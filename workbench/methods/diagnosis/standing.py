@@ -19,7 +19,7 @@ SHORT_RUN = 3
 
 
 def noise(case: Case) -> Finding | None:
-    """The setting leads, but by less than chance makes of so few seeds."""
+    """The configuration leads, but by less than chance makes of so few seeds."""
     rival = case.rival
     if not case.leads or rival is None or not case.scores:
         return None
@@ -31,10 +31,10 @@ def noise(case: Case) -> Finding | None:
     if not lead < BEYOND_NOISE * error:
         return None
     evidence = (
-        f"this setting leads that of trial {rival.trial} by {lead:.2g} {case.metric}, {seeds(own)} against {seeds(other)}",
+        f"this configuration leads that of trial {rival.trial} by {lead:.2g} {case.metric}, {seeds(own)} against {seeds(other)}",
         f"a difference of up to {BEYOND_NOISE * error:.2g} would be chance ({case.rows} validation rows, and the seeds' spread)",
     )
-    says = f"train {MORE_SEEDS} more seeds of both settings before believing the order"
+    says = f"train {MORE_SEEDS} more seeds of both configurations before believing the order"
     prescription = Prescription(says, "seeds", seeds=MORE_SEEDS, beside=rival.trial)
     return Finding("noise", "the lead is within the noise: too few seeds", evidence, prescription, 0.2)
 

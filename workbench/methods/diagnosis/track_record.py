@@ -73,7 +73,7 @@ def record(row: Any) -> str:
 
 @dataclass
 class _Reader:
-    """What the outcomes are read from. table: all trials outside the bin, by number."""
+    """What the outcomes are read from. table: all trials outside the trash, by number."""
 
     session: Session
     table: pd.DataFrame
@@ -116,13 +116,13 @@ class _Reader:
         return {**row, "_key": self._key(data, fingerprint), "_whole": not states & CUT_OFF}
 
     def _runs(self, data: Mapping[str, Any], fingerprint: str, trial: int) -> tuple[Reached, dict[float, Reached]]:
-        """What a trial came to, and by seed, itself included, what all of its setting did, where it is not a branch."""
+        """What a trial came to, and by seed, itself included, what all of its configuration did, where it is not a branch."""
         table = self.table
         numbers = {float(table.at[trial, "seed"]): trial}
         if data["how"] == "new" and "seed" not in data["changes"] and pd.isna(table.at[trial, "parent_epoch"]):
             scores = self.session.log.scores(fingerprint, data["metric"])
-            own = scores.loc[scores["trial"] == trial, "setting"]
-            others = scores[scores["setting"].isin(own) & scores["trial"].isin(table.index)]
+            own = scores.loc[scores["trial"] == trial, "configuration"]
+            others = scores[scores["configuration"].isin(own) & scores["trial"].isin(table.index)]
             whole = others[table.loc[others["trial"], "parent_epoch"].isna().to_numpy(bool)]
             numbers = dict(zip(whole["seed"].astype(float), whole["trial"], strict=True)) | numbers
         curves = dict(list(self.session.log.curves(*numbers.values()).groupby("trial")))
@@ -134,12 +134,14 @@ class _Reader:
         return runs[float(table.at[trial, "seed"])], runs
 
     def _told_apart(self, data: Mapping[str, Any], fingerprint: str) -> tuple[Any, str]:
-        """Whether two settings differ at 5%, as the leaderboard tells them apart; NA where one has a single seed left."""
+        """Whether two configurations differ at 5%, as the leaderboard tells them apart; NA where one has a single seed left."""
         scores = self.session.log.scores(fingerprint, data["metric"])
-        settings, draws = scores.set_index("trial")["setting"], by_seed(scores)
-        if not {data["trial"], data["beside"]} <= set(settings.index):
+        configurations, draws = scores.set_index("trial")["configuration"], by_seed(scores)
+        if not {data["trial"], data["beside"]} <= set(configurations.index):
             return pd.NA, ""
-        own, other = (draws.loc[draws["setting"] == settings[data[name]], "score"] for name in ("trial", "beside"))
+        own, other = (
+            draws.loc[draws["configuration"] == configurations[data[name]], "score"] for name in ("trial", "beside")
+        )
         if min(len(own), len(other)) < 2:
             return pd.NA, ""
         means = (
@@ -156,7 +158,7 @@ class _Reader:
     def _key(self, data: Mapping[str, Any], fingerprint: str) -> str | None:
         """The same for trying the same again: of a run like the trial, seed included, to a run like the one tried.
 
-        More seeds are other runs each time, but the two settings are told apart, or not, once.
+        More seeds are other runs each time, but the two configurations are told apart, or not, once.
         """
         seeds = data["how"] == "seeds"
         wanted = [data["trial"], data["beside"]] if seeds else [data["trial"], *data["tried"]]

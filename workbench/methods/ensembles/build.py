@@ -16,7 +16,15 @@ from workbench.core.events import ENDED, TrialState
 from workbench.core.registry import METRICS
 from workbench.core.text import counted
 from workbench.methods.ensembles.ensemble import Ensemble, EnsembleFacts, Member, ensemble_of, ensemble_state
-from workbench.methods.ensembles.selection import Choice, Estimate, Judge, estimate, greedy, interval, top_settings
+from workbench.methods.ensembles.selection import (
+    Choice,
+    Estimate,
+    Judge,
+    estimate,
+    greedy,
+    interval,
+    top_configurations,
+)
 from workbench.runs.restore import whole
 from workbench.runs.session import Session
 from workbench.runs.trained_model import TrainedModel
@@ -24,13 +32,13 @@ from workbench.runs.trained_model import TrainedModel
 __all__ = ["SELECTIONS", "TOP", "assemble", "assembled", "nothing_to_choose"]
 
 SELECTIONS = {
-    "top": "the best trial of each of the best settings of the leaderboard, a vote each",
+    "top": "the best trial of each of the best configurations of the leaderboard, a vote each",
     "greedy": "votes given one by one to the trial that helps most, with replacement",
 }
 """How members are chosen, by name."""
 
 TOP = 5
-"""So many of the best settings vote, where nothing else is asked for."""
+"""So many of the best configurations vote, where nothing else is asked for."""
 AT_HAND = 2**30
 """Models of candidates are kept at hand up to so many bytes of weights; the chosen ones of the rest are recalled again."""
 
@@ -57,10 +65,10 @@ def assemble(
         message = f"top={top}: select='greedy' does not read it; size= is the number of votes, candidates= how many may get one"
         raise ConfigError([Problem("top", top, message)])
     if trials is None:
-        pool, settings = _candidates(session, select, top, candidates)
+        pool, configurations = _candidates(session, select, top, candidates)
     else:
         given = _given(session, trials)
-        pool, settings = list(dict.fromkeys(given)), []
+        pool, configurations = list(dict.fromkeys(given)), []
     crowd = _Crowd(session, pool)
     judge = Judge(session.task.validation.y.numpy(), session.task.metric)
     answers = crowd.answers()
@@ -68,7 +76,7 @@ def assemble(
     if select == "greedy":
         choose = partial(greedy, answers, judge, size=size)
     elif trials is None:
-        choose = partial(top_settings, answers, judge, settings=settings, top=top)
+        choose = partial(top_configurations, answers, judge, configurations=configurations, top=top)
     else:
         choose = None
     everyone = np.ones((1, answers.shape[1]))
@@ -76,7 +84,8 @@ def assemble(
     found = estimate(answers, judge, votes, choose, work=size if select == "greedy" else 1)
     single = int(greedy(answers, judge, everyone, size=1)[0].argmax())
     facts = EnsembleFacts(
-        how=_how(select, trials is not None, votes, pool, settings), select=select or ("trials" if trials is not None else "top"),
+        how=_how(select, trials is not None, votes, pool, configurations),
+        select=select or ("trials" if trials is not None else "top"),
         candidates=len(pool), metric=session.task.metric, single=pool[single], rows=answers.shape[1], name=name, note=note,
         single_score=_plain(float(judge.natural(judge(answers[[single]], everyone)[0])[0, 0])), **_estimated(found),
     )  # fmt: skip
@@ -94,9 +103,9 @@ def assemble(
 
 
 def assembled(session: Session, number: int) -> Ensemble:
-    """An ensemble of the log, its members' models out of their snapshots.
+    """An ensemble of the log, its members' models out of their checkpoints.
 
-    Raises: RunError for a number that is not in the log, one on another task, or one with a member in the bin; as
+    Raises: RunError for a number that is not in the log, one on another task, or one with a member in the trash; as
     `Recall.model` for a member.
     """
     found = session.log.findings("ensemble")
@@ -109,7 +118,7 @@ def assembled(session: Session, number: int) -> Ensemble:
         raise RunError(f"ensemble {number} {message}")
     trials = [int(member["trial"]) for member in finding.data["members"]]
     try:
-        session.recall.check_outside_bin(*trials)
+        session.recall.check_outside_trash(*trials)
     except LogError as error:
         raise RunError(
             f"ensemble {number} cannot be put together any more: {error}; a file of it that bench.save wrote still loads"
@@ -135,28 +144,28 @@ def nothing_to_choose(session: Session, otherwise: str) -> RunError:
 
 
 def _candidates(session: Session, select: str | None, top: int, candidates: int) -> tuple[list[int], list[int]]:
-    """Trials that ran to their end, best first, and the place of each one's setting on the leaderboard.
+    """Trials that ran to their end, best first, and the place of each one's configuration on the leaderboard.
 
-    For "greedy" the best by their own score. Else all of the settings, from the best on, as many as make up `candidates`
+    For "greedy" the best by their own score. Else all of the configurations, from the best on, as many as make up `candidates`
     trials, but no fewer than `top`. Raises: RunError when there is none, or none with a score.
     """
     board = session.reads.leaderboard(None)
     if board.empty:
         message = "there is no trial that ran to its end to make an ensemble of; train some with bench.run(wb.Config())"
         raise nothing_to_choose(session, message)
-    places = dict(zip(board["setting"], range(len(board)), strict=True))
+    places = dict(zip(board["configuration"], range(len(board)), strict=True))
     scores = session.log.scores(session.task.fingerprint, session.task.metric)
-    # a trial that has ended since the leaderboard was read is none of its settings
-    scores = scores[np.isfinite(scores["score"]) & scores["setting"].isin(board["setting"])]
-    scores = scores.assign(place=[places[setting] for setting in scores["setting"]])
+    # a trial that has ended since the leaderboard was read is none of its configurations
+    scores = scores[np.isfinite(scores["score"]) & scores["configuration"].isin(board["configuration"])]
+    scores = scores.assign(place=[places[configuration] for configuration in scores["configuration"]])
     if select == "greedy":
         scores = scores.sort_values(["score", "trial"], ascending=[session.reads.better == "lower", True]).head(
             candidates
         )
     else:
         reaches = board["seeds"].cumsum().to_numpy()
-        settings = max(top, int(np.searchsorted(reaches, candidates)) + 1)
-        scores = scores[scores["place"] < settings].sort_values(["place", "trial"])
+        configurations = max(top, int(np.searchsorted(reaches, candidates)) + 1)
+        scores = scores[scores["place"] < configurations].sort_values(["place", "trial"])
     return [int(trial) for trial in scores["trial"]], [int(place) for place in scores["place"]]
 
 
@@ -168,7 +177,7 @@ def _given(session: Session, trials: Sequence[int]) -> list[int]:
         raise ConfigError([Problem("trials", trials, message)])
     numbers = [whole("trial", trial) for trial in named]
     states = {number: session.log.state(number) for number in numbers}  # complains of an unknown one
-    session.recall.check_outside_bin(*numbers)
+    session.recall.check_outside_trash(*numbers)
     for number, state in states.items():
         if state not in ENDED:
             raise RunError(f"trial {number} is {state}: a member has to have ended; wait for it, or stop it")
@@ -205,7 +214,7 @@ class _Crowd:
 
 
 def _model(session: Session, trial: int) -> TrainedModel:
-    """A trial's model with its best weights, as they are at hand, in a snapshot, or trained again."""
+    """A trial's model with its best weights, as they are at hand, in a checkpoint, or trained again."""
     run = session.run_of(trial)
     return session.recall.model(trial, None, None if run is None else run.weights_of(trial))
 
@@ -234,14 +243,16 @@ def _enter(session: Session, members: Sequence[Member], facts: EnsembleFacts) ->
     return numbers[0]
 
 
-def _how(select: str | None, given: bool, votes: NDArray[Any], pool: Sequence[int], settings: Sequence[int]) -> str:
+def _how(
+    select: str | None, given: bool, votes: NDArray[Any], pool: Sequence[int], configurations: Sequence[int]
+) -> str:
     chosen, of = int((votes > 0).sum()), counted(len(pool), "candidate")
     if select == "greedy":
         count = int(votes.sum())
         return f"greedy selection gave {counted(count, 'vote')} to {chosen} of {of}"
     if given:
         return f"{counted(chosen, 'trial')} given by hand"
-    return f"the best {chosen} of {max(settings) + 1} settings, chosen from {of}"
+    return f"the best {chosen} of {max(configurations) + 1} configurations, chosen from {of}"
 
 
 def _estimated(found: Estimate) -> dict[str, Any]:

@@ -321,7 +321,7 @@ def load_model(
     and functions that the task's transform= consists of, beyond scikit-learn's, such as "mypackage.MyTransformer".
     Raises: CheckpointError when the file is missing, damaged or of a newer version, when a model's builder is not known
     here or builds other parameters, and when the file holds classes that are not trusted.
-    A UserWarning names settings of training that are not known here; predictions do not depend on them.
+    A UserWarning names configurations of training that are not known here; predictions do not depend on them.
     """
     place = model_path(path)
     content = files.read(place, "model", "ensemble")

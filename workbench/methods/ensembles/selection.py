@@ -19,7 +19,7 @@ from workbench.core.errors import ModelError
 from workbench.core.registry import METRICS
 from workbench.metrics.table import evaluate_metric
 
-__all__ = ["Estimate", "Judge", "combined", "estimate", "greedy", "interval", "top_settings"]
+__all__ = ["Estimate", "Judge", "combined", "estimate", "greedy", "interval", "top_configurations"]
 
 Array = NDArray[np.float64]
 Votes = NDArray[np.int64]
@@ -119,21 +119,24 @@ def combined(answers: Array, votes: Votes) -> Array:
     return total
 
 
-def top_settings(answers: Array, judge: Judge, counts: Array, *, settings: Sequence[int], top: int) -> Votes:
-    """One vote for the best trial of each of the `top` settings with the best mean score over their trials (seeds).
+def top_configurations(
+    answers: Array, judge: Judge, counts: Array, *, configurations: Sequence[int], top: int
+) -> Votes:
+    """One vote for the best trial of each of the `top` configurations with the best mean score over their trials (seeds).
 
-    settings: (members,), the same number for trials of one setting, from 0. A tie of settings goes to the lower number, as on
+    configurations: (members,), the same number for trials of one configuration, from 0. A tie of configurations goes
+    to the lower number, as on
     the leaderboard; one of trials to the lower loss, then to who comes first.
     """
     scores, losses = judge(answers, counts)
-    of = np.eye(max(settings) + 1)[np.asarray(settings)]
+    of = np.eye(max(configurations) + 1)[np.asarray(configurations)]
     means = ((scores @ of) / of.sum(0)).round(DIGITS)
-    best_settings = _ranked(means, np.zeros_like(means))[:, :top]
+    best_configurations = _ranked(means, np.zeros_like(means))[:, :top]
     votes, order = np.zeros(scores.shape, np.int64), _ranked(scores, losses)
-    numbers = np.asarray(settings)[order]
+    numbers = np.asarray(configurations)[order]
     for draw in range(len(counts)):
-        for setting in best_settings[draw]:
-            votes[draw, order[draw, np.argmax(numbers[draw] == setting)]] = 1
+        for configuration in best_configurations[draw]:
+            votes[draw, order[draw, np.argmax(numbers[draw] == configuration)]] = 1
     return votes
 
 

@@ -174,7 +174,7 @@ def _backbone(session: Session, backbone: str | Callable[[], nn.Module]) -> Back
 
 
 def _config_of(session: Session, trial: int, task: Task) -> Config:
-    """A trial's setting as far as it suits another task: a loss for its kind, a batch that its rows fill."""
+    """A trial's configuration as far as it suits another task: a loss for its kind, a batch that its rows fill."""
     config = logged_config(trial, session.log.config(trial))
     suits = config.loss in LOSSES and task.kind in LOSSES[config.loss].kinds
     return config.replace(
@@ -188,7 +188,7 @@ def _source(session: Session, trial: int, target: Task) -> Source:
     state = log.state(trial)
     if state not in ENDED:
         raise RunError(f"trial {trial} is {state}; wait for its end, then fine-tune it")
-    session.recall.check_outside_bin(trial)
+    session.recall.check_outside_trash(trial)
     if state is TrialState.FAILED:
         raise RunError(f"trial {trial} failed, so there is no model to go on from; see bench.log.traceback({trial})")
     name = f"trial_{trial}_{log.identity}"
@@ -204,7 +204,7 @@ def _source(session: Session, trial: int, target: Task) -> Source:
         own.recall.check_backbone(trial, weights)
         facts: Any = own.task
     else:
-        weights = _from_snapshot(session, trial)
+        weights = _from_checkpoint(session, trial)
         facts = _facts(session, trial, config, weights, target)
     module = filled(build_model(facts, config), weights)
     label = f"trial {trial}: {MODELS[config.model].label} on {facts.name}"
@@ -236,7 +236,7 @@ def _check_inputs(trial: int, shape: tuple[int, ...], names: tuple[str, ...] | N
         raise ModelError(f"trial {trial} {message}: fine-tune it on a task with the same columns in the same order")
 
 
-def _from_snapshot(session: Session, trial: int) -> Weights:
+def _from_checkpoint(session: Session, trial: int) -> Weights:
     """The best weights of a trial on another task, whose data are not at hand to train it again."""
     recall = session.recall
     curve = session.log.curves(trial)
@@ -249,7 +249,9 @@ def _from_snapshot(session: Session, trial: int) -> Weights:
     kept = recall.kept(trial, best)
     if kept is not None and kept.progress.epoch == best:
         return kept.weights
-    message = f"trial {trial} was trained on other data than {session.task.name!r}, and no snapshot has its best model"
+    message = (
+        f"trial {trial} was trained on other data than {session.task.name!r}, and no checkpoint has its best model"
+    )
     raise RunError(
         f"{message}; do it from there: wb.Workbench(its task, log=...).finetune(from_trial={trial}, task=...)"
     )

@@ -33,7 +33,7 @@ __all__ = [
 L = TypeVar("L", LayerFacts, "LayerView")
 
 BINS = 41
-"""An odd number: zero lies in the middle of a bin of the weights, whose range is symmetric."""
+"""An odd number: zero lies in the middle of a trash of the weights, whose range is symmetric."""
 MOST_VALUES = 2**17
 """A histogram counts at most so many values, drawn at random by a fixed seed; mean and deviation are of all."""
 SMALLEST = 1e-30

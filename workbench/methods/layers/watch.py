@@ -90,7 +90,7 @@ class Layers:
         """Histograms, a line for each layer with weights: weights, outputs, after normalisation, after activation."""
         return layer_histograms(self.blocks, f"trial {self.trial} after epoch {self.epoch}")
 
-    def boundary(self) -> NotebookFigure:
+    def decision_boundary(self) -> NotebookFigure:
         """The decision boundary with the training and validation points. Raises: RunError for a task without two inputs."""
         if self.plane is None or self.answers is None:
             raise RunError(

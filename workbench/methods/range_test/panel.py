@@ -77,7 +77,7 @@ class RangePanel:
         self._going = going
         self.button.description, self.button.icon = ("Stop", "stop") if going else ("Range test", "line-chart")
         self.button.tooltip = (
-            "End the test with what it has" if going else "Find a learning rate for the setting in the controls"
+            "End the test with what it has" if going else "Find a learning rate for the configuration in the controls"
         )
         self.take.disabled = self._rate is None
         self.progress.value = progress

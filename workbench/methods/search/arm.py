@@ -1,4 +1,4 @@
-"""One stream of settings: an optuna study that is asked for settings and told what came of them, or a grid."""
+"""One stream of configurations: an optuna study that is asked for configurations and told what came of them, or a grid."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Better = Literal["higher", "lower"]
 
 @dataclass
 class Result:
-    """An earlier trial, as something to learn from: its setting and its validation metric (NaN: it diverged or failed)."""
+    """An earlier trial, as something to learn from: its configuration and its validation metric (NaN: it diverged or failed)."""
 
     config: Config
     value: float
@@ -36,7 +36,7 @@ class Result:
 
 @dataclass(eq=False)
 class Suggestion:
-    """One setting to try, with as many seeds as asked for, and what is known of it so far.
+    """One configuration to try, with as many seeds as asked for, and what is known of it so far.
 
     number: its place in the search, from 0. trials: the log's numbers of its seeds, once they train.
     """
@@ -50,7 +50,7 @@ class Suggestion:
     reported: dict[int, dict[int, float]] = field(default_factory=dict)  # epoch -> trial -> validation metric
     pruned: bool = False
     stopped: bool = False
-    final: bool = False  # a replicate of an arm's best setting, which teaches nobody
+    final: bool = False  # a replicate of an arm's best configuration, which teaches nobody
 
     @property
     def ended(self) -> bool:
@@ -111,7 +111,7 @@ class Arm:
 
     @property
     def planned(self) -> int | None:
-        """How many settings are left, None if there is no end."""
+        """How many configurations are left, None if there is no end."""
         return None if self._grid is None else len(self._grid)
 
     def teach(self, results: Iterable[Result]) -> None:
@@ -138,7 +138,7 @@ class Arm:
             self.learned += 1
 
     def ask(self, number: int, seeds: int) -> Suggestion | None:
-        """The next setting; None when there is none left."""
+        """The next configuration; None when there is none left."""
         if self._grid is not None:
             if not self._grid:
                 return None

@@ -17,9 +17,9 @@ from workbench.training import cohort_key
 __all__ = ["Budget", "Call", "Campaign", "Desk", "NewRow", "Progress"]
 
 BATCH = 8
-"""How many settings a strategy that learns is asked for at once. Fixed, so that a search can be repeated exactly."""
+"""How many configurations a strategy that learns is asked for at once. Fixed, so that a search can be repeated exactly."""
 LOOK_AHEAD = 256
-"""How many settings are drawn ahead at most, to find those that can train together."""
+"""How many configurations are drawn ahead at most, to find those that can train together."""
 WITH_PRUNER = 4
 """With a pruner, a cohort takes at most this part of the trials, so that later ones are measured by earlier ones."""
 REFILL_SHARE = 4
@@ -30,7 +30,8 @@ HOPELESS = 8
 
 @dataclass(frozen=True)
 class Budget:
-    """When to start no further trial. trials: settings to try. seconds: of wall time. patience: settings without a better one."""
+    """When to start no further trial. trials: configurations to try. seconds: of wall time. patience: configurations
+    without a better one."""
 
     trials: int | None = None
     seconds: float | None = None
@@ -52,7 +53,8 @@ class NewRow(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """Where a search stands. planned: settings in all, None if only time or patience ends it. done: came to their end, good or
+    """Where a search stands. planned: configurations in all, None if only time or patience ends it. done: came to
+    their end, good or
     bad; stopped: began, and did not.
     """
 
@@ -109,8 +111,8 @@ class Desk(Protocol):
 class Campaign:
     """Hands out cohorts of trials until the budget is spent. Lives on the training thread; `progress` may be read from any.
 
-    arms: where settings come from, in turn; a search has one, a fair comparison one for each value compared.
-    finals: fresh seeds that the best setting of each arm is trained with at the end.
+    arms: where configurations come from, in turn; a search has one, a fair comparison one for each value compared.
+    finals: fresh seeds that the best configuration of each arm is trained with at the end.
     """
 
     def __init__(
@@ -194,7 +196,7 @@ class Campaign:
         self._trained, self._started = seconds, time.monotonic()
 
     def go_on(self) -> None:
-        """Its clock goes; as it does already, after a pause, or from the first setting on."""
+        """Its clock goes; as it does already, after a pause, or from the first configuration on."""
         if self._started is None:
             self._started = time.monotonic()
 
@@ -242,7 +244,7 @@ class Campaign:
 
     @property
     def progress(self) -> Progress:
-        """Where the search stands, in settings."""
+        """Where the search stands, in configurations."""
         seconds = self._seconds
         rate = self._done / seconds if seconds > 0 else 0.0
         planned = self._planned
@@ -304,7 +306,7 @@ class Campaign:
         )
 
     def _fill(self, count: int) -> None:
-        """Ask for settings until `count` are waiting or the budget is spent; each arm in its turn."""
+        """Ask for configurations until `count` are waiting or the budget is spent; each arm in its turn."""
         if self._budget.trials is None and self._spent() and not self._finals_asked:
             self._asked -= len(self._pool)  # drawn ahead, and no longer wanted
             self._pool = []
@@ -327,14 +329,14 @@ class Campaign:
             self._pool.append(suggestion)
 
     def _refuse(self, suggestion: Suggestion, reason: str) -> None:
-        """A setting that this task cannot train: it counts, teaches that nothing comes of it, and leaves no trial."""
+        """A configuration that this task cannot train: it counts, teaches that nothing comes of it, and leaves no trial."""
         suggestion.trials, suggestion.values = [-1], {-1: math.nan}
         self._failed += 1
         self._last_failure = reason
         self._finish(suggestion)
 
     def _ask_finals(self) -> None:
-        """Replicates of each arm's best setting, with seeds that no earlier trial of the search has used."""
+        """Replicates of each arm's best configuration, with seeds that no earlier trial of the search has used."""
         for arm in self._arms:
             if not self._finals or arm.best is None:
                 continue
@@ -356,7 +358,7 @@ class Campaign:
         return max(1, size)
 
     def _begin(self, candidates: Sequence[Suggestion], room: int, call: Call) -> dict[int, Config]:
-        """Start as many of the candidates as there is room for; the seeds of one setting train together."""
+        """Start as many of the candidates as there is room for; the seeds of one configuration train together."""
         chosen: list[Suggestion] = []
         used = 0
         for suggestion in candidates:

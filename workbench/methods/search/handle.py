@@ -42,7 +42,8 @@ class Search(Run):
 
     @property
     def progress(self) -> Any:
-        """Settings planned, done, running, pruned, failed and stopped; seconds; settings a second; seconds left; best trial."""
+        """Settings planned, done, running, pruned, failed and stopped; seconds; configurations a second; seconds
+        left; best trial."""
         return self._campaign.progress
 
     def __repr__(self) -> str:
@@ -50,7 +51,7 @@ class Search(Run):
         planned = "" if progress.planned is None else f" of {progress.planned}"
         over = "stopped" if self.stopped else "ended"
         state = over if self.done else "paused" if self.paused else "running" if self.trials else "queued"
-        return f"<Search {self.number} ({self.strategy}), {state}: {progress.done}{planned} settings done>"
+        return f"<Search {self.number} ({self.strategy}), {state}: {progress.done}{planned} configurations done>"
 
     def adopt(self, configs: Mapping[int, Config]) -> None:
         """Take in trials that were just entered into the log."""
@@ -81,4 +82,4 @@ class Search(Run):
         super()._finish(error)
 
     def _kept(self) -> str:
-        return f"{self.progress.done} settings done, all epochs kept"
+        return f"{self.progress.done} configurations done, all epochs kept"

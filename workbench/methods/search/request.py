@@ -50,7 +50,7 @@ TRIALS = 64
 
 
 class Comparison(Search):
-    """A fair comparison under way: a search for each value, then fresh seeds of the best setting of each."""
+    """A fair comparison under way: a search for each value, then fresh seeds of the best configuration of each."""
 
     session: Session
     field: str
@@ -62,26 +62,27 @@ class Comparison(Search):
 
         Columns: the compared field, mean, low and high (95% confidence interval), seeds, p_value and tied (Welch's t-test
         against the best, as in `bench.leaderboard`), tuned_score (the best of the tuning, which is too good: it was picked),
-        settings (budget of the tuning), epochs (all that the value's trials trained for), trial, and the tuned values.
+        configurations (budget of the tuning), epochs (all that the value's trials trained for), trial, and the tuned values.
         """
         frame = self.session.reads.trials_of(self.number)
         configs = self.session.log.configs([int(trial) for trial in frame["trial"]])
         frame = frame.assign(value=[str(configs[int(trial)][self.field]) for trial in frame["trial"]])
         finals = frame[frame["source"] == "replicate"]
-        names = {"trial": "trial", "value": "setting", "seed": "seed", "best_val_metric": "score"}
+        names = {"trial": "trial", "value": "configuration", "seed": "seed", "best_val_metric": "score"}
         scores = finals[list(names)].rename(columns=names)
         board = leaderboard(scores, better=self.session.reads.better)
         rows = []
         for row in board.itertuples(index=False):
-            tuning = frame[(frame["value"] == row.setting) & (frame["source"] != "replicate")]
-            first = finals[finals["value"] == row.setting].iloc[0]
+            tuning = frame[(frame["value"] == row.configuration) & (frame["source"] != "replicate")]
+            first = finals[finals["value"] == row.configuration].iloc[0]
             tuned = {name: configs[int(first["trial"])][name] for name in self.nuisance}
             parent = frame[frame["trial"] == first["parent"]].iloc[0]
             rows.append(
                 {
-                    self.field: row.setting, "mean": row.mean, "low": row.low, "high": row.high, "seeds": row.seeds,
+                    self.field: row.configuration, "mean": row.mean, "low": row.low, "high": row.high, "seeds": row.seeds,
                     "p_value": row.p_value, "tied": row.tied, "tuned_score": parent["best_val_metric"],
-                    "settings": len(tuning), "epochs": int(frame.loc[frame["value"] == row.setting, "epochs_run"].sum()),
+                    "configurations": len(tuning),
+                    "epochs": int(frame.loc[frame["value"] == row.configuration, "epochs_run"].sum()),
                     "trial": int(parent["trial"]), **tuned,
                 }
             )  # fmt: skip
@@ -132,7 +133,7 @@ class SearchRequest:
         """What the log calls the strategy."""
         return strategy(self.strategy).name if self.field is None else f"compare {self.field}"
 
-    def settings(self) -> dict[str, Any]:
+    def configurations(self) -> dict[str, Any]:
         """What the log shows of it, and what `continues=` goes by."""
         own_pruner = pruning(self.pruner)
         space = Space(self.space, self.base)
@@ -179,7 +180,7 @@ class SearchRequest:
         return cls(**{**record, **tuples, "base": base, "space": space})
 
     def arms(self, session: Session, results: Sequence[Result], done: int) -> list[Arm]:
-        """Where its settings come from: one stream, or one for each value that is compared, which know `results`."""
+        """Where its configurations come from: one stream, or one for each value that is compared, which know `results`."""
         way, pruner = strategy(self.strategy), pruning(self.pruner)
         bases = [self.base]
         if self.field is not None:
@@ -239,7 +240,7 @@ def start_search(session: Session, request: SearchRequest) -> Search:
 
 
 def start_comparison(session: Session, request: SearchRequest, field: str, values: Sequence[Any] | None) -> Comparison:
-    """Tune the nuisance hyperparameters anew for each value of `field`, then replicate the best setting of each."""
+    """Tune the nuisance hyperparameters anew for each value of `field`, then replicate the best configuration of each."""
     request = request.checked(session)
     if not isinstance(field, str):
         raise ConfigError([Problem("field", field, f"field={field!r}: name one hyperparameter, such as 'optimizer'")])
@@ -262,7 +263,7 @@ def _begin(session: Session, request: SearchRequest, done: int) -> Search:
     results = dict(results_of(session)) if strategy(request.strategy).learns else {}
     arms = request.arms(session, list(results.values()), done)
     number = session.log.create_search(
-        request.label, request.settings(), task_fingerprint=session.task.fingerprint, continues=request.continues
+        request.label, request.configurations(), task_fingerprint=session.task.fingerprint, continues=request.continues
     )
     begun = {"request": request.record(), "taught": list(results), "done": done}
     session.log.add_step(SearchStep(number, "begun", begun))
@@ -366,9 +367,10 @@ class LogDesk:
 
 
 def results_of(session: Session, trials: Sequence[int] | None = None) -> Iterator[tuple[int, Result]]:
-    """What the log knows on this task by trial, manual ones included: ended trials only, the seeds of one setting each alone.
+    """What the log knows on this task by trial, manual ones included: ended trials only, the seeds of one
+    configuration each alone.
 
-    trials: only these; by default all but those that were altered, which tell nothing of the setting that they began with.
+    trials: only these; by default all but those that were altered, which tell nothing of the configuration that they began with.
     """
     useful = {str(TrialState.COMPLETED), str(TrialState.EARLY_STOPPED)}
     frame = session.reads.trials()

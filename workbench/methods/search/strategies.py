@@ -1,4 +1,4 @@
-"""How the next settings are chosen, and which trials are given up early: tables over optuna's samplers and pruners."""
+"""How the next configurations are chosen, and which trials are given up early: tables over optuna's samplers and pruners."""
 
 from __future__ import annotations
 

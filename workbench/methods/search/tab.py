@@ -28,18 +28,22 @@ class SearchPanel:
     def __init__(self, changed: Callable[[], None]) -> None:
         self.strategy = make(
             widgets.Dropdown, options=[(entry.label, name) for name, entry in STRATEGIES.items()], value="random",
-            tooltip="How the next settings are chosen",
+            tooltip="How the next configurations are chosen",
         )  # fmt: skip
         self.pruner = make(
             widgets.Dropdown, options=[("none", ""), *((entry.label, name) for name, entry in PRUNERS.items())], value="",
             tooltip="Which trials are given up early",
         )  # fmt: skip
-        self.trials = self._number("64", "settings to try; empty: no limit")
-        self.seconds = self._number("", "start no further setting after so many seconds; empty: no limit")
-        self.no_improvement = self._number("", "stop after so many settings without a better one; empty: no limit")
-        self.seeds = self._number(str(DEFAULTS["seeds"]), "replicates of each setting, trained together")
+        self.trials = self._number("64", "configurations to try; empty: no limit")
+        self.seconds = self._number("", "start no further configuration after so many seconds; empty: no limit")
+        self.no_improvement = self._number(
+            "", "stop after so many configurations without a better one; empty: no limit"
+        )
+        self.seeds = self._number(str(DEFAULTS["seeds"]), "replicates of each configuration, trained together")
         self.points = self._number(str(DEFAULTS["points"]), "values a grid takes of each range")
-        self.seed = self._number(str(DEFAULTS["seed"]), "seed of the strategy: the same seed draws the same settings")
+        self.seed = self._number(
+            str(DEFAULTS["seed"]), "seed of the strategy: the same seed draws the same configurations"
+        )
         self.continues = make(
             widgets.Dropdown, options=[NEW], value=0, tooltip="Start anew, or go on with an earlier search"
         )
@@ -119,10 +123,10 @@ class SearchPanel:
             for name in kept_apart(base, checked):
                 text += (
                     f" {html.escape(name.replace('_', ' ').capitalize())} is shared by all that train together: drawn from a "
-                    "range, each setting trains by itself. Give it a few values instead."
+                    "range, each configuration trains by itself. Give it a few values instead."
                 )
             if self.continues.value:
-                text += f" Continues search {self.continues.value} with further settings."
+                text += f" Continues search {self.continues.value} with further configurations."
             if self.strategy.value == "grid":
                 points = self.options()["points"]
                 text += f" <b>{checked.grid_size(points):,} grid points</b>."

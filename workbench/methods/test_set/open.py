@@ -122,7 +122,7 @@ def open_test_set(
 
     only_unseen: on those of its rows alone that no opening in the log has seen.
     Raises: ConfigError for `again` and `only_unseen` that are neither True nor False, or both; TaskError if the task has no
-    test split; RunError, LogError for a trial in the bin, or without a model; ModelError if the metric is not defined on the
+    test split; RunError, LogError for a trial in the trash, or without a model; ModelError if the metric is not defined on the
     rows; SealError if any of the test rows were seen before and neither is set, or if none is unseen. Nothing is opened then.
     """
     again, only_unseen = _flag("again", again), _flag("only_unseen", only_unseen)
@@ -215,13 +215,13 @@ def _model(session: Session, what: int | Together) -> tuple[Any, dict[str, Any],
     if not isinstance(what, int):
         if what.schema.fingerprint != session.task.fingerprint:
             raise RunError(f"{what!r} was made on other data than {session.task.name!r}")
-        session.recall.check_outside_bin(*(member.trial for member in what.members))
+        session.recall.check_outside_trash(*(member.trial for member in what.members))
         words = f"ensemble {what.number}" if what.number is not None else "an ensemble"
         return what, {"trial": None, "ensemble": what.number, "epoch": None, "what": words}, what.val_metric
     state = session.log.state(what)
     if state not in ENDED:
         raise RunError(f"trial {what} is {state}; wait for its end before its model is judged for good")
-    session.recall.check_outside_bin(what)
+    session.recall.check_outside_trash(what)
     run = session.run_of(what)
     model = session.recall.model(what, None, None if run is None else run.weights_of(what))
     curve = session.log.curves(what).set_index("epoch")
