@@ -12,6 +12,10 @@ import torch
 from hypothesis import settings
 from sqlalchemy import make_url
 
+import workbench as wb
+from workbench.ui.view import WorkbenchView
+from workbench.workbench import _Actions
+
 # a busy machine is no failure
 settings.register_profile("workbench", deadline=None)
 settings.load_profile("workbench")
@@ -69,3 +73,19 @@ def postgresql(postgresql_server: Any) -> Iterator[str]:
     postgresql_server.psql(f"CREATE DATABASE {name};")
     yield url_of(postgresql_server, name)
     postgresql_server.psql(f"DROP DATABASE {name} WITH (FORCE);")
+
+
+@pytest.fixture
+def bench() -> Iterator[wb.Workbench]:
+    bench = wb.Workbench(wb.Task.load("iris"))
+    yield bench
+    for run in bench.active:
+        run.stop()
+        run.wait()
+
+
+@pytest.fixture
+def view(bench: wb.Workbench) -> WorkbenchView:
+    bench._session._build_view(bench, _Actions(bench))
+    assert bench._session.view is not None
+    return bench._session.view

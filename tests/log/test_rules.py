@@ -24,19 +24,3 @@ def test_an_ended_trial_takes_no_more(log: TrialLog) -> None:
     refuses(
         log, f"INSERT INTO events (trial, kind, name, message, created) VALUES ({trial}, {values})", "takes no more"
     )
-
-
-def test_a_log_in_postgresql_from_before_it_had_rules_is_given_them(postgresql: str) -> None:
-    log = TrialLog.open(postgresql)
-    ended(log)
-    with log._write() as connection:
-        for table in TABLES:
-            for name in ("no_update", "no_truncate", "no_delete", "ended", "only_from_trash"):
-                connection.execute(text(f"DROP TRIGGER IF EXISTS {table.name}_{name} ON {table.name}"))
-    with log._write() as connection:
-        connection.execute(text("UPDATE trials SET name = 'changed'"))
-    log.close()
-    again = TrialLog.open(postgresql)
-    refuses(again, "UPDATE trials SET name = 'changed again'")
-    assert list(again.trials()["name"]) == ["changed"]
-    again.close()

@@ -210,7 +210,7 @@ def test_bad_places_for_a_log(tmp_path: Path) -> None:
     with sqlite3.connect(other) as connection:
         connection.execute("CREATE TABLE recipes (name TEXT)")
     connection.close()
-    with pytest.raises(wb.LogError, match=r"something else .*recipes"):
+    with pytest.raises(wb.LogError, match=r"another program .*recipes"):
         TrialLog.open(other)
 
 

@@ -253,11 +253,6 @@ def scores(connection: Connection, task_fingerprint: str, metric: str) -> pd.Dat
         .order_by(table.c.id)
     )
     frame = pd.DataFrame(connection.execute(statement).all(), columns=["trial", "configuration", "seed", "score"])
-    old = frame["configuration"].isna()
-    if old.any():  # of a log from before configurations were kept
-        wanted = select(table.c.id, table.c.config).where(table.c.configuration.is_(None))
-        known = {int(trial): _without_seed(config) for trial, config in connection.execute(wanted)}
-        frame.loc[old, "configuration"] = [known[int(trial)] for trial in frame.loc[old, "trial"]]
     own = frame["trial"].isin(altered(connection))
     frame.loc[own, "configuration"] = [f"{ALTERED}{trial}" for trial in frame.loc[own, "trial"]]
     return frame.astype({"trial": np.int64, "seed": float, "score": float})
@@ -296,18 +291,18 @@ def _without_seed(config: str) -> str:
 
 
 def searches(connection: Connection) -> pd.DataFrame:
-    """One row a search: its number, strategy, configurations, and how many trials of it there are outside the trash."""
-    columns = ("id", "strategy", "continues", "configurations", "created", "task_fingerprint")
+    """One row a search: its number, strategy, options, and how many trials of it there are outside the trash."""
+    columns = ("id", "strategy", "continues", "options", "created", "task_fingerprint")
     rows = connection.execute(
         select(*(schema.searches.c[name] for name in columns)).order_by(schema.searches.c.id)
     ).all()
     frame = pd.DataFrame(rows, columns=["search", *columns[1:]]).astype({"continues": "Int64"})
-    configurations = pd.DataFrame([json.loads(text) for text in frame.pop("configurations")], index=frame.index)
+    options = pd.DataFrame([json.loads(text) for text in frame.pop("options")], index=frame.index)
     counts = select(schema.trials.c.search, func.count()).where(schema.trials.c.search.isnot(None), _kept())
     started = {int(search): int(n) for search, n in connection.execute(counts.group_by(schema.trials.c.search))}
     frame.insert(3, "trials", [started.get(int(search), 0) for search in frame["search"]])
     frame["created"] = pd.to_datetime(frame["created"], format="ISO8601", utc=True)
-    return pd.concat([frame, configurations], axis=1)
+    return pd.concat([frame, options], axis=1)
 
 
 def _fill_open(connection: Connection, values: dict[str, list[Any]], rows: Mapping[int, int]) -> None:

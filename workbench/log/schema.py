@@ -9,6 +9,7 @@ from __future__ import annotations
 from sqlalchemy import Column, Float, ForeignKey, Integer, MetaData, Table, Text
 
 __all__ = [
+    "VERSION",
     "adoptions",
     "cohorts",
     "edits",
@@ -27,6 +28,9 @@ __all__ = [
     "versions",
 ]
 
+VERSION = 5
+"""Raised with each change of the tables; a log of another version is rejected."""
+
 metadata = MetaData()
 
 versions = Table(
@@ -37,7 +41,7 @@ versions = Table(
 )
 
 # a process that writes; on its machine, pid and start together tell whether it still lives
-# process_started: epoch seconds. machine: where the pid can be looked up, NULL in logs from before it was kept
+# process_started: epoch seconds. machine: where the pid can be looked up
 sessions = Table(
     "sessions",
     metadata,
@@ -203,7 +207,7 @@ findings = Table(
 # into the trash and out of it, by `action` "deleted" and "restored": the last one counts. No foreign key, here and in
 # `purged`: the rows outlive the trial
 trash_moves = Table(
-    "bin",
+    "trash",
     metadata,
     Column("id", Integer, primary_key=True),
     Column("trial", Integer, nullable=False, index=True),

@@ -18,8 +18,8 @@ from workbench.core.events import Event, TrialEnded, TrialState
 from workbench.log import findings, heartbeat, history, journal, queries, schema, trash
 from workbench.log.database import explain, make_engine, shown_url, where
 from workbench.log.findings import Check, Finding
-from workbench.log.migrations import migrate
 from workbench.log.records import ID_CHUNK, NewTrial, SearchStep, event_rows, now, trial_row, waves
+from workbench.log.rules import create_or_check
 
 __all__ = ["TrialLog"]
 
@@ -36,7 +36,7 @@ class TrialLog:
         self._shared = target is None
         try:
             with self._write() as connection:
-                migrate(connection, self._name)
+                create_or_check(connection, self._name)
                 self._session = heartbeat.register(connection)
             self.mark_interrupted()
         except BaseException:
@@ -72,16 +72,16 @@ class TrialLog:
             return _inserted(connection.execute(insert(schema.cohorts).values(created=now())))
 
     def create_search(
-        self, strategy: str, configurations: Mapping[str, Any], *, task_fingerprint: str, continues: int | None = None
+        self, strategy: str, options: Mapping[str, Any], *, task_fingerprint: str, continues: int | None = None
     ) -> int:
-        """Enter a search; returns its number. configurations: JSON values that tell how to do it again."""
+        """Enter a search; returns its number. options: JSON values that tell how to do it again."""
         values = {
             "session": self._session,
             "created": now(),
             "task_fingerprint": task_fingerprint,
             "strategy": strategy,
             "continues": continues,
-            "configurations": json.dumps(dict(configurations), ensure_ascii=False),
+            "options": json.dumps(dict(options), ensure_ascii=False),
         }
         with self._write() as connection:
             return _inserted(connection.execute(insert(schema.searches).values(values)))
@@ -378,7 +378,7 @@ class TrialLog:
             return queries.altered(connection)
 
     def searches(self) -> pd.DataFrame:
-        """One row a search: number, strategy, configurations, trials outside the trash."""
+        """One row a search: number, strategy, options, trials outside the trash."""
         with self._read() as connection:
             return queries.searches(connection)
 

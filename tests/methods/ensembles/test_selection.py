@@ -208,7 +208,7 @@ def test_the_top_configurations_are_pandas() -> None:
     numbers_of = [0, 0, 1, 1, 1, 2, 3, 4, 4]
     counts = np.vstack([np.ones(40), sampled(40, 20)])
     for top in (1, 3, 9):
-        votes = top_configurations(answers, judge, counts, settings=numbers_of, top=top)
+        votes = top_configurations(answers, judge, counts, configurations=numbers_of, top=top)
         for draw, count in enumerate(counts):
             rows = np.repeat(np.arange(40), count.astype(int))
             found = [plain_score(judge, [member], answers, rows) for member in range(9)]
@@ -229,7 +229,7 @@ def test_the_top_configurations_are_pandas() -> None:
 WAYS: dict[str, Any] = {
     "one": lambda answers, judge: lambda counts: greedy(answers, judge, counts, size=1),
     "top": lambda answers, judge: (
-        lambda counts: top_configurations(answers, judge, counts, settings=range(len(answers)), top=5)
+        lambda counts: top_configurations(answers, judge, counts, configurations=range(len(answers)), top=5)
     ),
     "greedy": lambda answers, judge: lambda counts: greedy(answers, judge, counts, size=5),
 }

@@ -229,7 +229,7 @@ def test_only_tasks_with_two_inputs_have_a_boundary(bench: wb.Workbench) -> None
     iris = wb.Workbench(wb.Task.load("iris"), log=None)
     iris.run(CONFIG)
     with pytest.raises(RunError, match="'iris' has not two inputs"):
-        iris.boundary(1)
+        iris.decision_boundary(1)
     assert iris.layers(1).figure()._repr_png_().startswith(b"\x89PNG")
     with pytest.raises(RunError, match="epoch=9: trial 1 has the epochs 1 to 3"):
         iris.layers(1, epoch=9)

@@ -133,7 +133,7 @@ class SearchRequest:
         """What the log calls the strategy."""
         return strategy(self.strategy).name if self.field is None else f"compare {self.field}"
 
-    def configurations(self) -> dict[str, Any]:
+    def options(self) -> dict[str, Any]:
         """What the log shows of it, and what `continues=` goes by."""
         own_pruner = pruning(self.pruner)
         space = Space(self.space, self.base)
@@ -263,7 +263,7 @@ def _begin(session: Session, request: SearchRequest, done: int) -> Search:
     results = dict(results_of(session)) if strategy(request.strategy).learns else {}
     arms = request.arms(session, list(results.values()), done)
     number = session.log.create_search(
-        request.label, request.configurations(), task_fingerprint=session.task.fingerprint, continues=request.continues
+        request.label, request.options(), task_fingerprint=session.task.fingerprint, continues=request.continues
     )
     begun = {"request": request.record(), "taught": list(results), "done": done}
     session.log.add_step(SearchStep(number, "begun", begun))

@@ -1,16 +1,13 @@
-"""The versions of the schema, how a log is brought to the newest, and the triggers that hold its rules."""
+"""The check of a log's schema, and the triggers that keep the log append-only."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
-
-from sqlalchemy import Connection, Table, insert, inspect, select
+from sqlalchemy import Connection, Table, func, insert, inspect, select
 
 from workbench.core.errors import LogError
 from workbench.log import schema
 
-__all__ = ["MIGRATIONS", "Migration", "migrate"]
+__all__ = ["create_or_check"]
 
 OPENING_LOCK = 7_240_917
 """PostgreSQL's number of the lock that those who open a log take in turn: two that create the tables would collide."""
@@ -19,102 +16,41 @@ APPEND_ONLY, HAS_ENDED = "the trial log is append-only", "trial has ended"
 RULED = [table for table in schema.metadata.sorted_tables if table is not schema.leases]
 TOLD = (schema.epochs, schema.events)
 """Tables that take nothing more of a trial that has ended."""
-NOT_IN_TRASH = "coalesce((SELECT action FROM bin WHERE trial = NEW.trial ORDER BY id DESC LIMIT 1), '') != 'deleted'"
+NOT_IN_TRASH = "coalesce((SELECT action FROM trash WHERE trial = NEW.trial ORDER BY id DESC LIMIT 1), '') != 'deleted'"
 
 
-class Migration(NamedTuple):
-    """One step from a schema version to the next."""
+def create_or_check(connection: Connection, where: str) -> None:
+    """Create the tables and triggers in an empty database, or check that those present are of this schema.
 
-    version: int
-    name: str
-    apply: Callable[[Connection], None]
-
-
-def migrate(connection: Connection, where: str) -> None:
-    """Bring a log to the newest schema, inside the caller's transaction.
-
-    Raises: LogError, with nothing changed, for the database of something else or a log of a newer schema.
+    Raises LogError, with nothing changed, for the database of another program or a log of another schema version.
     """
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({OPENING_LOCK})")
     tables = set(inspect(connection).get_table_names())
-    present = 0
-    if schema.versions.name in tables:
-        present = max((version for (version,) in connection.execute(select(schema.versions.c.version))), default=0)
-    elif tables:
+    if not tables:
+        schema.metadata.create_all(connection)
+        connection.execute(insert(schema.versions).values(version=schema.VERSION, name="schema"))
+        _set_rules(connection)
+        return
+    if schema.versions.name not in tables:
         raise LogError(
-            f"log={where!r}: is a database of something else (its tables: {', '.join(sorted(tables)[:5])}); "
+            f"log={where!r}: is the database of another program (its tables: {', '.join(sorted(tables)[:5])}); "
             "choose another file or database for the log"
         )
-    newest = MIGRATIONS[-1].version
-    if present > newest:
+    present = connection.execute(select(func.max(schema.versions.c.version))).scalar_one() or 0
+    if present != schema.VERSION:
         raise LogError(
-            f"log={where!r}: was written by a newer version (schema {present}, this one knows {newest}); "
-            "upgrade the workbench to open it; it is unchanged"
+            f"log={where!r}: has schema version {present}, this version of the workbench uses {schema.VERSION}; "
+            "open it with the version that wrote it, or choose another log (it is unchanged)"
         )
-    for migration in MIGRATIONS:
-        if migration.version > present:
-            migration.apply(connection)
-            connection.execute(insert(schema.versions).values(version=migration.version, name=migration.name))
-    if newest > present or not _have_rules(connection):
-        _set_rules(connection)
-
-
-def _create(connection: Connection) -> None:
-    """A new log, in the newest schema: later migrations find nothing to do."""
-    schema.metadata.create_all(connection)
-
-
-def _add_searches(connection: Connection) -> None:
-    if _has(connection, schema.searches):
-        return
-    schema.searches.create(connection)
-    for column in ("search INTEGER", "suggestion INTEGER", "configuration TEXT"):
-        connection.exec_driver_sql(f"ALTER TABLE trials ADD COLUMN {column}")
-
-
-def _add_resume_and_bin(connection: Connection) -> None:
-    if _has(connection, schema.trash_moves):
-        return
-    for table in (schema.leases, schema.search_steps, schema.adoptions, schema.trash_moves, schema.purged):
-        table.create(connection)
-    connection.exec_driver_sql("ALTER TABLE sessions ADD COLUMN machine TEXT")
-    for table in (schema.trials, schema.edits):
-        for index in table.indexes:
-            index.create(connection)
-
-
-def _add_findings(connection: Connection) -> None:
-    if not _has(connection, schema.findings):
-        schema.findings.create(connection)
-
-
-MIGRATIONS: list[Migration] = [
-    Migration(1, "first schema", _create),
-    Migration(2, "searches", _add_searches),
-    Migration(3, "resume and trash", _add_resume_and_bin),
-    Migration(4, "findings", _add_findings),
-]
-
-
-def _has(connection: Connection, table: Table) -> bool:
-    return table.name in inspect(connection).get_table_names()
 
 
 def _set_rules(connection: Connection) -> None:
-    """The newest rules, in place of what an older schema had."""
+    """Set the triggers of this schema."""
     if connection.dialect.name == "sqlite":
         _set_sqlite_triggers(connection)
     elif connection.dialect.name == "postgresql":
         _set_postgresql_triggers(connection)
-
-
-def _have_rules(connection: Connection) -> bool:
-    """Whether a log of the newest schema has its triggers; one in PostgreSQL may be from before there were any."""
-    if connection.dialect.name != "postgresql":
-        return True
-    statement = "SELECT EXISTS (SELECT 1 FROM pg_trigger WHERE tgrelid = 'trials'::regclass AND NOT tgisinternal)"
-    return bool(connection.exec_driver_sql(statement).scalar_one())
 
 
 def _set_sqlite_triggers(connection: Connection) -> None:
