@@ -35,7 +35,11 @@ __all__ = [
 
 BUILT_IN = "workbench.models.builtin"
 """The module of the models that keep their names."""
-KEPT = {BUILT_IN, *(f"workbench.training.{name}" for name in ("losses", "metrics", "optimizers", "schedules"))}
+KEPT = {
+    BUILT_IN,
+    "workbench.metrics.table",
+    *(f"workbench.training.{name}" for name in ("losses", "optimizers", "schedules")),
+}
 """The modules whose choices keep their names."""
 
 
