@@ -56,7 +56,8 @@ class Workbench(Reader):
     """Tune one task's model by hand and by search; display it as a cell's last value.
 
     task: what to learn. log: where every attempt is kept: a path, an SQLAlchemy URL, or None (in memory).
-    models: builders of your own by name, `build(task, *, width=wb.IntRange(8, 256)) -> nn.Module`.
+    models: builders of your own by name, `build(task, *, width=wb.IntRange(8, 256)) -> nn.Module`;
+    of a list of builders the last one trains, and the earlier ones restore trials that were trained with them.
     device: where new trials train unless told otherwise ("cpu", "cuda", "cuda:1", "mps"). checkpoints: the folder for the states
     of the trials after their epochs, by default beside the log; see `bench.checkpoints` for what they may take.
 
@@ -70,7 +71,7 @@ class Workbench(Reader):
         task: Task,
         log: str | os.PathLike[str] | None = None,
         *,
-        models: Mapping[str, Callable[..., Any]] | None = None,
+        models: Mapping[str, Callable[..., Any] | Sequence[Callable[..., Any]]] | None = None,
         device: str = "cpu",
         checkpoints: str | os.PathLike[str] | None = None,
     ) -> None:

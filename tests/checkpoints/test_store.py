@@ -233,3 +233,20 @@ def test_forgetting_a_series(store: CheckpointStore) -> None:
 def test_impossible_budgets(store: CheckpointStore, budget: object) -> None:
     with pytest.raises(wb.CheckpointError, match="budget="):
         store.budget = budget  # type: ignore[assignment]
+
+
+def test_a_fault_in_thinning_is_reported_and_the_checkpoint_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*arguments: object) -> list[tuple[int, int]]:
+        raise TypeError("a fault in thinning")
+
+    monkeypatch.setattr("workbench.checkpoints.store.to_drop", broken)
+    bench = wb.Workbench(wb.Task.load("iris"), log=tmp_path / "trials.db")
+    bench.checkpoints.budget = 1
+    run = bench.run(wb.Config(epochs=2))
+    bench.checkpoints.flush(10)
+    trouble = bench.checkpoints.trouble
+    assert trouble is not None
+    assert "may exceed their budget: TypeError: a fault in thinning" in str(trouble)
+    assert bench.model(run.trials[0], epoch=2).epoch == 2

@@ -20,7 +20,7 @@ import psutil
 
 from workbench.checkpoints.thinning import to_drop
 from workbench.core import files
-from workbench.core.errors import CheckpointError
+from workbench.core.errors import CheckpointError, LogError
 from workbench.training import CohortState
 
 __all__ = ["BUDGET", "CheckpointStore", "remove_former"]
@@ -256,15 +256,20 @@ class CheckpointStore:
         if self.used <= max(self._budget, self._needed) or not self._thinning.acquire(blocking=False):
             return
         try:
-            with suppress(Exception):  # a log that cannot be read now: thin out the next time
-                kept, going = self._kept()
-                with self._lock:
-                    self._sizes = None  # another process may have written or thinned out here too
-                    sizes = {series: dict(epochs) for series, epochs in self._look().items()}
-                # a little below the budget, so that not every checkpoint has to ask again
-                for series, epoch in to_drop(sizes, kept, going, int(self._budget * 0.95)):
-                    self._remove(series, epoch)
-                self._needed = int(self.used * 1.05) if self.used > self._budget else 0
+            kept, going = self._kept()
+            with self._lock:
+                self._sizes = None  # another process may have written or thinned out here too
+                sizes = {series: dict(epochs) for series, epochs in self._look().items()}
+            # a little below the budget, so that not every checkpoint has to ask again
+            for series, epoch in to_drop(sizes, kept, going, int(self._budget * 0.95)):
+                self._remove(series, epoch)
+            self._needed = int(self.used * 1.05) if self.used > self._budget else 0
+        except LogError:
+            return  # what must stay cannot be read now: thin out after the next checkpoint
+        except (
+            Exception
+        ) as error:  # the state at hand is written; what is wrong is shown until a later attempt succeeds
+            self._tell(CheckpointError(f"checkpoints may exceed their budget: {type(error).__name__}: {error}"))
         finally:
             self._thinning.release()
 

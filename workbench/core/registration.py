@@ -10,7 +10,7 @@ default and becomes a hyperparameter of its own, with a control, a check, a sear
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from workbench.core.config import HYPERPARAMETERS, Config
@@ -20,6 +20,7 @@ from workbench.core.registry import KINDS, LOSSES, METRICS, MODELS, OPTIMIZERS, 
 
 __all__ = [
     "BUILT_IN",
+    "FORMER",
     "Metric",
     "hyperparameters_of",
     "read_arguments",
@@ -41,6 +42,8 @@ KEPT = {
     *(f"workbench.training.{name}" for name in ("losses", "optimizers", "schedules")),
 }
 """The modules whose choices keep their names."""
+FORMER: dict[str, tuple[Callable[..., Any], ...]] = {}
+"""Earlier versions of the user's builders by name: they restore trials that were trained with them, and train none."""
 
 
 class Metric(NamedTuple):
@@ -154,15 +157,23 @@ def register_model(name: str, build: Callable[..., Any], *, label: str = "", mea
     register(MODELS, name, build, label=label, meaning=meaning)
 
 
-def register_models(models: Mapping[str, Callable[..., Any]] | None) -> None:
-    """Add builders by name, as `models=` gives them. Raises: ConfigError for anything but a mapping; as `register_model`."""
+def register_models(models: Mapping[str, Callable[..., Any] | Sequence[Callable[..., Any]]] | None) -> None:
+    """Add builders by name, as `models=` gives them; of a list, the last one trains, and the earlier ones restore old trials.
+
+    Raises ConfigError for anything but a mapping, an empty list, and as `register_model`.
+    """
     if models is None:
         return
     if not isinstance(models, Mapping):
         remedy = "give each builder a name: models={'my_model': build}"
         raise ConfigError([Problem("models", models, f"models={models!r}: {remedy}")])
     for name, build in models.items():
-        register_model(name, build)
+        versions: list[Any] = list(build) if isinstance(build, (list, tuple)) else [build]
+        if not versions or not all(callable(version) for version in versions):
+            remedy = "give a builder, or a list of its versions, the one to train with last"
+            raise ConfigError([Problem("models", build, f"models[{name!r}]={build!r}: {remedy}")])
+        register_model(name, versions[-1])
+        FORMER[name] = (*versions[:-1],)
 
 
 def register_loss(

@@ -402,6 +402,21 @@ class TrialLog:
         with self._read() as connection:
             return journal.steps(connection, search)
 
+    def builder(self, trial: int) -> str | None:
+        """The identity of the builder that a trial's model was made by; None for a built-in one. Raises LogError if unknown."""
+        text = self._field(trial, "builder")
+        return None if text is None else str(text)
+
+    def builders(self, trials: Sequence[int]) -> dict[int, str | None]:
+        """The identities of builders by trial, as in `builder`; unknown numbers are left out."""
+        found: dict[int, str | None] = {}
+        with self._read() as connection:
+            for start in range(0, len(trials), ID_CHUNK):
+                wanted = [int(trial) for trial in trials[start : start + ID_CHUNK]]
+                statement = select(schema.trials.c.id, schema.trials.c.builder).where(schema.trials.c.id.in_(wanted))
+                found |= {int(trial): builder for trial, builder in connection.execute(statement)}
+        return found
+
     def builder_source(self, trial: int) -> str | None:
         """The source text of the user's model builder, None for a built-in model. Raises: LogError if unknown."""
         text = self._field(trial, "builder_source")

@@ -18,7 +18,7 @@ from workbench.core.config import Config
 from workbench.core.events import Event, Scripted
 from workbench.log import NewTrial, TrialLog
 from workbench.methods.search.handle import Search
-from workbench.models import bring_back, builder_source
+from workbench.models import bring_back, builder_identity, builder_source
 from workbench.runs.restore import Recall
 from workbench.runs.run import Run
 from workbench.runs.runner import Runner
@@ -235,9 +235,16 @@ class Session(Showing):
             task_fingerprint=self.task.fingerprint,
             metric=self.task.metric,
             builder_source=builder_source(config.model),
-            configuration=config.configuration,
+            builder=builder_identity(config.model),
+            configuration=self.configuration_of(config),
             **about,
         )
+
+    @staticmethod
+    def configuration_of(config: Config) -> str:
+        """What the seeds of one configuration share: the hyperparameters and, of a model of the user's own, its builder."""
+        identity = builder_identity(config.model)
+        return config.configuration if identity is None else f"{config.configuration} builder {identity}"
 
     def capacity(self, config: Config, device: str, wanted: int) -> int:
         """How many of `wanted` trials like this one train together, measured once for each kind and size."""

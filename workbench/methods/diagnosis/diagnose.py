@@ -126,7 +126,7 @@ def case_of(session: Session, trial: int) -> tuple[Case, list[str]]:
     told = log.scores(task.fingerprint, task.metric)
     scores, begun = by_seed(told), logged_config(trial, log.config(trial))
     configuration = next(
-        iter(told.loc[told["trial"] == trial, "configuration"]), begun.configuration
+        iter(told.loc[told["trial"] == trial, "configuration"]), session.configuration_of(begun)
     )  # an altered trial's is its own
     own = scores[scores["configuration"] == configuration]
     others = board[board["configuration"] != configuration]
@@ -196,7 +196,7 @@ def _layers(
     x, y, loss = split.x[:LAYER_ROWS], split.y[:LAYER_ROWS], loss_of(config)[0]
     initial = trained = None
     try:
-        session.recall.check_backbone(trial)
+        session.recall.check_builder(trial)
         module = build_model(task, config)
         if session.recall.origin(trial) is None:
             initial = inspect_layers(module, x, y, loss)
@@ -256,7 +256,8 @@ def _more_seeds(session: Session, trial: int, given: Prescription, note: str, de
     for number in (trial, given.beside):
         if number is not None:
             config = logged_config(number, session.log.config(number))
-            used = session.reads.seeds_of([config.configuration])[config.configuration] | {config.seed}
+            configuration = session.configuration_of(config)
+            used = session.reads.seeds_of([configuration])[configuration] | {config.seed}
             free = (seed for seed in range(config.seed, 2**31) if seed not in used)
             configs[number] = [prepare(session.task, config.replace(seed=next(free))) for _ in range(given.seeds)]
     return session.replicate(configs, device=device)

@@ -12,7 +12,7 @@ import pandas as pd
 
 from workbench.core.config import CHOICES, Config
 from workbench.core.errors import ConfigError, LogError, Problem, RunError
-from workbench.core.events import TrialState
+from workbench.core.events import Event, Message, TrialState
 from workbench.core.registry import Registry
 from workbench.core.space import Space
 from workbench.log import SearchStep
@@ -22,6 +22,7 @@ from workbench.methods.search.arm import Arm, Result
 from workbench.methods.search.campaign import Budget, Call, Campaign, NewRow
 from workbench.methods.search.handle import Search
 from workbench.methods.search.strategies import PRUNERS, STRATEGIES, pruning, strategy
+from workbench.models import builder_identity
 from workbench.runs.arguments import search_numbers
 from workbench.runs.session import Session
 from workbench.training import Training, check, prepare
@@ -312,6 +313,7 @@ class LogDesk:
         self.cohort: int | None = None
         self.search: Search | None = None
         self.replayed: Mapping[str, Any] | None = None
+        self._unmeasured: str | None = None
 
     def create(self, rows: Sequence[NewRow], call: Call) -> list[int]:
         if self.replayed is not None:
@@ -329,10 +331,15 @@ class LogDesk:
         ]  # fmt: skip
         step = SearchStep(self._number, "asked", call._asdict())
 
+        unmeasured, self._unmeasured = self._unmeasured, None
+
+        def said(numbers: Sequence[int]) -> list[Event]:
+            return [] if unmeasured is None else [Message(number, unmeasured) for number in numbers]
+
         def enter() -> list[int]:
             assert self.search is not None
             with self._session.lock:
-                numbers = self._session.log.create(new, step=step)
+                numbers = self._session.log.create(new, step=step, events=said)
                 self._session.adopt(self.search, {n: row.config for n, row in zip(numbers, rows, strict=True)})
             return numbers
 
@@ -360,7 +367,17 @@ class LogDesk:
     def fits(self, config: Config, wanted: int) -> int:
         if self.replayed is not None:
             return int(self.replayed["fits"])
-        return self._request.cohort or self._session.capacity(config, self._request.device, wanted)
+        if self._request.cohort:
+            return self._request.cohort
+        try:
+            return self._session.capacity(config, self._request.device, wanted)
+        except (
+            Exception
+        ) as error:  # of the user's model or data, or a passing one: it is logged with the trials, which train singly
+            self._unmeasured = (
+                f"trains alone: measuring how many trials fit together raised {type(error).__name__}: {error}"
+            )
+            return 1
 
     def is_up(self, up: bool) -> bool:
         return up if self.replayed is None else bool(self.replayed["up"])
@@ -378,11 +395,14 @@ def results_of(session: Session, trials: Sequence[int] | None = None) -> Iterato
     known = frame["trial"].isin(trials) if trials is not None else ~frame["trial"].isin(session.log.altered())
     frame = frame[(frame["source"] != "replay") & known]
     configs = session.log.configs([int(trial) for trial in frame["trial"]])
+    builders = session.log.builders([int(trial) for trial in frame["trial"]])
     for trial, state, value in zip(frame["trial"], frame["state"], frame["best_val_metric"], strict=True):
         try:
             config = Config(**configs[int(trial)])
         except ConfigError:
             continue  # of a model that is not registered here
+        if builders[int(trial)] != builder_identity(config.model):
+            continue  # of another version of the model
         yield int(trial), Result(config, float(value) if state in useful else math.nan)
 
 
