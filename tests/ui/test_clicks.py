@@ -18,8 +18,8 @@ import pytest
 import workbench as wb
 from tests.ui.test_branch_view import SHORT, front
 from tests.ui.test_view import until
+from workbench.ui.acting import Actions
 from workbench.ui.view import WorkbenchView
-from workbench.workbench import _Actions
 
 TABS = ("Search", "Compare", "Diagnose", "Layers", "Transfer", "Test set")
 FINETUNE = {"freeze": 9, "learning_rate_factor": 0.1, "unfreeze_at": None, "seeds": 1, "name": "", "device": "cpu"}
@@ -72,10 +72,10 @@ def test_a_click_on_another_thread_changes_nothing_before_the_tick(
         front(bench, view, title)
     until(bench, lambda: "Diagnosis of trial 1" in view.diagnosis.part.state.value or name != "try_it")
     del changed[:]
-    elsewhere(lambda: getattr(_Actions(bench), name)(*REQUESTS[name]))
+    elsewhere(lambda: getattr(Actions(bench), name)(*REQUESTS[name]))
     assert changed == []
     until(bench, lambda: bool(changed))
-    tabs = bench._session.tabs
+    tabs = bench.presenter.tabs
     assert tabs is not None
     until(bench, lambda: not any(map(tabs.clicks.aside.busy, ("test-set", "ensemble", "try-it", "finetune"))))
     tabs.clicks.stop_range_test()
@@ -86,20 +86,20 @@ def test_a_click_on_another_thread_changes_nothing_before_the_tick(
 def test_a_look_inside_is_taken_by_the_main_thread(
     bench: wb.Workbench, view: WorkbenchView, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tabs, looks = bench._session.tabs, []
+    tabs, looks = bench.presenter.tabs, []
     assert tabs is not None
     monkeypatch.setattr(tabs.clicks, "look_inside", lambda epoch: looks.append((epoch, threading.current_thread())))
-    elsewhere(lambda: _Actions(bench).look_inside(3))
+    elsewhere(lambda: Actions(bench).look_inside(3))
     assert looks == []
-    bench._session.tick()
+    bench.presenter.tick()
     assert looks == [(3, threading.main_thread())]
 
 
 def test_a_request_wakes_the_pump(bench: wb.Workbench, view: WorkbenchView, monkeypatch: pytest.MonkeyPatch) -> None:
-    tabs, woken = bench._session.tabs, threading.Event()
+    tabs, woken = bench.presenter.tabs, threading.Event()
     assert tabs is not None
     monkeypatch.setattr(tabs.clicks, "_wake", woken.set)
-    elsewhere(lambda: _Actions(bench).ensemble(2, None))
+    elsewhere(lambda: Actions(bench).ensemble(2, None))
     assert woken.is_set()
 
 
@@ -117,19 +117,19 @@ def test_a_double_click_makes_one_ensemble(bench: wb.Workbench, view: WorkbenchV
 def test_what_a_request_raises_is_shown_and_the_next_is_done(
     bench: wb.Workbench, view: WorkbenchView, caplog: pytest.LogCaptureFixture
 ) -> None:
-    tabs, done = bench._session.tabs, []
+    tabs, done = bench.presenter.tabs, []
     assert tabs is not None
     view.controls.field("batch_size").text.value = "500"  # type: ignore[attr-defined]
     tabs.clicks.ask(tabs.clicks.range_test, SHORT.replace(batch_size=500), "cpu")
     tabs.clicks.ask(done.append, 1)
     with caplog.at_level(logging.ERROR, "workbench"):
-        bench._session.tick()
+        bench.presenter.tick()
         assert done == [1]
         assert "larger than the training split" in view.controls.field("batch_size").message.value
         assert caplog.records == []  # foreseen
         tabs.clicks.ask(lambda: 1 / 0)
         tabs.clicks.ask(done.append, 2)
-        bench._session.tick()
+        bench.presenter.tick()
     assert done == [1, 2]
     assert "ZeroDivisionError: division by zero" in view.panel.message.value
     (record,) = caplog.records
@@ -198,7 +198,7 @@ def people(rows: int, start: float = 0.0) -> pd.DataFrame:
 def shop(tmp_path: Path) -> wb.Workbench:
     """A workbench on a table, its view made, with two trials."""
     bench = wb.Workbench(wb.Task.from_frame(people(200), "buys", name="shop"), log=tmp_path / "shop.db")
-    bench._session._build_view(bench, _Actions(bench))
+    bench.presenter.build(bench)
     bench.run(SHORT)
     bench.run(SHORT.replace(learning_rate=0.02))
     return bench
@@ -207,14 +207,14 @@ def shop(tmp_path: Path) -> wb.Workbench:
 @pytest.fixture
 def view_of_shop(shop: wb.Workbench) -> WorkbenchView:
     """Its transfer tab in front, in a notebook with some variables."""
-    session = shop._session
-    assert session.tabs is not None
-    assert session.view is not None
+    presenter = shop.presenter
+    assert presenter.tabs is not None
+    assert presenter.view is not None
     more = pd.concat([people(200), people(100, start=0.7)], ignore_index=True)
     variables = {"new_rows": more, "old_rows": people(200), "torn": more.drop(columns="city"), "number": 3}
-    session.tabs.clicks.variables = lambda: variables
-    front(shop, session.view, "Transfer")
-    return session.view
+    presenter.tabs.clicks.variables = lambda: variables
+    front(shop, presenter.view, "Transfer")
+    return presenter.view
 
 
 def test_new_data_is_continued_on_by_mouse_as_by_call(shop: wb.Workbench, view_of_shop: WorkbenchView) -> None:
@@ -256,8 +256,8 @@ def test_new_data_is_continued_on_by_mouse_as_by_call(shop: wb.Workbench, view_o
 
 
 def bench_variables(bench: wb.Workbench) -> dict[str, object]:
-    assert bench._session.tabs is not None
-    return dict(bench._session.tabs.clicks.variables())
+    assert bench.presenter.tabs is not None
+    return dict(bench.presenter.tabs.clicks.variables())
 
 
 @pytest.mark.parametrize(
@@ -280,8 +280,8 @@ def test_what_cannot_be_continued_on_is_told_and_stays_told(
     until(shop, lambda: message in panel.note.value)
     assert 'role="alert"' in panel.note.value
     front(shop, view_of_shop, "Transfer")
-    shop._session.refresh_table()
-    shop._session.tick()
+    shop.presenter.refresh_table()
+    shop.presenter.tick()
     assert message in panel.note.value
     assert not panel.button.disabled
     assert len(shop.trials) == 2
@@ -291,7 +291,7 @@ def test_what_cannot_be_continued_on_is_told_and_stays_told(
 def test_continuing_is_stopped_by_the_same_button(shop: wb.Workbench, view_of_shop: WorkbenchView) -> None:
     shop.run(SHORT.replace(epochs=300, learning_rate=0.05, hidden_units=16))
     shop.delete(1, 2)
-    panel, tabs = view_of_shop.versions.part, shop._session.tabs
+    panel, tabs = view_of_shop.versions.part, shop.presenter.tabs
     assert tabs is not None
     panel.data.value = "new_rows"
     panel.seeds.value = 30

@@ -16,7 +16,6 @@ from tests.ui.test_view import until
 from workbench.ui.presenter import LOOK_SHARE
 from workbench.ui.trial_table import readable
 from workbench.ui.view import WorkbenchView
-from workbench.workbench import _Actions
 
 
 def test_the_test_set_is_opened_by_mouse_as_by_call(bench: wb.Workbench, view: WorkbenchView) -> None:
@@ -26,14 +25,14 @@ def test_the_test_set_is_opened_by_mouse_as_by_call(bench: wb.Workbench, view: W
     assert "Sealed" in tab.state.value
     assert "30 test rows" in tab.state.value
     select(view, 2)
-    bench._session.tick()
+    bench.presenter.tick()
     tab.choice.value = ("trial", 2)
     tab.start.click()
     assert bench.openings.empty
     tab.yes.click()
     until(bench, lambda: "Opened once" in tab.state.value and "Test accuracy of trial 2" in tab.result.value)
     assert bench.openings["what"].tolist() == ["trial 2"]
-    table = readable(bench._session.reads.trials())
+    table = readable(bench.presenter.reads.trials())
     assert table["test"].tolist()[0].endswith(", opened once")
     tab.start.click()
     assert "reused (2)" in tab.sure.value
@@ -61,8 +60,8 @@ def test_of_newer_data_the_unseen_test_rows_are_opened_by_mouse(tmp_path: Path) 
     former.open_test_set(1)
     bench = wb.Workbench(task.version(data), log)
     bench.run(SHORT)
-    bench._session._build_view(bench, _Actions(bench))
-    view = bench._session.view
+    bench.presenter.build(bench)
+    view = bench.presenter.view
     assert view is not None
     front(bench, view, "Test set")
     tab = view.seal.part
@@ -94,8 +93,8 @@ def test_a_trial_is_fine_tuned_by_mouse_as_by_call(bench: wb.Workbench, view: Wo
     panel = view.transfer.part
     assert panel.button.disabled
     bench.run(SHORT, name="source")
-    bench._session.refresh_table()
-    bench._session.tick()
+    bench.presenter.refresh_table()
+    bench.presenter.tick()
     assert [number for _, number in panel.source.options] == [1]
     panel.freeze.value = 0
     panel.unfreeze_at.value = "nine"
@@ -134,9 +133,9 @@ def test_what_can_be_frozen_is_named_for_each_trial(bench: wb.Workbench, view: W
 
     def offered(trial: int) -> list[object]:
         panel.source.value = trial
-        bench._session.tick()
-        until(bench, lambda: not bench._session.tabs.clicks.aside.busy("groups"))  # type: ignore[union-attr]
-        bench._session.tick()
+        bench.presenter.tick()
+        until(bench, lambda: not bench.presenter.tabs.clicks.aside.busy("groups"))  # type: ignore[union-attr]
+        bench.presenter.tick()
         return [value for _, value in panel.freeze.options]
 
     assert offered(1) == ["all but the head", 0, 1, 2]
@@ -191,7 +190,7 @@ def test_a_range_test_puts_its_rate_into_the_controls(bench: wb.Workbench, view:
     front(bench, view, "Search")
     panel = view.range.part
     panel.button.click()
-    bench._session.tick()
+    bench.presenter.tick()
     assert panel.button.description == "Stop"
     until(bench, lambda: panel.button.description == "Range test" and panel.rate is not None)
     assert bench.trials.empty
@@ -205,8 +204,8 @@ def test_patience_and_cost_are_read_in_the_compare_tab(bench: wb.Workbench, view
     assert "there is no trial" in view.compare.part.note.value
     space = {"learning_rate": wb.LogRange(1e-3, 1.0), "hidden_units": [4, 8]}
     bench.search("random", space, SHORT.replace(epochs=30), trials=6, cohort=6, blocking=True)
-    bench._session.refresh_table()
-    bench._session.tick()
+    bench.presenter.refresh_table()
+    bench.presenter.tick()
     advice = bench.suggest_patience()
     assert bytes(view.compare.part.picture.value).startswith(b"\x89PNG")
     if advice.suggestion is not None:
@@ -214,7 +213,7 @@ def test_patience_and_cost_are_read_in_the_compare_tab(bench: wb.Workbench, view
     assert view.read().patience == advice.suggestion
     patience = bytes(view.compare.part.picture.value)
     view.compare.part.kind.value = "complexity"
-    bench._session.tick()
+    bench.presenter.tick()
     assert bytes(view.compare.part.picture.value) not in (b"", patience)
 
 
@@ -232,7 +231,7 @@ def test_a_deleted_trial_is_not_looked_at_and_comes_back(bench: wb.Workbench, vi
 def test_while_a_trial_trains_the_tab_in_front_takes_a_share_of_the_time(
     bench: wb.Workbench, view: WorkbenchView, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    session, looked = bench._session, []
+    presenter, looked = bench.presenter, []
     now = [begun := time.monotonic() + 1000.0]
 
     def refresh() -> None:
@@ -242,21 +241,21 @@ def test_while_a_trial_trains_the_tab_in_front_takes_a_share_of_the_time(
     run = bench.start(SHORT.replace(epochs=100_000))
     try:
         until(bench, lambda: len(bench.curves(1)) > 0)
-        assert session.tabs is not None
-        monkeypatch.setattr(session.tabs, "refresh", refresh)
+        assert presenter.tabs is not None
+        monkeypatch.setattr(presenter.tabs, "refresh", refresh)
         monkeypatch.setattr("workbench.ui.presenter.time", SimpleNamespace(monotonic=lambda: now[0]))
         view.tabs.selected_index = view.tabs.titles.index("Compare")
-        session.tick()
+        presenter.tick()
         del looked[:]
         for _ in range(200):
             now[0] += 0.5
-            session._stale = True
-            session.tick()
+            presenter._stale = True
+            presenter.tick()
         assert 1 <= len(looked) <= (now[0] - begun) * LOOK_SHARE + 1
         view.compare.part.kind.value = "importance"  # asked for, together with a reading of the table
         del looked[:]
-        session._table_due = True
-        session.tick()
+        presenter._table_due = True
+        presenter.tick()
         assert len(looked) == 1
     finally:
         monkeypatch.undo()

@@ -16,8 +16,8 @@ from workbench.core.events import ENDED
 from workbench.core.registry import METRICS, MODELS
 from workbench.log import TrialLog
 from workbench.models import SOURCE_NAME, Backbone, Pretrained, build_model, read_source, why_unusable
-from workbench.runs.runner import fitting_threads
 from workbench.training import Change, CohortState, TakeUp, Told, Trained, Training, Weights, filled
+from workbench.training.devices import fitting_threads
 from workbench.training.stages import trained_part
 
 if TYPE_CHECKING:

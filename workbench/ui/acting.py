@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.core.config import Config
 from workbench.core.errors import ConfigError, Problem, RunError
-from workbench.methods.search.handle import Search
 from workbench.runs.run import Run
-from workbench.runs.session import Session
+from workbench.ui.presenter import Presenter
 
 if TYPE_CHECKING:
     from workbench.core.domains import Domain
@@ -23,7 +22,7 @@ class Actions:
 
     def __init__(self, bench: Any) -> None:
         self._bench = bench
-        self._session: Session = bench._session
+        self._presenter: Presenter = bench.presenter
 
     def start(self, config: Config, *, seeds: int, name: str, device: str) -> None:
         self._bench.start(config, seeds=seeds, name=name, device=device)
@@ -40,7 +39,7 @@ class Actions:
         self._bench.add_seeds(top, seeds)
 
     def pick(self, trial: int, epoch: int | None = None) -> None:
-        self._session.pick(trial, epoch)
+        self._presenter.pick(trial, epoch)
 
     def branch(self, trial: int, epoch: int, changes: dict[str, Any], *, seeds: int, name: str, device: str) -> None:
         self._bench.branch(trial, epoch, seeds=seeds, name=name, device=device, **changes)
@@ -65,7 +64,7 @@ class Actions:
         self._bench.checkpoints.budget = size
 
     def look(self, look: Look) -> None:
-        self._session.look(look)
+        self._presenter.look(look)
 
     def pause(self) -> None:
         self._current().pause()
@@ -77,17 +76,17 @@ class Actions:
         self._current().stop()
 
     def set(self, name: str, value: float) -> None:
-        run = self._session.runner.current
+        run = self._presenter.runner.current
         if run is not None and not run.done:
             run.set(None, **{name: value})
-            if isinstance(run, Search):
+            if run.grows:
                 label = name.replace("_", " ")
                 run.say(
                     f"{label.capitalize()} {value:g} for the trials that train now; those to come are as the search draws them."
                 )
 
     def select(self, trials: list[int]) -> None:
-        self._session.select(trials)
+        self._presenter.select(trials)
 
     def annotate(self, trial: int, *, name: str | None, note: str | None, tags: list[str] | None) -> None:
         self._bench.annotate(trial, name=name, note=note, tags=tags)
@@ -123,11 +122,11 @@ class Actions:
 
     @property
     def _clicks(self) -> Clicks:
-        assert self._session.tabs is not None  # whoever clicks has a view
-        return self._session.tabs.clicks
+        assert self._presenter.tabs is not None  # whoever clicks has a view
+        return self._presenter.tabs.clicks
 
     def _current(self) -> Run:
-        run = self._session.runner.current
+        run = self._presenter.runner.current
         if run is None:
             raise RunError("nothing is training; press Train first")
         return run

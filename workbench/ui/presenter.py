@@ -1,15 +1,16 @@
-"""The half of a session that shows: how news get from the runner to the views, and the picture in a saved notebook."""
+"""Shows a session: how its news get to the views, and the picture in a saved notebook."""
 
 from __future__ import annotations
 
 import base64
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pandas as pd
 import torch
@@ -17,27 +18,25 @@ import torch
 from workbench.core.config import Config
 from workbench.core.errors import WorkbenchError
 from workbench.core.events import EpochEnd, Event, KnobChanged, StepProgress, TrialState
-from workbench.log import TrialLog
-from workbench.methods.comparison.reads import TABLE_TRIALS, Reads
-from workbench.methods.search.handle import Search
-from workbench.runs.restore import Recall
+from workbench.methods.comparison.reads import Reads
+from workbench.runs.publisher import LogChanged, Notice
 from workbench.runs.run import Run
-from workbench.runs.runner import Runner
+from workbench.runs.session import Session
 from workbench.training import resolve_loss
+from workbench.training.devices import available_devices
 from workbench.ui.pump import TICK_SECONDS, Pump
+from workbench.ui.task_log import TABLE_TRIALS
 
 if TYPE_CHECKING:
     from IPython.display import DisplayHandle
 
     from workbench.methods.comparison.tab import Look
-    from workbench.tasks import Task
-    from workbench.ui.actions import Actions
     from workbench.ui.live import LiveRun
     from workbench.ui.run_panel import Status
     from workbench.ui.tabs import Tabs
     from workbench.ui.view import WorkbenchView
 
-__all__ = ["Showing", "available_devices"]
+__all__ = ["Presenter"]
 
 PICTURED = 64
 """Of a long search, the saved picture shows so many trials, the last."""
@@ -54,19 +53,31 @@ LOOK_SHARE = 0.05
 """While trials train, the tab in front takes at most this share of the time, unless somebody asks for a look."""
 
 
-class Showing:
-    """Views of one log and task, brought up to date by `tick` on the main thread; all else may be called from any thread."""
+class Presenter:
+    """The view of one session, brought up to date by `tick` on the main thread; all else may be called from any thread.
 
-    runner: Runner
-    recall: Recall
+    It subscribes to the session, and `tick` takes what was published meanwhile. view: None before `build`.
+    """
 
-    def __init__(self, task: Task, log: TrialLog) -> None:
-        self.task, self.log, self.reads = task, log, Reads(task, log)
+    _all: ClassVar[weakref.WeakKeyDictionary[Session, weakref.ref[Presenter]]] = weakref.WeakKeyDictionary()
+
+    @classmethod
+    def of(cls, session: Session) -> Presenter:
+        """The presenter of a session, which several `Workbench` objects may share; a new one if there is none."""
+        known = cls._all.get(session)
+        presenter = None if known is None else known()
+        if presenter is None:
+            presenter = cls(session)
+            cls._all[session] = weakref.ref(presenter)  # which its session keeps
+        return presenter
+
+    def __init__(self, session: Session) -> None:
+        self.session, self.task, self.log = session, session.task, session.log
+        self.runner, self.recall, self.reads = session.runner, session.recall, Reads.of(session)
         self.selected: list[int] = []
         self.gone: set[int] = set()  # trials that were deleted here
         self._origins: list[int] = []  # drawn beside the run on show, because it began from them
         self._news: deque[Sequence[Event]] = deque()
-        self._runs: dict[int, Run] = {}
         self._table_due = self._select_due = self._look_due = False
         self._table_read = self._look_free = self._moved = 0.0
         self._stale = False  # whether something has happened since the table was read
@@ -82,6 +93,23 @@ class Showing:
         self._handles: list[DisplayHandle] = []
         self._pictured = True
         self.pump = Pump(self.tick, self._pause)
+        session.subscribe(self._hear, waiting=self.tick)
+
+    def _hear(self, group: Sequence[Event | Notice]) -> None:
+        """What the session publishes, on any thread. Events are taken by the ticks that go on while anything trains."""
+        events = [one for one in group if not isinstance(one, LogChanged)]
+        if events:
+            self._news.append(events)
+        for notice in group:
+            if isinstance(notice, LogChanged):
+                self._table_due = True
+                self.gone.update(notice.deleted)
+                self.gone.difference_update(notice.restored)
+                if notice.deleted:
+                    self._dropped.append(notice.deleted)
+                    self.select([trial for trial in self.selected if trial not in notice.deleted])
+        if len(events) < len(group) or not group:
+            self.pump.wake()
 
     # --- the saved picture -------------------------------------------------------------------------------------------------
 
@@ -109,11 +137,11 @@ class Showing:
 
     # --- views (main thread) ----------------------------------------------------------------------------------------
 
-    def show(self, bench: Any, actions: Actions) -> None:
+    def show(self, bench: Any) -> None:
         from IPython.display import display
 
         if self.view is None:
-            self._build_view(bench, actions)
+            self.build(bench)
         self.pump.attach()
         self._table_due = True  # somebody else may have written to the log
         self.tick()
@@ -125,7 +153,9 @@ class Showing:
             self._handles = [*self._handles[-4:], handle]
         self.pump.wake()
 
-    def _build_view(self, bench: Any, actions: Actions) -> None:
+    def build(self, bench: Any) -> WorkbenchView:
+        """Make the view, without displaying it. bench: whose public calls it makes. Main thread."""
+        from workbench.ui.acting import Actions
         from workbench.ui.live import LiveRun
         from workbench.ui.tabs import Tabs
         from workbench.ui.view import WorkbenchView
@@ -133,7 +163,7 @@ class Showing:
         self._live = LiveRun(self.task.metric, resolve_loss(Config(), self.task.kind).loss)
         self.view = WorkbenchView(
             self.task,
-            actions,
+            Actions(bench),
             self._live.curves,
             config_of=bench.config,
             code_of=bench.code,
@@ -149,7 +179,7 @@ class Showing:
             self.reads,
             drawn=lambda: live.drawn,
             trial_in_view=self._trial_in_view,
-            run_of=self._runs.get,
+            run_of=self.session.run_of,
             wake=self.pump.wake,
         )
         self._news.clear()  # what has happened is in the log, and read from there
@@ -158,6 +188,7 @@ class Showing:
         if self._on_show is not None:
             self._put_on_show(self._on_show)
         self._table_due = True
+        return self.view
 
     def _put_on_show(self, run: Run) -> None:
         self._on_show, self._pictured = run, False
@@ -166,7 +197,7 @@ class Showing:
             return
         roots = self.reads.roots(run.trials)
         self._origins = sorted({int(parent) for parent in roots["parent"]} | set(run.beside))
-        if isinstance(run, Search):
+        if run.grows:
             self._live.begin_search()
             self._live.join(dict(run.configs))
         else:
@@ -183,13 +214,13 @@ class Showing:
         """Bring the views up to date; returns whether more is to come. Main thread only."""
         going = bool(self.runner.runs)  # asked before the news are taken: a run publishes its end before it leaves
         events = [event for _ in range(len(self._news)) for event in self._news.popleft()]
-        for run, group in groupby(events, lambda event: self._runs.get(event.trial)):
+        for run, group in groupby(events, lambda event: self.session.run_of(event.trial)):
             if run is None:
                 continue
             if run is not self._on_show:
                 self._put_on_show(run)
             if self._live is not None:
-                if isinstance(run, Search):
+                if run.grows:
                     self._live.join(dict(run.configs))
                 self._live.take(group)
         if self._live is not None and self.view is not None and self.tabs is not None:
@@ -228,7 +259,7 @@ class Showing:
         assert self._live is not None
         queued = max(0, len(self.runner.runs) - 1)
         run = self._on_show
-        if not isinstance(run, Search):
+        if run is None or not run.grows:
             status = self._live.status(queued=queued, known=self._known)
             verdict, good = self._judged(run) if status.trials else ("", False)
             return replace(status, verdict=verdict, good=good) if verdict else status
@@ -239,7 +270,7 @@ class Showing:
             state = TrialState.STOPPED if run.stopped else TrialState.FAILED if run.error else TrialState.COMPLETED
         if run.error is not None:
             self._live.message = str(run.error)
-        return self._live.search_status(f"Search {run.number} ({run.strategy})", state, run.progress, queued)
+        return self._live.search_status(run.title, state, run.progress, queued)
 
     def _judged(self, run: Run | None) -> tuple[str, bool]:
         """What is to be said of a run that has ended, and whether it is good. It may have to train again to know."""
@@ -330,9 +361,3 @@ class Showing:
 def _make_optimizer_once() -> None:
     """Have torch load what it loads with the first optimizer (its compiler, for seconds), before somebody presses Train."""
     torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
-
-
-def available_devices() -> list[str]:
-    """Where trials can train on this machine: the CPU first."""
-    cuda = [f"cuda:{index}" for index in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
-    return ["cpu", *cuda, *(["mps"] if torch.backends.mps.is_available() else [])]

@@ -11,13 +11,14 @@ import pandas as pd
 
 from workbench.core.errors import WorkbenchError
 from workbench.methods.comparison.importance import varied
-from workbench.methods.comparison.reads import TABLE_TRIALS, Reads
+from workbench.methods.comparison.reads import Reads
 from workbench.methods.comparison.tab import Look
 from workbench.methods.data_versions.namespace import fitting
 from workbench.methods.layers.watch import Watcher
 from workbench.methods.test_set.figure import opened_scores
 from workbench.ui.clicks import Clicks
 from workbench.ui.parts import said
+from workbench.ui.task_log import TABLE_TRIALS
 
 if TYPE_CHECKING:
     from workbench.runs.run import Run

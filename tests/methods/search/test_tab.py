@@ -13,7 +13,6 @@ from workbench.methods.search.strategies import STRATEGIES
 from workbench.ui.controls import Controls
 from workbench.ui.live import DRAWN, LiveRun
 from workbench.ui.view import WorkbenchView
-from workbench.workbench import _Actions
 
 SPACE = {"learning_rate": wb.LogRange(1e-4, 1e-1), "l2": wb.LogRange(1e-6, 1e-2)}
 BASE = wb.Config(epochs=2, hidden_units=8)
@@ -118,20 +117,20 @@ def test_a_grid_says_how_many_points_before_it_starts(view: WorkbenchView) -> No
 def test_the_line_tells_where_a_search_stands(view: WorkbenchView, bench: wb.Workbench) -> None:
     view.tabs.selected_index = view.tabs.titles.index("Search")
     bench.search("random", SPACE, BASE, trials=10, pruner="patience", blocking=True)
-    bench._session.tick()
+    bench.presenter.tick()
     line = view.panel.line.value
     assert "Search 1 (random)" in line
     assert "10 of 10 done" in line
     assert "configurations/s" in line
     assert view.panel.progress.value == 1.0
     assert [number for _, number in view.search.continues.options] == [0, 1]
-    assert len({series.trial for series in bench._session._live.curves.series}) == 10  # type: ignore[union-attr]
+    assert len({series.trial for series in bench.presenter._live.curves.series}) == 10  # type: ignore[union-attr]
 
 
 def test_a_brush_selects_in_the_table_and_in_python(view: WorkbenchView, bench: wb.Workbench) -> None:
     bench.search("random", SPACE, BASE, trials=8, blocking=True)
     view.tabs.selected_index = view.tabs.titles.index("Compare")
-    bench._session.tick()
+    bench.presenter.tick()
     parallel = view.compare.part.parallel
     assert parallel.trials == list(range(1, 9))
     assert [axis["name"] for axis in parallel.axes] == ["l2", "learning_rate", "best_val_metric"]
@@ -147,11 +146,11 @@ def test_every_look_is_drawn_and_a_log_without_trials_is_said(
 ) -> None:
     view.tabs.selected_index = view.tabs.titles.index("Compare")
     view.compare.part.kind.value = kind
-    bench._session.tick()
+    bench.presenter.tick()
     empty = view.compare.part.note.value + view.compare.part.text.value
     assert "No trial" in empty or "run a search first" in empty
     bench.search("random", SPACE, BASE, trials=8, blocking=True)
-    bench._session.tick()
+    bench.presenter.tick()
     if kind == "leaderboard":
         assert view.compare.part.text.value.count("<tr") > 2
     else:
@@ -160,14 +159,14 @@ def test_every_look_is_drawn_and_a_log_without_trials_is_said(
 
 def test_a_border_is_warned_of_and_its_button_widens_the_range() -> None:
     bench = wb.Workbench(wb.Task.load("digits"))
-    bench._session._build_view(bench, _Actions(bench))
-    view = bench._session.view
+    bench.presenter.build(bench)
+    view = bench.presenter.view
     assert view is not None
     # rates so small that the largest is the best
     narrow = {"learning_rate": wb.LogRange(1e-6, 1e-4)}
     bench.search("grid", narrow, BASE.replace(hidden_units=16), points=30, blocking=True)
     view.tabs.selected_index = view.tabs.titles.index("Compare")
-    bench._session.tick()
+    bench.presenter.tick()
     (row,) = view.compare.part.edges.children
     words, button = row.children
     assert "lie at the high end" in words.value
@@ -206,11 +205,11 @@ def test_the_leaderboard_says_what_it_leaves_out(view: WorkbenchView, bench: wb.
     run.wait(60)
     view.compare.part.kind.value = "leaderboard"
     view.tabs.selected_index = view.tabs.titles.index("Compare")
-    bench._session.tick()
+    bench.presenter.tick()
     assert "1 trial that was stopped, pruned, failed or diverged was left out." in view.compare.part.text.value
     bench.delete(3)
-    bench._session.look(bench._session.tabs.look)
-    bench._session.tick()
+    bench.presenter.look(bench.presenter.tabs.look)
+    bench.presenter.tick()
     assert "left out" not in view.compare.part.text.value
 
 
