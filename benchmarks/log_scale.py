@@ -19,6 +19,7 @@ from sqlalchemy import insert
 import workbench as wb
 from workbench.core.events import EpochEnd, TrialEnded, TrialState
 from workbench.log import NewTrial, TrialLog, schema
+from workbench.methods.tabs import TABS
 
 EPOCHS, CHUNK = 20, 2000
 LIMITS = {"bench.trials": 1.5, "bench.leaderboard": 1.0, "append of a new trial, 20 epochs": 0.005}
@@ -85,7 +86,7 @@ def main(trials: int = 100_000) -> dict[str, object]:
         log = TrialLog.open(path)
         fill(log, task, trials)
         bench = wb.Workbench(task, log=path)
-        bench.presenter.build(bench)
+        bench.presenter.build(bench, TABS)
         presenter = bench.presenter
 
         def append() -> None:

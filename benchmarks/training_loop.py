@@ -22,6 +22,7 @@ from torch import nn
 
 import workbench as wb
 from benchmarks.timing import compare, table
+from workbench.methods.tabs import TABS
 from workbench.training import Training, prepare
 
 EPOCHS, BATCH, RATE = 10, 32, 1e-3
@@ -133,7 +134,7 @@ def candidates(task: wb.Task, folder: Path) -> dict[str, Callable[[], object]]:
     config = wb.Config(hidden_layers=2, hidden_units=64, batch_size=BATCH, learning_rate=RATE, epochs=EPOCHS)
     headless = wb.Workbench(task, log=folder / "headless.db")
     shown = wb.Workbench(task, log=folder / "shown.db")
-    shown.presenter.build(shown)  # all widgets, with their messages, but nobody who displays them
+    shown.presenter.build(shown, TABS)  # all widgets, with their messages, but nobody who displays them
     prepared = prepare(task, config)
 
     def engine() -> None:

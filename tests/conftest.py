@@ -13,6 +13,7 @@ from hypothesis import settings
 from sqlalchemy import make_url
 
 import workbench as wb
+from workbench.methods.tabs import TABS
 from workbench.ui.view import WorkbenchView
 
 # a busy machine is no failure
@@ -85,6 +86,6 @@ def bench() -> Iterator[wb.Workbench]:
 
 @pytest.fixture
 def view(bench: wb.Workbench) -> WorkbenchView:
-    bench.presenter.build(bench)
+    bench.presenter.build(bench, TABS)
     assert bench.presenter.view is not None
     return bench.presenter.view

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from workbench.core.config import Config
 from workbench.core.errors import ConfigError, Problem
 from workbench.core.registration import register_models
+from workbench.methods.comparison.reads import Reads
 from workbench.methods.data_versions.continue_on import Continuation, continue_on
 from workbench.methods.diagnosis.diagnose import Diagnosis, try_it
 from workbench.methods.ensembles.build import TOP, assemble, nothing_to_choose
@@ -18,6 +19,7 @@ from workbench.methods.search.handle import Search
 from workbench.methods.search.options import DEFAULTS
 from workbench.methods.search.request import Comparison, SearchRequest, continued, start_comparison, start_search
 from workbench.methods.search.resume import resume_search
+from workbench.methods.tabs import TABS
 from workbench.methods.test_set.open import TestResult, open_test_set
 from workbench.reading import Reader
 from workbench.runs.arguments import (
@@ -82,7 +84,7 @@ class Workbench(Reader):
         self.device = check_device(device)
         register_models(models)
         self._session = Session.of(task, log, checkpoints)
-        self._presenter = Presenter.of(self._session)
+        self._presenter, self._reads = Presenter.of(self._session), Reads.of(self._session)
 
     # --- training ---------------------------------------------------------------------------------------------------
 
@@ -222,14 +224,14 @@ class Workbench(Reader):
         told from the best. Returns the run. Raises: RunError when no trial has ended, or none has a score."""
         top = check_count("top", top)
         seeds = check_count("seeds", seeds, MAX_SEEDS)
-        board = self._presenter.reads.leaderboard(top)
+        board = self._reads.leaderboard(top)
         contenders = board[
             board["tied"] & ~board["trial"].isin(self._session.log.altered())
         ]  # which no seed can repeat
         if contenders.empty:
             message = "there is no ended trial to add seeds to; train one with bench.run(wb.Config())"
             raise nothing_to_choose(self._session, message)
-        used = self._presenter.reads.seeds_of(list(contenders["configuration"]))
+        used = self._reads.seeds_of(list(contenders["configuration"]))
         configs = {}
         for trial, configuration in zip(contenders["trial"], contenders["configuration"], strict=True):
             config = self.config(int(trial))
@@ -500,7 +502,7 @@ class Workbench(Reader):
         """A Workbench on a session that is there."""
         bench = cls.__new__(cls)
         bench.task, bench.device, bench._session = session.task, device, session
-        bench._presenter = Presenter.of(session)
+        bench._presenter, bench._reads = Presenter.of(session), Reads.of(session)
         return bench
 
     def annotate(
@@ -521,7 +523,7 @@ class Workbench(Reader):
         return self._presenter
 
     def _ipython_display_(self) -> None:
-        self._presenter.show(self)
+        self._presenter.show(self, TABS)
 
     def __repr__(self) -> str:
-        return f"<Workbench on {self.task.name!r}, log {self._session.log.url}: {self._presenter.reads.summary()}>"
+        return f"<Workbench on {self.task.name!r}, log {self._session.log.url}: {self._reads.summary()}>"

@@ -13,6 +13,7 @@ import workbench as wb
 from tests.ui.test_view import until
 from workbench.core.events import TrialState
 from workbench.core.registry import MODELS
+from workbench.methods.tabs import TABS
 from workbench.runs.run import Run
 from workbench.training import prepare
 from workbench.ui.branch_bar import Pick, branch_call
@@ -162,7 +163,7 @@ def test_another_model_is_answered_too() -> None:
 
     try:
         bench = wb.Workbench(wb.Task.load("iris"), models={"own_branch": build})
-        bench.presenter.build(bench)
+        bench.presenter.build(bench, TABS)
         view = bench.presenter.view
         assert view is not None
         bench.run(wb.Config(model="own_branch", width=8, epochs=3))
@@ -215,7 +216,7 @@ def test_the_source_says_where_a_branch_began(bench: wb.Workbench, view: Workben
     bench.run(SHORT)
     bench.branch(1, 2, learning_rate=0.01).wait()
     bench.replay(1).wait()
-    frame = readable(bench.presenter.reads.trials(last=10))
+    frame = readable(bench.presenter.task_log.trials(last=10))
     assert frame["source"].tolist() == ["replay", "branch of 1 @ 2", "manual"]
     assert frame["name"].iloc[0] == "replay of 1"
 
@@ -270,7 +271,7 @@ def test_the_banner_offers_what_was_interrupted_and_goes_when_pressed(
     bench.presenter.tick()
     assert view.panel.widget.children[0] is banner
     assert "<b>1 trial</b> was interrupted when its kernel died." in view.panel.banner.value
-    assert readable(bench.presenter.reads.trials(last=5))["state"].iloc[0] == "interrupted"
+    assert readable(bench.presenter.task_log.trials(last=5))["state"].iloc[0] == "interrupted"
     view.panel.resume.click()
     for run in bench.active:
         run.wait()
@@ -356,7 +357,7 @@ def test_the_bin_lists_restores_and_asks_before_it_is_emptied(bench: wb.Workbenc
         bench.run(SHORT)
     bench.branch(2, 2, learning_rate=0.01).wait()
     front(bench, view, "History")
-    history = view.history
+    history = view.body("History").history
     assert "Nothing is in the trash" in history.trash_note.value
     bench.delete(1, 2, 3)
     bench.presenter.tick()
@@ -384,11 +385,11 @@ def test_the_bin_lists_restores_and_asks_before_it_is_emptied(bench: wb.Workbenc
 def test_the_tree_is_drawn_and_a_click_selects(bench: wb.Workbench, view: WorkbenchView) -> None:
     bench.run(SHORT)
     front(bench, view, "History")
-    assert view.history.no_tree.layout.display != "none"
+    assert view.body("History").history.no_tree.layout.display != "none"
     bench.branch(1, 2, learning_rate=0.01, name="deep").wait()
     bench.run(SHORT)
     bench.presenter.tick()
-    tree = view.history.tree
+    tree = view.body("History").history.tree
     assert [(line["trial"], line["before"], line["shown"]) for line in tree.lines] == [
         (1, "", False),
         (2, "└─ ", False),
@@ -407,13 +408,13 @@ def test_the_tree_is_drawn_and_a_click_selects(bench: wb.Workbench, view: Workbe
 def test_nothing_is_read_for_a_tab_that_is_not_in_front(bench: wb.Workbench, view: WorkbenchView) -> None:
     bench.run(SHORT)
     bench.presenter.tick()
-    assert view.history.widget.children == ()
+    assert view.body("History").history.widget.children == ()
 
 
 def test_the_budget_is_set_and_what_it_cannot_be_is_told_beside_it(bench: wb.Workbench, view: WorkbenchView) -> None:
     bench.run(SHORT)
     front(bench, view, "History")
-    history = view.history
+    history = view.body("History").history
     assert history.budget.value == "1"
     assert "of 1 GiB" in history.used.value
     history.budget.value = "0.5"
@@ -434,8 +435,8 @@ def test_the_budget_is_set_and_what_it_cannot_be_is_told_beside_it(bench: wb.Wor
 def test_trouble_with_the_checkpoints_is_told(bench: wb.Workbench, view: WorkbenchView) -> None:
     bench.checkpoints._trouble = wb.CheckpointError(f"{HOSTILE} could not be written")
     front(bench, view, "History")
-    assert "could not be written" in view.history.budget_note.value
-    assert HOSTILE not in view.history.budget_note.value
+    assert "could not be written" in view.body("History").history.budget_note.value
+    assert HOSTILE not in view.body("History").history.budget_note.value
 
 
 def test_the_code_tab_has_the_script_of_the_selected_trial(bench: wb.Workbench, view: WorkbenchView) -> None:
@@ -448,7 +449,7 @@ def test_the_code_tab_has_the_script_of_the_selected_trial(bench: wb.Workbench, 
     assert "Trial 1 again" in view.code.widget.value
     assert "task = wb.Task.load(&#x27;iris&#x27;)" in view.code.widget.value
     pick(bench, view, 1, 2.0)
-    bench.presenter.look(view.compare.part.look)
+    bench.presenter.look_again()
     bench.presenter.tick()
     assert "bench.branch(1, epoch=2" in view.code.widget.value
     assert "Trial 1 again" not in view.code.widget.value

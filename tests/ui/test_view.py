@@ -25,6 +25,7 @@ from workbench.core.config import HYPERPARAMETERS
 from workbench.core.domains import Choice, IntRange, Range
 from workbench.core.events import EpochEnd, StepProgress, TrialEnded, TrialState
 from workbench.core.registry import MODELS
+from workbench.methods.tabs import TABS
 from workbench.ui.controls import Controls
 from workbench.ui.fields import NumberField
 from workbench.ui.live import LiveRun
@@ -44,7 +45,7 @@ def visible(shown: Controls) -> set[str]:
 def test_the_page_gets_few_enough_messages_to_lose_none(monkeypatch: pytest.MonkeyPatch, bench: wb.Workbench) -> None:
     sent: list[Any] = []
     monkeypatch.setattr(comm.DummyComm, "publish_msg", lambda self, *message, **rest: sent.append(message))
-    bench.presenter.build(bench)
+    bench.presenter.build(bench, TABS)
     bench.presenter.tick()
     assert 100 < len(sent) < 350  # a socket's queue of 1,000 is only sure to take 500 (see parts.py)
 
@@ -63,7 +64,7 @@ def test_a_control_is_made_when_it_is_first_shown() -> None:
 def test_the_views_are_told_less_while_a_page_is_loaded(bench: wb.Workbench) -> None:
     presenter = bench.presenter
     assert presenter._pause() == TICK_SECONDS
-    presenter.build(bench)
+    presenter.build(bench, TABS)
     assert presenter._live is not None
     curves = presenter._live.curves
     assert presenter._pause() == TICK_SECONDS
@@ -78,10 +79,10 @@ def test_the_views_are_told_less_while_a_page_is_loaded(bench: wb.Workbench) -> 
 
 def test_the_front_end_looks_after_every_widget_of_anywidget(bench: wb.Workbench) -> None:
     presenter = bench.presenter
-    presenter.build(bench)
+    presenter.build(bench, TABS)
     assert presenter._live is not None
     assert presenter.view is not None
-    table, parallel = presenter.view.table.table, presenter.view.compare.part.parallel
+    table, parallel = presenter.view.table.table, presenter.view.body("Compare").panel.parallel
     assert presenter._live.curves.kept == (presenter._live.curves.model_id, table.model_id)
     assert parallel.kept == (parallel.model_id,)
 
@@ -278,7 +279,7 @@ def test_names_and_labels_are_shown_as_text(bench: wb.Workbench) -> None:
     hostile = "<img src=x onerror=alert(1)>"
     frame = wb.Task.load("iris")
     bench = wb.Workbench(frame)
-    bench.presenter.build(bench)
+    bench.presenter.build(bench, TABS)
     view = bench.presenter.view
     assert view is not None
     bench.run(wb.Config(epochs=1), name=hostile)
@@ -296,7 +297,7 @@ def test_the_table_is_read_ever_more_seldom_for_numbers_alone(
     """While a trial trains; what it comes to, a name and another state are shown at once."""
     presenter, now = bench.presenter, [1000.0 + time.monotonic()]
     run = bench.start(wb.Config(epochs=50_000))
-    shown, read_at, read = view.table, [], presenter.reads.trials
+    shown, read_at, read = view.table, [], presenter.task_log.trials
 
     def counted(**options: Any) -> pd.DataFrame:
         read_at.append(now[0])
@@ -307,7 +308,7 @@ def test_the_table_is_read_ever_more_seldom_for_numbers_alone(
         return [] if shown._shown is None else shown._shown["state"].tolist()
 
     monkeypatch.setattr("workbench.ui.presenter.time", SimpleNamespace(monotonic=lambda: now[0]))
-    monkeypatch.setattr(presenter.reads, "trials", counted)
+    monkeypatch.setattr(presenter.task_log, "trials", counted)
     until(bench, lambda: state() == ["running"] or now.append(now.pop() + 1) or False)
     del read_at[:]
     for _ in range(600):

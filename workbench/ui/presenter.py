@@ -7,7 +7,7 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -18,22 +18,21 @@ import torch
 from workbench.core.config import Config
 from workbench.core.errors import WorkbenchError
 from workbench.core.events import EpochEnd, Event, KnobChanged, StepProgress, TrialState
-from workbench.methods.comparison.reads import Reads
 from workbench.runs.publisher import LogChanged, Notice
 from workbench.runs.run import Run
 from workbench.runs.session import Session
 from workbench.training import resolve_loss
 from workbench.training.devices import available_devices
+from workbench.ui.dispatch import Dispatch
 from workbench.ui.pump import TICK_SECONDS, Pump
-from workbench.ui.task_log import TABLE_TRIALS
+from workbench.ui.task_log import TABLE_TRIALS, TaskLog
 
 if TYPE_CHECKING:
     from IPython.display import DisplayHandle
 
-    from workbench.methods.comparison.tab import Look
     from workbench.ui.live import LiveRun
     from workbench.ui.run_panel import Status
-    from workbench.ui.tabs import Tabs
+    from workbench.ui.tab import Tab
     from workbench.ui.view import WorkbenchView
 
 __all__ = ["Presenter"]
@@ -73,7 +72,7 @@ class Presenter:
 
     def __init__(self, session: Session) -> None:
         self.session, self.task, self.log = session, session.task, session.log
-        self.runner, self.recall, self.reads = session.runner, session.recall, Reads.of(session)
+        self.runner, self.recall, self.task_log = session.runner, session.recall, TaskLog(session.task, session.log)
         self.selected: list[int] = []
         self.gone: set[int] = set()  # trials that were deleted here
         self._origins: list[int] = []  # drawn beside the run on show, because it began from them
@@ -88,11 +87,12 @@ class Presenter:
         self._verdict: tuple[Run, str, bool] | None = None
         self.view: WorkbenchView | None = None
         self._live: LiveRun | None = None
-        self.tabs: Tabs | None = None
+        self.bench: Any = None
         self._on_show: Run | None = None
         self._handles: list[DisplayHandle] = []
         self._pictured = True
         self.pump = Pump(self.tick, self._pause)
+        self.dispatch = Dispatch(lambda error: self.shown.show_error(error), self.pump.wake)
         session.subscribe(self._hear, waiting=self.tick)
 
     def _hear(self, group: Sequence[Event | Notice]) -> None:
@@ -128,20 +128,20 @@ class Presenter:
 
     def _picture(self) -> dict[str, Any]:
         """What a reader without a kernel sees: a line of text and the curves, once there are any."""
-        bundle = {"text/plain": f"Workbench on {self.task.name}: {self.reads.summary()}"}
+        bundle = {"text/plain": f"Workbench on {self.task.name}: {self.task_log.summary()}"}
         trials = self.last_trials()
         if trials and len(self.log.curves(*trials)):
-            figure = self.reads.figure(self.reads.seeds_together(trials))
+            figure = self.task_log.figure(self.task_log.seeds_together(trials))
             bundle["image/png"] = base64.b64encode(figure._repr_png_()).decode()
         return bundle
 
     # --- views (main thread) ----------------------------------------------------------------------------------------
 
-    def show(self, bench: Any) -> None:
+    def show(self, bench: Any, tabs: Sequence[Tab[Any]]) -> None:
         from IPython.display import display
 
         if self.view is None:
-            self.build(bench)
+            self.build(bench, tabs)
         self.pump.attach()
         self._table_due = True  # somebody else may have written to the log
         self.tick()
@@ -153,11 +153,10 @@ class Presenter:
             self._handles = [*self._handles[-4:], handle]
         self.pump.wake()
 
-    def build(self, bench: Any) -> WorkbenchView:
+    def build(self, bench: Any, tabs: Sequence[Tab[Any]]) -> WorkbenchView:
         """Make the view, without displaying it. bench: whose public calls it makes. Main thread."""
         from workbench.ui.acting import Actions
         from workbench.ui.live import LiveRun
-        from workbench.ui.tabs import Tabs
         from workbench.ui.view import WorkbenchView
 
         self._live = LiveRun(self.task.metric, resolve_loss(Config(), self.task.kind).loss)
@@ -167,21 +166,12 @@ class Presenter:
             self._live.curves,
             config_of=bench.config,
             code_of=bench.code,
-            past=bench,
             settle=self.pump.settle,
             devices=available_devices(),
             device=bench.device,
         )
-        live = self._live
-        self.tabs = Tabs(
-            self.view,
-            bench,
-            self.reads,
-            drawn=lambda: live.drawn,
-            trial_in_view=self._trial_in_view,
-            run_of=self.session.run_of,
-            wake=self.pump.wake,
-        )
+        self.bench = bench
+        self.view.add_tabs(tabs, lambda tab: tab.build(self))
         self._news.clear()  # what has happened is in the log, and read from there
         if self._on_show is None and self.runner.current is not None:
             self._on_show = self.runner.current
@@ -190,12 +180,23 @@ class Presenter:
         self._table_due = True
         return self.view
 
+    @property
+    def shown(self) -> WorkbenchView:
+        """The view. Raises: AssertionError before `build`."""
+        assert self.view is not None
+        return self.view
+
+    @property
+    def drawn(self) -> Collection[int]:
+        """The trials in the charts."""
+        return () if self._live is None else self._live.drawn
+
     def _put_on_show(self, run: Run) -> None:
         self._on_show, self._pictured = run, False
         self._select_due = True  # a selected trial may have been drawn as part of the run before
         if self._live is None:
             return
-        roots = self.reads.roots(run.trials)
+        roots = self.task_log.roots(run.trials)
         self._origins = sorted({int(parent) for parent in roots["parent"]} | set(run.beside))
         if run.grows:
             self._live.begin_search()
@@ -223,8 +224,9 @@ class Presenter:
                 if run.grows:
                     self._live.join(dict(run.configs))
                 self._live.take(group)
-        if self._live is not None and self.view is not None and self.tabs is not None:
-            self.tabs.tick()
+        if self._live is not None and self.view is not None:
+            self.dispatch.tick()
+            self.view.tick()
             while self._dropped:
                 self._live.drop(self._dropped.popleft())
             self._refresh_selection()
@@ -237,16 +239,16 @@ class Presenter:
             pause = min(max(TABLE_SECONDS, calm), NUMBERS_SECONDS)
             if self._table_due or (self._stale and (not going or now - self._table_read > pause)):
                 self._table_due, self._stale, self._table_read = False, False, now
-                frame = self.reads.trials(last=TABLE_TRIALS)
+                frame = self.task_log.trials(last=TABLE_TRIALS)
                 self._known = self.log.count(self.task.fingerprint)
                 self._newest = [int(trial) for trial in frame["trial"].tail(1)]
                 self.view.show_trials(frame, self._known)
                 self.view.panel.show_left(*self._left())
-                cheap = self.view.in_front != "Compare" or self.tabs.look.kind in ("parallel", "leaderboard")
+                cheap = self.view.in_front[1].cheap
                 self._look_due = self._look_due or not going or (cheap and now >= self._look_free)
             if self._look_due:
                 self._look_due, started = False, time.monotonic()
-                self.tabs.refresh()
+                self.refresh_tab()
                 ended = time.monotonic()
                 self._look_free = ended + (ended - started) / LOOK_SHARE
             held_up = any(run.held_up for run in self.runner.runs)
@@ -296,13 +298,17 @@ class Presenter:
         fingerprint = self.task.fingerprint
         return len(self.log.interrupted(fingerprint)), len(self.log.unfinished(fingerprint, going))
 
-    def look(self, look: Look) -> None:
-        if self.tabs is not None:
-            self.tabs.look = look
+    def look_again(self) -> None:
+        """Have the tab in front brought up to date at the next tick. Any thread."""
         self._look_due = True
         self.pump.wake()
 
-    def _trial_in_view(self) -> int | None:
+    def refresh_tab(self) -> None:
+        """Bring the tab in front up to date. Main thread."""
+        tab, body = self.shown.in_front
+        tab.refresh(body)
+
+    def trial_in_view(self) -> int | None:
         """The trial that a tab on a single one is about: the one selected last, else the last of the run on show."""
         shown = [] if self._on_show is None else [one for one in self._on_show.trials if one not in self.gone]
         trials = self.selected or shown or self._newest
@@ -322,7 +328,7 @@ class Presenter:
             trials = list(dict.fromkeys([*self.selected, *self._origins]))
             curves, names = pd.DataFrame({"trial": [], "epoch": []}), {}
             if trials:
-                curves, frame = self.reads.curves(*trials), self.log.trials()
+                curves, frame = self.task_log.curves(*trials), self.log.trials()
                 names = {
                     int(t): n for t, n in zip(frame["trial"], frame["name"], strict=True) if isinstance(n, str) and n
                 }
@@ -330,7 +336,7 @@ class Presenter:
 
     def select(self, trials: Sequence[int]) -> None:
         self.selected, self._select_due = list(trials), True
-        if self.view is not None and self.view.in_front in ("History", "Code", "Test set", "Diagnose"):
+        if self.view is not None and self.view.in_front[0].follows_selection:
             self._look_due = True
         self.pump.wake()
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from workbench.runs.session import Session
     from workbench.tasks import Task
 
-__all__ = ["Reads"]
+__all__ = ["Reads", "listed_searches"]
 
 TRAINED = ENDED - {TrialState.FAILED, TrialState.DIVERGED}
 """Ends that leave weights worth going on from."""
@@ -272,3 +272,14 @@ def _stamped(board: pd.DataFrame, tested: Mapping[tuple[str, int], tuple[float, 
     board.insert(board.columns.get_loc("tied"), "test_metric", metrics)
     board.insert(board.columns.get_loc("tied"), "test_set", stamps)
     return board
+
+
+def listed_searches(reads: Reads) -> list[tuple[str, int, bool, bool]]:
+    """Of each search on the task: label, number, whether it continues no other, whether it has a space (a search has)."""
+    searches = reads.log.searches()
+    if len(searches):
+        searches = searches[searches["task_fingerprint"] == reads.task.fingerprint]
+    return [
+        (f"search {row.search} ({row.strategy})", int(row.search), pd.isna(row.continues), row.space is not None)
+        for row in searches.itertuples(index=False)
+    ]
