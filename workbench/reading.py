@@ -14,6 +14,7 @@ from workbench.core.config import Config
 from workbench.core.errors import LogError, RunError
 from workbench.log import TrialLog
 from workbench.methods.comparison.patience_advice import PatienceAdvice, patience_advice
+from workbench.methods.comparison.reads import Reads
 from workbench.methods.data_versions.versions import version_changes, version_drift, versions
 from workbench.methods.diagnosis.diagnose import Diagnosis, diagnose, prescriptions, rules_table
 from workbench.methods.ensembles.build import assembled
@@ -26,6 +27,7 @@ from workbench.runs.restore import logged_config, whole
 from workbench.runs.run import Run
 from workbench.runs.session import Session
 from workbench.ui.figures import NotebookFigure
+from workbench.ui.presenter import Presenter
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,6 +44,8 @@ class Reader:
     """What can be read of a log on one task."""
 
     _session: Session
+    _presenter: Presenter
+    _reads: Reads
 
     @property
     def log(self) -> TrialLog:
@@ -76,7 +80,7 @@ class Reader:
         stamp.
         """
         top = None if top is None else check_count("top", top, None)
-        return self._session.reads.leaderboard_with_configurations(top)
+        return self._reads.leaderboard_with_configurations(top)
 
     def importance(self, search: int | None = None, *, evaluator: str = "fanova") -> pd.DataFrame:
         """Share of the variation of the validation metric that each hyperparameter explains, largest first.
@@ -87,8 +91,8 @@ class Reader:
         """
         from workbench.methods.comparison.importance import importance
 
-        frame = self._session.reads.trials_of(self._search(search))
-        return importance(frame, better=self._session.reads.better, evaluator=evaluator)
+        frame = self._reads.trials_of(self._search(search))
+        return importance(frame, better=self._reads.better, evaluator=evaluator)
 
     def range_edges(self, search: int | None = None) -> pd.DataFrame:
         """The searched ranges at whose end the best trials lie, so that a better value may lie beyond.
@@ -96,7 +100,7 @@ class Reader:
         search: its number, by default the last one. One row a range: hyperparameter, side, best, low, high, and wider_low,
         wider_high: the range to search next.
         """
-        found = self._session.reads.range_edges(self._search(search))
+        found = self._reads.range_edges(self._search(search))
         columns = ["hyperparameter", "side", "best", "low", "high", "wider_low", "wider_high"]
         rows = [(b.name, b.side, b.best, b.domain.low, b.domain.high, b.wider.low, b.wider.high) for b in found]
         return pd.DataFrame(rows, columns=columns)
@@ -111,7 +115,7 @@ class Reader:
         Raises: ConfigError for an unknown kind or name; RunError when there is nothing to draw.
         """
         numbers = None if trials is None else listed_trials(trials)
-        return self._session.reads.plot(kind, names, self._search(search), numbers)
+        return self._reads.plot(kind, names, self._search(search), numbers)
 
     def _search(self, number: int | None) -> int | None:
         """The number of a search that is in the log, None for none. Raises: LogError, RunError for any other."""
@@ -166,7 +170,7 @@ class Reader:
         pareto_parameters: the same in the metric and one cost. A trial that diverged or failed is on no front. Every metric is
         that of one seed: what a front shows, further seeds have to confirm. `bench.plot("complexity")` draws it.
         """
-        return self._session.reads.complexity()
+        return self._reads.complexity()
 
     def suggest_patience(self) -> PatienceAdvice:
         """How many epochs to wait for a lower validation loss before stopping early, learned from this task's trials.
@@ -177,7 +181,7 @@ class Reader:
         `reason` says it in words, with exact and bootstrap intervals, `table` has a row for each patience, `figure()` draws
         it. Raises: RunError with fewer than 5 trials.
         """
-        reads = self._session.reads
+        reads = self._reads
         return patience_advice(self._session.task, reads.log, better=reads.better, metric_label=reads.metric_label)
 
     def curves(self, *trials: int) -> pd.DataFrame:
@@ -238,7 +242,7 @@ class Reader:
         metric, score on the validation rows, corrected (what to expect on new rows), optimism, low and high (95%), gain over a
         best single trial with gain_low and gain_high, how, note, complete (each member is in the log, outside
         the trash), created, test_metric and test_set (its last score on the test set, and the stamp)."""
-        return self._session.reads.ensembles()
+        return self._reads.ensembles()
 
     def load_ensemble(self, number: int) -> Ensemble:
         """An ensemble of the log by its number, as `bench.ensemble()` returned it, ready to predict.
@@ -305,17 +309,17 @@ class Reader:
 
     def figure(self, *trials: int) -> NotebookFigure:
         """Learning curves as a matplotlib figure, of the given trials or of the last run. Raises: RunError without any."""
-        shown = [[trial] for trial in trial_numbers("figure", trials)] or self._session.reads.seeds_together(
-            self._session.last_trials()
+        shown = [[trial] for trial in trial_numbers("figure", trials)] or self._reads.seeds_together(
+            self._presenter.last_trials()
         )
         if not shown:
             raise RunError("there is no trial to draw yet; train one with bench.run(wb.Config())")
-        return self._session.reads.figure(shown)
+        return self._reads.figure(shown)
 
     @property
     def selected(self) -> list[int]:
         """The trials whose rows are selected in the table."""
-        return list(self._session.selected)
+        return list(self._presenter.selected)
 
     @property
     def active(self) -> list[Run]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from workbench.core.config import Config
 from workbench.core.errors import ConfigError, Problem
 from workbench.core.registration import register_models
+from workbench.methods.comparison.reads import Reads
 from workbench.methods.data_versions.continue_on import Continuation, continue_on
 from workbench.methods.diagnosis.diagnose import Diagnosis, try_it
 from workbench.methods.ensembles.build import TOP, assemble, nothing_to_choose
@@ -17,6 +18,8 @@ from workbench.methods.range_test.range_test import HIGH, LOW, RangeTest, range_
 from workbench.methods.search.handle import Search
 from workbench.methods.search.options import DEFAULTS
 from workbench.methods.search.request import Comparison, SearchRequest, continued, start_comparison, start_search
+from workbench.methods.search.resume import resume_search
+from workbench.methods.tabs import TABS
 from workbench.methods.test_set.open import TestResult, open_test_set
 from workbench.reading import Reader
 from workbench.runs.arguments import (
@@ -35,13 +38,14 @@ from workbench.runs.arguments import (
     trial_numbers,
 )
 from workbench.runs.branch import branch
+from workbench.runs.publisher import LogChanged
 from workbench.runs.replay import Replay, replay
 from workbench.runs.restore import whole
 from workbench.runs.resume import resume
 from workbench.runs.run import Run, Runs
 from workbench.runs.session import Session
 from workbench.training import prepare
-from workbench.ui.acting import Actions as _Actions
+from workbench.ui.presenter import Presenter
 
 if TYPE_CHECKING:
     from workbench.methods.ensembles.ensemble import Ensemble
@@ -81,6 +85,7 @@ class Workbench(Reader):
         self.device = check_device(device)
         register_models(models)
         self._session = Session.of(task, log, checkpoints)
+        self._presenter, self._reads = Presenter.of(self._session), Reads.of(self._session)
 
     # --- training ---------------------------------------------------------------------------------------------------
 
@@ -220,14 +225,14 @@ class Workbench(Reader):
         told from the best. Returns the run. Raises: RunError when no trial has ended, or none has a score."""
         top = check_count("top", top)
         seeds = check_count("seeds", seeds, MAX_SEEDS)
-        board = self._session.reads.leaderboard(top)
+        board = self._reads.leaderboard(top)
         contenders = board[
             board["tied"] & ~board["trial"].isin(self._session.log.altered())
         ]  # which no seed can repeat
         if contenders.empty:
             message = "there is no ended trial to add seeds to; train one with bench.run(wb.Config())"
             raise nothing_to_choose(self._session, message)
-        used = self._session.reads.seeds_of(list(contenders["configuration"]))
+        used = self._reads.seeds_of(list(contenders["configuration"]))
         configs = {}
         for trial, configuration in zip(contenders["trial"], contenders["configuration"], strict=True):
             config = self.config(int(trial))
@@ -375,7 +380,7 @@ class Workbench(Reader):
         living kernel trains are never touched. Raises: ConfigError naming a model, loss, optimizer or schedule of your own
         that is not registered; nothing is changed then.
         """
-        return resume(self._session)
+        return resume(self._session, resume_search)
 
     def delete(self, *trials: int) -> None:
         """Move trials to the trash: they are gone from every table and chart, and `restore` brings them back.
@@ -389,8 +394,7 @@ class Workbench(Reader):
     def restore(self, *trials: int) -> list[int]:
         """Bring deleted trials back, all of them by default; returns their numbers. Raises: LogError for one not in the trash."""
         restored = self._session.log.restore(trial_numbers("restore", trials) or None)
-        self._session.gone.difference_update(restored)
-        self._session.refresh_table()
+        self._session.publish([LogChanged(restored=tuple(restored))])
         return restored
 
     def empty_trash(self) -> tuple[list[int], list[int]]:
@@ -499,6 +503,7 @@ class Workbench(Reader):
         """A Workbench on a session that is there."""
         bench = cls.__new__(cls)
         bench.task, bench.device, bench._session = session.task, device, session
+        bench._presenter, bench._reads = Presenter.of(session), Reads.of(session)
         return bench
 
     def annotate(
@@ -509,12 +514,17 @@ class Workbench(Reader):
         texts = {field: a_text(value, field) for field, value in given.items() if value is not None}
         kept = None if tags is None else some_tags(tags)
         self._session.log.annotate(whole("trial", trial), **texts, tags=kept)
-        self._session.refresh_table()
+        self._session.publish([LogChanged()])
 
     # --- display ----------------------------------------------------------------------------------------------------
 
+    @property
+    def presenter(self) -> Presenter:
+        """What shows this Workbench: `presenter.view`, once it was displayed, and `presenter.session` with the runner."""
+        return self._presenter
+
     def _ipython_display_(self) -> None:
-        self._session.show(self, _Actions(self))
+        self._presenter.show(self, TABS)
 
     def __repr__(self) -> str:
-        return f"<Workbench on {self.task.name!r}, log {self._session.log.url}: {self._session.reads.summary()}>"
+        return f"<Workbench on {self.task.name!r}, log {self._session.log.url}: {self._reads.summary()}>"

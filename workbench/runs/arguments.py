@@ -14,7 +14,7 @@ from workbench.core.registry import METRICS
 from workbench.runs.restore import whole
 from workbench.tasks import Task
 from workbench.training import Change, live_value
-from workbench.ui.presenter import available_devices
+from workbench.training.devices import available_devices
 
 __all__ = [
     "a_config",

@@ -25,8 +25,8 @@ from workbench.models import (
     read_source,
     why_unusable,
 )
-from workbench.runs.runner import fitting_threads
 from workbench.training import Change, CohortState, TakeUp, Told, Trained, Training, Weights, filled
+from workbench.training.devices import fitting_threads
 from workbench.training.stages import trained_part
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self, overload
 
 from workbench.core.errors import RunError
@@ -25,8 +25,10 @@ class Run(Waiting):
 
     trials: their numbers in the log. configs: the Config of each, as they started. search: the search they belong to.
     label: what the charts call it, "" for the trials' numbers.
-    beside: trials that are drawn beside it, to compare with.
+    beside: trials that are drawn beside it, to compare with. grows: whether trials join it while it goes on, as in a search.
     """
+
+    grows = False
 
     def __init__(
         self,
@@ -104,6 +106,16 @@ class Run(Waiting):
         return self._training.module(trial)
 
     @property
+    def title(self) -> str:
+        """What a run that grows is called."""
+        return ""
+
+    @property
+    def progress(self) -> Any:
+        """How far a run that grows is; None for any other, whose trials say it."""
+        return None
+
+    @property
     def verdict(self) -> str:
         """What is to be said of it at its end, beside the trials' states; "" for nothing."""
         return ""
@@ -119,6 +131,13 @@ class Run(Waiting):
         what = ", ".join(f"{n} {state}" if len(self.trials) > 1 else state for state, n in counts.items())
         numbers = ", ".join(map(str, self.trials)) if len(self.trials) < 6 else f"{self.trials[0]}...{self.trials[-1]}"
         return f"<Run of trial{'s' * (len(self.trials) > 1)} {numbers}: {what}>"
+
+    def adopt(self, configs: Mapping[int, Config]) -> None:
+        """Take in trials that were just entered into the log."""
+        self.configs.update(configs)
+        self.trials = tuple(self.configs)
+        self._states.update(dict.fromkeys(configs, TrialState.QUEUED))
+        self._epochs.update(dict.fromkeys(configs, 0))
 
     # --- what the runner tells it -----------------------------------------------------------------------------------
 

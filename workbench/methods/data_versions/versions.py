@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from workbench.core.registry import METRICS
 from workbench.log import TrialLog
 from workbench.methods.data_versions.drift import COLUMNS
 from workbench.runs.session import Session
@@ -29,7 +30,7 @@ def versions(session: Session) -> pd.DataFrame:
     found = _chain(session)
     rows: list[dict[str, Any]] = []
     for fingerprint, about in found.items():
-        best = session.log.best(fingerprint, session.task.metric, session.reads.better)
+        best = session.log.best(fingerprint, session.task.metric, METRICS[session.task.metric].value.better)
         rows.append({
             "version": about["version"], "current": fingerprint == session.task.fingerprint, "name": about["name"],
             **{split: about["sizes"][split] for split in ("train", "validation", "test")}, "new_rows": about["new_rows"],

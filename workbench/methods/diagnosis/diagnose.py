@@ -13,6 +13,7 @@ from workbench.core.events import ENDED, TrialState
 from workbench.core.text import counted
 from workbench.methods.comparison.leaderboard import by_seed
 from workbench.methods.comparison.patience_advice import patience_advice
+from workbench.methods.comparison.reads import Reads
 from workbench.methods.diagnosis.case import Case, Finding, Judgement, Learned, Prescription, Rival
 from workbench.methods.diagnosis.figure import diagnosis_figure
 from workbench.methods.diagnosis.rules import ALL_RULES, judge
@@ -103,7 +104,7 @@ def case_of(session: Session, trial: int) -> tuple[Case, list[str]]:
     Raises: LogError for an unknown trial; RunError for one in the trash, on another task, of another metric or without a finished
     epoch.
     """
-    log, task, reads = session.log, session.task, session.reads
+    log, task, reads = session.log, session.task, Reads.of(session)
     curve = log.curves(trial)
     session.recall.check_outside_trash(trial)
     if log.task_fingerprint(trial) != task.fingerprint:
@@ -179,7 +180,7 @@ def _untrained_loss(session: Session) -> float:
 
 def _learned_patience(session: Session) -> Learned | None:
     """What `bench.suggest_patience()` says; None where it has too few trials."""
-    reads = session.reads
+    reads = Reads.of(session)
     try:
         advice = patience_advice(session.task, session.log, better=reads.better, metric_label=reads.metric_label)
     except RunError:
@@ -257,7 +258,7 @@ def _more_seeds(session: Session, trial: int, given: Prescription, note: str, de
         if number is not None:
             config = logged_config(number, session.log.config(number))
             configuration = session.configuration_of(config)
-            used = session.reads.seeds_of([configuration])[configuration] | {config.seed}
+            used = Reads.of(session).seeds_of([configuration])[configuration] | {config.seed}
             free = (seed for seed in range(config.seed, 2**31) if seed not in used)
             configs[number] = [prepare(session.task, config.replace(seed=next(free))) for _ in range(given.seeds)]
     return session.replicate(configs, device=device)

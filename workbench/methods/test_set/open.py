@@ -20,6 +20,7 @@ from workbench.log import Finding
 from workbench.log.openings import KIND, Opening, keys_as_text, openings, unseen
 from workbench.methods.test_set.figure import opened_scores
 from workbench.metrics.intervals import Interval, score_interval
+from workbench.runs.publisher import LogChanged
 from workbench.runs.restore import whole
 from workbench.runs.session import Session
 from workbench.tasks.split import Split
@@ -138,7 +139,7 @@ def open_test_set(
         if not new.any():
             raise _refusal(session, keys, "none of them is unseen; a version of the task with new rows has some")
         test, keys = Split(sealed.x[new], sealed.y[new]), keys[new]
-    metric, better = session.task.metric, session.reads.better
+    metric, better = session.task.metric, METRICS[session.task.metric].value.better
     interval: Interval = score_interval(metric, model.outputs(test.x), test.y)
     data = {
         **about,
@@ -169,7 +170,7 @@ def open_test_set(
             raise _refusal(session, this.keys, f"{remedy}{this.stamp!r} wherever it is shown", others)
 
     number = session.log.add_finding(KIND, data, task_fingerprint=session.task.fingerprint, check=check)
-    session.refresh_table()
+    session.publish([LogChanged()])
     return next(result for opening, result in _results(session.log.findings(KIND)) if opening.finding.number == number)
 
 
