@@ -98,6 +98,7 @@ def test_the_bar_lists_the_changes_and_its_button_makes_the_call_that_the_code_t
     assert "learning rate 0.001 → 0.0001" in view.bar.words.value
     view.panel.name.value, view.panel.seeds.value = "slower", 2
     view.bar.branch.click()
+    bench.presenter.tick()
     changes = {"learning_rate": 0.0001, "optimizer": "sgd"}
     assert asked.calls == [("branch", (1, 2, changes), {"seeds": 2, "name": "slower", "device": "cpu"})]
     assert view.bar.pick is None
@@ -115,6 +116,7 @@ def test_by_mouse_and_by_call_the_branch_is_the_same(bench: wb.Workbench, view: 
     say(view, "learning_rate", "0.01")
     code = view.code.text
     view.bar.branch.click()
+    bench.presenter.tick()
     for run in bench.active:
         run.wait()
     exec(f"{code}.wait()", {"bench": bench})
@@ -133,6 +135,7 @@ def test_the_last_epoch_raises_the_epochs_and_says_so(bench: wb.Workbench, view:
     assert view.read().epochs == 8
     assert "epochs 4 → 8" in view.bar.words.value
     view.bar.branch.click()
+    bench.presenter.tick()
     for run in bench.active:
         run.wait()
     assert int(bench.trials["epochs_run"].iloc[-1]) == 8
@@ -145,12 +148,14 @@ def test_what_a_branch_cannot_change_is_answered_beside_the_control(bench: wb.Wo
     pick(bench, view, 1, 2.0)
     say(view, "hidden_units", "16")
     view.bar.branch.click()
+    bench.presenter.tick()
     assert "keeps the architecture" in view.controls.field("hidden_units").message.value
     assert "Not started" in view.panel.message.value
     assert view.bar.widget in slot(view)
     say(view, "hidden_units", "8")
     say(view, "epochs", "2")
     view.bar.branch.click()
+    bench.presenter.tick()
     assert "epochs=2: the branch begins after epoch 2" in view.controls.field("epochs").message.value
     assert len(bench.trials) == 1
     say(view, "epochs", "many")
@@ -170,9 +175,11 @@ def test_another_model_is_answered_too() -> None:
         pick(bench, view, 1, 2.0)
         say(view, "width", "16")
         view.bar.branch.click()
+        bench.presenter.tick()
         assert "keeps the architecture" in view.controls.field("width").message.value
         view.controls.field("model").control.value = "mlp"  # type: ignore[attr-defined]
         view.bar.branch.click()
+        bench.presenter.tick()
         assert "keeps the architecture" in view.controls.field("model").message.value
         assert len(bench.trials) == 1
     finally:
@@ -273,6 +280,7 @@ def test_the_banner_offers_what_was_interrupted_and_goes_when_pressed(
     assert "<b>1 trial</b> was interrupted when its kernel died." in view.panel.banner.value
     assert readable(bench.presenter.task_log.trials(last=5))["state"].iloc[0] == "interrupted"
     view.panel.resume.click()
+    bench.presenter.tick()
     for run in bench.active:
         run.wait()
     bench.presenter.tick()
@@ -339,6 +347,7 @@ def test_a_trial_that_trains_is_not_deleted_and_that_is_said(bench: wb.Workbench
     until(bench, lambda: len(view.table._trials) == 1)
     select(view, 1)
     view.table.delete.click()
+    bench.presenter.tick()
     assert "stop it first" in view.panel.message.value
     assert "Deleted" not in view.table.hint.value
     run.stop()
@@ -349,6 +358,7 @@ def test_deleting_the_picked_trial_closes_the_bar(bench: wb.Workbench, view: Wor
     pick(bench, view, 1, 2.0)
     select(view, 1)
     view.table.delete.click()
+    bench.presenter.tick()
     assert view.bar.pick is None
 
 
@@ -418,9 +428,11 @@ def test_the_budget_is_set_and_what_it_cannot_be_is_told_beside_it(bench: wb.Wor
     assert history.budget.value == "1"
     assert "of 1 GiB" in history.used.value
     history.budget.value = "0.5"
+    bench.presenter.tick()
     assert bench.checkpoints.budget == GIB // 2
     for text in ("much", "-1", "", "nan", "1e99"):
         history.budget.value = text
+        bench.presenter.tick()
         assert "must be a number of GiB" in history.budget_note.value
         bench.presenter.refresh_table()
         bench.presenter.tick()  # a refresh leaves the message, and what was typed
@@ -428,6 +440,7 @@ def test_the_budget_is_set_and_what_it_cannot_be_is_told_beside_it(bench: wb.Wor
         assert history.budget.value == text
     assert bench.checkpoints.budget == GIB // 2
     history.budget.value = "0"
+    bench.presenter.tick()
     assert bench.checkpoints.budget == 0
     assert history.budget_note.value == "" or "More than the budget" in history.budget_note.value
 

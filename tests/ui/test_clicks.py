@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 
 import workbench as wb
-from tests.ui.test_branch_view import SHORT, front
+from tests.ui.test_branch_view import SHORT, front, pick, select
 from tests.ui.test_view import until
 from workbench.methods.tabs import TABS
 from workbench.ui.view import WorkbenchView
@@ -94,6 +94,31 @@ def test_a_look_inside_is_taken_by_the_main_thread(
     assert looks == []
     bench.presenter.tick()
     assert looks == [(3, threading.main_thread())]
+
+
+@pytest.mark.parametrize("button", ["train", "branch", "search", "replay", "delete", "load"])
+def test_a_click_on_a_button_touches_neither_log_nor_widgets_before_the_tick(
+    bench: wb.Workbench, view: WorkbenchView, monkeypatch: pytest.MonkeyPatch, button: str
+) -> None:
+    bench.run(SHORT)
+    bench.presenter.tick()
+    select(view, 1)
+    pick(bench, view, 1, 2.0)
+    view.controls.field("learning_rate").search(wb.LogRange(1e-3, 1e-1))
+    buttons = {
+        "train": view.panel.train, "branch": view.bar.branch, "search": view.body("Search").panel.start,
+        "replay": view.table.replay, "delete": view.table.delete, "load": view.table.load_button,
+    }  # fmt: skip
+    done: list[str] = []
+    for name in ("start", "branch", "search", "replay", "delete", "config"):
+        monkeypatch.setattr(
+            bench, name, lambda *arguments, name=name, **options: done.append(threading.current_thread().name)
+        )
+    monkeypatch.setattr(view, "_config_of", lambda trial: done.append(threading.current_thread().name) or SHORT)
+    elsewhere(buttons[button].click)
+    assert done == []
+    bench.presenter.tick()
+    assert done == [threading.main_thread().name]
 
 
 def test_a_request_wakes_the_pump(bench: wb.Workbench, view: WorkbenchView, monkeypatch: pytest.MonkeyPatch) -> None:

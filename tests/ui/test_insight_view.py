@@ -100,6 +100,7 @@ def test_a_trial_is_fine_tuned_by_mouse_as_by_call(bench: wb.Workbench, view: Wo
     panel.freeze.value = 0
     panel.unfreeze_at.value = "nine"
     panel.button.click()
+    bench.presenter.tick()
     assert "nine" in panel.message.value
     panel.unfreeze_at.value = ""
     view.panel.seeds.value = 2

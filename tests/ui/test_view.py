@@ -163,6 +163,7 @@ def test_slider_and_number_say_the_same() -> None:
 def test_train_with_a_bad_value_starts_nothing_and_says_so(bench: wb.Workbench, view: WorkbenchView) -> None:
     view.controls.field("batch_size").text.value = "many"  # type: ignore[attr-defined]
     view.panel.train.click()
+    bench.presenter.tick()
     assert len(bench.trials) == 0
     assert "Not started" in view.panel.message.value
     assert "batch_size=&#x27;many&#x27;" in view.controls.field("batch_size").message.value
@@ -171,6 +172,7 @@ def test_train_with_a_bad_value_starts_nothing_and_says_so(bench: wb.Workbench, 
 def test_what_only_the_task_can_refuse_is_shown_as_well(bench: wb.Workbench, view: WorkbenchView) -> None:
     view.controls.field("batch_size").text.value = "500"  # type: ignore[attr-defined]
     view.panel.train.click()
+    bench.presenter.tick()
     assert len(bench.trials) == 0
     assert "larger than the training split" in view.controls.field("batch_size").message.value
 
@@ -179,6 +181,7 @@ def test_the_buttons_do_what_the_calls_do(bench: wb.Workbench, view: WorkbenchVi
     view.load(wb.Config(epochs=50_000, optimizer="momentum"))
     view.panel.name.value = "by mouse"
     view.panel.train.click()
+    bench.presenter.tick()
     (run,) = bench.active
     view.panel.pause.disabled = view.panel.stop.disabled = False
     until(bench, lambda: view.panel.pause.description == "Pause" and view._going)
@@ -247,6 +250,7 @@ def test_selected_trials_are_overlaid_and_load_into_the_controls(bench: wb.Workb
     assert live is not None
     assert {series.trial for series in live.curves.series} == {1, 2}
     view.table.load_button.click()
+    bench.presenter.tick()
     assert view.read() == bench.config(1).replace(loss=view.read().loss)
     # a run that begins keeps what is selected, be it the run that was on show
     view.table.table.selected_rows = [0]

@@ -13,7 +13,8 @@ __all__ = ["Actions"]
 
 
 class Actions:
-    """What the view may ask for. Called from widget callbacks on any thread: each call enqueues and returns."""
+    """What the view may ask for. What starts or changes trials is called on the main thread, by a request of the dispatch; pause,
+    resume, stop, set, pick, select and look_again on any thread: they only enqueue."""
 
     def __init__(self, bench: Any) -> None:
         self._bench = bench

@@ -10,7 +10,8 @@ __all__ = ["Actions"]
 
 
 class Actions(Protocol):
-    """Called from widget callbacks, on any thread: each call enqueues and returns. May raise WorkbenchError, which the view
+    """pause, resume, stop, set, pick, select and look_again are called on any thread and only enqueue, all else is called on the
+    main thread, by a request of the dispatch. May raise WorkbenchError, which the view
     shows next to the control of the field it names, else under the buttons."""
 
     def start(self, config: Config, *, seeds: int, name: str, device: str) -> None: ...

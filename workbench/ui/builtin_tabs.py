@@ -23,6 +23,7 @@ class _History(TabBody):
             set_budget=lambda size: setattr(bench.checkpoints, "budget", size),
             restore=lambda trials: bench.restore(*trials),
             empty=bench.empty_trash,
+            ask=view.ask,
         )
         super().__init__(self.history.widget)
 

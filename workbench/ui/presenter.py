@@ -166,7 +166,7 @@ class Presenter:
             self._live.curves,
             config_of=bench.config,
             code_of=bench.code,
-            settle=self.pump.settle,
+            ask=lambda action: self.pump.settle(lambda: self.dispatch.ask(action)),
             devices=available_devices(),
             device=bench.device,
         )

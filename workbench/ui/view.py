@@ -31,8 +31,8 @@ class WorkbenchView:
     """Reads and asks; knows nothing of threads, training or the log.
 
     curves: the live charts. config_of: a trial's Config, for "Load into controls". code_of: the script that does a trial
-    again. settle: calls a function after the messages before it were handled
-    (`Pump.settle`). `widget` is what is displayed; it has no tabs before `add_tabs`.
+    again. ask: has a request done on the main thread, at the
+    next tick and after the messages before it were handled. `widget` is what is displayed; it has no tabs before `add_tabs`.
     """
 
     def __init__(
@@ -43,30 +43,30 @@ class WorkbenchView:
         *,
         config_of: Callable[[int], Config],
         code_of: Callable[[int], str],
-        settle: Callable[[Callable[[], None]], None],
+        ask: Callable[[Callable[[], None]], None],
         devices: list[str],
         device: str = "cpu",
     ) -> None:
-        self._actions, self._config_of, self.settle = actions, config_of, settle
+        self._actions, self._config_of, self.ask = actions, config_of, ask
         self._code_of, self._curves = code_of, curves
         self._going = False
         self._tabs: tuple[Tab[Any], ...] = ()
         self._bodies: list[Late[TabBody]] = []
         self.code = CodeTab()
         self.bar = BranchBar(self._branch, self.close_bar)
-        self.panel = RunPanel(devices, self.bar, self._resume_left)
+        self.panel = RunPanel(devices, self.bar, self.request(self._resume_left))
         curves.on_pick(self.guarded(lambda trial, epoch: actions.pick(trial, int(epoch))))
         if device in devices:
             self.panel.device.value = device
         self.controls = Controls(task.kind, changed=self.refresh_code, live=self._set_live)
         self.table = TrialTable(
             self.guarded(actions.select),
-            load=self._load_trial,
+            load=self.request(self._load_trial),
             branch=self.guarded(actions.pick),
-            replay=self.guarded(self._replay),
-            annotate=self.guarded(self._write_annotation),
-            delete=self.guarded(self._delete),
-            restore=self.guarded(actions.restore),
+            replay=self.request(self._replay),
+            annotate=self.request(self._write_annotation),
+            delete=self.request(self._delete),
+            restore=self.request(actions.restore),
         )
         curves.keep(self.table.table)
         self.panel.train.on_click(lambda _: self._train())
@@ -192,6 +192,10 @@ class WorkbenchView:
 
         return guarded
 
+    def request(self, action: Callable[..., Any]) -> Callable[..., None]:
+        """A callback that only enqueues: the action is done on the main thread at the next tick, with its errors shown."""
+        return lambda *arguments: self.ask(lambda: self.guarded(action)(*arguments))
+
     def _train(self) -> None:
         self.panel.clear_error()
         panel = self.panel
@@ -202,7 +206,7 @@ class WorkbenchView:
             if self.bar.pick is not None:
                 self.close_bar()
 
-        self.settle(self.guarded(start))
+        self.ask(self.guarded(start))
 
     def _branch(self) -> None:
         self.panel.clear_error()
@@ -216,7 +220,7 @@ class WorkbenchView:
             self._actions.branch(pick.trial, pick.epoch, changes, seeds=panel.seeds.value, **self.about())
             self.close_bar()
 
-        self.settle(self.guarded(start))
+        self.ask(self.guarded(start))
 
     def about(self) -> dict[str, Any]:
         """Name and device in the run panel, as the options of a call."""
@@ -232,7 +236,7 @@ class WorkbenchView:
 
     def _resume_left(self) -> None:
         self.panel.clear_error()
-        self.guarded(self._actions.resume_left)()
+        self._actions.resume_left()
 
     def _delete(self, trials: list[int]) -> None:
         self.panel.clear_error()
@@ -251,7 +255,7 @@ class WorkbenchView:
             self.guarded(self._actions.set)(name, value)
 
     def _load_trial(self, trial: int) -> None:
-        self.guarded(lambda: self.load(self._config_of(trial)))()
+        self.load(self._config_of(trial))
 
     def _write_annotation(self, trial: int, name: str | None, note: str | None, tags: list[str] | None) -> None:
         self._actions.annotate(trial, name=name, note=note, tags=tags)

@@ -85,6 +85,7 @@ def test_every_strategy_is_in_the_menu_and_the_call_is_the_code(view: WorkbenchV
     view.body("Search").panel.seed.value = "4"
     assert "bench.search('sobol'" in view.code.text
     view.body("Search").panel.start.click()
+    bench.presenter.tick()
     (by_mouse,) = bench.active
     by_mouse.wait(60)
     exec(view.code.text.splitlines()[-1] + ".wait(60)", {"wb": wb, "bench": bench})
@@ -98,9 +99,11 @@ def test_a_bad_budget_is_told_under_the_button(view: WorkbenchView, bench: wb.Wo
     view.controls.field("learning_rate").toggle.value = True
     view.body("Search").panel.trials.value = "0"
     view.body("Search").panel.start.click()
+    bench.presenter.tick()
     assert "trials=0: must be a whole number from 1" in view.body("Search").panel.message.value
     view.body("Search").panel.trials.value = "many"
     view.body("Search").panel.start.click()
+    bench.presenter.tick()
     assert "trials=&#x27;many&#x27;" in view.body("Search").panel.message.value
     assert bench.trials.empty
 

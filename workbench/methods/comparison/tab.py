@@ -275,7 +275,7 @@ class CompareTab(TabBody):
         self.panel = ComparePanel(
             self._ask_for,
             view.guarded(view.select_trials),
-            view.guarded(self._bench.add_seeds),
+            view.request(self._bench.add_seeds),
             view.guarded(lambda edge: view.search_in(edge.name, edge.wider)),
             lambda size, select: presenter.dispatch.ask(self.build_ensemble, size, select),
             lambda patience: view.put({"patience": patience}),

@@ -78,8 +78,8 @@ class VersionsPart(TabBody):
             made.stop()
 
     def _ask(self) -> None:
-        view, panel, ask = self._presenter.shown, self.panel, self._presenter.dispatch.ask
-        view.settle(view.guarded(lambda: ask(self.continue_on, panel.data.value, {**panel.options(), **view.about()})))
+        view, panel = self._presenter.shown, self.panel
+        view.request(lambda: self.continue_on(panel.data.value, {**panel.options(), **view.about()}))()
 
     def tick(self, *, in_front: bool) -> None:
         made = self._continuation

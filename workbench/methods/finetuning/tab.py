@@ -168,7 +168,7 @@ class FinetunePart(TabBody):
         dispatch.aside.ask("finetune", lambda: bench.finetune(from_trial=trial, config=config, **options), then)
 
     def _ask(self) -> None:
-        view, panel, ask = self._presenter.shown, self.panel, self._presenter.dispatch.ask
+        view, panel = self._presenter.shown, self.panel
         view.panel.clear_error()
 
         def start() -> None:
@@ -177,9 +177,9 @@ class FinetunePart(TabBody):
             except ConfigError as error:
                 panel.show_problem(str(error))
             else:
-                ask(self.finetune, panel.source.value, view.controls.read(), options)
+                self.finetune(panel.source.value, view.controls.read(), options)
 
-        view.settle(view.guarded(start))
+        view.request(start)()
 
     def _offer_groups(self) -> None:
         """Name what can be frozen of the trial that is chosen to start from; its model is built for it, at the side."""

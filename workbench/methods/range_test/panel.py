@@ -130,6 +130,6 @@ class RangePart(TabBody):
         dispatch.aside.ask("range-test", lambda: test.figure()._repr_png_(), then)
 
     def _ask(self) -> None:
-        view, ask = self._presenter.shown, self._presenter.dispatch.ask
+        view = self._presenter.shown
         view.panel.clear_error()
-        view.settle(view.guarded(lambda: ask(self.begin, view.controls.read(), view.panel.device.value)))
+        view.request(lambda: self.begin(view.controls.read(), view.panel.device.value))()

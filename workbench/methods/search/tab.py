@@ -226,7 +226,7 @@ class SearchTab(TabBody):
                 told = "\n".join(problem.message for problem in homeless) if homeless else str(error)
                 self.panel.show_error(told)
 
-        self._view.settle(start)
+        self._view.ask(start)
 
 
 SEARCH = Tab("Search", SearchTab, SearchTab.refresh, early=True, searches=True)
