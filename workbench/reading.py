@@ -19,7 +19,7 @@ from workbench.methods.diagnosis.diagnose import Diagnosis, diagnose, prescripti
 from workbench.methods.ensembles.build import assembled
 from workbench.methods.layers.watch import Layers, read_layers
 from workbench.methods.test_set.open import history
-from workbench.runs.arguments import check_count, listed_trials, trial_numbers
+from workbench.runs.arguments import a_text, check_count, listed_trials, trial_numbers
 from workbench.runs.branch import Tree, tree
 from workbench.runs.replay import script
 from workbench.runs.restore import logged_config, whole
@@ -88,7 +88,7 @@ class Reader:
         from workbench.methods.comparison.importance import importance
 
         frame = self._session.reads.trials_of(self._search(search))
-        return importance(frame, better=self._session.reads.better, evaluator=evaluator)
+        return importance(frame, better=self._session.reads.better, evaluator=a_text(evaluator, "evaluator"))
 
     def range_edges(self, search: int | None = None) -> pd.DataFrame:
         """The searched ranges at whose end the best trials lie, so that a better value may lie beyond.
@@ -111,7 +111,9 @@ class Reader:
         Raises: ConfigError for an unknown kind or name; RunError when there is nothing to draw.
         """
         numbers = None if trials is None else listed_trials(trials)
-        return self._session.reads.plot(kind, names, self._search(search), numbers)
+        return self._session.reads.plot(
+            a_text(kind, "kind"), tuple(a_text(one, "names") for one in names), self._search(search), numbers
+        )
 
     def _search(self, number: int | None) -> int | None:
         """The number of a search that is in the log, None for none. Raises: LogError, RunError for any other."""
@@ -230,6 +232,8 @@ class Reader:
         from workbench.methods.ensembles.ensemble import Ensemble, save_ensemble
         from workbench.runs.trained_model import save_model
 
+        if isinstance(path, str):
+            a_text(path, "path")
         return save_ensemble(trial, path) if isinstance(trial, Ensemble) else save_model(self.model(trial, epoch), path)
 
     @property

@@ -20,17 +20,21 @@ from workbench.methods.search.request import Comparison, SearchRequest, continue
 from workbench.methods.test_set.open import TestResult, open_test_set
 from workbench.reading import Reader
 from workbench.runs.arguments import (
+    a_choice,
     a_config,
+    a_flag,
     a_place,
     a_space,
     a_task,
     a_text,
     check_count,
     check_device,
+    listed_trials,
     live_changes,
     plain_whole,
     search_numbers,
     some_tags,
+    some_values,
     steps_to_stop,
     trial_numbers,
 )
@@ -160,6 +164,7 @@ class Workbench(Reader):
 
         Raises: ConfigError naming the argument or hyperparameter; nothing is logged then.
         """
+        blocking = a_flag(blocking, "blocking")
         base = None if base is None else a_config(base, "base")
         given: dict[str, Any] = {
             "strategy": strategy, "space": space, "base": base, "trials": trials, "seconds": seconds,
@@ -206,12 +211,14 @@ class Workbench(Reader):
         seen and so could not favour, and these decide. All of it trains in shared cohorts.
         Returns a handle: `wait()`, `table`, `figure()`. Raises: ConfigError naming the argument.
         """
+        blocking = a_flag(blocking, "blocking")
         request = SearchRequest(
-            strategy, a_space(nuisance, "nuisance"), a_config(base, "base"), trials=trials, seed=seed,
+            strategy, a_space(nuisance, "nuisance"), a_config(base, "base"), seed=seed,
+            trials=None if trials is None else check_count("trials", trials, 1_000_000),
             name=a_text(name, "name"), note=a_text(note, "note"), tags=some_tags(tags), device=self._device(device),
             finals=check_count("seeds", seeds, MAX_SEEDS),
         )  # fmt: skip
-        comparison = start_comparison(self._session, request, field, values)
+        comparison = start_comparison(self._session, request, field, some_values(values))
         return comparison.wait() if blocking else comparison
 
     def add_seeds(self, top: int = 3, seeds: int = 5, *, device: str | None = None) -> Run:
@@ -259,6 +266,7 @@ class Workbench(Reader):
 
         Raises: ConfigError naming the argument; ModelError if the model cannot be built.
         """
+        blocking = a_flag(blocking, "blocking")
         test = range_test(
             self._session, a_config(config), low=low, high=high, points=points, seeds=seeds, steps=steps,
             device=self._device(device),
@@ -309,7 +317,7 @@ class Workbench(Reader):
         """
         device = self._device(device)
         judged = diagnosis if isinstance(diagnosis, Diagnosis) else whole("trial", diagnosis)
-        return try_it(self._session, judged, rule, device=device)
+        return try_it(self._session, judged, a_choice(rule, "rule"), device=device)
 
     def finetune(
         self,
@@ -432,7 +440,8 @@ class Workbench(Reader):
             )
             raise ConfigError([Problem("top", top, message)])
         return assemble(
-            self._session, top=check_count("top", top), trials=trials, select=select, size=check_count("size", size),
+            self._session, top=check_count("top", top), trials=None if trials is None else listed_trials(trials),
+            select=a_choice(select, "select"), size=check_count("size", size),
             candidates=check_count("candidates", candidates), name=a_text(name, "name"), note=a_text(note, "note"),
         )  # fmt: skip
 
@@ -481,6 +490,7 @@ class Workbench(Reader):
         trial has run to its end; ConfigError, ModelError for a configuration that the new version cannot take.
         Nothing is changed then.
         """
+        blocking = a_flag(blocking, "blocking")
         top = check_count("top", top)
         seeds = check_count("seeds", seeds, MAX_SEEDS)
         device, name, note = self._device(device), a_text(name, "name"), a_text(note, "note")
