@@ -29,7 +29,9 @@ from workbench.methods.search.resume import resume_search
 from workbench.methods.tabs import TABS
 from workbench.methods.test_set.open import TestResult, history, open_test_set
 from workbench.runs.arguments import (
+    a_choice,
     a_config,
+    a_flag,
     a_place,
     a_space,
     a_task,
@@ -41,6 +43,7 @@ from workbench.runs.arguments import (
     plain_whole,
     search_numbers,
     some_tags,
+    some_values,
     steps_to_stop,
     trial_numbers,
 )
@@ -179,6 +182,7 @@ class Workbench:
 
         Raises: ConfigError naming the argument or hyperparameter; nothing is logged then.
         """
+        blocking = a_flag(blocking, "blocking")
         base = None if base is None else a_config(base, "base")
         given: dict[str, Any] = {
             "strategy": strategy, "space": space, "base": base, "trials": trials, "seconds": seconds,
@@ -225,12 +229,14 @@ class Workbench:
         seen and so could not favour, and these decide. All of it trains in shared cohorts.
         Returns a handle: `wait()`, `table`, `figure()`. Raises: ConfigError naming the argument.
         """
+        blocking = a_flag(blocking, "blocking")
         request = SearchRequest(
-            strategy, a_space(nuisance, "nuisance"), a_config(base, "base"), trials=trials, seed=seed,
+            strategy, a_space(nuisance, "nuisance"), a_config(base, "base"), seed=seed,
+            trials=None if trials is None else check_count("trials", trials, 1_000_000),
             name=a_text(name, "name"), note=a_text(note, "note"), tags=some_tags(tags), device=self._device(device),
             finals=check_count("seeds", seeds, MAX_SEEDS),
         )  # fmt: skip
-        comparison = start_comparison(self._session, request, field, values)
+        comparison = start_comparison(self._session, request, field, some_values(values))
         return comparison.wait() if blocking else comparison
 
     def add_seeds(self, top: int = 3, seeds: int = 5, *, device: str | None = None) -> Run:
@@ -278,6 +284,7 @@ class Workbench:
 
         Raises: ConfigError naming the argument; ModelError if the model cannot be built.
         """
+        blocking = a_flag(blocking, "blocking")
         test = range_test(
             self._session, a_config(config), low=low, high=high, points=points, seeds=seeds, steps=steps,
             device=self._device(device),
@@ -328,7 +335,7 @@ class Workbench:
         """
         device = self._device(device)
         judged = diagnosis if isinstance(diagnosis, Diagnosis) else whole("trial", diagnosis)
-        return try_it(self._session, judged, rule, device=device)
+        return try_it(self._session, judged, a_choice(rule, "rule"), device=device)
 
     def finetune(
         self,
@@ -450,7 +457,8 @@ class Workbench:
             )
             raise ConfigError([Problem("top", top, message)])
         return assemble(
-            self._session, top=check_count("top", top), trials=trials, select=select, size=check_count("size", size),
+            self._session, top=check_count("top", top), trials=None if trials is None else listed_trials(trials),
+            select=a_choice(select, "select"), size=check_count("size", size),
             candidates=check_count("candidates", candidates), name=a_text(name, "name"), note=a_text(note, "note"),
         )  # fmt: skip
 
@@ -499,6 +507,7 @@ class Workbench:
         trial has run to its end; ConfigError, ModelError for a configuration that the new version cannot take.
         Nothing is changed then.
         """
+        blocking = a_flag(blocking, "blocking")
         top = check_count("top", top)
         seeds = check_count("seeds", seeds, MAX_SEEDS)
         device, name, note = self._device(device), a_text(name, "name"), a_text(note, "note")
@@ -576,7 +585,7 @@ class Workbench:
         from workbench.methods.comparison.importance import importance
 
         frame = self._reads.trials_of(self._search(search))
-        return importance(frame, better=self._reads.better, evaluator=evaluator)
+        return importance(frame, better=self._reads.better, evaluator=a_text(evaluator, "evaluator"))
 
     def range_edges(self, search: int | None = None) -> pd.DataFrame:
         """The searched ranges at whose end the best trials lie, so that a better value may lie beyond.
@@ -599,7 +608,9 @@ class Workbench:
         Raises: ConfigError for an unknown kind or name; RunError when there is nothing to draw.
         """
         numbers = None if trials is None else listed_trials(trials)
-        return self._reads.plot(kind, names, self._search(search), numbers)
+        return self._reads.plot(
+            a_text(kind, "kind"), tuple(a_text(one, "names") for one in names), self._search(search), numbers
+        )
 
     def _search(self, number: int | None) -> int | None:
         """The number of a search that is in the log, None for none. Raises: LogError, RunError for any other."""
@@ -718,6 +729,8 @@ class Workbench:
         from workbench.methods.ensembles.ensemble import Ensemble, save_ensemble
         from workbench.runs.trained_model import save_model
 
+        if isinstance(path, str):
+            a_text(path, "path")
         return save_ensemble(trial, path) if isinstance(trial, Ensemble) else save_model(self.model(trial, epoch), path)
 
     @property

@@ -59,7 +59,12 @@ def hyperparameters_of(function: Callable[..., Any]) -> tuple[frozenset[str], di
     Raises: ConfigError naming the parameter when its default is neither a domain nor a list of choices.
     """
     uses, own = set(), {}
-    for name, parameter in inspect.signature(function).parameters.items():
+    try:
+        parameters = inspect.signature(function).parameters
+    except ValueError:  # some built-in types and functions
+        message = f"{function!r} has no signature to read hyperparameters from; wrap it in a function of your own"
+        raise ConfigError([Problem("function", function, message)]) from None
+    for name, parameter in parameters.items():
         if parameter.kind is not parameter.KEYWORD_ONLY:
             continue
         default = parameter.default
@@ -112,6 +117,9 @@ def register(
     """
     if not callable(function):
         raise ConfigError([Problem(name, function, f"{registry.what} {name!r} must be callable, got {function!r}")])
+    for argument, text in (("label", label), ("meaning", meaning)):
+        if not isinstance(text, str):
+            raise ConfigError([Problem(argument, text, f"{argument}={text!r}: expected text")])
     known = registry[name].value if isinstance(name, str) and name in registry else None
     known = known.function if isinstance(known, Metric) else known
     if known is not None and known is not function and known.__module__ in KEPT:
