@@ -15,7 +15,7 @@ from workbench.methods.comparison.leaderboard import by_seed
 from workbench.methods.comparison.patience_advice import patience_advice
 from workbench.methods.diagnosis.case import Case, Finding, Judgement, Learned, Prescription, Rival
 from workbench.methods.diagnosis.figure import diagnosis_figure
-from workbench.methods.diagnosis.rules import ALL_RULES, judge
+from workbench.methods.diagnosis.rules import all_rules, judge
 from workbench.methods.diagnosis.track_record import KIND, prescriptions, record, rules_table
 from workbench.models import build_model
 from workbench.models.layers import LayerFacts, inspect_layers
@@ -76,7 +76,7 @@ def try_it(session: Session, diagnosis: Judgement | int, rule: str | None, *, de
                 run = session.run_of(earlier.data["tried"][0])
                 if run is not None and not run.done:
                     return run
-        run = _START[given.how](session, trial, given, f"{ALL_RULES[finding.rule].title}: {given.says}", device)
+        run = _START[given.how](session, trial, given, f"{all_rules()[finding.rule].title}: {given.says}", device)
         session.log.add_finding(KIND, _tried(case, finding, run), task_fingerprint=session.task.fingerprint)
     return run
 
@@ -230,8 +230,8 @@ def _weights(session: Session, trial: int) -> tuple[Weights, int] | None:
 
 def _chosen(judged: Judgement, rule: str | None) -> Finding:
     """The finding to act on. Raises: ConfigError for a rule that is unknown; RunError for one that found nothing."""
-    if rule is not None and rule not in ALL_RULES:
-        raise ConfigError([Problem("rule", rule, f"rule={rule!r}: unknown{did_you_mean(rule, ALL_RULES)}")])
+    if rule is not None and rule not in all_rules():
+        raise ConfigError([Problem("rule", rule, f"rule={rule!r}: unknown{did_you_mean(rule, all_rules())}")])
     finding = judged.finding(rule)
     if finding is None:
         found = ", ".join(repr(one.rule) for one in judged.findings) or "nothing"

@@ -15,9 +15,10 @@ from scipy import stats
 from workbench.core.events import ENDED, TrialState
 from workbench.core.registry import METRICS
 from workbench.core.text import counted
-from workbench.methods.comparison.leaderboard import LEVEL, by_seed, tied_with_best
-from workbench.methods.diagnosis.effect import MEASURE_WORDS, MEASURES, Reached, helped, measure_of
-from workbench.methods.diagnosis.rules import ALL_RULES
+from workbench.methods.comparison.leaderboard import by_seed, tied_with_best
+from workbench.methods.diagnosis.effect import MEASURE_WORDS, Reached, helped, measure_of
+from workbench.methods.diagnosis.rules import all_rules
+from workbench.metrics.intervals import LEVEL
 from workbench.runs.session import Session
 
 __all__ = ["KIND", "prescriptions", "record", "rules_table"]
@@ -49,15 +50,15 @@ def rules_table(session: Session) -> pd.DataFrame:
     outcomes = prescriptions(session)
     outcomes = outcomes[~outcomes["repeat"]]
     rows = []
-    for name, rule in ALL_RULES.items():
+    for name, rule in all_rules().items():
         known = outcomes.loc[outcomes["rule"] == name, "helped"].dropna()
         tried, well = len(known), int(known.sum())
         low = high = share = math.nan
         if tried:
             share = well / tried
-            interval = stats.binomtest(well, tried).proportion_ci(0.95, "exact")
+            interval = stats.binomtest(well, tried).proportion_ci(LEVEL, "exact")
             low, high = float(interval.low), float(interval.high)
-        rows.append((name, rule.title, rule.meaning, tried, well, share, low, high, MEASURE_WORDS[MEASURES[name]]))
+        rows.append((name, rule.title, rule.meaning, tried, well, share, low, high, MEASURE_WORDS[rule.measure]))
     columns = ["rule", "title", "meaning", "tried", "helped", "share", "low", "high", "measure"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -81,7 +82,8 @@ class _Reader:
     def outcome(self, data: Mapping[str, Any], fingerprint: str) -> dict[str, Any]:
         """One tried prescription, and whether it helped; `_key` is that of its repeats, None if that cannot be told."""
         table, trial = self.table, data["trial"]
-        measure = measure_of(data["rule"], data["changes"])
+        rule = all_rules().get(data["rule"])
+        measure = measure_of("best" if rule is None else rule.measure, data["changes"])
         numbers = [number for number in data["tried"] if number in table.index]
         states = set(table.loc[numbers, "state"])
         ended = bool(numbers) and states <= {str(state) for state in ENDED}
@@ -153,7 +155,7 @@ class _Reader:
         chance = float(tied_with_best(averages, variances, seeds)[1])
         if not math.isfinite(chance):
             return pd.NA, f"{means}, both without spread, so that nothing can be told"
-        return chance < LEVEL, f"{means}, p = {chance:.2g} by the leaderboard's t-test"
+        return chance < 1 - LEVEL, f"{means}, p = {chance:.2g} by the leaderboard's t-test"
 
     def _key(self, data: Mapping[str, Any], fingerprint: str) -> str | None:
         """The same for trying the same again: of a run like the trial, seed included, to a run like the one tried.
