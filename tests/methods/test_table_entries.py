@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from workbench.core.registry import METRICS
 from workbench.methods.diagnosis.case import Case, Finding, Prescription
 from workbench.methods.diagnosis.effect import MEASURE_WORDS
 from workbench.methods.diagnosis.rules import RULES, Rule
+from workbench.methods.diagnosis.track_record import _Reader
 from workbench.metrics import table
 from workbench.metrics.intervals import standard_error
 
@@ -93,3 +94,31 @@ def test_a_new_rule_is_found_tried_and_has_a_record(rule: str) -> None:
     row = bench.rules().set_index("rule").loc[rule]
     assert (row["tried"], row["measure"]) == (1, MEASURE_WORDS["end"])
     assert bench.trials.set_index("trial").loc[4, "seed"] == 100
+
+
+def test_a_diagnosis_evaluates_only_the_prescriptions_of_its_own_rules(
+    rule: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = workbench("accuracy")
+    bench.try_it(1).wait()
+    evaluated: list[str] = []
+    outcome = _Reader.outcome
+
+    def counted(self: _Reader, data: Mapping[str, Any], fingerprint: str) -> dict[str, Any]:
+        evaluated.append(data["rule"])
+        return outcome(self, data, fingerprint)
+
+    monkeypatch.setattr(_Reader, "outcome", counted)
+    found = bench.diagnose(2)
+    assert evaluated == [rule]
+    helped = int(bench.rules().set_index("rule").loc[rule, "helped"])
+    assert found.findings[0].record == f"helped {helped} of 1 time in this log, by {MEASURE_WORDS['end']}"
+    evaluated.clear()
+    bench.try_it(3).wait()
+    assert evaluated == []
+    del RULES[rule]
+    try:
+        bench.diagnose(2)
+    finally:
+        RULES[rule] = Rule("always found", "any trial", lambda case: None, "end")
+    assert rule not in evaluated

@@ -56,7 +56,9 @@ def diagnose(session: Session, trial: int) -> Diagnosis:
     """The rules' findings on a trial, each with its rule's record. Trains nothing. Raises: as `case_of`."""
     case, notes = case_of(session, trial)
     judged = judge(case)
-    records = {row.rule: row for row in rules_table(session).itertuples(index=False)}
+    records = {
+        row.rule: row for row in rules_table(session, [one.rule for one in judged.findings]).itertuples(index=False)
+    }
     findings = [replace(one, record=record(records[one.rule])) for one in judged.findings]
     return Diagnosis(case, findings, [*judged.notes, *notes])
 
@@ -66,7 +68,7 @@ def try_it(session: Session, diagnosis: Judgement | int, rule: str | None, *, de
 
     While the same prescription is still being tried, its run is returned instead of a second one.
     """
-    judged = diagnosis if isinstance(diagnosis, Judgement) else diagnose(session, diagnosis)
+    judged = diagnosis if isinstance(diagnosis, Judgement) else judge(case_of(session, diagnosis)[0])
     finding = _chosen(judged, rule)
     given, trial, case = finding.prescription, judged.trial, judged.case
     session.recall.check_outside_trash(trial)  # it may have come there since the diagnosis

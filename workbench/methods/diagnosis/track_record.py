@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,9 +33,13 @@ CUT_OFF = {str(state) for state in ENDED} - {
 }
 
 
-def prescriptions(session: Session) -> pd.DataFrame:
-    """One row a prescription that was tried in this log, on any task; see `Workbench.prescriptions`."""
-    tried = session.log.findings(KIND)
+def prescriptions(session: Session, rules: Collection[str] | None = None) -> pd.DataFrame:
+    """The prescriptions that were tried in this log, on any task, one per row; see `Workbench.prescriptions`.
+
+    rules: evaluate those of these rules only; None: of all.
+    """
+    tried = [] if rules is not None and not rules else session.log.findings(KIND)
+    tried = [one for one in tried if rules is None or one.data["rule"] in rules]
     rows: list[dict[str, Any]] = []
     if tried:
         reader = _Reader(session, session.log.trials().set_index("trial"))
@@ -45,12 +49,14 @@ def prescriptions(session: Session) -> pd.DataFrame:
     return frame.astype({"trial": np.int64, "helped": "boolean", "repeat": bool})
 
 
-def rules_table(session: Session) -> pd.DataFrame:
-    """One row a rule with its record on this log; see `Workbench.rules`."""
-    outcomes = prescriptions(session)
+def rules_table(session: Session, rules: Collection[str] | None = None) -> pd.DataFrame:
+    """The rules, or the given ones, with their records on this log, one per row; see `Workbench.rules`."""
+    outcomes = prescriptions(session, rules)
     outcomes = outcomes[~outcomes["repeat"]]
     rows = []
     for name, rule in all_rules().items():
+        if rules is not None and name not in rules:
+            continue
         known = outcomes.loc[outcomes["rule"] == name, "helped"].dropna()
         tried, well = len(known), int(known.sum())
         low = high = share = math.nan
