@@ -147,7 +147,7 @@ class Case:
 
     @property
     def gap(self) -> float:
-        """Validation minus training loss after the last epoch, as the curves end. Told by `gap_words` wherever it is told."""
+        """Validation minus training loss after the last epoch, at the end of the curves; `gap_words` describes it."""
         return float(self.val_loss[-1] - self.train_loss[-1])
 
     @property
@@ -203,7 +203,7 @@ class Case:
 
     @property
     def at_baseline(self) -> bool:
-        """Whether the score cannot be told from the baseline's."""
+        """Whether the score does not differ from the baseline's beyond noise."""
         if not math.isfinite(self.baseline_score):
             return False
         noise = self.error_of(self.baseline_score)

@@ -125,10 +125,10 @@ def case_of(session: Session, trial: int) -> tuple[Case, list[str]]:
         config.uses("label_smoothing") and config.label_smoothing
     )
     board = reads.leaderboard(None)
-    told = log.scores(task.fingerprint, task.metric)
-    scores, begun = by_seed(told), logged_config(trial, log.config(trial))
+    logged = log.scores(task.fingerprint, task.metric)
+    scores, begun = by_seed(logged), logged_config(trial, log.config(trial))
     configuration = next(
-        iter(told.loc[told["trial"] == trial, "configuration"]), begun.configuration
+        iter(logged.loc[logged["trial"] == trial, "configuration"]), begun.configuration
     )  # an altered trial's is its own
     own = scores[scores["configuration"] == configuration]
     others = board[board["configuration"] != configuration]

@@ -21,7 +21,7 @@ Measure = Literal["best", "end", "apart"]
 MEASURE_WORDS: dict[Measure, str] = {
     "best": "the best validation metric",
     "end": "the validation loss at the end, with the best metric kept",
-    "apart": "whether the two configurations can be told apart",
+    "apart": "whether the two configurations differ significantly",
 }
 LAST = 3
 """Epochs at the end of a run whose mean loss is compared."""

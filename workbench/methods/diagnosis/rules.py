@@ -161,7 +161,7 @@ def underfitting(case: Case) -> Finding | None:
         return None
     evidence = (
         stands(case),
-        f"the training {case.metric} of {case.train_score:.3g} is no better: that is {max(0.0, shares[1]):.0%} of the way",
+        f"training {case.metric} is {case.train_score:.3g}: {max(0.0, shares[1]):.0%} of the way",
     )
     return Finding("underfitting", "underfitting", evidence, more_capacity(case), 0.5)
 
@@ -176,7 +176,7 @@ def overfitting(case: Case) -> Finding | None:
         return None  # early stopping is doing its work
     epochs, losses = case.epoch[case.best :], case.val_loss[case.best :]
     line = slope(epochs, losses)
-    # of several epochs, since one may be an exception; told is what the curves show, their ends
+    # of several epochs, since one may be an exception; the evidence quotes the ends of the curves
     rise, gap = float(np.mean(losses[-3:]) - losses[0]), float(np.mean((case.val_loss - case.train_loss)[-3:]))
     falls = float(np.mean(case.train_loss[-3:])) < case.train_loss[case.best]
     if not (rise > RISE * case.unit and line.low > 0 and falls and gap > 0):

@@ -86,7 +86,7 @@ class _Reader:
     table: pd.DataFrame
 
     def outcome(self, data: Mapping[str, Any], fingerprint: str) -> dict[str, Any]:
-        """One tried prescription, and whether it helped; `_key` is that of its repeats, None if that cannot be told."""
+        """One tried prescription, and whether it helped; `_key` is that of its repeats, None if that is unknown."""
         table, trial = self.table, data["trial"]
         rule = all_rules().get(data["rule"])
         measure = measure_of("best" if rule is None else rule.measure, data["changes"])
@@ -102,7 +102,7 @@ class _Reader:
         compared = ""
         if data["how"] == "seeds":
             if ended:
-                well, compared = self._told_apart(data, fingerprint)
+                well, compared = self._differ(data, fingerprint)
         elif (
             ended and trial in table.index and data["metric"] in METRICS
         ):  # one of the user's own may not be registered here
@@ -141,8 +141,8 @@ class _Reader:
         }
         return runs[float(table.at[trial, "seed"])], runs
 
-    def _told_apart(self, data: Mapping[str, Any], fingerprint: str) -> tuple[Any, str]:
-        """Whether two configurations differ at 5%, as the leaderboard tells them apart; NA where one has a single seed left."""
+    def _differ(self, data: Mapping[str, Any], fingerprint: str) -> tuple[Any, str]:
+        """Whether two configurations differ at 5%, by the test of the leaderboard; NA if one has a single seed left."""
         scores = self.session.log.scores(fingerprint, data["metric"])
         configurations, draws = scores.set_index("trial")["configuration"], by_seed(scores)
         if not {data["trial"], data["beside"]} <= set(configurations.index):
@@ -160,13 +160,13 @@ class _Reader:
         averages, variances, seeds = zip(*((one.mean(), one.var(), len(one)) for one in groups), strict=True)
         chance = float(tied_with_best(averages, variances, seeds)[1])
         if not math.isfinite(chance):
-            return pd.NA, f"{means}, both without spread, so that nothing can be told"
+            return pd.NA, f"{means}, both without spread: no test is possible"
         return chance < 1 - LEVEL, f"{means}, p = {chance:.2g} by the leaderboard's t-test"
 
     def _key(self, data: Mapping[str, Any], fingerprint: str) -> str | None:
         """The same for trying the same again: of a run like the trial, seed included, to a run like the one tried.
 
-        More seeds are other runs each time, but the two configurations are told apart, or not, once.
+        More seeds are other runs each time, but the two configurations are compared once.
         """
         seeds = data["how"] == "seeds"
         wanted = [data["trial"], data["beside"]] if seeds else [data["trial"], *data["tried"]]
