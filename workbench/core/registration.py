@@ -47,10 +47,22 @@ FORMER: dict[str, tuple[Callable[..., Any], ...]] = {}
 
 
 class Metric(NamedTuple):
-    """How well outputs fit targets: `function(outputs (rows, outputs), targets (rows, ...)) -> float`."""
+    """How well outputs fit targets: `function(outputs (rows, outputs), targets (rows, ...)) -> float`.
+
+    unit: of its values, for people. standard_error: `(score, rows) -> float`; None: not known. interval:
+    `(score, rows) -> (low, high, method)`, where that is exact; None: bootstrapped. weighted: the metric over weighted rows,
+    `(answers (candidates, rows, outputs), targets, counts (draws, rows)) -> (draws, candidates)` in float64 arrays, where
+    answers are probabilities or numbers; None: the function is called on repeated rows. batched: whether the function works
+    under `torch.vmap`.
+    """
 
     function: Callable[..., Any]
     better: Literal["higher", "lower"]
+    unit: str = ""
+    standard_error: Callable[[float, int], float] | None = None
+    interval: Callable[[float, int], tuple[float, float, str]] | None = None
+    weighted: Callable[..., Any] | None = None
+    batched: bool = False
 
 
 def hyperparameters_of(function: Callable[..., Any]) -> tuple[frozenset[str], dict[str, Domain]]:
@@ -203,14 +215,21 @@ def register_metric(
     label: str = "",
     meaning: str = "",
     kinds: Iterable[str] = KINDS,
+    unit: str = "",
+    standard_error: Callable[[float, int], float] | None = None,
+    interval: Callable[[float, int], tuple[float, float, str]] | None = None,
+    weighted: Callable[..., Any] | None = None,
+    batched: bool = False,
 ) -> None:
     """Add a metric: `metric(outputs (rows, outputs), targets) -> float`; ask for it by `Task...(metric=name)`.
 
-    kinds: the kinds of task it suits, of "classification" and "regression". Raises: as `register`.
+    kinds: the kinds of task it suits, of "classification" and "regression". unit, standard_error, interval, weighted,
+    batched: optional, see `Metric`. Raises: as `register`.
     """
     if better not in ("higher", "lower"):
         raise ConfigError([Problem("better", better, f"better={better!r}: must be 'higher' or 'lower'")])
-    register(METRICS, name, metric, label=label, meaning=meaning, kinds=kinds, value=Metric(metric, better))
+    value = Metric(metric, better, unit, standard_error, interval, weighted, batched)
+    register(METRICS, name, metric, label=label, meaning=meaning, kinds=kinds, value=value)
 
 
 def register_optimizer(name: str, rule: Callable[..., Any], *, label: str = "", meaning: str = "") -> None:

@@ -51,7 +51,7 @@ class Continuation(Job[pd.DataFrame]):
     """The best configurations of a task on its new version: `wait()`, `stop()`, `done`; can be awaited.
 
     task: the new version; version: its number in `bench.versions`. bench: a `Workbench` on it and the same log. runs: the
-    training anew. reruns: the new trials by the old one whose configuration they have. drift: one row a column,
+    training again. reruns: the new trials by the old one whose configuration they have. drift: one row a column,
     those that moved most
     first: the former training rows against the new rows (see `workbench.methods.data_versions.drift`).
     """
@@ -94,7 +94,7 @@ class Continuation(Job[pd.DataFrame]):
         return self._rows() if self._table is None else self._table.copy()
 
     def figure(self) -> NotebookFigure:
-        """Of each configuration the score on the former version, its old model's on the new one, and that of training anew."""
+        """Of each configuration the score on the former version, its old model's on the new one, and that of training again."""
         return configuration_changes(self.table, **_labels(self.task))
 
     def drift_figure(self) -> NotebookFigure:

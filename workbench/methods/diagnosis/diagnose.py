@@ -16,7 +16,7 @@ from workbench.methods.comparison.patience_advice import patience_advice
 from workbench.methods.comparison.reads import Reads
 from workbench.methods.diagnosis.case import Case, Finding, Judgement, Learned, Prescription, Rival
 from workbench.methods.diagnosis.figure import diagnosis_figure
-from workbench.methods.diagnosis.rules import ALL_RULES, judge
+from workbench.methods.diagnosis.rules import all_rules, judge
 from workbench.methods.diagnosis.track_record import KIND, prescriptions, record, rules_table
 from workbench.models import build_model
 from workbench.models.layers import LayerFacts, inspect_layers
@@ -57,7 +57,9 @@ def diagnose(session: Session, trial: int) -> Diagnosis:
     """The rules' findings on a trial, each with its rule's record. Trains nothing. Raises: as `case_of`."""
     case, notes = case_of(session, trial)
     judged = judge(case)
-    records = {row.rule: row for row in rules_table(session).itertuples(index=False)}
+    records = {
+        row.rule: row for row in rules_table(session, [one.rule for one in judged.findings]).itertuples(index=False)
+    }
     findings = [replace(one, record=record(records[one.rule])) for one in judged.findings]
     return Diagnosis(case, findings, [*judged.notes, *notes])
 
@@ -67,7 +69,7 @@ def try_it(session: Session, diagnosis: Judgement | int, rule: str | None, *, de
 
     While the same prescription is still being tried, its run is returned instead of a second one.
     """
-    judged = diagnosis if isinstance(diagnosis, Judgement) else diagnose(session, diagnosis)
+    judged = diagnosis if isinstance(diagnosis, Judgement) else judge(case_of(session, diagnosis)[0])
     finding = _chosen(judged, rule)
     given, trial, case = finding.prescription, judged.trial, judged.case
     session.recall.check_outside_trash(trial)  # it may have come there since the diagnosis
@@ -77,7 +79,7 @@ def try_it(session: Session, diagnosis: Judgement | int, rule: str | None, *, de
                 run = session.run_of(earlier.data["tried"][0])
                 if run is not None and not run.done:
                     return run
-        run = _START[given.how](session, trial, given, f"{ALL_RULES[finding.rule].title}: {given.says}", device)
+        run = _START[given.how](session, trial, given, f"{all_rules()[finding.rule].title}: {given.says}", device)
         session.log.add_finding(KIND, _tried(case, finding, run), task_fingerprint=session.task.fingerprint)
     return run
 
@@ -124,10 +126,10 @@ def case_of(session: Session, trial: int) -> tuple[Case, list[str]]:
         config.uses("label_smoothing") and config.label_smoothing
     )
     board = reads.leaderboard(None)
-    told = log.scores(task.fingerprint, task.metric)
-    scores, begun = by_seed(told), logged_config(trial, log.config(trial))
+    logged = log.scores(task.fingerprint, task.metric)
+    scores, begun = by_seed(logged), logged_config(trial, log.config(trial))
     configuration = next(
-        iter(told.loc[told["trial"] == trial, "configuration"]), session.configuration_of(begun)
+        iter(logged.loc[logged["trial"] == trial, "configuration"]), session.configuration_of(begun)
     )  # an altered trial's is its own
     own = scores[scores["configuration"] == configuration]
     others = board[board["configuration"] != configuration]
@@ -231,8 +233,8 @@ def _weights(session: Session, trial: int) -> tuple[Weights, int] | None:
 
 def _chosen(judged: Judgement, rule: str | None) -> Finding:
     """The finding to act on. Raises: ConfigError for a rule that is unknown; RunError for one that found nothing."""
-    if rule is not None and rule not in ALL_RULES:
-        raise ConfigError([Problem("rule", rule, f"rule={rule!r}: unknown{did_you_mean(rule, ALL_RULES)}")])
+    if rule is not None and rule not in all_rules():
+        raise ConfigError([Problem("rule", rule, f"rule={rule!r}: unknown{did_you_mean(rule, all_rules())}")])
     finding = judged.finding(rule)
     if finding is None:
         found = ", ".join(repr(one.rule) for one in judged.findings) or "nothing"

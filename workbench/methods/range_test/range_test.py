@@ -257,9 +257,9 @@ def plan_of(task: Task, config: Config, rates: Sequence[float], seeds: int, step
         used, epochs = steps * batch, 1
     looked_at = min(len(task.validation), max(VALIDATION_ROWS, used))
     excerpt = Excerpt(task, _some(task.train, used, config.seed), _some(task.validation, looked_at, config.seed))
-    anew = {"schedule": "constant", "warmup": 0, "patience": None, "epochs": epochs}
+    fixed = {"schedule": "constant", "warmup": 0, "patience": None, "epochs": epochs}
     configs = [
-        config.replace(**anew, learning_rate=float(rate), seed=config.seed + index)
+        config.replace(**fixed, learning_rate=float(rate), seed=config.seed + index)
         for index in range(seeds)
         for rate in rates
     ]

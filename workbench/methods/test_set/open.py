@@ -119,7 +119,7 @@ class TestResult:
 def open_test_set(
     session: Session, trial: int | Together, *, again: bool = False, only_unseen: bool = False
 ) -> TestResult:
-    """Measure a trial's best model, or an ensemble, on the test split, and write that into the log before it is told.
+    """Measure a trial's best model, or an ensemble, on the test split, and record it in the log before returning it.
 
     only_unseen: on those of its rows alone that no opening in the log has seen.
     Raises: ConfigError for `again` and `only_unseen` that are neither True nor False, or both; TaskError if the task has no
@@ -128,7 +128,7 @@ def open_test_set(
     """
     again, only_unseen = _flag("again", again), _flag("only_unseen", only_unseen)
     if again and only_unseen:
-        message = "again=True, only_unseen=True: the one takes rows that were seen, the other leaves them out; give one of them"
+        message = "again and only_unseen exclude each other"
         raise ConfigError([Problem("only_unseen", only_unseen, message)])
     what: int | Together = whole("trial", trial) if not hasattr(trial, "outputs") else trial
     sealed, keys = open_seal(session.task), session.task.row_keys["test"]
