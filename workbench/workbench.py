@@ -510,6 +510,13 @@ class Workbench(Reader):
         self._session.log.annotate(whole("trial", trial), **texts, tags=kept)
         self._session.refresh_table()
 
+    def backup(self, path: str | os.PathLike[str]) -> None:
+        """Copy the log, as it is now, to a new SQLite file; trials may train meanwhile. Checkpoints are not copied.
+
+        path: of the copy. Raises: LogError if the file exists or cannot be written, or the log is on a PostgreSQL server.
+        """
+        self._session.log.backup(path)
+
     # --- display ----------------------------------------------------------------------------------------------------
 
     def _ipython_display_(self) -> None:
