@@ -823,6 +823,13 @@ class Workbench:
         """The run that trains now and those that wait for it."""
         return self._session.runner.runs
 
+    def backup(self, path: str | os.PathLike[str]) -> None:
+        """Copy the log, as it is now, to a new SQLite file; trials may train meanwhile. Checkpoints are not copied.
+
+        path: of the copy. Raises: LogError if the file exists or cannot be written, or the log is on a PostgreSQL server.
+        """
+        self._session.log.backup(path)
+
     # --- display ----------------------------------------------------------------------------------------------------
 
     @property

@@ -133,7 +133,7 @@ def test_ones_own_trials_are_marked_when_they_do_not_go_on(log: TrialLog) -> Non
 
 @pytest.mark.parametrize(
     ("lease", "marked"),
-    [(0.0, False), (LEASE_SECONDS - 30, False), (LEASE_SECONDS + 1, True), (None, True)],
+    [(0.0, False), (LEASE_SECONDS - 30, False), (LEASE_SECONDS + 1, True), (-3600.0, True), (None, True)],
 )
 def test_another_machine_is_judged_by_its_lease(path: Path, lease: float | None, marked: bool) -> None:
     log = TrialLog.open(path)

@@ -279,9 +279,10 @@ def _lives(owner: Any, here: str, host: str) -> bool | None:
 def _recent(owner: Any, clock: float) -> bool:
     """Whether a session has given a sign of life within LEASE_SECONDS: its lease, or, when it never had one, what it wrote."""
     if owner.renewed is not None:
-        return bool(clock - owner.renewed <= LEASE_SECONDS)
+        # a lease of the future was written before the clock was set back: a living owner will renew it
+        return bool(abs(clock - owner.renewed) <= LEASE_SECONDS)
     written = datetime.fromisoformat(max(owner.created, owner.owned)).timestamp()
-    return time.time() - written <= LEASE_SECONDS
+    return bool(abs(clock - written) <= LEASE_SECONDS)
 
 
 def _clock(connection: Connection) -> ColumnElement[float]:

@@ -101,6 +101,7 @@ class Runner:
                 error = unexpected
             with self._lock:
                 self.current = None
+            self._log.run_ended()
             run._finish(error)
             self._flush(run)
 
