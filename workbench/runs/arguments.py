@@ -161,8 +161,15 @@ def check_count(name: str, value: object, most: int | None = 10_000, least: int 
     raise ConfigError([Problem(name, value, f"{name}={value!r}: must be a whole number {bounds}")])
 
 
-SEARCH_COUNTS = {"trials": 1, "no_improvement": 1, "seeds": 1, "cohort": 1, "seed": 0, "points": 2}
-"""The whole numbers among the arguments of a search, each with its least value."""
+SEARCH_COUNTS = {
+    "trials": (1, 1_000_000),
+    "no_improvement": (1, 1_000_000),
+    "seeds": (1, 1000),
+    "cohort": (1, 10_000),
+    "seed": (0, 2**32 - 1),
+    "points": (2, 10_000),
+}
+"""The whole numbers among the arguments of a search, each with its least and its greatest value."""
 LEFT_OPEN = frozenset({"trials", "no_improvement", "cohort", "seconds"})
 """Those of which None says something."""
 
@@ -177,7 +184,8 @@ def search_numbers(given: Mapping[str, Any]) -> dict[str, Any]:
             found[name] = None
         elif name != "seconds":
             try:
-                found[name] = check_count(name, value, None, SEARCH_COUNTS[name])
+                least, most = SEARCH_COUNTS[name]
+                found[name] = check_count(name, value, most, least)
             except ConfigError as error:
                 problems += error.problems
         elif isinstance(value, bool) or not isinstance(value, Real) or not 0 < float(value) < math.inf:
