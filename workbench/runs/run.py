@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from workbench.core.config import Config
     from workbench.training.commands import Mailbox
+    from workbench.training.trainer import Results
 
 __all__ = ["Run", "Runs"]
 
@@ -44,7 +45,8 @@ class Run(Waiting):
         self.configs = dict(configs)
         self.trials = tuple(configs)
         self.search: int | None = None
-        self._training = training
+        self._training: Training | None = training  # None once it has ended: its cohorts hold copies of the data
+        self._results: Results | None = None
         self._commands: Commands = training.commands
         self.say: Callable[[str], None] = lambda message: None  # set by the runner: tell the views, not the log
         self._states = dict.fromkeys(configs, TrialState.QUEUED)
@@ -100,10 +102,12 @@ class Run(Waiting):
         Raises: RunError while the trial has not ended, or if it failed.
         """
         trial = self.trials[0] if trial is None else trial
-        if trial not in self._training.weights:
+        training = self._training  # read first: the results are there before it is let go
+        trained = self._results or training
+        if trained is None or trial not in trained.weights:
             state = self._states.get(trial, "not part of this run")
             raise RunError(f"trial {trial} has no trained model (it is {state}); wait for it to end")
-        return self._training.module(trial)
+        return trained.module(trial)
 
     @property
     def title(self) -> str:
@@ -122,7 +126,9 @@ class Run(Waiting):
 
     def weights_of(self, trial: int) -> Weights | None:
         """An ended trial's best weights, None if they are not at hand."""
-        return self._training.weights.get(trial)
+        training = self._training  # read first: the results are there before it is let go
+        trained = self._results or training
+        return None if trained is None else trained.weights.get(trial)
 
     def __repr__(self) -> str:
         counts: dict[str, int] = {}
@@ -149,6 +155,9 @@ class Run(Waiting):
 
     def _finish(self, error: BaseException | None) -> None:
         self.error = error
+        if self._training is not None:
+            self._results = self._training.results()
+            self._training = None
         self._done.set()
 
     # ----------------------------------------------------------------------------------------------------------------

@@ -72,9 +72,9 @@ class Runner:
 
     @property
     def runs(self) -> list[Run]:
-        """The run that trains, and those that wait."""
+        """The run that trains, and those that wait; a run that is done is none of them."""
         with self._lock:
-            return ([self.current] if self.current is not None else []) + list(self._queue)
+            return ([] if self.current is None or self.current.done else [self.current]) + list(self._queue)
 
     @property
     def trials(self) -> frozenset[int]:
@@ -99,21 +99,24 @@ class Runner:
                 error = self._train(run)
             except BaseException as unexpected:  # the log refused the end as well: the waiting cell must hear of it
                 error = unexpected
+            self._log.run_ended()
+            # done first: a view that finds no run going has to find this one ended, since nothing wakes it afterwards
+            run._finish(error)
             with self._lock:
                 self.current = None
-            self._log.run_ended()
-            run._finish(error)
             self._flush(run)
 
     def _train(self, run: Run) -> BaseException | None:
         """One run from its first step to every trial's end. Returns what went wrong, after it is in the log."""
         unfinished = _Unfinished(run.trials, self._log)
         try:
-            run._training.cores = os.cpu_count() or 1
-            run._training.around = partial(fitting_threads, run._training.device, threads=self._threads)
-            run._training.keeper = self._checkpoints
+            training = run._training
+            assert training is not None  # it is let go when the run ends
+            training.cores = os.cpu_count() or 1
+            training.around = partial(fitting_threads, training.device, threads=self._threads)
+            training.keeper = self._checkpoints
             run.say = partial(self._say, run)
-            for moment in run._training.moments():
+            for moment in training.moments():
                 self._record(run, unfinished, moment)
             if unfinished.trials:  # a fault of ours must not lose them
                 self._log.append([StateChanged(trial, TrialState.INTERRUPTED) for trial in unfinished.trials])

@@ -163,6 +163,7 @@ class Session:
                 if self._requests.get(run) == request:
                     return run
             run = begin()
+            self._requests = {one: kept for one, kept in self._requests.items() if not one.done}
             self._requests[run] = request
         return run
 

@@ -183,6 +183,9 @@ class Desk:
     def is_up(self, up: bool) -> bool:
         return up
 
+    def stopped(self) -> bool:
+        return False
+
 
 @pytest.mark.parametrize("name", PRUNERS)
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")

@@ -383,6 +383,9 @@ class LogDesk:
     def is_up(self, up: bool) -> bool:
         return up if self.replayed is None else bool(self.replayed["up"])
 
+    def stopped(self) -> bool:
+        return self.replayed is None and self.search is not None and self.search.stopped
+
 
 def results_of(session: Session, trials: Sequence[int] | None = None) -> Iterator[tuple[int, Result]]:
     """What the log knows on this task by trial, manual ones included: ended trials only, the seeds of one
