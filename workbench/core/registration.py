@@ -154,7 +154,7 @@ def register(
 def _kinds(kinds: object) -> list[str]:
     """The kinds of task that a choice suits. Raises: ConfigError with those there are."""
     known = ", ".join(map(repr, sorted(KINDS)))
-    if isinstance(kinds, str) or not isinstance(kinds, Iterable):
+    if isinstance(kinds, str) or not isinstance(kinds, Iterable) or getattr(kinds, "ndim", 1) == 0:
         message = f"kinds={kinds!r}: give a list of kinds of task, out of {known}, such as kinds=['classification']"
         raise ConfigError([Problem("kinds", kinds, message)])
     found = list(kinds)
@@ -226,7 +226,7 @@ def register_metric(
     kinds: the kinds of task it suits, of "classification" and "regression". unit, standard_error, interval, weighted,
     batched: optional, see `Metric`. Raises: as `register`.
     """
-    if better not in ("higher", "lower"):
+    if not isinstance(better, str) or better not in ("higher", "lower"):
         raise ConfigError([Problem("better", better, f"better={better!r}: must be 'higher' or 'lower'")])
     value = Metric(metric, better, unit, standard_error, interval, weighted, batched)
     register(METRICS, name, metric, label=label, meaning=meaning, kinds=kinds, value=value)
