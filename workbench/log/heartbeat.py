@@ -80,6 +80,7 @@ def register(connection: Connection) -> int:
     }
     number = connection.execute(insert(schema.sessions).values(values)).inserted_primary_key
     assert number is not None
+    renew(connection, int(number[0]))
     return int(number[0])
 
 
@@ -216,6 +217,7 @@ def adopt(connection: Connection, trials: Sequence[int], session: int, searches:
     if trials:
         adoptions = [{"trial": trial, "session": session, "created": now()} for trial in trials]
         connection.execute(insert(schema.adoptions), adoptions)
+        renew(connection, session)
         queued = [event_row(trial, "state", step=0, name=str(TrialState.QUEUED)) for trial in trials]
         connection.execute(insert(schema.events), queued)
 

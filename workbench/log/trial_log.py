@@ -118,6 +118,7 @@ class TrialLog:
         statement = insert(schema.trials).returning(schema.trials.c.id, sort_by_parameter_order=True)
         numbers: list[int] = []
         with self._write() as connection:
+            heartbeat.renew(connection, self._session)  # the owner of new trials has a lease by the database's clock
             for part in parts:
                 rows = [trial_row(trial, numbers, self._session) for trial in part]
                 numbers += [int(number) for (number,) in connection.execute(statement, rows)] if rows else []
