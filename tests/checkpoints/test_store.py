@@ -235,18 +235,21 @@ def test_impossible_budgets(store: CheckpointStore, budget: object) -> None:
         store.budget = budget  # type: ignore[assignment]
 
 
-def test_a_fault_in_thinning_is_reported_and_the_checkpoint_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def broken(*arguments: object) -> list[tuple[int, int]]:
-        raise TypeError("a fault in thinning")
+def test_an_error_in_thinning_is_reported_once(store: CheckpointStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise TypeError("a planted bug")
 
+    fill(store, 1, range(1, 11), size=1000)
+    used = store.used
+    assert store.budget_error is None
     monkeypatch.setattr("workbench.checkpoints.store.to_drop", broken)
-    bench = wb.Workbench(wb.Task.load("iris"), log=tmp_path / "trials.db")
-    bench.checkpoints.budget = 1
-    run = bench.run(wb.Config(epochs=2))
-    bench.checkpoints.flush(10)
-    trouble = bench.checkpoints.trouble
-    assert trouble is not None
-    assert "may exceed their budget: TypeError: a fault in thinning" in str(trouble)
-    assert bench.model(run.trials[0], epoch=2).epoch == 2
+    with pytest.warns(UserWarning, match="budget is not enforced: TypeError: a planted bug"):
+        store.budget = used // 2
+    store.budget = used // 3  # a second warning for the same error would fail the test
+    assert store.used == used
+    assert "a planted bug" in str(store.budget_error)
+    assert "a planted bug" in repr(store)
+    monkeypatch.undo()
+    store.budget = used // 2
+    assert store.budget_error is None
+    assert store.used <= used // 2

@@ -98,3 +98,16 @@ def test_values_of_a_closure_count(one: Any, other: Any) -> None:
 def test_functions_that_refer_to_each_other_end() -> None:
     source = "def build(n):\n    return other(n)\ndef other(n):\n    return build(n - {}) if n else 0\n"
     assert identity_of(typed(source.format(1))) != identity_of(typed(source.format(2)))
+
+
+def test_a_record_that_a_builder_keeps_of_its_calls_does_not_count() -> None:
+    build = typed("CALLS = []\ndef build(task):\n    CALLS.append(task)\n")
+    before = identity_of(build)
+    build("digits")
+    assert identity_of(build) == before
+
+
+def test_what_a_notebook_or_script_defines_is_its_own_whatever_program_runs_it() -> None:
+    function = typed(SOURCE)
+    assert function.__module__ == "__main__"
+    assert identity_of(function) != identity_of(typed(SOURCE.replace("x + 1", "x - 1")))

@@ -28,6 +28,8 @@ from typing import Any
 __all__ = ["identity_of"]
 
 OWN_PACKAGE = __name__.partition(".")[0]
+CHANGING = frozenset({"add", "append", "clear", "extend", "insert", "pop", "remove", "setdefault", "update"})
+"""A container is not followed if the function calls one of these: a record that it keeps is no part of what it does."""
 LARGE = 64
 """Of a container with more entries only so many, from both ends, and the length count."""
 
@@ -135,10 +137,12 @@ def _references(function: types.FunctionType) -> Iterator[tuple[str, object]]:
             yield name, cell.cell_contents
         except ValueError:  # a cell that is filled later, as of a function that refers to itself
             yield name, None
-    for name in sorted(_names(function.__code__)):
+    names = _names(function.__code__)
+    for name in sorted(names):
         if name in function.__globals__:
             entry = function.__globals__[name]
-            yield name, entry
+            changes = isinstance(entry, (list, dict, set)) and not CHANGING.isdisjoint(names)
+            yield name, type(entry) if changes else entry
             if isinstance(entry, types.ModuleType) and not _of_library(entry):
                 for attribute in sorted(_names(function.__code__)):
                     if hasattr(entry, attribute):
@@ -221,9 +225,11 @@ def _of_library(value: object) -> bool:
     name = value.__name__ if isinstance(value, types.ModuleType) else getattr(value, "__module__", None)
     if name is None:
         return True
+    if name == "__main__":  # cells and scripts, whichever program runs them
+        return False
     top = name.partition(".")[0]
     if top in sys.builtin_module_names or top in sys.stdlib_module_names or top == OWN_PACKAGE:
-        return name != "__main__"
+        return True
     module = sys.modules.get(name)
     file = getattr(module, "__file__", None)
     if file is None:

@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from workbench.core.errors import LogError
 from workbench.core.events import Event, TrialEnded, TrialState
 from workbench.log import findings, heartbeat, history, journal, queries, schema, trash
-from workbench.log.database import explain, make_engine, shown_url, where
+from workbench.log.database import backup, checkpoint_wal, explain, make_engine, shown_url, where
 from workbench.log.findings import Check, Finding
 from workbench.log.records import ID_CHUNK, NewTrial, SearchStep, event_rows, now, trial_row, waves
 from workbench.log.rules import create_or_check
@@ -60,6 +60,19 @@ class TrialLog:
     def close(self) -> None:
         """Give the database's connections back."""
         self._engine.dispose()
+
+    def run_ended(self) -> None:
+        """Bring the database file up to date after a run, so that a copy without its `-wal` file holds the run."""
+        if not self._shared:
+            checkpoint_wal(self._engine)
+
+    def backup(self, path: str | os.PathLike[str]) -> None:
+        """Copy the log, as it is now, to a new SQLite file; trials may train meanwhile.
+
+        path: of the copy. Raises: LogError if the file exists or cannot be written, or the log is on a PostgreSQL server.
+        """
+        with self._turn:
+            backup(self._engine, path, self._name)
 
     def __repr__(self) -> str:
         return f"<TrialLog {self.url}>"
@@ -105,6 +118,7 @@ class TrialLog:
         statement = insert(schema.trials).returning(schema.trials.c.id, sort_by_parameter_order=True)
         numbers: list[int] = []
         with self._write() as connection:
+            heartbeat.renew(connection, self._session)  # the owner of new trials has a lease by the database's clock
             for part in parts:
                 rows = [trial_row(trial, numbers, self._session) for trial in part]
                 numbers += [int(number) for (number,) in connection.execute(statement, rows)] if rows else []
@@ -484,7 +498,11 @@ class TrialLog:
         try:
             yield
         except SQLAlchemyError as error:
-            raise explain(error, self._name) from None
+            explained = explain(error, self._name, self._engine.url.password)
+            try:
+                raise explained
+            finally:
+                explained.__context__ = None  # the driver's error may hold the password of the URL
 
 
 def _inserted(result: CursorResult[Any]) -> int:

@@ -25,8 +25,8 @@ from workbench.models import (
     read_source,
     why_unusable,
 )
-from workbench.runs.runner import fitting_threads
 from workbench.training import Change, CohortState, TakeUp, Told, Trained, Training, Weights, filled
+from workbench.training.devices import fitting_threads
 from workbench.training.stages import trained_part
 
 if TYPE_CHECKING:
@@ -42,8 +42,8 @@ TOP = 10
 def whole(name: str, value: object) -> int:
     """A trial's or epoch's number, also of numpy's kinds, as tables hold them. Raises: RunError naming what is no number."""
     try:
-        if not isinstance(value, bool):
-            return operator.index(value)  # type: ignore[arg-type]
+        if not isinstance(value, bool) and abs(number := operator.index(value)) < 2**63:  # type: ignore[arg-type]
+            return number
     except TypeError:
         pass
     raise RunError(f"{name}={value!r}: must be a whole number, such as one out of bench.trials[{name!r}]")

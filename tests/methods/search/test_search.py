@@ -20,6 +20,7 @@ from tests.training import reference
 from workbench.core.events import EpochEnd, TrialEnded, TrialState
 from workbench.core.registry import MODELS
 from workbench.core.space import Space
+from workbench.methods.comparison.reads import Reads
 from workbench.methods.search.arm import Arm
 from workbench.methods.search.campaign import Budget, Campaign
 from workbench.methods.search.strategies import PRUNERS, strategy
@@ -108,7 +109,7 @@ def test_a_continued_search_may_have_another_space(bench: wb.Workbench) -> None:
     bench.search("random", SPACE, BASE, trials=4, blocking=True)
     bench.search(continues=1, space={"learning_rate": wb.LogRange(1.0, 2.0)}, trials=4, blocking=True)
     assert list(bench.trials["learning_rate"] >= 1) == [False] * 4 + [True] * 4
-    ours = bench._session.reads.trials_of(2)
+    ours = Reads.of(bench.presenter.session).trials_of(2)
     assert ours["trial"].tolist() == list(range(1, 9))  # those of both, as of the first
     with pytest.warns(UserWarning, match="8 trials"):
         bench.importance(search=2)
@@ -181,6 +182,9 @@ class Desk:
 
     def is_up(self, up: bool) -> bool:
         return up
+
+    def stopped(self) -> bool:
+        return False
 
 
 @pytest.mark.parametrize("name", PRUNERS)
