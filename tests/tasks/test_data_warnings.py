@@ -126,7 +126,7 @@ def test_a_task_tells_them_in_its_summary_and_the_tab_escapes_them() -> None:
         f"{copies['validation']} of 48 validation rows and {copies['test']} of 48 test rows"
     )
     summary = task.summary()
-    assert len(summary.loc["message"]) == len(task.warnings) == 2
+    assert len(summary.loc["warning"]) == len(task.warnings) == 2
     said = " ".join(summary["value"])
     assert all(remark in said for remark in task.warnings)
     assert summary["value"].str.len().max() <= 50

@@ -1,7 +1,8 @@
 """The identity of a user's function: what its result depends on, in one digest.
 
 It is a digest of the syntax tree of the function and of every function, class and plain value of the user's own that it refers
-to: defaults, closures, globals, and attributes of the user's modules. Formatting, comments and docstrings do not count.
+to: defaults, closures, globals, and attributes of the user's modules. Formatting, comments, docstrings and
+annotations do not count.
 Objects of installed libraries count by their qualified name. Where there is no source text (code read from standard input,
 `exec`), the code object stands in for the syntax tree.
 """
@@ -159,7 +160,7 @@ def _names(code: types.CodeType) -> set[str]:
 
 
 def _tree(value: types.FunctionType | type) -> ast.AST | None:
-    """The syntax tree without docstrings, None where there is no source text or none that is its own."""
+    """The syntax tree without docstrings and annotations; None without a source text that is certainly its own."""
     if isinstance(value, types.FunctionType) and value.__name__ == "<lambda>":
         return None  # several lambdas can share a line
     file = value.__code__.co_filename if isinstance(value, types.FunctionType) else None
@@ -174,6 +175,10 @@ def _tree(value: types.FunctionType | type) -> ast.AST | None:
     if isinstance(value, types.FunctionType) and not _is_its_own(tree, value):
         return None
     for node in ast.walk(tree):
+        if isinstance(node, ast.arg):
+            node.annotation = None
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            node.returns = None
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             first = node.body[0]
             if (

@@ -126,15 +126,15 @@ def is_builtin(name: str) -> bool:
 def builder_identity(name: str, builder: Callable[..., Any] | None = None) -> str | None:
     """What a model's weights depend on besides its configuration: the identity of its builder (`core.identity`).
 
-    builder: by default the one registered as `name`. None for a built-in model, and for a trial that serves as one.
+    builder: by default the one registered as `name`. None for a built-in model, and for a pretrained network.
     """
     if builder is None:
         if is_builtin(name):
             return None
         builder = MODELS[name].value
-    if getattr(builder, "source", None) is not None:
-        return None
-    return identity_of(getattr(builder, "make", builder))
+    if isinstance(builder, Backbone):
+        return None  # a digest of its weights is logged in its place, see `builder_source`
+    return identity_of(builder)
 
 
 def former_builder(name: str, identity: str) -> Callable[..., Any] | None:

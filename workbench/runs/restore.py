@@ -197,7 +197,7 @@ class Recall:
             )
         _, then = read_source(self.log.builder_source(trial))
         if not isinstance(builder, Backbone) or then is None or then == builder.digest:
-            return  # of a log from before digests were kept, nothing can be told
+            return
         if weights is not None:
             module = build_model(self.task, config)
             trained_part(module, weights.vector.numel())

@@ -626,17 +626,6 @@ def test_a_file_holds_the_frozen_weights_too(three: wb.Task, tmp_path: Path) -> 
     assert np.array_equal(wb.load_model(path).predict_proba(raw(three)), expected)
 
 
-def test_a_log_from_before_digests_were_kept_is_taken_as_it_is(
-    three: wb.Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    bench = wb.Workbench(three, log=tmp_path / "trials.db")
-    wb.register_backbone("net", network)
-    monkeypatch.setattr("workbench.runs.session.builder_source", lambda model: None)
-    bench.finetune(backbone="net", config=SOURCE).wait()
-    wb.register_backbone("net", other_network)
-    assert bench.model(1).trial == 1
-
-
 # --- bad input --------------------------------------------------------------------------------------------------------
 
 
