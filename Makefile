@@ -8,10 +8,13 @@ ARGS ?=
 BROWSER ?= yes
 # processes that share the unit tests and the notebooks
 WORKERS ?= 2
+# what `make quick` and `make lowest` run: the unit tests that train little and start no other process
+QUICK := tests/core tests/tasks tests/models tests/methods/comparison tests/test_packaging.py
+LOWEST := .venv-lowest
 NOTEBOOK ?= notebooks/01_quickstart.ipynb
 ROOT_FLAG := $(shell test "$$(id -u)" = 0 && echo --allow-root)
 
-.PHONY: lab test unit notebooks browser soak lint format docs bench frontend screenshot pin clean
+.PHONY: lab test quick lowest mutants unit notebooks browser soak lint format docs bench frontend screenshot pin clean
 
 lab: $(VENV)/.installed-lab
 	@# JupyterLab shows widgets only in notebooks that are trusted, and these are the project's own
@@ -19,6 +22,17 @@ lab: $(VENV)/.installed-lab
 	$(BIN)/jupyter lab $(ROOT_FLAG) $(ARGS) $(NOTEBOOK)
 
 test: $(VENV)/.installed-test lint unit notebooks browser
+
+# a minute while working; `make test` is what a change has to pass
+quick: lint
+	$(BIN)/python -m pytest -m "not browser" -n $(WORKERS) --dist worksteal -q $(QUICK)
+
+# old releases warn of each other's newer ones, which is nothing of ours
+lowest: $(LOWEST)/.installed
+	$(LOWEST)/bin/python -m pytest -m "not browser" -W ignore::DeprecationWarning -n $(WORKERS) --dist worksteal -q $(QUICK)
+
+mutants: $(VENV)/.installed-test
+	$(BIN)/python tools/mutants.py $(ARGS)
 
 unit: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -m "not browser" -n $(WORKERS) --dist worksteal tests
@@ -32,7 +46,7 @@ ifeq ($(BROWSER),no)
 	@echo "Browser tests are left out (BROWSER=no)."
 else
 	$(BIN)/python tools/chromium.py
-	$(BIN)/python -m pytest -m browser tests
+	$(BIN)/python -m pytest -m browser -n 2 --dist loadfile tests
 endif
 
 # longer faults, bounded in time: some ten minutes
@@ -44,6 +58,7 @@ soak: $(VENV)/.installed-test
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 	$(BIN)/mypy
 
 format: $(VENV)/.installed-test
@@ -70,7 +85,7 @@ pin: $(VENV)/.installed-test
 	$(BIN)/python tools/pin.py
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) $(LOWEST) build dist *.egg-info
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set it with: make PYTHON=python3.12 ...")'
@@ -84,3 +99,11 @@ $(VENV)/.installed-lab: pyproject.toml constraints.txt | $(VENV)/bin/python
 $(VENV)/.installed-test: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) install -c constraints.txt -e ".[lab,test,dev]"
 	@touch $@ $(VENV)/.installed-lab
+
+# torch comes first, as it is pinned: pip is not to choose another build
+$(LOWEST)/.installed: pyproject.toml tools/lowest.py constraints.txt
+	$(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/python tools/lowest.py > $(LOWEST)/requirements.txt
+	$(LOWEST)/bin/python -m pip --disable-pip-version-check --quiet install \
+	  "$$(grep ^torch== constraints.txt)" -r $(LOWEST)/requirements.txt -e ".[lab,test]"
+	@touch $@

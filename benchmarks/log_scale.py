@@ -19,7 +19,7 @@ from sqlalchemy import insert
 import workbench as wb
 from workbench.core.events import EpochEnd, TrialEnded, TrialState
 from workbench.log import NewTrial, TrialLog, schema
-from workbench.workbench import _Actions
+from workbench.methods.tabs import TABS
 
 EPOCHS, CHUNK = 20, 2000
 LIMITS = {"bench.trials": 1.5, "bench.leaderboard": 1.0, "append of a new trial, 20 epochs": 0.005}
@@ -86,8 +86,8 @@ def main(trials: int = 100_000) -> dict[str, object]:
         log = TrialLog.open(path)
         fill(log, task, trials)
         bench = wb.Workbench(task, log=path)
-        bench._session._build_view(bench, _Actions(bench))
-        session = bench._session
+        bench.presenter.build(bench, TABS)
+        presenter = bench.presenter
 
         def append() -> None:
             (trial,) = log.create([NewTrial(wb.Config().model_dump(), task.name, task.fingerprint, task.metric)])
@@ -96,8 +96,8 @@ def main(trials: int = 100_000) -> dict[str, object]:
             log.append([TrialEnded(trial, TrialState.COMPLETED, EPOCHS, EPOCHS, EPOCHS, 1.0, 0.5, 1.0)])
 
         def refresh() -> None:
-            session._table_due = True
-            session.tick()
+            presenter._table_due = True
+            presenter.tick()
 
         bench.trials  # noqa: B018  (the file's pages are then in memory)
         found = {

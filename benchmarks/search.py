@@ -25,7 +25,7 @@ from torch import nn
 
 import workbench as wb
 from benchmarks.timing import compare, table
-from workbench.workbench import _Actions
+from workbench.methods.tabs import TABS
 
 TRIALS, EPOCHS, BATCH = 64, 10, 32
 SPACE = {"learning_rate": wb.LogRange(1e-4, 1e-1), "l2": wb.LogRange(1e-6, 1e-2)}
@@ -191,7 +191,7 @@ def main(rounds: int = 3, with_ray: bool = True) -> dict[str, object]:
         for case, (space, config) in cases.items():
             bench = wb.Workbench(task, log=folder / f"{len(found)}.db")
             # all widgets, with their messages, but nobody who displays them
-            bench._session._build_view(bench, _Actions(bench))
+            bench.presenter.build(bench, TABS)
 
             def ours(bench: wb.Workbench = bench, space: Any = space, config: wb.Config = config) -> None:
                 bench.search("random", space, config, trials=TRIALS, seed=next(counter), blocking=True)

@@ -22,8 +22,8 @@ from torch import nn
 
 import workbench as wb
 from benchmarks.timing import compare, table
+from workbench.methods.tabs import TABS
 from workbench.training import Training, prepare
-from workbench.workbench import _Actions
 
 EPOCHS, BATCH, RATE = 10, 32, 1e-3
 LIMITS = {"workbench": 1.15, "workbench, live view": 1.25}
@@ -134,7 +134,7 @@ def candidates(task: wb.Task, folder: Path) -> dict[str, Callable[[], object]]:
     config = wb.Config(hidden_layers=2, hidden_units=64, batch_size=BATCH, learning_rate=RATE, epochs=EPOCHS)
     headless = wb.Workbench(task, log=folder / "headless.db")
     shown = wb.Workbench(task, log=folder / "shown.db")
-    shown._session._build_view(shown, _Actions(shown))  # all widgets, with their messages, but nobody who displays them
+    shown.presenter.build(shown, TABS)  # all widgets, with their messages, but nobody who displays them
     prepared = prepare(task, config)
 
     def engine() -> None:

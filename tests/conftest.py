@@ -13,8 +13,8 @@ from hypothesis import settings
 from sqlalchemy import make_url
 
 import workbench as wb
+from workbench.methods.tabs import TABS
 from workbench.ui.view import WorkbenchView
-from workbench.workbench import _Actions
 
 # a busy machine is no failure
 settings.register_profile("workbench", deadline=None)
@@ -86,6 +86,6 @@ def bench() -> Iterator[wb.Workbench]:
 
 @pytest.fixture
 def view(bench: wb.Workbench) -> WorkbenchView:
-    bench._session._build_view(bench, _Actions(bench))
-    assert bench._session.view is not None
-    return bench._session.view
+    bench.presenter.build(bench, TABS)
+    assert bench.presenter.view is not None
+    return bench.presenter.view

@@ -335,7 +335,7 @@ def test_a_large_model_gets_the_users_threads_whatever_another_thread_has_set(mo
                 seen.append(torch.get_num_threads())
             return super().forward(x)
 
-    monkeypatch.setattr("workbench.runs.runner.SMALL_WORK", 0.0)
+    monkeypatch.setattr("workbench.training.devices.SMALL_WORK", 0.0)
     torch.set_num_threads(2)
     other = threading.Thread(target=torch.set_num_threads, args=[1])  # as the shards of a search do
     other.start()

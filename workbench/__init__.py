@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 # filling the tables of choices is what these imports are for: a Config is checked against them
 from workbench import models as models
 from workbench import training as training
+from workbench.core.version import __version__
 
 if TYPE_CHECKING:  # what `_HOMES` loads lazily, for type checkers
     from workbench.core.config import Config as Config
@@ -43,7 +44,6 @@ if TYPE_CHECKING:  # what `_HOMES` loads lazily, for type checkers
     from workbench.training import train as train
     from workbench.workbench import Workbench as Workbench
 
-__version__ = "0.1.0"
 
 _HOMES = {
     "CheckpointError": "workbench.core.errors",

@@ -446,7 +446,7 @@ def test_a_password_is_in_nothing_that_is_shown_or_kept(tmp_path: Path, monkeypa
         bench.curves(99)
     told = [
         repr(bench), repr(log), log.url, repr(run), repr(bench.checkpoints), str(caught.value), shown.stdout, shown.stderr,
-        json.dumps(bench._session._picture(), default=str), *(json.dumps(one.data, default=str) for one in shown.outputs),
+        json.dumps(bench.presenter._picture(), default=str), *(json.dumps(one.data, default=str) for one in shown.outputs),
     ]  # fmt: skip
     assert not [text for text in told if PASSWORD in text]
     log.close()

@@ -233,3 +233,23 @@ def test_forgetting_a_series(store: CheckpointStore) -> None:
 def test_impossible_budgets(store: CheckpointStore, budget: object) -> None:
     with pytest.raises(wb.CheckpointError, match="budget="):
         store.budget = budget  # type: ignore[assignment]
+
+
+def test_an_error_in_thinning_is_reported_once(store: CheckpointStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise TypeError("a planted bug")
+
+    fill(store, 1, range(1, 11), size=1000)
+    used = store.used
+    assert store.budget_error is None
+    monkeypatch.setattr("workbench.checkpoints.store.to_drop", broken)
+    with pytest.warns(UserWarning, match="budget is not enforced: TypeError: a planted bug"):
+        store.budget = used // 2
+    store.budget = used // 3  # a second warning for the same error would fail the test
+    assert store.used == used
+    assert "a planted bug" in str(store.budget_error)
+    assert "a planted bug" in repr(store)
+    monkeypatch.undo()
+    store.budget = used // 2
+    assert store.budget_error is None
+    assert store.used <= used // 2

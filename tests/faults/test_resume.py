@@ -241,7 +241,7 @@ def test_mates_in_the_bin_stay_there(victims: Victims, log: Path) -> None:
     runs = bench.resume()
     assert runs.trials == (1, 3, 4, 5)
     runs.wait()
-    bench._session.tick()
+    bench.presenter.tick()
     assert bench.trials["state"].isin(["completed", "early_stopped"]).all()
     assert bench.trash["state"].tolist() == ["interrupted"]
 

@@ -133,7 +133,7 @@ def test_ones_own_trials_are_marked_when_they_do_not_go_on(log: TrialLog) -> Non
 
 @pytest.mark.parametrize(
     ("lease", "marked"),
-    [(0.0, False), (LEASE_SECONDS - 30, False), (LEASE_SECONDS + 1, True), (None, True)],
+    [(0.0, False), (LEASE_SECONDS - 30, False), (LEASE_SECONDS + 1, True), (-3600.0, True), (None, True)],
 )
 def test_another_machine_is_judged_by_its_lease(path: Path, lease: float | None, marked: bool) -> None:
     log = TrialLog.open(path)
@@ -334,3 +334,13 @@ def test_of_several_who_adopt_one_wins(path: Path) -> None:
         for log in logs:
             log.close()
     first.close()
+
+
+def test_a_new_trial_has_an_owner_with_a_lease_by_the_database_clock(log: TrialLog) -> None:
+    with log._write() as connection:
+        connection.execute(text("UPDATE leases SET renewed = 1"))
+    log.create([new()])
+    with log._read() as connection:
+        renewed = connection.execute(text("SELECT renewed FROM leases")).scalar_one()
+        clock = connection.execute(heartbeat.select(heartbeat._clock(connection))).scalar_one()
+    assert 0 <= clock - renewed < 30

@@ -27,6 +27,7 @@ from sqlalchemy.exc import (
 
 import workbench as wb
 from tests.log.making import CONFIG, end, epoch, new, running
+from workbench.core.errors import LogError
 from workbench.core.events import Branched, EpochEnd, KnobChanged, Message, StateChanged, StepProgress, TrialState
 from workbench.log import SearchStep, TrialLog, schema
 from workbench.log.database import explain, where
@@ -381,3 +382,25 @@ def test_what_is_told_of_some_trials_is_not_told_of_others(log: TrialLog) -> Non
         assert frame[["trial", "name", "state", "best_val_loss"]].to_numpy().tolist() == [
             [ours, "ours", "running", 0.25]
         ]
+
+
+def test_a_drivers_error_with_the_password_is_not_reachable(log: TrialLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = "hunter2-of-the-server"
+    monkeypatch.setattr(log._engine, "url", log._engine.url.set(password=secret))
+    driver = sqlite3.OperationalError(f"connection to server failed: password={secret}")
+    with pytest.raises(LogError) as caught, log._write():
+        raise OperationalError("INSERT", {}, driver) from driver
+    pending: list[BaseException | None] = [caught.value]
+    while pending:
+        error = pending.pop()
+        if error is not None:
+            assert secret not in f"{error!r} {error} {error.args} {vars(error)}"
+            pending += [error.__cause__, error.__context__]
+
+
+def test_a_url_that_cannot_be_parsed_is_not_reachable() -> None:
+    with pytest.raises(LogError) as caught:
+        TrialLog.open("postgresql://user:pass@host:hunter2/base")
+    assert caught.value.__cause__ is None
+    assert caught.value.__context__ is None
+    assert "hunter2" not in str(caught.value)

@@ -437,7 +437,7 @@ def test_deleting_is_undone_and_emptying_is_not(bench: wb.Workbench) -> None:
     for _ in range(3):
         bench.run(SHORT)
     bench.branch(1, epoch=2, l2=0.1).wait()
-    bench._session.selected = [2, 3]
+    bench.presenter.selected = [2, 3]
     bench.delete(1, 2)
     assert bench.trials["trial"].tolist() == [3, 4]
     assert bench.selected == [3]

@@ -13,13 +13,13 @@ import workbench as wb
 from tests.ui.test_view import until
 from workbench.core.events import TrialState
 from workbench.core.registry import MODELS
+from workbench.methods.tabs import TABS
 from workbench.runs.run import Run
 from workbench.training import prepare
 from workbench.ui.branch_bar import Pick, branch_call
 from workbench.ui.history_tab import GIB
 from workbench.ui.trial_table import readable
 from workbench.ui.view import WorkbenchView
-from workbench.workbench import _Actions
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 SHORT = wb.Config(epochs=4, hidden_units=8)
@@ -49,15 +49,15 @@ def say(view: WorkbenchView, name: str, text: str) -> None:
 
 def front(bench: wb.Workbench, view: WorkbenchView, title: str) -> None:
     view.tabs.selected_index = view.tabs.titles.index(title)
-    bench._session.tick()
+    bench.presenter.tick()
 
 
 def pick(bench: wb.Workbench, view: WorkbenchView, trial: int, epoch: float) -> None:
     """A click on a point, as the page sends it."""
-    live = bench._session._live
+    live = bench.presenter._live
     assert live is not None
     live.curves._receive(live.curves, {"kind": "pick", "trial": trial, "epoch": epoch}, [])
-    bench._session.tick()
+    bench.presenter.tick()
 
 
 def slot(view: WorkbenchView) -> tuple[Any, ...]:
@@ -73,7 +73,7 @@ def select(view: WorkbenchView, *trials: int) -> None:
 
 def test_a_picked_point_opens_the_bar_with_the_setting_as_it_was(bench: wb.Workbench, view: WorkbenchView) -> None:
     bench.run(SHORT.replace(learning_rate=0.05), changes=[(2, "learning_rate", 0.02)])
-    bench._session.tick()
+    bench.presenter.tick()
     assert view.bar.widget not in slot(view)
     assert "Click a point of a curve" in view.panel.message.value
     pick(bench, view, 1, 2.0)
@@ -98,6 +98,7 @@ def test_the_bar_lists_the_changes_and_its_button_makes_the_call_that_the_code_t
     assert "learning rate 0.001 → 0.0001" in view.bar.words.value
     view.panel.name.value, view.panel.seeds.value = "slower", 2
     view.bar.branch.click()
+    bench.presenter.tick()
     changes = {"learning_rate": 0.0001, "optimizer": "sgd"}
     assert asked.calls == [("branch", (1, 2, changes), {"seeds": 2, "name": "slower", "device": "cpu"})]
     assert view.bar.pick is None
@@ -115,13 +116,14 @@ def test_by_mouse_and_by_call_the_branch_is_the_same(bench: wb.Workbench, view: 
     say(view, "learning_rate", "0.01")
     code = view.code.text
     view.bar.branch.click()
+    bench.presenter.tick()
     for run in bench.active:
         run.wait()
     exec(f"{code}.wait()", {"bench": bench})
     first, second = (bench.curves(trial).drop(columns=["trial", "seconds"]) for trial in (2, 3))
     assert first.equals(second)
-    bench._session.tick()
-    live = bench._session._live
+    bench.presenter.tick()
+    live = bench.presenter._live
     assert live is not None
     assert live.curves.checkpoint()["3/val_loss"][0].tolist() == [2, 3, 4]  # from its parent's point
     assert {series.trial for series in live.curves.series} == {1, 3}  # beside its parent
@@ -133,6 +135,7 @@ def test_the_last_epoch_raises_the_epochs_and_says_so(bench: wb.Workbench, view:
     assert view.read().epochs == 8
     assert "epochs 4 → 8" in view.bar.words.value
     view.bar.branch.click()
+    bench.presenter.tick()
     for run in bench.active:
         run.wait()
     assert int(bench.trials["epochs_run"].iloc[-1]) == 8
@@ -145,12 +148,14 @@ def test_what_a_branch_cannot_change_is_answered_beside_the_control(bench: wb.Wo
     pick(bench, view, 1, 2.0)
     say(view, "hidden_units", "16")
     view.bar.branch.click()
+    bench.presenter.tick()
     assert "keeps the architecture" in view.controls.field("hidden_units").message.value
     assert "Not started" in view.panel.message.value
     assert view.bar.widget in slot(view)
     say(view, "hidden_units", "8")
     say(view, "epochs", "2")
     view.bar.branch.click()
+    bench.presenter.tick()
     assert "epochs=2: the branch begins after epoch 2" in view.controls.field("epochs").message.value
     assert len(bench.trials) == 1
     say(view, "epochs", "many")
@@ -163,16 +168,18 @@ def test_another_model_is_answered_too() -> None:
 
     try:
         bench = wb.Workbench(wb.Task.load("iris"), models={"own_branch": build})
-        bench._session._build_view(bench, _Actions(bench))
-        view = bench._session.view
+        bench.presenter.build(bench, TABS)
+        view = bench.presenter.view
         assert view is not None
         bench.run(wb.Config(model="own_branch", width=8, epochs=3))
         pick(bench, view, 1, 2.0)
         say(view, "width", "16")
         view.bar.branch.click()
+        bench.presenter.tick()
         assert "keeps the architecture" in view.controls.field("width").message.value
         view.controls.field("model").control.value = "mlp"  # type: ignore[attr-defined]
         view.bar.branch.click()
+        bench.presenter.tick()
         assert "keeps the architecture" in view.controls.field("model").message.value
         assert len(bench.trials) == 1
     finally:
@@ -203,11 +210,11 @@ def test_while_the_bar_is_open_a_live_control_leaves_the_run_alone(bench: wb.Wor
 
 def test_the_button_in_the_table_picks_the_best_epoch(bench: wb.Workbench, view: WorkbenchView) -> None:
     bench.run(SHORT)
-    bench._session.tick()
+    bench.presenter.tick()
     assert view.table.branch.disabled
     select(view, 1)
     view.table.branch.click()
-    bench._session.tick()
+    bench.presenter.tick()
     assert view.bar.pick is not None
     assert view.bar.pick.epoch == int(bench.trials["best_epoch"].iloc[0])
 
@@ -216,7 +223,7 @@ def test_the_source_says_where_a_branch_began(bench: wb.Workbench, view: Workben
     bench.run(SHORT)
     bench.branch(1, 2, learning_rate=0.01).wait()
     bench.replay(1).wait()
-    frame = readable(bench._session.reads.trials(last=10))
+    frame = readable(bench.presenter.task_log.trials(last=10))
     assert frame["source"].tolist() == ["replay", "branch of 1 @ 2", "manual"]
     assert frame["name"].iloc[0] == "replay of 1"
 
@@ -231,7 +238,7 @@ def test_the_call_leaves_out_what_is_at_its_default() -> None:
 
 def test_the_verdict_of_a_replay_stays_until_the_next_run(bench: wb.Workbench, view: WorkbenchView) -> None:
     bench.run(SHORT)
-    bench._session.tick()
+    bench.presenter.tick()
     select(view, 1)
     view.table.replay.click()
     until(bench, lambda: "identical" in view.panel.message.value)
@@ -240,7 +247,7 @@ def test_the_verdict_of_a_replay_stays_until_the_next_run(bench: wb.Workbench, v
     assert "identical" in view.panel.message.value
     assert "something else" in view.panel.message.value
     view.panel.clear_error()
-    bench._session.tick()
+    bench.presenter.tick()
     assert "identical" in view.panel.message.value
     bench.run(SHORT)
     until(bench, lambda: "identical" not in view.panel.message.value)
@@ -260,22 +267,23 @@ def test_the_banner_offers_what_was_interrupted_and_goes_when_pressed(
     bench: wb.Workbench, view: WorkbenchView, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench.run(SHORT)
-    bench._session.tick()
+    bench.presenter.tick()
     banner = view.panel._banner_box
     assert banner not in view.panel.widget.children
     # a trial that nobody trains any more, as a killed kernel leaves one
-    session = bench._session
+    session = bench.presenter.session
     left = session.log.create([session.new_trial(bench.config(1), source="manual")])
     assert session.log.mark_interrupted(session.runner.trials) == left
-    session.refresh_table()
-    session.tick()
+    bench.presenter.refresh_table()
+    bench.presenter.tick()
     assert view.panel.widget.children[0] is banner
     assert "<b>1 trial</b> was interrupted when its kernel died." in view.panel.banner.value
-    assert readable(session.reads.trials(last=5))["state"].iloc[0] == "interrupted"
+    assert readable(bench.presenter.task_log.trials(last=5))["state"].iloc[0] == "interrupted"
     view.panel.resume.click()
+    bench.presenter.tick()
     for run in bench.active:
         run.wait()
-    session.tick()
+    bench.presenter.tick()
     assert banner not in view.panel.widget.children
     assert bench.trials["state"].tolist() == ["completed", "completed"]
 
@@ -298,11 +306,11 @@ def test_the_banner_counts(view: WorkbenchView, trials: int, searches: int, says
 def test_looking_for_what_was_left_is_not_done_at_each_tick(
     bench: wb.Workbench, view: WorkbenchView, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bench._session.tick()
+    bench.presenter.tick()
     looks: list[int] = []
-    monkeypatch.setattr(bench._session, "_left", lambda: (looks.append(1), (0, 0))[1])
+    monkeypatch.setattr(bench.presenter, "_left", lambda: (looks.append(1), (0, 0))[1])
     for _ in range(20):
-        bench._session.tick()
+        bench.presenter.tick()
     assert not looks
 
 
@@ -312,24 +320,24 @@ def test_looking_for_what_was_left_is_not_done_at_each_tick(
 def test_delete_says_so_and_undo_brings_back_what_was_selected(bench: wb.Workbench, view: WorkbenchView) -> None:
     for _ in range(3):
         bench.run(SHORT)
-    bench._session.tick()
+    bench.presenter.tick()
     select(view, 2, 3)
-    bench._session.tick()
+    bench.presenter.tick()
     view.table.delete.click()
-    bench._session.tick()
+    bench.presenter.tick()
     assert "Deleted trials 2, 3." in view.table.hint.value
     assert view.table.undo.layout.display != "none"
     assert bench.trials["trial"].tolist() == [1]
-    live = bench._session._live
+    live = bench.presenter._live
     assert live is not None
     assert not live.drawn
     assert "1 trial on iris in the log" in view.panel.line.value
     assert bench.figure().axes  # of what is left
     view.table.undo.click()
-    bench._session.tick()
+    bench.presenter.tick()
     assert bench.trials["trial"].tolist() == [1, 2, 3]
     assert sorted(view.table.selection) == sorted(bench.selected) == [2, 3]
-    bench._session.tick()
+    bench.presenter.tick()
     assert live.drawn == {2, 3}
     assert view.table.undo.layout.display == "none"
 
@@ -339,6 +347,7 @@ def test_a_trial_that_trains_is_not_deleted_and_that_is_said(bench: wb.Workbench
     until(bench, lambda: len(view.table._trials) == 1)
     select(view, 1)
     view.table.delete.click()
+    bench.presenter.tick()
     assert "stop it first" in view.panel.message.value
     assert "Deleted" not in view.table.hint.value
     run.stop()
@@ -349,6 +358,7 @@ def test_deleting_the_picked_trial_closes_the_bar(bench: wb.Workbench, view: Wor
     pick(bench, view, 1, 2.0)
     select(view, 1)
     view.table.delete.click()
+    bench.presenter.tick()
     assert view.bar.pick is None
 
 
@@ -357,14 +367,14 @@ def test_the_bin_lists_restores_and_asks_before_it_is_emptied(bench: wb.Workbenc
         bench.run(SHORT)
     bench.branch(2, 2, learning_rate=0.01).wait()
     front(bench, view, "History")
-    history = view.history
+    history = view.body("History").history
     assert "Nothing is in the trash" in history.trash_note.value
     bench.delete(1, 2, 3)
-    bench._session.tick()
+    bench.presenter.tick()
     assert [number for _, number in history.list.options] == [3, 2, 1]
     history.list.value = (3,)
     history.restore.click()
-    bench._session.tick()
+    bench.presenter.tick()
     assert bench.trash["trial"].tolist() == [1, 2]
     history.empty.click()
     assert history.remove.description == "Remove 2 trials for good"
@@ -373,7 +383,7 @@ def test_the_bin_lists_restores_and_asks_before_it_is_emptied(bench: wb.Workbenc
     assert len(bench.trash) == 2
     history.empty.click()
     history.remove.click()
-    bench._session.tick()
+    bench.presenter.tick()
     assert "Removed trial 1." in history.trash_note.value
     assert "Kept trial 2: a trial outside the trash was made from it." in history.trash_note.value
     assert bench.trash["trial"].tolist() == [2]
@@ -385,11 +395,11 @@ def test_the_bin_lists_restores_and_asks_before_it_is_emptied(bench: wb.Workbenc
 def test_the_tree_is_drawn_and_a_click_selects(bench: wb.Workbench, view: WorkbenchView) -> None:
     bench.run(SHORT)
     front(bench, view, "History")
-    assert view.history.no_tree.layout.display != "none"
+    assert view.body("History").history.no_tree.layout.display != "none"
     bench.branch(1, 2, learning_rate=0.01, name="deep").wait()
     bench.run(SHORT)
-    bench._session.tick()
-    tree = view.history.tree
+    bench.presenter.tick()
+    tree = view.body("History").history.tree
     assert [(line["trial"], line["before"], line["shown"]) for line in tree.lines] == [
         (1, "", False),
         (2, "└─ ", False),
@@ -398,36 +408,39 @@ def test_the_tree_is_drawn_and_a_click_selects(bench: wb.Workbench, view: Workbe
     tree._receive(tree, {"kind": "pick", "trial": 2}, [])
     assert view.table.selection == [2]
     for _ in range(2):
-        bench._session.tick()
+        bench.presenter.tick()
     assert [line["shown"] for line in tree.lines] == [False, True]
     bench.delete(1)
-    bench._session.tick()
+    bench.presenter.tick()
     assert [line["gone"] for line in tree.lines] == [True, False]
 
 
 def test_nothing_is_read_for_a_tab_that_is_not_in_front(bench: wb.Workbench, view: WorkbenchView) -> None:
     bench.run(SHORT)
-    bench._session.tick()
-    assert view.history.widget.children == ()
+    bench.presenter.tick()
+    assert view.body("History").history.widget.children == ()
 
 
 def test_the_budget_is_set_and_what_it_cannot_be_is_told_beside_it(bench: wb.Workbench, view: WorkbenchView) -> None:
     bench.run(SHORT)
     front(bench, view, "History")
-    history = view.history
+    history = view.body("History").history
     assert history.budget.value == "1"
     assert "of 1 GiB" in history.used.value
     history.budget.value = "0.5"
+    bench.presenter.tick()
     assert bench.checkpoints.budget == GIB // 2
     for text in ("much", "-1", "", "nan", "1e99"):
         history.budget.value = text
+        bench.presenter.tick()
         assert "must be a number of GiB" in history.budget_note.value
-        bench._session.refresh_table()
-        bench._session.tick()  # a refresh leaves the message, and what was typed
+        bench.presenter.refresh_table()
+        bench.presenter.tick()  # a refresh leaves the message, and what was typed
         assert "must be a number of GiB" in history.budget_note.value
         assert history.budget.value == text
     assert bench.checkpoints.budget == GIB // 2
     history.budget.value = "0"
+    bench.presenter.tick()
     assert bench.checkpoints.budget == 0
     assert history.budget_note.value == "" or "More than the budget" in history.budget_note.value
 
@@ -435,22 +448,22 @@ def test_the_budget_is_set_and_what_it_cannot_be_is_told_beside_it(bench: wb.Wor
 def test_trouble_with_the_checkpoints_is_told(bench: wb.Workbench, view: WorkbenchView) -> None:
     bench.checkpoints._trouble = wb.CheckpointError(f"{HOSTILE} could not be written")
     front(bench, view, "History")
-    assert "could not be written" in view.history.budget_note.value
-    assert HOSTILE not in view.history.budget_note.value
+    assert "could not be written" in view.body("History").history.budget_note.value
+    assert HOSTILE not in view.body("History").history.budget_note.value
 
 
 def test_the_code_tab_has_the_script_of_the_selected_trial(bench: wb.Workbench, view: WorkbenchView) -> None:
     bench.run(SHORT)
-    bench._session.tick()
+    bench.presenter.tick()
     select(view, 1)
-    bench._session.tick()
+    bench.presenter.tick()
     assert "again" not in view.code.widget.value  # not in front
     front(bench, view, "Code")
     assert "Trial 1 again" in view.code.widget.value
     assert "task = wb.Task.load(&#x27;iris&#x27;)" in view.code.widget.value
     pick(bench, view, 1, 2.0)
-    bench._session.look(view.compare.part.look)
-    bench._session.tick()
+    bench.presenter.look_again()
+    bench.presenter.tick()
     assert "bench.branch(1, epoch=2" in view.code.widget.value
     assert "Trial 1 again" not in view.code.widget.value
     view.close_bar()
@@ -468,7 +481,7 @@ def test_a_name_is_shown_as_text_everywhere(bench: wb.Workbench, view: Workbench
     bench.branch(1, 2, learning_rate=0.01, name=name).wait()
     bench.run(SHORT, name=name)
     bench.delete(3)
-    bench._session.tick()
+    bench.presenter.tick()
     for title in view.tabs.titles:
         front(bench, view, title)
     select(view, 2)
@@ -479,7 +492,7 @@ def test_a_name_is_shown_as_text_everywhere(bench: wb.Workbench, view: Workbench
         assert HOSTILE not in widget.value
         assert not re.search(r"<(img|script)", widget.value)
     assert bench.figure(1, 2)._repr_png_()[:4] == b"\x89PNG"
-    assert bench._session._picture()["image/png"]
+    assert bench.presenter._picture()["image/png"]
 
 
 def test_a_run_whose_verdict_cannot_be_told_says_why(bench: wb.Workbench, view: WorkbenchView) -> None:
@@ -488,7 +501,7 @@ def test_a_run_whose_verdict_cannot_be_told_says_why(bench: wb.Workbench, view: 
         def verdict(self) -> str:
             raise wb.CheckpointError("the checkpoint is damaged")
 
-    session = bench._session
+    session = bench.presenter.session
     config = prepare(session.task, SHORT)
     run = session.launch([config], device="cpu", kind=Doubtful)
     run.wait()

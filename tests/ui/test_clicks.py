@@ -16,21 +16,23 @@ import pandas as pd
 import pytest
 
 import workbench as wb
-from tests.ui.test_branch_view import SHORT, front
+from tests.ui.test_branch_view import SHORT, front, pick, select
 from tests.ui.test_view import until
+from workbench.methods.tabs import TABS
 from workbench.ui.view import WorkbenchView
-from workbench.workbench import _Actions
 
-TABS = ("Search", "Compare", "Diagnose", "Layers", "Transfer", "Test set")
+TITLES = ("Search", "Compare", "Diagnose", "Layers", "Transfer", "Test set")
 FINETUNE = {"freeze": 9, "learning_rate_factor": 0.1, "unfreeze_at": None, "seeds": 1, "name": "", "device": "cpu"}
-REQUESTS = {
-    "open_test_set": (("trial", 1), False, False),
-    "ensemble": (2, None),
-    "range_test": (SHORT, "cpu"),
-    "try_it": (1, "nothing of the kind"),
-    "finetune": (1, SHORT, FINETUNE),
-    "continue_on": ("new_rows", {"top": 1, "seeds": 1, "name": "", "device": "cpu"}),
-}
+REQUESTS: dict[str, Callable[[WorkbenchView], tuple[Any, ...]]] = {
+    "open_test_set": lambda view: (view.body("Test set").open, ("trial", 1), False, False),
+    "ensemble": lambda view: (view.body("Compare").build_ensemble, 2, None),
+    "range_test": lambda view: (view.body("Search").range.begin, SHORT, "cpu"),
+    "try_it": lambda view: (view.body("Diagnose").try_it, 1, "nothing of the kind"),
+    "finetune": lambda view: (view.body("Transfer").finetuning.finetune, 1, SHORT, FINETUNE),
+    "continue_on": lambda view: (
+        view.body("Transfer").versions.continue_on, "new_rows", {"top": 1, "seeds": 1, "name": "", "device": "cpu"},
+    ),
+}  # fmt: skip
 
 
 def elsewhere(call: Callable[[], object]) -> None:
@@ -68,38 +70,62 @@ def test_a_click_on_another_thread_changes_nothing_before_the_tick(
     bench: wb.Workbench, view: WorkbenchView, changed: list[tuple[str, str]], name: str
 ) -> None:
     bench.run(SHORT)
-    for title in TABS:
+    for title in TITLES:
         front(bench, view, title)
-    until(bench, lambda: "Diagnosis of trial 1" in view.diagnosis.part.state.value or name != "try_it")
+    until(bench, lambda: "Diagnosis of trial 1" in view.body("Diagnose").panel.state.value or name != "try_it")
     del changed[:]
-    elsewhere(lambda: getattr(_Actions(bench), name)(*REQUESTS[name]))
+    dispatch, request = bench.presenter.dispatch, REQUESTS[name](view)
+    elsewhere(lambda: dispatch.ask(*request))
     assert changed == []
     until(bench, lambda: bool(changed))
-    tabs = bench._session.tabs
-    assert tabs is not None
-    until(bench, lambda: not any(map(tabs.clicks.aside.busy, ("test-set", "ensemble", "try-it", "finetune"))))
-    tabs.clicks.stop_range_test()
-    until(bench, lambda: view.range.part.button.description == "Range test")
+    until(bench, lambda: not any(map(dispatch.aside.busy, ("test-set", "ensemble", "try-it", "finetune"))))
+    view.body("Search").range.stop()
+    until(bench, lambda: view.body("Search").range.panel.button.description == "Range test")
     assert {thread for _, thread in changed} == {threading.main_thread().name}
 
 
 def test_a_look_inside_is_taken_by_the_main_thread(
     bench: wb.Workbench, view: WorkbenchView, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tabs, looks = bench._session.tabs, []
-    assert tabs is not None
-    monkeypatch.setattr(tabs.clicks, "look_inside", lambda epoch: looks.append((epoch, threading.current_thread())))
-    elsewhere(lambda: _Actions(bench).look_inside(3))
+    looks: list[tuple[int, threading.Thread]] = []
+    body = view.body("Layers")
+    monkeypatch.setattr(body, "look", lambda epoch: looks.append((epoch, threading.current_thread())))
+    elsewhere(lambda: body.panel._ask({"new": 3}))
     assert looks == []
-    bench._session.tick()
+    bench.presenter.tick()
     assert looks == [(3, threading.main_thread())]
 
 
+@pytest.mark.parametrize("button", ["train", "branch", "search", "replay", "delete", "load"])
+def test_a_click_on_a_button_touches_neither_log_nor_widgets_before_the_tick(
+    bench: wb.Workbench, view: WorkbenchView, monkeypatch: pytest.MonkeyPatch, button: str
+) -> None:
+    bench.run(SHORT)
+    bench.presenter.tick()
+    select(view, 1)
+    pick(bench, view, 1, 2.0)
+    view.controls.field("learning_rate").search(wb.LogRange(1e-3, 1e-1))
+    buttons = {
+        "train": view.panel.train, "branch": view.bar.branch, "search": view.body("Search").panel.start,
+        "replay": view.table.replay, "delete": view.table.delete, "load": view.table.load_button,
+    }  # fmt: skip
+    done: list[str] = []
+    for name in ("start", "branch", "search", "replay", "delete", "config"):
+        monkeypatch.setattr(
+            bench, name, lambda *arguments, name=name, **options: done.append(threading.current_thread().name)
+        )
+    monkeypatch.setattr(view, "_config_of", lambda trial: done.append(threading.current_thread().name) or SHORT)
+    elsewhere(buttons[button].click)
+    assert done == []
+    bench.presenter.tick()
+    assert done == [threading.main_thread().name]
+
+
 def test_a_request_wakes_the_pump(bench: wb.Workbench, view: WorkbenchView, monkeypatch: pytest.MonkeyPatch) -> None:
-    tabs, woken = bench._session.tabs, threading.Event()
-    assert tabs is not None
-    monkeypatch.setattr(tabs.clicks, "_wake", woken.set)
-    elsewhere(lambda: _Actions(bench).ensemble(2, None))
+    dispatch, woken = bench.presenter.dispatch, threading.Event()
+    monkeypatch.setattr(dispatch, "_wake", woken.set)
+    body = view.body("Compare")
+    elsewhere(body.panel.build.click)
     assert woken.is_set()
 
 
@@ -107,29 +133,28 @@ def test_a_double_click_makes_one_ensemble(bench: wb.Workbench, view: WorkbenchV
     for rate in (0.003, 0.01):
         bench.run(SHORT.replace(learning_rate=rate))
     front(bench, view, "Compare")
-    view.compare.part.size.value = 2
+    view.body("Compare").panel.size.value = 2
     for _ in range(2):
-        view.compare.part.build.click()
-    until(bench, lambda: "Ensemble 1:" in view.compare.part.note.value)
+        view.body("Compare").panel.build.click()
+    until(bench, lambda: "Ensemble 1:" in view.body("Compare").panel.note.value)
     assert len(bench.ensembles) == 1
 
 
 def test_what_a_request_raises_is_shown_and_the_next_is_done(
     bench: wb.Workbench, view: WorkbenchView, caplog: pytest.LogCaptureFixture
 ) -> None:
-    tabs, done = bench._session.tabs, []
-    assert tabs is not None
+    dispatch, done = bench.presenter.dispatch, []
     view.controls.field("batch_size").text.value = "500"  # type: ignore[attr-defined]
-    tabs.clicks.ask(tabs.clicks.range_test, SHORT.replace(batch_size=500), "cpu")
-    tabs.clicks.ask(done.append, 1)
+    dispatch.ask(view.body("Search").range.begin, SHORT.replace(batch_size=500), "cpu")
+    dispatch.ask(done.append, 1)
     with caplog.at_level(logging.ERROR, "workbench"):
-        bench._session.tick()
+        bench.presenter.tick()
         assert done == [1]
         assert "larger than the training split" in view.controls.field("batch_size").message.value
         assert caplog.records == []  # foreseen
-        tabs.clicks.ask(lambda: 1 / 0)
-        tabs.clicks.ask(done.append, 2)
-        bench._session.tick()
+        dispatch.ask(lambda: 1 / 0)
+        dispatch.ask(done.append, 2)
+        bench.presenter.tick()
     assert done == [1, 2]
     assert "ZeroDivisionError: division by zero" in view.panel.message.value
     (record,) = caplog.records
@@ -147,9 +172,9 @@ def test_an_error_nobody_foresaw_is_told_with_its_kind_and_its_traceback_is_kept
         raise KeyError("votes")
 
     monkeypatch.setattr(bench, "ensemble", broken)
-    view.compare.part.build.click()
+    view.body("Compare").panel.build.click()
     with caplog.at_level(logging.ERROR, "workbench"):
-        until(bench, lambda: "KeyError: &#x27;votes&#x27;" in view.compare.part.note.value)
+        until(bench, lambda: "KeyError: &#x27;votes&#x27;" in view.body("Compare").panel.note.value)
     assert "KeyError: &#x27;votes&#x27;" in view.panel.message.value
     assert "in broken" in caplog.text
     assert repr(sys.last_value) == "KeyError('votes')"  # what `%tb` shows
@@ -161,8 +186,8 @@ def test_why_a_prescription_was_not_tried_stays_while_the_trial_is_judged_anew(
     bench.run(wb.Config(optimizer="sgd", learning_rate=10.0, epochs=8))
     bench.run(SHORT)
     front(bench, view, "Diagnose")
-    panel = view.diagnosis.part
-    view._select_brushed([1])
+    panel = view.body("Diagnose").panel
+    view.select_trials([1])
     until(bench, lambda: "Diagnosis of trial 1" in panel.state.value)
 
     def refuse(trial: int, rule: str) -> None:
@@ -179,7 +204,7 @@ def test_why_a_prescription_was_not_tried_stays_while_the_trial_is_judged_anew(
     bench.run(SHORT)  # something else trains, and the trial in view is judged anew
     until(bench, lambda: bool(shown))
     assert panel.error.value == told
-    view._select_brushed([2])
+    view.select_trials([2])
     until(bench, lambda: "Diagnosis of trial 2" in panel.state.value)
     assert panel.error.value == ""
 
@@ -198,7 +223,7 @@ def people(rows: int, start: float = 0.0) -> pd.DataFrame:
 def shop(tmp_path: Path) -> wb.Workbench:
     """A workbench on a table, its view made, with two trials."""
     bench = wb.Workbench(wb.Task.from_frame(people(200), "buys", name="shop"), log=tmp_path / "shop.db")
-    bench._session._build_view(bench, _Actions(bench))
+    bench.presenter.build(bench, TABS)
     bench.run(SHORT)
     bench.run(SHORT.replace(learning_rate=0.02))
     return bench
@@ -207,18 +232,17 @@ def shop(tmp_path: Path) -> wb.Workbench:
 @pytest.fixture
 def view_of_shop(shop: wb.Workbench) -> WorkbenchView:
     """Its transfer tab in front, in a notebook with some variables."""
-    session = shop._session
-    assert session.tabs is not None
-    assert session.view is not None
+    presenter = shop.presenter
+    assert presenter.view is not None
     more = pd.concat([people(200), people(100, start=0.7)], ignore_index=True)
     variables = {"new_rows": more, "old_rows": people(200), "torn": more.drop(columns="city"), "number": 3}
-    session.tabs.clicks.variables = lambda: variables
-    front(shop, session.view, "Transfer")
-    return session.view
+    presenter.view.body("Transfer").versions.variables = lambda: variables
+    front(shop, presenter.view, "Transfer")
+    return presenter.view
 
 
 def test_new_data_is_continued_on_by_mouse_as_by_call(shop: wb.Workbench, view_of_shop: WorkbenchView) -> None:
-    view, panel = view_of_shop, view_of_shop.versions.part
+    view, panel = view_of_shop, view_of_shop.body("Transfer").versions.panel
     assert list(panel.data.options) == ["new_rows", "old_rows", "torn"]
     assert "bench.continue_on" not in view.code.text
     panel.data.value = "new_rows"
@@ -256,8 +280,8 @@ def test_new_data_is_continued_on_by_mouse_as_by_call(shop: wb.Workbench, view_o
 
 
 def bench_variables(bench: wb.Workbench) -> dict[str, object]:
-    assert bench._session.tabs is not None
-    return dict(bench._session.tabs.clicks.variables())
+    assert bench.presenter.view is not None
+    return dict(bench.presenter.view.body("Transfer").versions.variables())
 
 
 @pytest.mark.parametrize(
@@ -274,14 +298,14 @@ def bench_variables(bench: wb.Workbench) -> dict[str, object]:
 def test_what_cannot_be_continued_on_is_told_and_stays_told(
     shop: wb.Workbench, view_of_shop: WorkbenchView, data: str, message: str
 ) -> None:
-    panel = view_of_shop.versions.part
+    panel = view_of_shop.body("Transfer").versions.panel
     panel.data.value = data
     panel.button.click()
     until(shop, lambda: message in panel.note.value)
     assert 'role="alert"' in panel.note.value
     front(shop, view_of_shop, "Transfer")
-    shop._session.refresh_table()
-    shop._session.tick()
+    shop.presenter.refresh_table()
+    shop.presenter.tick()
     assert message in panel.note.value
     assert not panel.button.disabled
     assert len(shop.trials) == 2
@@ -291,8 +315,7 @@ def test_what_cannot_be_continued_on_is_told_and_stays_told(
 def test_continuing_is_stopped_by_the_same_button(shop: wb.Workbench, view_of_shop: WorkbenchView) -> None:
     shop.run(SHORT.replace(epochs=300, learning_rate=0.05, hidden_units=16))
     shop.delete(1, 2)
-    panel, tabs = view_of_shop.versions.part, shop._session.tabs
-    assert tabs is not None
+    panel = view_of_shop.body("Transfer").versions.panel
     panel.data.value = "new_rows"
     panel.seeds.value = 30
     panel.button.click()
@@ -307,7 +330,7 @@ def test_continuing_is_stopped_by_the_same_button(shop: wb.Workbench, view_of_sh
 def test_a_failed_training_is_told(
     shop: wb.Workbench, view_of_shop: WorkbenchView, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    panel = view_of_shop.versions.part
+    panel = view_of_shop.body("Transfer").versions.panel
 
     def broken(*arguments: Any) -> None:
         raise wb.RunError("the old model is lost")

@@ -13,27 +13,27 @@ from sklearn.datasets import load_iris
 import workbench as wb
 from tests.ui.test_branch_view import SHORT, front, select
 from tests.ui.test_view import until
+from workbench.methods.tabs import TABS
 from workbench.ui.presenter import LOOK_SHARE
 from workbench.ui.trial_table import readable
 from workbench.ui.view import WorkbenchView
-from workbench.workbench import _Actions
 
 
 def test_the_test_set_is_opened_by_mouse_as_by_call(bench: wb.Workbench, view: WorkbenchView) -> None:
     bench.run(SHORT, seeds=2)
     front(bench, view, "Test set")
-    tab = view.seal.part
+    tab = view.body("Test set").panel
     assert "Sealed" in tab.state.value
     assert "30 test rows" in tab.state.value
     select(view, 2)
-    bench._session.tick()
+    bench.presenter.tick()
     tab.choice.value = ("trial", 2)
     tab.start.click()
     assert bench.openings.empty
     tab.yes.click()
     until(bench, lambda: "Opened once" in tab.state.value and "Test accuracy of trial 2" in tab.result.value)
     assert bench.openings["what"].tolist() == ["trial 2"]
-    table = readable(bench._session.reads.trials())
+    table = readable(bench.presenter.task_log.trials())
     assert table["test"].tolist()[0].endswith(", opened once")
     tab.start.click()
     assert "reused (2)" in tab.sure.value
@@ -45,7 +45,7 @@ def test_the_test_set_is_opened_by_mouse_as_by_call(bench: wb.Workbench, view: W
 def test_somebody_else_may_have_opened_it_meanwhile(bench: wb.Workbench, view: WorkbenchView) -> None:
     bench.run(SHORT)
     front(bench, view, "Test set")
-    tab = view.seal.part
+    tab = view.body("Test set").panel
     tab.start.click()
     bench.open_test_set(1)  # the tab does not know yet
     tab.yes.click()
@@ -61,11 +61,11 @@ def test_of_newer_data_the_unseen_test_rows_are_opened_by_mouse(tmp_path: Path) 
     former.open_test_set(1)
     bench = wb.Workbench(task.version(data), log)
     bench.run(SHORT)
-    bench._session._build_view(bench, _Actions(bench))
-    view = bench._session.view
+    bench.presenter.build(bench, TABS)
+    view = bench.presenter.view
     assert view is not None
     front(bench, view, "Test set")
-    tab = view.seal.part
+    tab = view.body("Test set").panel
     fresh = int((~np.isin(bench.task.row_keys["test"], task.row_keys["test"])).sum())
     tab.start.click()
     assert tab.fresh.description == f"Only the {fresh} unseen rows"
@@ -81,7 +81,7 @@ def test_the_layers_of_the_trial_in_view(bench: wb.Workbench, view: WorkbenchVie
     if learned:
         bench.run(SHORT)
     front(bench, view, "Layers")
-    panel = view.layers.part
+    panel = view.body("Layers").panel
     if learned:
         until(bench, lambda: "Trial 1 after its best epoch" in panel.caption.value)
         assert "<svg" in panel.layers.value
@@ -91,15 +91,16 @@ def test_the_layers_of_the_trial_in_view(bench: wb.Workbench, view: WorkbenchVie
 
 def test_a_trial_is_fine_tuned_by_mouse_as_by_call(bench: wb.Workbench, view: WorkbenchView) -> None:
     front(bench, view, "Transfer")
-    panel = view.transfer.part
+    panel = view.body("Transfer").finetuning.panel
     assert panel.button.disabled
     bench.run(SHORT, name="source")
-    bench._session.refresh_table()
-    bench._session.tick()
+    bench.presenter.refresh_table()
+    bench.presenter.tick()
     assert [number for _, number in panel.source.options] == [1]
     panel.freeze.value = 0
     panel.unfreeze_at.value = "nine"
     panel.button.click()
+    bench.presenter.tick()
     assert "nine" in panel.message.value
     panel.unfreeze_at.value = ""
     view.panel.seeds.value = 2
@@ -118,7 +119,7 @@ def test_a_trial_is_fine_tuned_by_mouse_as_by_call(bench: wb.Workbench, view: Wo
 def test_what_cannot_be_fine_tuned_is_told_in_the_tab(bench: wb.Workbench, view: WorkbenchView) -> None:
     bench.run(SHORT)
     front(bench, view, "Transfer")
-    panel = view.transfer.part
+    panel = view.body("Transfer").finetuning.panel
     panel.unfreeze_at.value = "400"
     panel.button.click()
     until(bench, lambda: "unfreeze_at=400" in panel.message.value)
@@ -130,13 +131,13 @@ def test_what_can_be_frozen_is_named_for_each_trial(bench: wb.Workbench, view: W
     bench.run(SHORT.replace(hidden_layers=1, learning_rate=1e-5))
     bench.finetune(from_trial=1, freeze=1, config=SHORT, seeds=1).wait()
     front(bench, view, "Transfer")
-    panel = view.transfer.part
+    panel = view.body("Transfer").finetuning.panel
 
     def offered(trial: int) -> list[object]:
         panel.source.value = trial
-        bench._session.tick()
-        until(bench, lambda: not bench._session.tabs.clicks.aside.busy("groups"))  # type: ignore[union-attr]
-        bench._session.tick()
+        bench.presenter.tick()
+        until(bench, lambda: not bench.presenter.dispatch.aside.busy("groups"))
+        bench.presenter.tick()
         return [value for _, value in panel.freeze.options]
 
     assert offered(1) == ["all but the head", 0, 1, 2]
@@ -153,25 +154,25 @@ def test_what_can_be_frozen_is_named_for_each_trial(bench: wb.Workbench, view: W
 def test_an_ensemble_is_made_in_the_leaderboard(bench: wb.Workbench, view: WorkbenchView) -> None:
     for rate in (0.003, 0.01, 0.03):
         bench.run(SHORT.replace(learning_rate=rate))
-    view.compare.part.kind.value = "leaderboard"
+    view.body("Compare").panel.kind.value = "leaderboard"
     front(bench, view, "Compare")
-    view.compare.part.size.value = 2
-    view.compare.part.build.click()
-    until(bench, lambda: "Ensemble 1:" in view.compare.part.note.value)
-    assert "ensemble 1" in view.compare.part.text.value
+    view.body("Compare").panel.size.value = 2
+    view.body("Compare").panel.build.click()
+    until(bench, lambda: "Ensemble 1:" in view.body("Compare").panel.note.value)
+    assert "ensemble 1" in view.body("Compare").panel.text.value
     assert len(bench.ensembles["trials"].iloc[0]) == 2
     front(bench, view, "Test set")
-    assert ("ensemble", 1) in [key for _, key in view.seal.part.choice.options]
-    view.seal.part.choice.value = ("ensemble", 1)
-    view.seal.part.start.click()
-    view.seal.part.yes.click()
+    assert ("ensemble", 1) in [key for _, key in view.body("Test set").panel.choice.options]
+    view.body("Test set").panel.choice.value = ("ensemble", 1)
+    view.body("Test set").panel.start.click()
+    view.body("Test set").panel.yes.click()
     until(bench, lambda: len(bench.openings) == 1)
     assert bench.openings[["what", "ensemble"]].values.tolist() == [["ensemble 1", 1]]
 
 
 def test_a_sick_trial_is_judged_and_what_is_prescribed_is_tried(bench: wb.Workbench, view: WorkbenchView) -> None:
     front(bench, view, "Diagnose")
-    panel = view.diagnosis.part
+    panel = view.body("Diagnose").panel
     assert "Select a trial" in panel.state.value
     bench.run(wb.Config(optimizer="sgd", learning_rate=10.0, epochs=8))
     until(bench, lambda: "Diagnosis of trial 1" in panel.state.value)
@@ -189,9 +190,9 @@ def test_a_sick_trial_is_judged_and_what_is_prescribed_is_tried(bench: wb.Workbe
 
 def test_a_range_test_puts_its_rate_into_the_controls(bench: wb.Workbench, view: WorkbenchView) -> None:
     front(bench, view, "Search")
-    panel = view.range.part
+    panel = view.body("Search").range.panel
     panel.button.click()
-    bench._session.tick()
+    bench.presenter.tick()
     assert panel.button.description == "Stop"
     until(bench, lambda: panel.button.description == "Range test" and panel.rate is not None)
     assert bench.trials.empty
@@ -200,28 +201,28 @@ def test_a_range_test_puts_its_rate_into_the_controls(bench: wb.Workbench, view:
 
 
 def test_patience_and_cost_are_read_in_the_compare_tab(bench: wb.Workbench, view: WorkbenchView) -> None:
-    view.compare.part.kind.value = "patience"
+    view.body("Compare").panel.kind.value = "patience"
     front(bench, view, "Compare")
-    assert "there is no trial" in view.compare.part.note.value
+    assert "there is no trial" in view.body("Compare").panel.note.value
     space = {"learning_rate": wb.LogRange(1e-3, 1.0), "hidden_units": [4, 8]}
     bench.search("random", space, SHORT.replace(epochs=30), trials=6, cohort=6, blocking=True)
-    bench._session.refresh_table()
-    bench._session.tick()
+    bench.presenter.refresh_table()
+    bench.presenter.tick()
     advice = bench.suggest_patience()
-    assert bytes(view.compare.part.picture.value).startswith(b"\x89PNG")
+    assert bytes(view.body("Compare").panel.picture.value).startswith(b"\x89PNG")
     if advice.suggestion is not None:
-        view.compare.part.use.click()
+        view.body("Compare").panel.use.click()
     assert view.read().patience == advice.suggestion
-    patience = bytes(view.compare.part.picture.value)
-    view.compare.part.kind.value = "complexity"
-    bench._session.tick()
-    assert bytes(view.compare.part.picture.value) not in (b"", patience)
+    patience = bytes(view.body("Compare").panel.picture.value)
+    view.body("Compare").panel.kind.value = "complexity"
+    bench.presenter.tick()
+    assert bytes(view.body("Compare").panel.picture.value) not in (b"", patience)
 
 
 def test_a_deleted_trial_is_not_looked_at_and_comes_back(bench: wb.Workbench, view: WorkbenchView) -> None:
     bench.run(SHORT)
     front(bench, view, "Diagnose")
-    panel = view.diagnosis.part
+    panel = view.body("Diagnose").panel
     until(bench, lambda: "Diagnosis of trial 1" in panel.state.value)
     bench.delete(1)
     until(bench, lambda: "Select a trial" in panel.state.value)
@@ -232,7 +233,7 @@ def test_a_deleted_trial_is_not_looked_at_and_comes_back(bench: wb.Workbench, vi
 def test_while_a_trial_trains_the_tab_in_front_takes_a_share_of_the_time(
     bench: wb.Workbench, view: WorkbenchView, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    session, looked = bench._session, []
+    presenter, looked = bench.presenter, []
     now = [begun := time.monotonic() + 1000.0]
 
     def refresh() -> None:
@@ -242,21 +243,20 @@ def test_while_a_trial_trains_the_tab_in_front_takes_a_share_of_the_time(
     run = bench.start(SHORT.replace(epochs=100_000))
     try:
         until(bench, lambda: len(bench.curves(1)) > 0)
-        assert session.tabs is not None
-        monkeypatch.setattr(session.tabs, "refresh", refresh)
+        monkeypatch.setattr(presenter, "refresh_tab", refresh)
         monkeypatch.setattr("workbench.ui.presenter.time", SimpleNamespace(monotonic=lambda: now[0]))
         view.tabs.selected_index = view.tabs.titles.index("Compare")
-        session.tick()
+        presenter.tick()
         del looked[:]
         for _ in range(200):
             now[0] += 0.5
-            session._stale = True
-            session.tick()
+            presenter._stale = True
+            presenter.tick()
         assert 1 <= len(looked) <= (now[0] - begun) * LOOK_SHARE + 1
-        view.compare.part.kind.value = "importance"  # asked for, together with a reading of the table
+        view.body("Compare").panel.kind.value = "importance"  # asked for, together with a reading of the table
         del looked[:]
-        session._table_due = True
-        session.tick()
+        presenter._table_due = True
+        presenter.tick()
         assert len(looked) == 1
     finally:
         monkeypatch.undo()

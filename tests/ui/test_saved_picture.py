@@ -18,8 +18,8 @@ def test_the_widget_is_displayed_once_and_the_picture_below_it_follows_the_runs(
         bench._ipython_display_()
         for _ in range(2):
             bench.run(SHORT)
-            bench._session.tick()
-            bench._session.tick()  # nothing new
+            bench.presenter.tick()
+            bench.presenter.tick()  # nothing new
     InteractiveShell.clear_instance()
     widget, *pictures = [output.data for output in shown.outputs]
     assert VIEW in widget

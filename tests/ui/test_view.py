@@ -25,13 +25,13 @@ from workbench.core.config import HYPERPARAMETERS
 from workbench.core.domains import Choice, IntRange, Range
 from workbench.core.events import EpochEnd, StepProgress, TrialEnded, TrialState
 from workbench.core.registry import MODELS
+from workbench.methods.tabs import TABS
 from workbench.ui.controls import Controls
 from workbench.ui.fields import NumberField
 from workbench.ui.live import LiveRun
 from workbench.ui.presenter import LOADING_TICK_SECONDS, NUMBERS_SECONDS
 from workbench.ui.pump import TICK_SECONDS
 from workbench.ui.view import WorkbenchView
-from workbench.workbench import _Actions
 
 
 def controls(kind: str = "classification") -> Controls:
@@ -45,8 +45,8 @@ def visible(shown: Controls) -> set[str]:
 def test_the_page_gets_few_enough_messages_to_lose_none(monkeypatch: pytest.MonkeyPatch, bench: wb.Workbench) -> None:
     sent: list[Any] = []
     monkeypatch.setattr(comm.DummyComm, "publish_msg", lambda self, *message, **rest: sent.append(message))
-    bench._session._build_view(bench, _Actions(bench))
-    bench._session.tick()
+    bench.presenter.build(bench, TABS)
+    bench.presenter.tick()
     assert 100 < len(sent) < 350  # a socket's queue of 1,000 is only sure to take 500 (see parts.py)
 
 
@@ -62,28 +62,28 @@ def test_a_control_is_made_when_it_is_first_shown() -> None:
 
 
 def test_the_views_are_told_less_while_a_page_is_loaded(bench: wb.Workbench) -> None:
-    session = bench._session
-    assert session._pause() == TICK_SECONDS
-    session._build_view(bench, _Actions(bench))
-    assert session._live is not None
-    curves = session._live.curves
-    assert session._pause() == TICK_SECONDS
+    presenter = bench.presenter
+    assert presenter._pause() == TICK_SECONDS
+    presenter.build(bench, TABS)
+    assert presenter._live is not None
+    curves = presenter._live.curves
+    assert presenter._pause() == TICK_SECONDS
     for answer in ("hello", "here"):
         curves.get_state("epochs")  # one trait is no page
-        assert session._pause() == TICK_SECONDS
+        assert presenter._pause() == TICK_SECONDS
         curves.get_state()  # as the page's widget manager asks for it
-        assert session._pause() == LOADING_TICK_SECONDS
+        assert presenter._pause() == LOADING_TICK_SECONDS
         curves._receive(curves, {"kind": answer}, [])
-        assert session._pause() == TICK_SECONDS
+        assert presenter._pause() == TICK_SECONDS
 
 
 def test_the_front_end_looks_after_every_widget_of_anywidget(bench: wb.Workbench) -> None:
-    session = bench._session
-    session._build_view(bench, _Actions(bench))
-    assert session._live is not None
-    assert session.view is not None
-    table, parallel = session.view.table.table, session.view.compare.part.parallel
-    assert session._live.curves.kept == (session._live.curves.model_id, table.model_id)
+    presenter = bench.presenter
+    presenter.build(bench, TABS)
+    assert presenter._live is not None
+    assert presenter.view is not None
+    table, parallel = presenter.view.table.table, presenter.view.body("Compare").panel.parallel
+    assert presenter._live.curves.kept == (presenter._live.curves.model_id, table.model_id)
     assert parallel.kept == (parallel.model_id,)
 
 
@@ -163,6 +163,7 @@ def test_slider_and_number_say_the_same() -> None:
 def test_train_with_a_bad_value_starts_nothing_and_says_so(bench: wb.Workbench, view: WorkbenchView) -> None:
     view.controls.field("batch_size").text.value = "many"  # type: ignore[attr-defined]
     view.panel.train.click()
+    bench.presenter.tick()
     assert len(bench.trials) == 0
     assert "Not started" in view.panel.message.value
     assert "batch_size=&#x27;many&#x27;" in view.controls.field("batch_size").message.value
@@ -171,6 +172,7 @@ def test_train_with_a_bad_value_starts_nothing_and_says_so(bench: wb.Workbench, 
 def test_what_only_the_task_can_refuse_is_shown_as_well(bench: wb.Workbench, view: WorkbenchView) -> None:
     view.controls.field("batch_size").text.value = "500"  # type: ignore[attr-defined]
     view.panel.train.click()
+    bench.presenter.tick()
     assert len(bench.trials) == 0
     assert "larger than the training split" in view.controls.field("batch_size").message.value
 
@@ -179,6 +181,7 @@ def test_the_buttons_do_what_the_calls_do(bench: wb.Workbench, view: WorkbenchVi
     view.load(wb.Config(epochs=50_000, optimizer="momentum"))
     view.panel.name.value = "by mouse"
     view.panel.train.click()
+    bench.presenter.tick()
     (run,) = bench.active
     view.panel.pause.disabled = view.panel.stop.disabled = False
     until(bench, lambda: view.panel.pause.description == "Pause" and view._going)
@@ -190,7 +193,7 @@ def test_the_buttons_do_what_the_calls_do(bench: wb.Workbench, view: WorkbenchVi
     until(bench, lambda: not view.panel.paused)
     view.panel.stop.click()
     run.wait()
-    bench._session.tick()
+    bench.presenter.tick()
     assert bench.trials.loc[0, ["name", "state"]].tolist() == ["by mouse", "stopped"]
     changes = bench.events(1).query("kind == 'change'")
     assert changes[["name", "new"]].to_numpy().tolist() == [["learning_rate", 0.03]]
@@ -219,7 +222,7 @@ def test_what_others_wrote_to_the_log_is_there_when_it_is_shown_again(tmp_path: 
             first._ipython_display_()
     finally:
         shell.clear_instance()
-    view = first._session.view
+    view = first.presenter.view
     assert view is not None
     assert view.table._trials == [1]
     assert "1 trial on iris in the log" in view.panel.line.value
@@ -230,7 +233,7 @@ def until(bench: wb.Workbench, condition: Callable[[], bool]) -> None:
 
     async def turn() -> None:
         while not condition():
-            bench._session.tick()
+            bench.presenter.tick()
             await asyncio.sleep(0.01)
 
     asyncio.run(asyncio.wait_for(turn(), 30))
@@ -239,19 +242,20 @@ def until(bench: wb.Workbench, condition: Callable[[], bool]) -> None:
 def test_selected_trials_are_overlaid_and_load_into_the_controls(bench: wb.Workbench, view: WorkbenchView) -> None:
     bench.run(wb.Config(epochs=2, learning_rate=0.05), name="first")
     bench.run(wb.Config(epochs=2))
-    bench._session.tick()
+    bench.presenter.tick()
     view.table.table.selected_rows = [1]  # newest first
-    bench._session.tick()
+    bench.presenter.tick()
     assert bench.selected == [1]
-    live = bench._session._live
+    live = bench.presenter._live
     assert live is not None
     assert {series.trial for series in live.curves.series} == {1, 2}
     view.table.load_button.click()
+    bench.presenter.tick()
     assert view.read() == bench.config(1).replace(loss=view.read().loss)
     # a run that begins keeps what is selected, be it the run that was on show
     view.table.table.selected_rows = [0]
     bench.run(wb.Config(epochs=1))
-    bench._session.tick()
+    bench.presenter.tick()
     assert {series.trial for series in live.curves.series} == {2, 3}
 
 
@@ -279,11 +283,11 @@ def test_names_and_labels_are_shown_as_text(bench: wb.Workbench) -> None:
     hostile = "<img src=x onerror=alert(1)>"
     frame = wb.Task.load("iris")
     bench = wb.Workbench(frame)
-    bench._session._build_view(bench, _Actions(bench))
-    view = bench._session.view
+    bench.presenter.build(bench, TABS)
+    view = bench.presenter.view
     assert view is not None
     bench.run(wb.Config(epochs=1), name=hostile)
-    bench._session.tick()
+    bench.presenter.tick()
     view.panel.name.value = hostile
     assert hostile not in view.code.widget.value
     view.show_error(wb.RunError(hostile))
@@ -295,26 +299,26 @@ def test_the_table_is_read_ever_more_seldom_for_numbers_alone(
     view: WorkbenchView, bench: wb.Workbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While a trial trains; what it comes to, a name and another state are shown at once."""
-    session, now = bench._session, [1000.0 + time.monotonic()]
+    presenter, now = bench.presenter, [1000.0 + time.monotonic()]
     run = bench.start(wb.Config(epochs=50_000))
-    shown, read_at, read = view.table, [], session.reads.trials
+    shown, read_at, read = view.table, [], presenter.task_log.trials
 
     def counted(**options: Any) -> pd.DataFrame:
         read_at.append(now[0])
         return read(**options)
 
     def state() -> list[str]:
-        session.tick()
+        presenter.tick()
         return [] if shown._shown is None else shown._shown["state"].tolist()
 
     monkeypatch.setattr("workbench.ui.presenter.time", SimpleNamespace(monotonic=lambda: now[0]))
-    monkeypatch.setattr(session.reads, "trials", counted)
+    monkeypatch.setattr(presenter.task_log, "trials", counted)
     until(bench, lambda: state() == ["running"] or now.append(now.pop() + 1) or False)
     del read_at[:]
     for _ in range(600):
         now[0] += 0.1
-        session._stale = True  # an epoch has ended
-        session.tick()
+        presenter._stale = True  # an epoch has ended
+        presenter.tick()
     pauses = [later - earlier for earlier, later in pairwise(read_at)]
     assert min(pauses) > 1
     assert pauses[-3:] == pytest.approx([NUMBERS_SECONDS] * 3, abs=0.11)
@@ -324,7 +328,7 @@ def test_the_table_is_read_ever_more_seldom_for_numbers_alone(
     assert shown._shown["name"].tolist() == ["mine"]
     run.pause()
     until(bench, lambda: run.states[1] is TrialState.PAUSED)
-    session.tick()
+    presenter.tick()
     now[0] += 1.01
     assert state() == ["paused"]
     run.stop()

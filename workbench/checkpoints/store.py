@@ -9,6 +9,7 @@ import shutil
 import tempfile
 import threading
 import time
+import warnings
 import weakref
 from collections import deque
 from collections.abc import Callable, Mapping, Set
@@ -72,6 +73,8 @@ class CheckpointStore:
         self._made: set[int] = set()  # series whose folder is there
         self._cost = 0.0  # of the last state written
         self._trouble: CheckpointError | None = None
+        self._budget_error: CheckpointError | None = None
+        self._warned: set[str] = set()  # errors of thinning that gave a warning
         self._thinning = threading.Lock()
         self._needed = 0  # bytes found to be left when all that may go had gone
 
@@ -105,6 +108,11 @@ class CheckpointStore:
         """What keeps a checkpoint from being written, None if nothing does."""
         return self._trouble
 
+    @property
+    def budget_error(self) -> CheckpointError | None:
+        """Why the last thinning failed, so that the checkpoints take more than the budget; None if it did not fail."""
+        return self._budget_error
+
     def epochs(self, series: int) -> list[int]:
         """The epochs of a series of which there is a checkpoint, ascending. Waits for what is on its way to the disk."""
         self.flush(FLUSH_SECONDS)
@@ -132,7 +140,8 @@ class CheckpointStore:
             self._made.discard(series)
 
     def __repr__(self) -> str:
-        return f"<Checkpoints: {shown(self.used)} of {shown(self.budget)}, in {str(self.folder)!r}>"
+        failed = "" if self._budget_error is None else f"; {self._budget_error}"
+        return f"<Checkpoints: {shown(self.used)} of {shown(self.budget)}, in {str(self.folder)!r}{failed}>"
 
     # --- what training gives (see `training.Keeper`) ----------------------------------------------------------------
 
@@ -256,17 +265,27 @@ class CheckpointStore:
         if self.used <= max(self._budget, self._needed) or not self._thinning.acquire(blocking=False):
             return
         try:
-            with suppress(Exception):  # a log that cannot be read now: thin out the next time
-                kept, going = self._kept()
-                with self._lock:
-                    self._sizes = None  # another process may have written or thinned out here too
-                    sizes = {series: dict(epochs) for series, epochs in self._look().items()}
-                # a little below the budget, so that not every checkpoint has to ask again
-                for series, epoch in to_drop(sizes, kept, going, int(self._budget * 0.95)):
-                    self._remove(series, epoch)
-                self._needed = int(self.used * 1.05) if self.used > self._budget else 0
+            kept, going = self._kept()
+            with self._lock:
+                self._sizes = None  # another process may have written or thinned out here too
+                sizes = {series: dict(epochs) for series, epochs in self._look().items()}
+            # a little below the budget, so that not every checkpoint has to ask again
+            for series, epoch in to_drop(sizes, kept, going, int(self._budget * 0.95)):
+                self._remove(series, epoch)
+            self._needed = int(self.used * 1.05) if self.used > self._budget else 0
+            self._budget_error = None
+        except Exception as error:  # the checkpoint is written: report that the budget is not held, and try again later
+            self._report_budget(error)
         finally:
             self._thinning.release()
+
+    def _report_budget(self, error: Exception) -> None:
+        """Record why the budget is not held, and warn once for each message; a log that is away for a while gives no warning."""
+        text = f"The checkpoint budget is not enforced: {type(error).__name__}: {error}"
+        self._budget_error = CheckpointError(text)
+        if text not in self._warned and not getattr(error, "passing", False):
+            self._warned.add(text)
+            warnings.warn(text, UserWarning, stacklevel=3)
 
     def _remove(self, series: int, epoch: int) -> None:
         self._file(series, epoch).unlink(missing_ok=True)

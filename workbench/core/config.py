@@ -12,6 +12,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from numbers import Real
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError, ValidationInfo
@@ -71,9 +72,9 @@ class Hyperparameter:
     def check(self, value: object, name: str = "") -> Any:
         """`value` converted to the domain's type. Raises: ConfigError naming the field, the value and the rule."""
         name = name or self.name
-        if (self.optional and value is None) or (self.auto and value == "auto"):
+        if (self.optional and value is None) or (self.auto and isinstance(value, str) and value == "auto"):
             return value
-        if self.zero and not isinstance(value, bool) and value == 0:
+        if self.zero and isinstance(value, Real) and not isinstance(value, bool) and value == 0:
             return 0.0
         options = self.options
         domain = Choice(*options, default=options[0]) if options is not None else self.domain
@@ -186,7 +187,14 @@ class Config(BaseModel):
         return Config(**{name: value for name, value in values.items() if name in keep} | changes)
 
     def uses(self, name: str) -> bool:
-        """Whether the present choices read this hyperparameter (momentum is read under SGD with momentum, not under Adam)."""
+        """Whether the present choices read this hyperparameter (momentum is read under SGD with momentum, not under Adam).
+
+        Raises: ConfigError for a name that is no text.
+        """
+        if not isinstance(name, str):
+            raise ConfigError(
+                [Problem("name", name, f"name={name!r}: give a hyperparameter's name, such as 'momentum'")]
+            )
         return name not in _governed() or any(name in entry.uses for entry in _chosen(self.model_dump()))
 
     @property

@@ -13,20 +13,24 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import Any, Literal
+from types import NoneType
+from typing import Any, Literal, get_args
 
 from workbench.core.errors import ConfigError, Problem, did_you_mean
 
-__all__ = ["Choice", "Domain", "IntRange", "LogRange", "Range", "Scale"]
+__all__ = ["Choice", "Domain", "IntRange", "LogRange", "Range", "Scale", "finite"]
 
 Scale = Literal["linear", "log", "power2"]
 
 
-def _number(value: object) -> float | None:
+def finite(value: object) -> float | None:
     """`value` as a finite float, None when it is not one. A bool is no number."""
     if isinstance(value, bool) or not isinstance(value, Real):
         return None
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:  # a whole number of hundreds of digits
+        return None
     return number if math.isfinite(number) else None
 
 
@@ -47,7 +51,7 @@ class Range:
     default: float | None = None
 
     def __post_init__(self) -> None:
-        low, high = _number(self.low), _number(self.high)
+        low, high = finite(self.low), finite(self.high)
         name = type(self).__name__
         if low is None or high is None:
             raise _refuse("both bounds must be finite numbers", name, (self.low, self.high))
@@ -78,7 +82,7 @@ class Range:
 
     def check(self, value: object, name: str = "value") -> float:
         """`value` as a float inside the range. Raises: ConfigError naming `name`, the value and the rule."""
-        number = _number(value)
+        number = finite(value)
         if number is None or not self.low <= number <= self.high:
             raise _refuse(f"must be {self.says}", name, value)
         return number
@@ -107,7 +111,7 @@ class IntRange:
 
     def __post_init__(self) -> None:
         for bound in (self.low, self.high):
-            if isinstance(bound, bool) or not isinstance(bound, Integral):
+            if not isinstance(bound, Integral) or finite(bound) is None:
                 raise _refuse("both bounds must be whole numbers", "IntRange", (self.low, self.high))
         if not self.low < self.high:
             raise _refuse(
@@ -115,6 +119,8 @@ class IntRange:
                 "IntRange",
                 (self.low, self.high),
             )
+        if not isinstance(self.scale, str) or self.scale not in get_args(Scale):
+            raise _refuse(f"must be one of {', '.join(map(repr, get_args(Scale)))}", "scale", self.scale)
         if self.scale != "linear" and self.low <= 0:
             raise _refuse("a logarithmic range must start at 1 or above", "IntRange", (self.low, self.high))
         if self.default is not None:
@@ -134,7 +140,7 @@ class IntRange:
 
     def check(self, value: object, name: str = "value") -> int:
         """`value` as an int inside the range; 32.0 counts as 32. Raises: ConfigError."""
-        number = _number(value)
+        number = finite(value)
         if number is None or number != int(number) or not self.low <= number <= self.high:
             raise _refuse(f"must be {self.says}", name, value)
         return int(number)
@@ -142,7 +148,10 @@ class IntRange:
 
 @dataclass(frozen=True, init=False)
 class Choice:
-    """One of a few values (text, numbers or booleans), the first being the default unless told otherwise."""
+    """One of a few values (text, finite numbers, booleans or None); the first is the default unless another is given.
+
+    Raises: ConfigError without an option, for an option of another type, or a default that is none of them.
+    """
 
     options: tuple[Any, ...]
     default: Any
@@ -152,7 +161,10 @@ class Choice:
             options = tuple(options[0])
         if not options:
             raise _refuse("name at least one option", "Choice", options)
-        if default is not None and default not in options:
+        for option in options:
+            if not (isinstance(option, (str, bool, NoneType)) or finite(option) is not None):
+                raise _refuse("an option must be text, a finite number, a boolean or None", "Choice", option)
+        if not isinstance(default, (str, Real, NoneType)) or (default is not None and default not in options):
             raise _refuse(f"must be one of {', '.join(map(repr, options))}", "default", default)
         object.__setattr__(self, "options", tuple(options))
         object.__setattr__(self, "default", options[0] if default is None else default)
@@ -167,9 +179,10 @@ class Choice:
 
     def check(self, value: object, name: str = "value") -> Any:
         """The option equal to `value`; True is not taken for 1. Raises: ConfigError with a hint at the nearest option."""
-        for option in self.options:
-            if option == value and isinstance(option, bool) == isinstance(value, bool):
-                return option
+        if isinstance(value, (str, Real, NoneType)):  # an array compares element by element
+            for option in self.options:
+                if option == value and isinstance(option, bool) == isinstance(value, bool):
+                    return option
         hint = (
             did_you_mean(value, self.options)
             if isinstance(value, str) and all(isinstance(option, str) for option in self.options)

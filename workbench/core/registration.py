@@ -10,7 +10,7 @@ default and becomes a hyperparameter of its own, with a control, a check, a sear
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from workbench.core.config import HYPERPARAMETERS, Config
@@ -20,6 +20,7 @@ from workbench.core.registry import KINDS, LOSSES, METRICS, MODELS, OPTIMIZERS, 
 
 __all__ = [
     "BUILT_IN",
+    "FORMER",
     "Metric",
     "hyperparameters_of",
     "read_arguments",
@@ -41,13 +42,27 @@ KEPT = {
     *(f"workbench.training.{name}" for name in ("losses", "optimizers", "schedules")),
 }
 """The modules whose choices keep their names."""
+FORMER: dict[str, tuple[Callable[..., Any], ...]] = {}
+"""Earlier versions of the user's builders by name: they restore trials that were trained with them, and train none."""
 
 
 class Metric(NamedTuple):
-    """How well outputs fit targets: `function(outputs (rows, outputs), targets (rows, ...)) -> float`."""
+    """How well outputs fit targets: `function(outputs (rows, outputs), targets (rows, ...)) -> float`.
+
+    unit: of its values, for people. standard_error: `(score, rows) -> float`; None: not known. interval:
+    `(score, rows) -> (low, high, method)`, where that is exact; None: bootstrapped. weighted: the metric over weighted rows,
+    `(answers (candidates, rows, outputs), targets, counts (draws, rows)) -> (draws, candidates)` in float64 arrays, where
+    answers are probabilities or numbers; None: the function is called on repeated rows. batched: whether the function works
+    under `torch.vmap`.
+    """
 
     function: Callable[..., Any]
     better: Literal["higher", "lower"]
+    unit: str = ""
+    standard_error: Callable[[float, int], float] | None = None
+    interval: Callable[[float, int], tuple[float, float, str]] | None = None
+    weighted: Callable[..., Any] | None = None
+    batched: bool = False
 
 
 def hyperparameters_of(function: Callable[..., Any]) -> tuple[frozenset[str], dict[str, Domain]]:
@@ -56,7 +71,12 @@ def hyperparameters_of(function: Callable[..., Any]) -> tuple[frozenset[str], di
     Raises: ConfigError naming the parameter when its default is neither a domain nor a list of choices.
     """
     uses, own = set(), {}
-    for name, parameter in inspect.signature(function).parameters.items():
+    try:
+        parameters = inspect.signature(function).parameters
+    except ValueError:  # some built-in types and functions
+        message = f"{function!r} has no signature to read hyperparameters from; wrap it in a function of your own"
+        raise ConfigError([Problem("function", function, message)]) from None
+    for name, parameter in parameters.items():
         if parameter.kind is not parameter.KEYWORD_ONLY:
             continue
         default = parameter.default
@@ -109,6 +129,9 @@ def register(
     """
     if not callable(function):
         raise ConfigError([Problem(name, function, f"{registry.what} {name!r} must be callable, got {function!r}")])
+    for argument, text in (("label", label), ("meaning", meaning)):
+        if not isinstance(text, str):
+            raise ConfigError([Problem(argument, text, f"{argument}={text!r}: expected text")])
     known = registry[name].value if isinstance(name, str) and name in registry else None
     known = known.function if isinstance(known, Metric) else known
     if known is not None and known is not function and known.__module__ in KEPT:
@@ -131,7 +154,7 @@ def register(
 def _kinds(kinds: object) -> list[str]:
     """The kinds of task that a choice suits. Raises: ConfigError with those there are."""
     known = ", ".join(map(repr, sorted(KINDS)))
-    if isinstance(kinds, str) or not isinstance(kinds, Iterable):
+    if isinstance(kinds, str) or not isinstance(kinds, Iterable) or getattr(kinds, "ndim", 1) == 0:
         message = f"kinds={kinds!r}: give a list of kinds of task, out of {known}, such as kinds=['classification']"
         raise ConfigError([Problem("kinds", kinds, message)])
     found = list(kinds)
@@ -154,15 +177,23 @@ def register_model(name: str, build: Callable[..., Any], *, label: str = "", mea
     register(MODELS, name, build, label=label, meaning=meaning)
 
 
-def register_models(models: Mapping[str, Callable[..., Any]] | None) -> None:
-    """Add builders by name, as `models=` gives them. Raises: ConfigError for anything but a mapping; as `register_model`."""
+def register_models(models: Mapping[str, Callable[..., Any] | Sequence[Callable[..., Any]]] | None) -> None:
+    """Add builders by name, as `models=` gives them; of a list, the last one trains, and the earlier ones restore old trials.
+
+    Raises ConfigError for anything but a mapping, an empty list, and as `register_model`.
+    """
     if models is None:
         return
     if not isinstance(models, Mapping):
         remedy = "give each builder a name: models={'my_model': build}"
         raise ConfigError([Problem("models", models, f"models={models!r}: {remedy}")])
     for name, build in models.items():
-        register_model(name, build)
+        versions: list[Any] = list(build) if isinstance(build, (list, tuple)) else [build]
+        if not versions or not all(callable(version) for version in versions):
+            remedy = "give a builder, or a list of its versions, the one to train with last"
+            raise ConfigError([Problem("models", build, f"models[{name!r}]={build!r}: {remedy}")])
+        register_model(name, versions[-1])
+        FORMER[name] = (*versions[:-1],)
 
 
 def register_loss(
@@ -184,14 +215,21 @@ def register_metric(
     label: str = "",
     meaning: str = "",
     kinds: Iterable[str] = KINDS,
+    unit: str = "",
+    standard_error: Callable[[float, int], float] | None = None,
+    interval: Callable[[float, int], tuple[float, float, str]] | None = None,
+    weighted: Callable[..., Any] | None = None,
+    batched: bool = False,
 ) -> None:
     """Add a metric: `metric(outputs (rows, outputs), targets) -> float`; ask for it by `Task...(metric=name)`.
 
-    kinds: the kinds of task it suits, of "classification" and "regression". Raises: as `register`.
+    kinds: the kinds of task it suits, of "classification" and "regression". unit, standard_error, interval, weighted,
+    batched: optional, see `Metric`. Raises: as `register`.
     """
-    if better not in ("higher", "lower"):
+    if not isinstance(better, str) or better not in ("higher", "lower"):
         raise ConfigError([Problem("better", better, f"better={better!r}: must be 'higher' or 'lower'")])
-    register(METRICS, name, metric, label=label, meaning=meaning, kinds=kinds, value=Metric(metric, better))
+    value = Metric(metric, better, unit, standard_error, interval, weighted, batched)
+    register(METRICS, name, metric, label=label, meaning=meaning, kinds=kinds, value=value)
 
 
 def register_optimizer(name: str, rule: Callable[..., Any], *, label: str = "", meaning: str = "") -> None:

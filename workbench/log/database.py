@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from sqlalchemy.pool import StaticPool
 
 from workbench.core.errors import LogError
 
-__all__ = ["explain", "make_engine", "shown_url", "where"]
+__all__ = ["backup", "checkpoint_wal", "explain", "make_engine", "shown_url", "where"]
 
 LOCK_SECONDS = 60
 """How long a writer waits for another process's transaction, which takes milliseconds, before it gives up."""
@@ -29,12 +30,13 @@ def make_engine(target: str | os.PathLike[str] | None) -> Engine:
     else:
         url = _url(target)
         arguments = {"timeout": LOCK_SECONDS} if url.get_backend_name() == "sqlite" else {}
+        failed = ""
         try:
             engine = create_engine(url, connect_args=arguments)
         except (ImportError, NoSuchModuleError, SQLAlchemyError) as error:
-            raise LogError(
-                f"log={shown_url(url)!r}: cannot be opened: {error}; install the database's driver"
-            ) from None
+            failed = str(error)
+        if failed:  # raised here, so that the driver's error is not its context
+            raise LogError(f"log={shown_url(url)!r}: cannot be opened: {failed}; install the database's driver")
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
@@ -57,6 +59,52 @@ def shown_url(url: URL) -> str:
     return url.difference_update_query(secret).render_as_string(hide_password=True)
 
 
+def checkpoint_wal(engine: Engine) -> None:
+    """Write the `-wal` file of an SQLite log into the database file, as far as readers allow; waits for nobody.
+
+    Nothing is lost when it fails: SQLite keeps the `-wal` file and writes it at the next occasion.
+    """
+    if engine.dialect.name != "sqlite":
+        return
+    connection = engine.raw_connection()
+    try:
+        cursor = connection.cursor()
+        with suppress(sqlite3.OperationalError):  # such as a full disk: the log is complete with its `-wal` file
+            cursor.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        cursor.close()
+    finally:
+        connection.close()
+
+
+def backup(engine: Engine, path: str | os.PathLike[str], name: str) -> None:
+    """Copy an SQLite log into a new file, consistent whatever is written meanwhile. name: of the log, for messages.
+
+    Raises: LogError if the file exists or cannot be written, or the log is no SQLite database; no file is left then.
+    """
+    if engine.dialect.name != "sqlite":
+        raise LogError(f"log={name!r}: is on a database server; copy it with the server's own tool, such as pg_dump")
+    place = Path(path).expanduser()
+    try:
+        os.close(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+    except FileExistsError:
+        raise LogError(f"path={str(place)!r}: the file exists; choose another path for the backup") from None
+    except OSError as error:
+        raise LogError(f"path={str(place)!r}: the backup cannot be written: {error.strerror or error}") from None
+    source = engine.raw_connection()
+    try:
+        with closing(sqlite3.connect(place)) as target:
+            assert source.driver_connection is not None
+            source.driver_connection.backup(target)
+    except sqlite3.Error as error:
+        place.unlink(missing_ok=True)
+        raise LogError(f"path={str(place)!r}: the backup cannot be written: {error}") from None
+    except BaseException:
+        place.unlink(missing_ok=True)
+        raise
+    finally:
+        source.close()
+
+
 def _url(target: str | os.PathLike[str]) -> URL:
     text = os.fspath(target)
     if "://" in text:
@@ -71,11 +119,12 @@ def _url(target: str | os.PathLike[str]) -> URL:
 
 def _parsed(text: str) -> URL:
     """Raises: LogError that shows nothing of the text, in which a password may stand anywhere."""
-    try:
+    url = None
+    with suppress(ArgumentError, ValueError):  # they hold the text: the LogError must not have them as its context
         url = make_url(text)
-    except (ArgumentError, ValueError):
+    if url is None:
         message = "is no URL that SQLAlchemy understands; write 'postgresql+psycopg://user:password@host/database'"
-        raise LogError(f"the log's URL {message}, or give a path such as 'trials.db'") from None
+        raise LogError(f"the log's URL {message}, or give a path such as 'trials.db'")
     if url.host and "@" in url.host:
         raise LogError("the log's URL has more than one '@'; write one in a user name or password as %40")
     return url
@@ -147,9 +196,11 @@ PASSING = {"disk is full", "no space left", "readonly", "read-only", "is locked"
 """Those whose cause may go away, so that trying again makes sense."""
 
 
-def explain(error: SQLAlchemyError, name: str) -> LogError:
-    """A database's complaint as a LogError that names the log and the remedy."""
+def explain(error: SQLAlchemyError, name: str, secret: str | None = None) -> LogError:
+    """A database's complaint as a LogError that names the log and the remedy. secret: a password to hide in it."""
     cause = str(getattr(error, "orig", None) or error).strip()
+    if secret:
+        cause = cause.replace(secret, "***")
     text = cause.lower()
     for sign, remedy in REMEDIES.items():
         if sign in text:

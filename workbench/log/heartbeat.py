@@ -80,6 +80,7 @@ def register(connection: Connection) -> int:
     }
     number = connection.execute(insert(schema.sessions).values(values)).inserted_primary_key
     assert number is not None
+    renew(connection, int(number[0]))
     return int(number[0])
 
 
@@ -216,6 +217,7 @@ def adopt(connection: Connection, trials: Sequence[int], session: int, searches:
     if trials:
         adoptions = [{"trial": trial, "session": session, "created": now()} for trial in trials]
         connection.execute(insert(schema.adoptions), adoptions)
+        renew(connection, session)
         queued = [event_row(trial, "state", step=0, name=str(TrialState.QUEUED)) for trial in trials]
         connection.execute(insert(schema.events), queued)
 
@@ -279,9 +281,10 @@ def _lives(owner: Any, here: str, host: str) -> bool | None:
 def _recent(owner: Any, clock: float) -> bool:
     """Whether a session has given a sign of life within LEASE_SECONDS: its lease, or, when it never had one, what it wrote."""
     if owner.renewed is not None:
-        return bool(clock - owner.renewed <= LEASE_SECONDS)
+        # a lease of the future was written before the clock was set back: a living owner will renew it
+        return bool(abs(clock - owner.renewed) <= LEASE_SECONDS)
     written = datetime.fromisoformat(max(owner.created, owner.owned)).timestamp()
-    return time.time() - written <= LEASE_SECONDS
+    return bool(abs(clock - written) <= LEASE_SECONDS)
 
 
 def _clock(connection: Connection) -> ColumnElement[float]:

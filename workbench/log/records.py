@@ -43,7 +43,8 @@ class NewTrial:
     parent, parent_epoch: the trial it was made from. replicates: index, in the same call of `TrialLog.create`, of the trial
     whose replicate it is and whose number becomes its parent. search, suggestion: the search that asked for it, and which
     of its configurations it is. configuration: what the seeds of one configuration share (`Config.configuration`).
-    builder_source: source text of
+    builder: identity of the user's
+    builder (`builder_identity`), None for a built-in model. builder_source: source text of
     the user's model builder.
     """
 
@@ -59,6 +60,7 @@ class NewTrial:
     parent_epoch: int | None = None
     device: str = "cpu"
     cohort: int | None = None
+    builder: str | None = None
     builder_source: str | None = None
     search: int | None = None
     suggestion: int | None = None

@@ -83,6 +83,7 @@ trials = Table(
     Column("device", Text, nullable=False),
     Column("cohort", Integer),
     Column("config", Text, nullable=False),
+    Column("builder", Text),
     Column("builder_source", Text),
     Column("search", Integer),
     Column("suggestion", Integer),

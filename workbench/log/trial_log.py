@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from workbench.core.errors import LogError
 from workbench.core.events import Event, TrialEnded, TrialState
 from workbench.log import findings, heartbeat, history, journal, queries, schema, trash
-from workbench.log.database import explain, make_engine, shown_url, where
+from workbench.log.database import backup, checkpoint_wal, explain, make_engine, shown_url, where
 from workbench.log.findings import Check, Finding
 from workbench.log.records import ID_CHUNK, NewTrial, SearchStep, event_rows, now, trial_row, waves
 from workbench.log.rules import create_or_check
@@ -60,6 +60,19 @@ class TrialLog:
     def close(self) -> None:
         """Give the database's connections back."""
         self._engine.dispose()
+
+    def run_ended(self) -> None:
+        """Bring the database file up to date after a run, so that a copy without its `-wal` file holds the run."""
+        if not self._shared:
+            checkpoint_wal(self._engine)
+
+    def backup(self, path: str | os.PathLike[str]) -> None:
+        """Copy the log, as it is now, to a new SQLite file; trials may train meanwhile.
+
+        path: of the copy. Raises: LogError if the file exists or cannot be written, or the log is on a PostgreSQL server.
+        """
+        with self._turn:
+            backup(self._engine, path, self._name)
 
     def __repr__(self) -> str:
         return f"<TrialLog {self.url}>"
@@ -105,6 +118,7 @@ class TrialLog:
         statement = insert(schema.trials).returning(schema.trials.c.id, sort_by_parameter_order=True)
         numbers: list[int] = []
         with self._write() as connection:
+            heartbeat.renew(connection, self._session)  # the owner of new trials has a lease by the database's clock
             for part in parts:
                 rows = [trial_row(trial, numbers, self._session) for trial in part]
                 numbers += [int(number) for (number,) in connection.execute(statement, rows)] if rows else []
@@ -402,6 +416,21 @@ class TrialLog:
         with self._read() as connection:
             return journal.steps(connection, search)
 
+    def builder(self, trial: int) -> str | None:
+        """The identity of the builder that a trial's model was made by; None for a built-in one. Raises LogError if unknown."""
+        text = self._field(trial, "builder")
+        return None if text is None else str(text)
+
+    def builders(self, trials: Sequence[int]) -> dict[int, str | None]:
+        """The identities of builders by trial, as in `builder`; unknown numbers are left out."""
+        found: dict[int, str | None] = {}
+        with self._read() as connection:
+            for start in range(0, len(trials), ID_CHUNK):
+                wanted = [int(trial) for trial in trials[start : start + ID_CHUNK]]
+                statement = select(schema.trials.c.id, schema.trials.c.builder).where(schema.trials.c.id.in_(wanted))
+                found |= {int(trial): builder for trial, builder in connection.execute(statement)}
+        return found
+
     def builder_source(self, trial: int) -> str | None:
         """The source text of the user's model builder, None for a built-in model. Raises: LogError if unknown."""
         text = self._field(trial, "builder_source")
@@ -469,7 +498,11 @@ class TrialLog:
         try:
             yield
         except SQLAlchemyError as error:
-            raise explain(error, self._name) from None
+            explained = explain(error, self._name, self._engine.url.password)
+            try:
+                raise explained
+            finally:
+                explained.__context__ = None  # the driver's error may hold the password of the URL
 
 
 def _inserted(result: CursorResult[Any]) -> int:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import suppress
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from scipy import stats
 from torch import Tensor
 
 from workbench.core.errors import ModelError
-from workbench.metrics.table import evaluate_metric, evaluate_metrics
+from workbench.core.registry import METRICS
+from workbench.metrics.table import LEVEL, evaluate_metric, evaluate_metrics
 
-__all__ = ["Interval", "score_interval"]
+__all__ = ["LEVEL", "Interval", "score_interval", "standard_error"]
 
-LEVEL = 0.95
 RESAMPLES = 2000
 AT_ONCE = 2**20
 """So many resampled outputs are in memory at a time."""
@@ -33,8 +33,8 @@ class Interval(NamedTuple):
 def score_interval(metric: str, outputs: Tensor, targets: Tensor) -> Interval:
     """A metric over some rows, with what it may be on other rows of the same kind.
 
-    outputs (rows, outputs), targets (rows,) or (rows, outputs). metric: a name in the metrics table. Accuracy is a share of
-    independent rows, so its interval is exact (Clopper and Pearson 1934). Any other metric is bootstrapped: the 2.5% and
+    outputs (rows, outputs), targets (rows,) or (rows, outputs). metric: a name in the metrics table. If its
+    entry has an exact interval, that is used (accuracy). Any other metric is bootstrapped: the 2.5% and
     97.5% quantiles over 2,000 resamples of the rows (Efron 1979), drawn from seed 0, so that the same rows give the same
     interval. Resamples on which the metric is not defined are left out (a metric of the user's may raise where a class is
     missing); NaN ends: it was defined on none, or there is a single row. Raises: ModelError if the metric is not defined on the
@@ -42,10 +42,8 @@ def score_interval(metric: str, outputs: Tensor, targets: Tensor) -> Interval:
     """
     score = evaluate_metric(metric, outputs, targets)
     rows = len(targets)
-    if metric == "accuracy":
-        right = round(score * rows)
-        exact = stats.binomtest(right, rows).proportion_ci(LEVEL, method="exact")
-        return Interval(score, float(exact.low), float(exact.high), "exact (Clopper-Pearson)")
+    if (exact := METRICS[metric].value.interval) is not None:
+        return Interval(score, *exact(score, rows))
     random = np.random.default_rng(0)
     found: list[float] = []
     resamples = RESAMPLES if rows > 1 else 0  # the only resample of one row is that row
@@ -55,6 +53,12 @@ def score_interval(metric: str, outputs: Tensor, targets: Tensor) -> Interval:
         found += _defined(metric, outputs[draws], targets[draws])
     low, high = np.quantile(found, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) if found else (np.nan, np.nan)
     return Interval(score, float(low), float(high), f"bootstrap ({RESAMPLES:,} resamples of the rows)")
+
+
+def standard_error(metric: str, score: float, rows: int) -> float:
+    """The standard deviation of a score over samples of so many rows. NaN if the metric is unknown or has none."""
+    formula = METRICS[metric].value.standard_error if metric in METRICS else None
+    return math.nan if formula is None or not math.isfinite(score) or rows < 1 else float(formula(score, rows))
 
 
 # ----------------------------------------------------------------------------------------------------------------------

@@ -3,8 +3,10 @@
 from workbench.models.backbone import Backbone, register_backbone
 from workbench.models.build import (
     build_model,
+    builder_identity,
     builder_source,
     count_parameters,
+    former_builder,
     is_builtin,
     is_penalised,
     probe,
@@ -29,10 +31,12 @@ __all__ = [
     "Source",
     "bring_back",
     "build_model",
+    "builder_identity",
     "builder_source",
     "cnn",
     "count_parameters",
     "draws_random_numbers",
+    "former_builder",
     "is_builtin",
     "is_penalised",
     "layer_groups",

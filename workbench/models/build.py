@@ -13,25 +13,38 @@ from torch import Tensor, nn
 
 from workbench.core.config import Config
 from workbench.core.errors import ModelError, WorkbenchError
-from workbench.core.registration import BUILT_IN, read_arguments
+from workbench.core.identity import identity_of
+from workbench.core.registration import BUILT_IN, FORMER, read_arguments
 from workbench.core.registry import MODELS
 from workbench.models.backbone import Backbone
 from workbench.models.builtin import DataShape
 from workbench.models.randomness import SeededRandomness
 
-__all__ = ["build_model", "builder_source", "count_parameters", "is_builtin", "is_penalised", "probe", "read_source"]
+__all__ = [
+    "build_model",
+    "builder_identity",
+    "builder_source",
+    "count_parameters",
+    "former_builder",
+    "is_builtin",
+    "is_penalised",
+    "probe",
+    "read_source",
+]
 
 WEIGHTS = "# digest of its weights without the head: "
 _NORMALISATIONS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.LocalResponseNorm)
 
 
-def build_model(task: DataShape, config: Config) -> nn.Module:
+def build_model(task: DataShape, config: Config, builder: Callable[..., Any] | None = None) -> nn.Module:
     """A new module with initial weights drawn from `config.seed`, on the CPU in float32.
+
+    builder: by default the one registered for `config.model`.
 
     The draw equals that of `torch.manual_seed(config.seed)` followed by the same construction, but leaves torch's global
     generator alone. Raises: ModelError if the builder raises, does not return a module, or returns one that it returned before.
     """
-    builder = MODELS[config.model].value
+    builder = MODELS[config.model].value if builder is None else builder
     module = _built(builder, task, config)
     if not (is_builtin(config.model) or isinstance(builder, Backbone) or _APART.get(config.model) is builder):
         _check_apart(module, _built(builder, task, config), config.model)
@@ -108,6 +121,25 @@ def count_parameters(module: nn.Module) -> int:
 def is_builtin(name: str) -> bool:
     """Whether the architecture is one of this package."""
     return bool(MODELS[name].value.__module__ == BUILT_IN)
+
+
+def builder_identity(name: str, builder: Callable[..., Any] | None = None) -> str | None:
+    """What a model's weights depend on besides its configuration: the identity of its builder (`core.identity`).
+
+    builder: by default the one registered as `name`. None for a built-in model, and for a trial that serves as one.
+    """
+    if builder is None:
+        if is_builtin(name):
+            return None
+        builder = MODELS[name].value
+    if getattr(builder, "source", None) is not None:
+        return None
+    return identity_of(getattr(builder, "make", builder))
+
+
+def former_builder(name: str, identity: str) -> Callable[..., Any] | None:
+    """The earlier version of a user's builder with this identity, as registered by `models={name: [old, new]}`; else None."""
+    return next((one for one in FORMER.get(name, ()) if builder_identity(name, one) == identity), None)
 
 
 def builder_source(name: str) -> str | None:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral, Real
-from typing import Any
+from types import NoneType
+from typing import Any, TypeGuard
 
 from workbench.core.config import Config
+from workbench.core.domains import finite
 from workbench.core.errors import ConfigError, Problem, TaskError, did_you_mean
 from workbench.core.registry import METRICS
 from workbench.runs.restore import whole
 from workbench.tasks import Task
 from workbench.training import Change, live_value
-from workbench.ui.presenter import available_devices
+from workbench.training.devices import available_devices
 
 __all__ = [
+    "a_choice",
     "a_config",
+    "a_flag",
     "a_place",
     "a_space",
     "a_task",
@@ -29,6 +32,7 @@ __all__ = [
     "plain_whole",
     "search_numbers",
     "some_tags",
+    "some_values",
     "steps_to_stop",
     "trial_numbers",
 ]
@@ -62,7 +66,9 @@ def a_task(value: object, name: str = "task") -> Task:
 
 def a_place(value: object, name: str, otherwise: str) -> str | os.PathLike[str] | None:
     """Where files are to be kept. otherwise: what None means. Raises: ConfigError for anything but a path, text or None."""
-    if value is None or isinstance(value, (str, os.PathLike)):
+    if isinstance(value, str):
+        return _storable(str(value), name)
+    if value is None or isinstance(value, os.PathLike):
         return value
     message = f"{name} is a {_kind(value)}: give a path, or None {otherwise}"
     raise ConfigError([Problem(name, value, message)])
@@ -71,9 +77,35 @@ def a_place(value: object, name: str, otherwise: str) -> str | os.PathLike[str] 
 def a_text(value: object, name: str) -> str:
     """A name or note that was given. Raises: ConfigError for anything but text."""
     if isinstance(value, str):
-        return str(value)  # one of numpy's is no plain text
+        return _storable(str(value), name)  # one of numpy's is no plain text
     remedy = f"give text, such as {name}='first try', or leave it out"
     raise ConfigError([Problem(name, value, f"{name} is a {_kind(value)}: {remedy}")])
+
+
+def a_choice(value: object, name: str) -> str | None:
+    """The name of a choice, None for the default. Raises: ConfigError for anything but text."""
+    return None if value is None else a_text(value, name)
+
+
+def a_flag(value: object, name: str) -> bool:
+    """A switch that was given. Raises: ConfigError for anything but True and False."""
+    if isinstance(value, bool):
+        return value
+    raise ConfigError([Problem(name, value, f"{name} is a {_kind(value)}: give True or False")])
+
+
+def _storable(text: str, name: str) -> str:
+    """A text that a database can hold. Raises: ConfigError for half a surrogate pair or a NUL character."""
+    if "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text):
+        return text
+    message = f"{name}={text!r}: has a character that no database stores (NUL, or half a surrogate pair); leave it out"
+    raise ConfigError([Problem(name, text, message)])
+
+
+def _is_list(value: object) -> TypeGuard[Iterable[Any]]:
+    """Whether a value is a collection in one dimension: no text, mapping, table, matrix or single number in an array."""
+    single = isinstance(value, (str, bytes, Mapping)) or getattr(value, "ndim", 1) != 1
+    return isinstance(value, Iterable) and not single and not isinstance(value, type)
 
 
 def some_tags(value: object) -> tuple[str, ...]:
@@ -81,14 +113,26 @@ def some_tags(value: object) -> tuple[str, ...]:
     remedy = "give a list of texts: tags=['wide', 'night run']"
     if isinstance(value, str):
         remedy = f"give a list: tags=[{str(value)!r}]"
-    elif isinstance(value, Iterable) and not isinstance(value, (bytes, Mapping)):
+    elif _is_list(value):
         tags = tuple(value)
         wrong = [tag for tag in tags if not isinstance(tag, str)]
         if not wrong:
-            return tuple(map(str, tags))
+            return tuple(_storable(str(tag), "tags") for tag in tags)
         message = f"tags={value!r}: {wrong[0]!r} is a {type(wrong[0]).__name__}; {remedy}"
         raise ConfigError([Problem("tags", value, message)])
     raise ConfigError([Problem("tags", value, f"tags is a {_kind(value)}: {remedy}")])
+
+
+def some_values(value: object) -> list[Any] | None:
+    """The values to compare, None for all. Raises: ConfigError for anything but a list of texts, numbers and booleans."""
+    if value is None:
+        return None
+    found = list(value) if _is_list(value) else None
+    if found is not None and all(isinstance(one, (str, Real, NoneType)) for one in found):
+        return found
+    some = f"[{value!r}, ...]" if isinstance(value, (str, Real)) else "['sgd', 'adam']"
+    message = f"values={value!r}: give a list of the values to compare, values={some}, or leave it out for all"
+    raise ConfigError([Problem("values", value, message)])
 
 
 def a_space(value: object, name: str) -> Mapping[str, Any]:
@@ -121,7 +165,7 @@ def _kind(value: object) -> str:
 def live_changes(given: Sequence[tuple[int, str, float]]) -> list[Change]:
     """Scripted live changes, checked and in order. Raises: ConfigError naming the one that cannot be."""
     found = []
-    if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
+    if not _is_list(given):
         message = f"changes={given!r}: give a list of (step, hyperparameter, value): [(350, 'learning_rate', 0.001)]"
         raise ConfigError([Problem("changes", given, message)])
     for one in given:
@@ -161,8 +205,15 @@ def check_count(name: str, value: object, most: int | None = 10_000, least: int 
     raise ConfigError([Problem(name, value, f"{name}={value!r}: must be a whole number {bounds}")])
 
 
-SEARCH_COUNTS = {"trials": 1, "no_improvement": 1, "seeds": 1, "cohort": 1, "seed": 0, "points": 2}
-"""The whole numbers among the arguments of a search, each with its least value."""
+SEARCH_COUNTS = {
+    "trials": (1, 1_000_000),
+    "no_improvement": (1, 1_000_000),
+    "seeds": (1, 1000),
+    "cohort": (1, 1_000_000),
+    "seed": (0, 2**31 - 1),
+    "points": (2, 10_000),
+}
+"""The whole numbers among the arguments of a search, each with its least and its largest value."""
 LEFT_OPEN = frozenset({"trials", "no_improvement", "cohort", "seconds"})
 """Those of which None says something."""
 
@@ -176,14 +227,15 @@ def search_numbers(given: Mapping[str, Any]) -> dict[str, Any]:
         if value is None and name in LEFT_OPEN:
             found[name] = None
         elif name != "seconds":
+            least, most = SEARCH_COUNTS[name]
             try:
-                found[name] = check_count(name, value, None, SEARCH_COUNTS[name])
+                found[name] = check_count(name, value, most, least)
             except ConfigError as error:
                 problems += error.problems
-        elif isinstance(value, bool) or not isinstance(value, Real) or not 0 < float(value) < math.inf:
+        elif (number := finite(value)) is None or number <= 0:
             problems.append(Problem(name, value, f"seconds={value!r}: must be a number above 0"))
         else:
-            found[name] = float(value)
+            found[name] = number
     if problems:
         raise ConfigError(problems)
     return found
@@ -191,7 +243,7 @@ def search_numbers(given: Mapping[str, Any]) -> dict[str, Any]:
 
 def listed_trials(value: object) -> list[int]:
     """The trials of a list that was given. Raises: ConfigError for what is no list; RunError for what is no number in it."""
-    if isinstance(value, Iterable) and not isinstance(value, (str, bytes)):
+    if _is_list(value):
         return [whole("trial", one) for one in value]
     raise ConfigError(
         [Problem("trials", value, f"trials={value!r}: give a list of trial numbers, such as trials=[3, 7]")]

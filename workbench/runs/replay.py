@@ -128,7 +128,7 @@ def replay(session: Session, trial: int, *, device: str | None = None) -> Replay
         )
     config = prepare(session.task, logged_config(trial, log.config(trial)))
     recall.check_outside_trash(trial)
-    recall.check_backbone(trial)
+    recall.check_builder(trial)
     origin, changes, stop = recall.origin(trial), recall.changes(trial), _stop_after(session, trial)
     device = device or log.device(trial)
     parent, epoch = origin or (trial, None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +15,18 @@ from workbench.core.errors import CheckpointError, ConfigError, ModelError, Prob
 from workbench.core.events import ENDED
 from workbench.core.registry import METRICS, MODELS
 from workbench.log import TrialLog
-from workbench.models import SOURCE_NAME, Backbone, Pretrained, build_model, read_source, why_unusable
-from workbench.runs.runner import fitting_threads
+from workbench.models import (
+    SOURCE_NAME,
+    Backbone,
+    Pretrained,
+    build_model,
+    builder_identity,
+    former_builder,
+    read_source,
+    why_unusable,
+)
 from workbench.training import Change, CohortState, TakeUp, Told, Trained, Training, Weights, filled
+from workbench.training.devices import fitting_threads
 from workbench.training.stages import trained_part
 
 if TYPE_CHECKING:
@@ -33,8 +42,8 @@ TOP = 10
 def whole(name: str, value: object) -> int:
     """A trial's or epoch's number, also of numpy's kinds, as tables hold them. Raises: RunError naming what is no number."""
     try:
-        if not isinstance(value, bool):
-            return operator.index(value)  # type: ignore[arg-type]
+        if not isinstance(value, bool) and abs(number := operator.index(value)) < 2**63:  # type: ignore[arg-type]
+            return number
     except TypeError:
         pass
     raise RunError(f"{name}={value!r}: must be a whole number, such as one out of bench.trials[{name!r}]")
@@ -152,14 +161,40 @@ class Recall:
             if trial not in kept and self.log.state(trial):  # which complains of one that is not there at all
                 raise RunError(f"trial {trial} is in the trash; bring it back with bench.restore({trial})")
 
-    def check_backbone(self, trial: int, weights: Weights | None = None) -> None:
-        """Frozen layers are in no checkpoint: they come from the function or file that the pretrained network is made by.
+    def former_builder(self, trial: int) -> Callable[..., Any] | None:
+        """The earlier version of the builder that a trial was trained with, None if that is the registered one.
 
-        weights: the trial's, where they are at hand; those of the whole network need nothing else. Raises: ModelError if the
-        network has other weights here than it had when the trial was entered.
+        The weights of a trial fit any network of the same shapes, so its model is built by the very builder that it had.
+        Raises ModelError if neither the registered builder nor an earlier version of it is the one.
+        """
+        name, logged = logged_config(trial, self.log.config(trial)).model, self.log.builder(trial)
+        now = builder_identity(name)
+        if logged is None or logged == now:
+            return None
+        former = former_builder(name, logged)
+        if former is None:
+            raise ModelError(
+                f"trial {trial} was trained with another version of the model {name!r} (builder {logged}, now {now}): the code "
+                "of its builder, or something that it refers to, has changed since, and its weights would make another network. "
+                f"Bring the earlier version along, wb.Workbench(..., models={{{name!r}: [earlier, newest]}}); "
+                f"bench.log.builder_source({trial}) has its source"
+            )
+        return former
+
+    def check_builder(self, trial: int, weights: Weights | None = None) -> None:
+        """Check that a trial can be trained further, or again: by the builder and the pretrained weights that it began with.
+
+        Frozen layers are in no checkpoint: they come from the function or file that the pretrained network is made by.
+        weights: the trial's, where they are at hand; those of the whole network need nothing else. Raises ModelError if the
+        network is built in another way, or has other weights, than when the trial was entered.
         """
         config = logged_config(trial, self.log.config(trial))
         builder = MODELS[config.model].value
+        if self.former_builder(trial) is not None:
+            raise ModelError(
+                f"trial {trial} was trained with an earlier version of the model {config.model!r}, which restores it but "
+                f"trains no more; to train it, register that version last: models={{{config.model!r}: [..., earlier]}}"
+            )
         _, then = read_source(self.log.builder_source(trial))
         if not isinstance(builder, Backbone) or then is None or then == builder.digest:
             return  # of a log from before digests were kept, nothing can be told
@@ -208,7 +243,7 @@ class Recall:
 
     def again(self, trial: int, epoch: int, start: Trained | None = None) -> Trained:
         """Train a trial again up to an epoch, in silence: from `start`, or from the first step."""
-        self.check_backbone(trial, None if start is None else start.weights)
+        self.check_builder(trial, None if start is None else start.weights)
         config, changes = logged_config(trial, self.log.config(trial)), self.changes(trial)
         catcher, device = _Catcher(epoch), torch.device(self.log.device(trial))
         options: dict[str, Any] = {"device": device, "around": partial(fitting_threads, device), "keeper": catcher}
@@ -238,6 +273,7 @@ class Recall:
     def weights(self, trial: int, epoch: int | None = None) -> tuple[Weights, int]:
         """A trial's weights after an epoch, by default the best one, and that epoch."""
         self._check_task(trial)
+        self.former_builder(trial)
         if epoch is not None:
             epoch = self.check_epoch(trial, epoch)
             return self.after(trial, epoch).weights, epoch
@@ -257,8 +293,10 @@ class Recall:
             weights, epoch = self.weights(trial, epoch)
         else:
             epoch = self.best_epoch(trial)
-        self.check_backbone(trial, weights)
-        module = filled(build_model(self.task, config), weights)
+        former = self.former_builder(trial)
+        if former is None:
+            self.check_builder(trial, weights)
+        module = filled(build_model(self.task, config, former), weights)
         return TrainedModel(module, config, self.task.schema, trial=trial, epoch=epoch)
 
     # ----------------------------------------------------------------------------------------------------------------

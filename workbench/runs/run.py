@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self, overload
 
 from workbench.core.errors import RunError
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from workbench.core.config import Config
     from workbench.training.commands import Mailbox
+    from workbench.training.trainer import Results
 
 __all__ = ["Run", "Runs"]
 
@@ -25,8 +26,10 @@ class Run(Waiting):
 
     trials: their numbers in the log. configs: the Config of each, as they started. search: the search they belong to.
     label: what the charts call it, "" for the trials' numbers.
-    beside: trials that are drawn beside it, to compare with.
+    beside: trials that are drawn beside it, to compare with. grows: whether trials join it while it goes on, as in a search.
     """
+
+    grows = False
 
     def __init__(
         self,
@@ -42,7 +45,8 @@ class Run(Waiting):
         self.configs = dict(configs)
         self.trials = tuple(configs)
         self.search: int | None = None
-        self._training = training
+        self._training: Training | None = training  # None once it has ended: its cohorts hold copies of the data
+        self._results: Results | None = None
         self._commands: Commands = training.commands
         self.say: Callable[[str], None] = lambda message: None  # set by the runner: tell the views, not the log
         self._states = dict.fromkeys(configs, TrialState.QUEUED)
@@ -98,10 +102,22 @@ class Run(Waiting):
         Raises: RunError while the trial has not ended, or if it failed.
         """
         trial = self.trials[0] if trial is None else trial
-        if trial not in self._training.weights:
+        training = self._training  # read first: the results are there before it is let go
+        trained = self._results or training
+        if trained is None or trial not in trained.weights:
             state = self._states.get(trial, "not part of this run")
             raise RunError(f"trial {trial} has no trained model (it is {state}); wait for it to end")
-        return self._training.module(trial)
+        return trained.module(trial)
+
+    @property
+    def title(self) -> str:
+        """What a run that grows is called."""
+        return ""
+
+    @property
+    def progress(self) -> Any:
+        """How far a run that grows is; None for any other, whose trials say it."""
+        return None
 
     @property
     def verdict(self) -> str:
@@ -110,7 +126,9 @@ class Run(Waiting):
 
     def weights_of(self, trial: int) -> Weights | None:
         """An ended trial's best weights, None if they are not at hand."""
-        return self._training.weights.get(trial)
+        training = self._training  # read first: the results are there before it is let go
+        trained = self._results or training
+        return None if trained is None else trained.weights.get(trial)
 
     def __repr__(self) -> str:
         counts: dict[str, int] = {}
@@ -119,6 +137,13 @@ class Run(Waiting):
         what = ", ".join(f"{n} {state}" if len(self.trials) > 1 else state for state, n in counts.items())
         numbers = ", ".join(map(str, self.trials)) if len(self.trials) < 6 else f"{self.trials[0]}...{self.trials[-1]}"
         return f"<Run of trial{'s' * (len(self.trials) > 1)} {numbers}: {what}>"
+
+    def adopt(self, configs: Mapping[int, Config]) -> None:
+        """Take in trials that were just entered into the log."""
+        self.configs.update(configs)
+        self.trials = tuple(self.configs)
+        self._states.update(dict.fromkeys(configs, TrialState.QUEUED))
+        self._epochs.update(dict.fromkeys(configs, 0))
 
     # --- what the runner tells it -----------------------------------------------------------------------------------
 
@@ -130,6 +155,9 @@ class Run(Waiting):
 
     def _finish(self, error: BaseException | None) -> None:
         self.error = error
+        if self._training is not None:
+            self._results = self._training.results()
+            self._training = None
         self._done.set()
 
     # ----------------------------------------------------------------------------------------------------------------

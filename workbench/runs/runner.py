@@ -10,8 +10,8 @@ import time
 import traceback
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
@@ -24,16 +24,15 @@ from workbench.core.errors import LogError, RunError
 from workbench.core.events import Event, Message, StateChanged, TrialEnded, TrialState
 from workbench.log import SearchStep, TrialLog
 from workbench.runs.run import Run
+from workbench.training.devices import fitting_threads
 
-__all__ = ["Runner", "fitting_threads", "stopped_now"]
+__all__ = ["Runner", "stopped_now"]
 
 RETRY_SECONDS = 1.0
 LEASE_SECONDS = 20.0
 """How often a process that trains says that it lives, to those on other machines who look at the same log."""
 FLUSH_SECONDS = 60.0
 EXIT_SECONDS = 10.0
-SMALL_WORK = 50e6
-"""Floating-point operations of a batch's forward pass below which one core trains faster than several."""
 
 
 class Runner:
@@ -73,9 +72,9 @@ class Runner:
 
     @property
     def runs(self) -> list[Run]:
-        """The run that trains, and those that wait."""
+        """The run that trains, and those that wait; a run that is done is none of them."""
         with self._lock:
-            return ([self.current] if self.current is not None else []) + list(self._queue)
+            return ([] if self.current is None or self.current.done else [self.current]) + list(self._queue)
 
     @property
     def trials(self) -> frozenset[int]:
@@ -100,20 +99,24 @@ class Runner:
                 error = self._train(run)
             except BaseException as unexpected:  # the log refused the end as well: the waiting cell must hear of it
                 error = unexpected
+            self._log.run_ended()
+            # done first: a view that finds no run going has to find this one ended, since nothing wakes it afterwards
+            run._finish(error)
             with self._lock:
                 self.current = None
-            run._finish(error)
             self._flush(run)
 
     def _train(self, run: Run) -> BaseException | None:
         """One run from its first step to every trial's end. Returns what went wrong, after it is in the log."""
         unfinished = _Unfinished(run.trials, self._log)
         try:
-            run._training.cores = os.cpu_count() or 1
-            run._training.around = partial(fitting_threads, run._training.device, threads=self._threads)
-            run._training.keeper = self._checkpoints
+            training = run._training
+            assert training is not None  # it is let go when the run ends
+            training.cores = os.cpu_count() or 1
+            training.around = partial(fitting_threads, training.device, threads=self._threads)
+            training.keeper = self._checkpoints
             run.say = partial(self._say, run)
-            for moment in run._training.moments():
+            for moment in training.moments():
                 self._record(run, unfinished, moment)
             if unfinished.trials:  # a fault of ours must not lose them
                 self._log.append([StateChanged(trial, TrialState.INTERRUPTED) for trial in unfinished.trials])
@@ -206,26 +209,6 @@ def _leave(runner: weakref.ref[Runner]) -> None:
         for thread in (found._thread, found._lease):
             if thread is not None:
                 thread.join(EXIT_SECONDS)
-
-
-@contextmanager
-def fitting_threads(device: torch.device, work: float, threads: int | None = None) -> Iterator[None]:
-    """One core for small models, for as long as they train; every other thread keeps its setting.
-
-    Torch's workers belong to the thread that calls it. Beside the main thread's, those of a second one find no core to spin
-    on, and waking them at each operation costs several times the step of a small model (docs/performance.md).
-    threads: what larger models get, by default what this thread has. A new thread begins with what any thread set last.
-    """
-    before = torch.get_num_threads()
-    small = device.type == "cpu" and work < SMALL_WORK
-    wanted = 1 if small else threads or before
-    if wanted != before:
-        torch.set_num_threads(wanted)
-    try:
-        yield
-    finally:
-        if wanted != before:
-            torch.set_num_threads(before)
 
 
 class _Unfinished:

@@ -17,24 +17,26 @@ from workbench.checkpoints import CheckpointStore, remove_former
 from workbench.core.config import Config
 from workbench.core.events import Event, Scripted
 from workbench.log import NewTrial, TrialLog
-from workbench.methods.search.handle import Search
-from workbench.models import bring_back, builder_source
+from workbench.models import bring_back, builder_identity, builder_source
+from workbench.runs.publisher import LogChanged, Notice, Publisher
 from workbench.runs.restore import Recall
 from workbench.runs.run import Run
 from workbench.runs.runner import Runner
 from workbench.training import Change, Training, capacity, cohort_key
-from workbench.ui.presenter import Showing, available_devices
 
 if TYPE_CHECKING:
     from workbench.tasks import Task
 
-__all__ = ["Session", "available_devices", "checkpoint_folder", "scripted"]
+__all__ = ["Session", "checkpoint_folder", "scripted"]
 
 R = TypeVar("R", bound=Run)
 
 
-class Session(Showing):
-    """What Workbench objects on one log and task share: log, runner, views. Methods for any thread but for `tick`."""
+class Session:
+    """What Workbench objects on one log and task share: log, checkpoints and runner. Methods for any thread.
+
+    It knows no view: what happens is published to its subscribers (see `subscribe`).
+    """
 
     _going: ClassVar[weakref.WeakValueDictionary[tuple[str, str], Session]] = weakref.WeakValueDictionary()
 
@@ -83,7 +85,9 @@ class Session(Showing):
         return frozenset(trial for session in list(self._family.values()) for trial in session.runner.trials)
 
     def __init__(self, task: Task, log: TrialLog, folder: Path | None = None) -> None:
-        super().__init__(task, log)
+        self.task, self.log = task, log
+        self._publisher = Publisher()
+        self._runs: dict[int, Run] = {}
         self._requests: dict[Run, tuple[object, ...]] = {}
         self._capacities: dict[Any, tuple[int, int]] = {}
         self.lock = threading.RLock()
@@ -92,7 +96,7 @@ class Session(Showing):
         own = None if folder is None else folder / log.identity
         self.checkpoints = CheckpointStore(own, lambda: self.recall.needed())
         self.recall = Recall(task, log, self.checkpoints)
-        self.runner = Runner(log, self._news.append, self.checkpoints)
+        self.runner = Runner(log, self._publisher.publish, self.checkpoints)
         # where the trained trials lie that others were fine-tuned from; None in memory
         self.sources = None if own is None else own / "backbones"
         for file, error in ({} if self.sources is None else bring_back(self.sources)).items():
@@ -101,6 +105,29 @@ class Session(Showing):
         self._folder, self._place = folder, ""
         self._family: weakref.WeakValueDictionary[str, Session] = weakref.WeakValueDictionary()
         self._family[task.fingerprint] = self
+
+    # --- what subscribers hear --------------------------------------------------------------------------------------
+
+    def subscribe(
+        self, callback: Callable[[Sequence[Event | Notice]], object], *, waiting: Callable[[], object] | None = None
+    ) -> Callable[[], None]:
+        """Have a callback called with each group of events that the log has taken, and with notices; see `Publisher`.
+
+        callback: called on any thread, the training thread included; must only enqueue. An empty group says that work was
+        queued or has ended. waiting: what to do, some times a second, while a caller on the main thread waits for work.
+        Returns a function that ends the subscription.
+        """
+        return self._publisher.subscribe(callback, waiting=waiting)
+
+    def publish(self, group: Sequence[Event | Notice] = ()) -> None:
+        """Hand a group of events or notices to the subscribers. Any thread."""
+        self._publisher.publish(group)
+
+    def keep_live(self) -> None:
+        """Do what subscribers want done while a caller waits. Main thread only."""
+        self._publisher.keep_live()
+
+    # --- training ---------------------------------------------------------------------------------------------------
 
     def start(
         self,
@@ -136,6 +163,7 @@ class Session(Showing):
                 if self._requests.get(run) == request:
                     return run
             run = begin()
+            self._requests = {one: kept for one, kept in self._requests.items() if not one.done}
             self._requests[run] = request
         return run
 
@@ -170,13 +198,13 @@ class Session(Showing):
         with self.lock:
             trials = dict(zip(self.log.create(new, events=note), configs, strict=True))
             made = Training(self.task, trials, device=device) if training is None else training(trials)
-            run = kind(trials, made, pump=self.tick, label=name if label is None else label)
+            run = kind(trials, made, pump=self.keep_live, label=name if label is None else label)
             run.beside = tuple(beside)
             self._runs.update(dict.fromkeys(trials, run))
             self.runner.submit(run)
             if said:
-                self._news.append(said)
-        self.pump.wake()
+                self.publish(said)
+        self.publish()
         return run
 
     def replicate(self, parents: dict[int, list[Config]], *, device: str) -> Run:
@@ -191,15 +219,14 @@ class Session(Showing):
             for run in runs:
                 self._runs.update(dict.fromkeys(run.trials, run))
                 self.runner.submit(run)
-        self._table_due = True
-        self.pump.wake()
+        self.publish([LogChanged()])
 
-    def submit(self, search: Search) -> None:
+    def submit(self, search: Run) -> None:
         """Put a search on the runner; its trials are told by `adopt` as they start."""
         self.runner.submit(search)
-        self.pump.wake()
+        self.publish()
 
-    def adopt(self, search: Search, configs: dict[int, Config]) -> None:
+    def adopt(self, search: Run, configs: dict[int, Config]) -> None:
         """Trials of a search that were just entered into the log. Training thread."""
         search.adopt(configs)
         self._runs.update(dict.fromkeys(configs, search))
@@ -209,11 +236,8 @@ class Session(Showing):
         return self._runs.get(trial)
 
     def forget(self, trials: Sequence[int]) -> None:
-        """Deleted trials: out of selection, table and charts."""
-        self._dropped.append(list(trials))
-        self.gone.update(trials)
-        self.select([trial for trial in self.selected if trial not in trials])
-        self.refresh_table()
+        """Trials that were just moved to the trash: subscribers hear of it."""
+        self.publish([LogChanged(deleted=tuple(trials))])
 
     def empty_trash(self) -> tuple[list[int], list[int]]:
         """Remove the trashed trials for good, and the checkpoints that served none but them."""
@@ -224,7 +248,7 @@ class Session(Showing):
         for one, trials in members.items():
             if trials <= set(removed):
                 self.checkpoints.forget(one)
-        self.refresh_table()
+        self.publish([LogChanged()])
         return removed, kept
 
     def new_trial(self, config: Config, **about: Any) -> NewTrial:
@@ -235,9 +259,16 @@ class Session(Showing):
             task_fingerprint=self.task.fingerprint,
             metric=self.task.metric,
             builder_source=builder_source(config.model),
-            configuration=config.configuration,
+            builder=builder_identity(config.model),
+            configuration=self.configuration_of(config),
             **about,
         )
+
+    @staticmethod
+    def configuration_of(config: Config) -> str:
+        """What the seeds of one configuration share: the hyperparameters and, of a model of the user's own, its builder."""
+        identity = builder_identity(config.model)
+        return config.configuration if identity is None else f"{config.configuration} builder {identity}"
 
     def capacity(self, config: Config, device: str, wanted: int) -> int:
         """How many of `wanted` trials like this one train together, measured once for each kind and size."""

@@ -17,11 +17,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-import workbench
 from workbench.core import files
 from workbench.core.config import Config
 from workbench.core.errors import CheckpointError, ConfigError, ModelError, TaskError, WorkbenchError
 from workbench.core.registry import MODELS
+from workbench.core.version import __version__
 from workbench.models import Source, build_model, is_builtin, source_of
 from workbench.tasks import TaskSchema
 
@@ -126,7 +126,7 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def _versions() -> dict[str, str]:
-    found = {"workbench": workbench.__version__, "python": platform.python_version()}
+    found = {"workbench": __version__, "python": platform.python_version()}
     return found | {name: _version_of(name) for name in LIBRARIES}
 
 

@@ -123,9 +123,9 @@ def kind_of(y: NDArray[Any], kind: str) -> Kind:
 
     Few: at most `MANY_VALUES` different ones, or at most one in twenty rows. Several columns are always numbers.
     """
-    if kind in ("classification", "regression"):
+    if isinstance(kind, str) and kind in ("classification", "regression"):
         return kind  # type: ignore[return-value]
-    if kind != "auto":
+    if not isinstance(kind, str) or kind != "auto":
         names = ("auto", "classification", "regression")
         raise TaskError(f"kind={kind!r}: must be one of {', '.join(names)}{did_you_mean(str(kind), names)}")
     if y.ndim == 2 and y.shape[1] > 1:
@@ -240,7 +240,8 @@ def _classes(y: NDArray[Any], field: str) -> tuple[NDArray[np.int64], tuple[str,
 def materialise(dataset: Any) -> tuple[NDArray[Any], NDArray[Any]]:
     """All items of a map-style torch data set, stacked. Raises: TaskError naming the item that fails or differs."""
     iterable = isinstance(dataset, torch.utils.data.IterableDataset)
-    if iterable or not hasattr(dataset, "__getitem__") or not hasattr(dataset, "__len__"):
+    single = getattr(dataset, "ndim", 1) == 0  # a number in an array only seems to have items
+    if iterable or single or not hasattr(dataset, "__getitem__") or not hasattr(dataset, "__len__"):
         raise TaskError(
             f"dataset: a {type(dataset).__name__} has no length or cannot be indexed; a map-style data set is needed: "
             "collect an iterable one into a list of (x, y) first"

@@ -6,7 +6,6 @@ import math
 import re
 import warnings
 from collections.abc import Mapping, Sequence
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
+from workbench.core.domains import finite
 from workbench.core.errors import TaskError
 from workbench.tasks.estimators import from_tensor, to_tensor
 from workbench.tasks.frames import is_number
@@ -48,8 +48,7 @@ class Preprocessing:
     """
 
     def __init__(self, *, standardize: bool, clip: float | None, transform: Any, image: bool) -> None:
-        number = isinstance(clip, Real) and not isinstance(clip, (bool, np.bool_))
-        if clip is not None and not (number and 0 < float(clip) < math.inf):
+        if clip is not None and (isinstance(clip, np.bool_) or (finite(clip) or 0) <= 0):
             raise TaskError(f"clip={clip!r}: must be a number of standard deviations above 0, such as 3, or None")
         if not isinstance(standardize, (bool, np.bool_)):
             raise TaskError(f"standardize={standardize!r}: must be True or False")

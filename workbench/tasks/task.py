@@ -23,6 +23,7 @@ from workbench.tasks.data_warnings import data_warnings
 from workbench.tasks.facts import Baseline, baseline_of, facts_of
 from workbench.tasks.frames import check_frame, read_csv
 from workbench.tasks.inputs import Kind, Label, as_inputs, as_targets, materialise, rule_of, warn_of_channels_last
+from workbench.tasks.options import check_outputs, check_texts
 from workbench.tasks.preprocessing import Preprocessing
 from workbench.tasks.recipe import Recipe
 from workbench.tasks.revision import Former, Renewal, Sample, Source, check_parts, read_again, sample_of
@@ -75,6 +76,7 @@ class Task:
         recipe: Recipe | None = None,
         renewal: Renewal | None = None,
     ) -> None:
+        check_texts(name=name)
         field = f"target {', '.join(map(repr, target_columns))}" if target_columns else "y"
         found, targets, labels, values, flat = as_targets(y, len(X), kind, field)
         labels = labels if renewal is None else renewal.labels
@@ -336,7 +338,7 @@ class Task:
 
     def decode(self, outputs: Tensor) -> NDArray[Any]:
         """Model outputs (rows, output_size) as labels (rows,) of y's own kind, or as numbers in its units, (rows,) if y is."""
-        return self.schema.decode(outputs)
+        return self.schema.decode(check_outputs(outputs, self.output_size))
 
     def __repr__(self) -> str:
         rows = ", ".join(f"{size} {name}" for name, size in self.sizes.items())
@@ -398,4 +400,5 @@ def _check_options(options: dict[str, Any], also: set[str] | None = None) -> Non
 
 
 def _named(options: dict[str, Any], name: str) -> dict[str, Any]:
-    return {**options, "name": options.get("name") or name}
+    given = options.get("name")
+    return {**options, "name": name if given is None or (isinstance(given, str) and not given) else given}

@@ -10,6 +10,7 @@ import torch
 from workbench.core.config import Config
 from workbench.models import build_model, probe
 from workbench.training.cohort import Cohort
+from workbench.training.endings import out_of_memory
 from workbench.training.row import TaskData
 from workbench.training.stages import free_bytes, trained_part
 
@@ -56,8 +57,7 @@ def capacity(task: TaskData, config: Config, device: torch.device | str, wanted:
     """The size of a cohort of trials like `config`, at most `wanted`: from the memory that is free, and a short measurement.
 
     A few steps of ever larger cohorts are timed, until a trial's share of a step no longer falls; up to 16 trials are not
-    worth that. 1 for a model that cannot
-    be stacked or that raises; what is wrong with it comes out when it trains.
+    worth that. 1 for a model that cannot be stacked, or when memory runs out. Raises what the model or the data raise.
     """
     device = torch.device(device)
     try:
@@ -67,7 +67,9 @@ def capacity(task: TaskData, config: Config, device: torch.device | str, wanted:
         if most == 1 or _refuses(task, config, device):
             return 1
         return most if most <= SIZES[0] else _fastest(task, config, device, most)
-    except Exception:
+    except Exception as error:
+        if not out_of_memory(error):
+            raise
         return 1
 
 

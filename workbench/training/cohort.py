@@ -11,6 +11,7 @@ import copy
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -456,9 +457,11 @@ class Cohort:
 
     def module_of(self, weights: Weights) -> nn.Module:
         """A new module on the CPU, in evaluation mode, with these weights."""
-        if self._is_pretrained:
-            return filled(build_model(self.task, self._first), weights)
-        return filled(copy.deepcopy(self.module).cpu(), weights)
+        return self.blueprint().module_of(weights)
+
+    def blueprint(self) -> Blueprint:
+        """What builds this cohort's modules, without its data and rows."""
+        return Blueprint(self.task, self._first, None if self._is_pretrained else self.module)
 
     def refuses_stacking(self) -> str:
         """Why the module cannot be vectorised over trials, "" when it can. Leaves weights, buffers and draws alone."""
@@ -471,6 +474,23 @@ class Cohort:
         except Exception as error:  # whatever a user's module raises under vmap
             return f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200] if str(error) else 'no message'}"
         return ""
+
+
+@dataclass(frozen=True)
+class Blueprint:
+    """Builds the modules of a cohort, and holds nothing of its copy of the data.
+
+    module: copied for each; None for a pretrained model, which is built again.
+    """
+
+    task: TaskData
+    config: Config
+    module: nn.Module | None
+
+    def module_of(self, weights: Weights) -> nn.Module:
+        """A new module on the CPU, in evaluation mode, with these weights."""
+        module = build_model(self.task, self.config) if self.module is None else copy.deepcopy(self.module).cpu()
+        return filled(module, weights)
 
 
 def _targets(split: SplitData, device: torch.device, dtype: torch.dtype) -> Tensor:

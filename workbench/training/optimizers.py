@@ -25,28 +25,30 @@ class Rule(NamedTuple):
 
     proportional: the step is the learning rate times something that depends on neither the rate nor the weights; then
     trials with different rates can share one call. decay: decoupled weight decay, w ← w - η·decay·w before the step.
+    usual_rate: a learning rate that usually works for it.
     """
 
     optimizer: Callable[..., torch.optim.Optimizer]
     options: dict[str, Any]
     proportional: bool = False
     decay: float = 0.0
+    usual_rate: float = 3e-3
 
 
 def sgd() -> Rule:
     """w ← w - ηg."""
-    return Rule(torch.optim.SGD, {"momentum": 0.0}, proportional=True)
+    return Rule(torch.optim.SGD, {"momentum": 0.0}, proportional=True, usual_rate=0.05)
 
 
 def momentum(*, momentum: float) -> Rule:
     """SGD with momentum: v ← μv + g, w ← w - ηv."""
-    return Rule(torch.optim.SGD, {"momentum": momentum, "nesterov": False}, proportional=True)
+    return Rule(torch.optim.SGD, {"momentum": momentum, "nesterov": False}, proportional=True, usual_rate=0.02)
 
 
 def nesterov(*, momentum: float) -> Rule:
     """SGD with Nesterov's look-ahead momentum: v ← μv + g, w ← w - η(g + μv)."""
     # torch refuses Nesterov without momentum, where both rules are plain SGD
-    return Rule(torch.optim.SGD, {"momentum": momentum, "nesterov": momentum > 0}, proportional=True)
+    return Rule(torch.optim.SGD, {"momentum": momentum, "nesterov": momentum > 0}, proportional=True, usual_rate=0.02)
 
 
 def adam(*, beta1: float, beta2: float) -> Rule:
@@ -66,7 +68,7 @@ def rmsprop(*, alpha: float) -> Rule:
 
 def adagrad() -> Rule:
     """Steps scaled by the sum of all squared gradients (Duchi et al. 2011)."""
-    return Rule(torch.optim.Adagrad, {}, proportional=True)
+    return Rule(torch.optim.Adagrad, {}, proportional=True, usual_rate=0.02)
 
 
 register_optimizer("sgd", sgd, label="SGD")

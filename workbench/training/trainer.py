@@ -7,7 +7,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import torch
@@ -30,7 +30,7 @@ from workbench.core.events import (
 from workbench.core.text import counted
 from workbench.metrics.table import evaluate_metric, evaluate_metrics
 from workbench.training.capacity import work_of
-from workbench.training.cohort import Cohort
+from workbench.training.cohort import Blueprint, Cohort
 from workbench.training.commands import Commands, Peek
 from workbench.training.endings import Unstarted, ended, out_of_memory
 from workbench.training.preparation import cohort_key, prepare
@@ -39,7 +39,7 @@ from workbench.training.row import Row, TaskData
 from workbench.training.stages import Features
 from workbench.training.state import Weights
 
-__all__ = ["Supply", "Training", "train"]
+__all__ = ["Results", "Supply", "Training", "train"]
 
 PROGRESS_SECONDS = 0.1
 WEIGHTS_KEPT = 32
@@ -62,6 +62,18 @@ class Supply(Protocol):
 
     def judge(self, epochs: Sequence[EpochEnd]) -> Mapping[int, str]:
         """Trials to end as pruned after these epochs, with the reason."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """What is left of a training that has ended: each trial's best weights, and what builds its module."""
+
+    weights: dict[int, Weights]
+    blueprints: dict[int, Blueprint]
+
+    def module(self, trial: int) -> torch.nn.Module:
+        """A trial's module with its best weights, on the CPU, in evaluation mode. Raises: KeyError if it has none."""
+        return self.blueprints[trial].module_of(self.weights[trial])
 
 
 class Training:
@@ -143,6 +155,14 @@ class Training:
     def module(self, trial: int) -> torch.nn.Module:
         """A trial's module with its best weights, on the CPU, in evaluation mode. Raises: KeyError before it ended."""
         return self._modules[trial].module_of(self.weights[trial])
+
+    def results(self) -> Results:
+        """The ended trials' best weights and what builds their modules, without cohorts and their copies of the data."""
+        blueprints = {id(cohort): cohort.blueprint() for cohort in self._modules.values()}
+        return Results(
+            dict(self.weights),
+            {trial: blueprints[id(self._modules[trial])] for trial in self.weights if trial in self._modules},
+        )
 
     def _group(self, trials: dict[int, Config]) -> Iterator[tuple[Event, ...]]:
         """Train together what can be; what breaks off together is tried again in smaller parts, down to one trial."""

@@ -5,23 +5,18 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from workbench.core.config import Config
-from workbench.core.domains import Domain
-from workbench.methods.comparison.tab import Look
 
 __all__ = ["Actions"]
 
 
 class Actions(Protocol):
-    """Called from widget callbacks, on any thread: each call enqueues and returns. May raise WorkbenchError, which the view
+    """pause, resume, stop, set, pick, select and look_again are called on any thread and only enqueue, all else is called on the
+    main thread, by a request of the dispatch. May raise WorkbenchError, which the view
     shows next to the control of the field it names, else under the buttons."""
 
     def start(self, config: Config, *, seeds: int, name: str, device: str) -> None: ...
-    def search(
-        self, space: dict[str, Domain], base: Config, *, name: str, device: str, options: dict[str, Any]
-    ) -> None: ...
-    def add_seeds(self, top: int, seeds: int) -> None: ...
-    def look(self, look: Look) -> None:
-        """Show this in the compare tab, at the next refresh."""
+    def look_again(self) -> None:
+        """Bring the tab in front up to date, at the next refresh."""
 
     def pick(self, trial: int, epoch: int | None = None) -> None:
         """Open the branch bar at this point, by default the trial's best epoch, at the next refresh."""
@@ -35,12 +30,6 @@ class Actions(Protocol):
 
     def delete(self, trials: list[int]) -> None: ...
     def restore(self, trials: list[int]) -> None: ...
-    def empty_trash(self) -> tuple[list[int], list[int]]:
-        """Returns the trials removed, and those kept."""
-
-    def set_budget(self, size: int) -> None:
-        """Bytes that the checkpoints may take."""
-
     def pause(self) -> None: ...
     def resume(self) -> None: ...
     def stop(self) -> None: ...
@@ -51,26 +40,3 @@ class Actions(Protocol):
         """These rows of the table are selected."""
 
     def annotate(self, trial: int, *, name: str | None, note: str | None, tags: list[str] | None) -> None: ...
-    def look_inside(self, epoch: int | None) -> None:
-        """Show the layers as they were after this epoch, None for the best one."""
-
-    def open_test_set(self, key: tuple[str, int], again: bool, only_unseen: bool) -> None:
-        """Measure ("trial", 7) or ("ensemble", 2) on the test split, or its rows that nobody has seen; the tab hears of it."""
-
-    def ensemble(self, size: int, select: str | None) -> None:
-        """Make an ensemble of the best; the compare tab hears of it."""
-
-    def finetune(self, trial: int, config: Config, options: dict[str, Any]) -> None:
-        """Fine-tune a trial with this configuration; the transfer tab hears of what cannot be."""
-
-    def continue_on(self, data: str, options: dict[str, Any]) -> None:
-        """Begin a new version of the task on the data that a text names; the transfer tab hears of it."""
-
-    def stop_continuing(self) -> None: ...
-    def try_it(self, trial: int, rule: str) -> None:
-        """Start what a rule of the diagnosis prescribes for a trial."""
-
-    def range_test(self, config: Config, device: str) -> None:
-        """Find a learning rate for this configuration; the search tab hears of it."""
-
-    def stop_range_test(self) -> None: ...

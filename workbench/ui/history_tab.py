@@ -36,6 +36,7 @@ class HistoryTab:
 
     select: called with the trial whose line is clicked. set_budget: with bytes. restore: with the trials to bring back.
     empty: empties the trash; returns the trials removed and those kept. A WorkbenchError of any is shown beside its button.
+    ask: has a request done on the main thread.
     """
 
     def __init__(
@@ -46,8 +47,9 @@ class HistoryTab:
         set_budget: Callable[[int], object],
         restore: Callable[[list[int]], object],
         empty: Callable[[], tuple[list[int], list[int]]],
+        ask: Callable[[Callable[[], None]], object],
     ) -> None:
-        self._past = past
+        self._past, self._request = past, ask
         self._select, self._set_budget, self._restore, self._empty = select, set_budget, restore, empty
         self.widget = make(widgets.VBox, [], classes="wb-history")
 
@@ -72,7 +74,7 @@ class HistoryTab:
             tooltip="What the checkpoints may take; 0 keeps none",
             classes="wb-number",
         )
-        self.budget.observe(self._budget_typed, "value")
+        self.budget.observe(lambda _: self._request(self._budget_typed), "value")
         self.budget_note = make(widgets.HTML)
         self._typed = ""
         self.list = make(widgets.SelectMultiple, options=[], classes="wb-bin", rows=4)
@@ -81,10 +83,12 @@ class HistoryTab:
         self.empty = make(widgets.Button, description="Empty bin…", icon="trash")
         self.remove = make(widgets.Button, icon="trash", classes="wb-danger", hidden=True)
         self.keep = make(widgets.Button, description="Keep", hidden=True)
-        self.restore.on_click(lambda _: self._guarded(lambda: self._restore(list(self.list.value))))
+        self.restore.on_click(
+            lambda _: self._request(lambda: self._guarded(lambda: self._restore(list(self.list.value))))
+        )
         self.empty.on_click(lambda _: self._ask(True))
         self.keep.on_click(lambda _: self._ask(False))
-        self.remove.on_click(lambda _: self._guarded(self._remove))
+        self.remove.on_click(lambda _: self._request(lambda: self._guarded(self._remove)))
         self._buttons = make(widgets.Box, [self.restore, self.empty, self.remove, self.keep], classes="wb-tablebar")
         self.trash_note = make(widgets.HTML)
         checkpoints = make(
@@ -123,7 +127,7 @@ class HistoryTab:
         )
         if self._typed == self.budget.value:  # nothing is being said about what was typed
             self._typed = self.budget.value = f"{budget / GIB:.4g}"
-            trouble = store.trouble
+            trouble = store.trouble or store.budget_error
             if trouble is not None:
                 self._say(self.budget_note, str(trouble))
             elif used > budget:
@@ -132,7 +136,7 @@ class HistoryTab:
             else:
                 self._say(self.budget_note, "")
 
-    def _budget_typed(self, _: object) -> None:
+    def _budget_typed(self) -> None:
         text = self.budget.value.strip()
         if text == self._typed:
             return

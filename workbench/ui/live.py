@@ -6,12 +6,13 @@ import html
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import fields as dataclass_fields
-from math import expm1, inf
+from math import expm1
 from typing import Any, Protocol
 
 import pandas as pd
 
 from workbench.core.config import HYPERPARAMETERS, Config
+from workbench.core.direction import Better, rank
 from workbench.core.events import (
     ENDED,
     EpochEnd,
@@ -156,10 +157,7 @@ class LiveRun:
             return
         self._newest = max(new)  # what has left the charts does not come back
         drawn = {**self.trials, **new}
-        sign = 1 if self.metric.better == "higher" else -1
-        ended = [trial for trial, shown in drawn.items() if shown.state in ENDED]
-        ended.sort(key=lambda trial: sign * shown_best(drawn[trial]))
-        gone = set(ended[: max(0, len(drawn) - DRAWN)])
+        gone = left_out(drawn, self.metric.better)
         with self.curves.hold():
             self._flush()
             self.curves.remove(
@@ -382,10 +380,15 @@ def _groups(configs: Mapping[int, Config]) -> dict[int, str | None]:
     }
 
 
-def shown_best(shown: Shown) -> float:
-    """The metric at a trial's best epoch, -inf before its first."""
-    value = -inf if shown.best is None else shown.best.val_metric
-    return value if value == value else -inf
+def left_out(drawn: Mapping[int, Shown], better: Better) -> set[int]:
+    """The worst of the ended trials, as many as are too many to draw; a trial without a score is worse than any other."""
+
+    def quality(trial: int) -> float:
+        best = drawn[trial].best
+        return rank(None if best is None else best.val_metric, better)
+
+    ended = sorted((trial for trial, shown in drawn.items() if shown.state in ENDED), key=quality)
+    return set(ended[: max(0, len(drawn) - DRAWN)])
 
 
 def _series(trial: int, label: str, group: str | None, style: Any, columns: Sequence[str] = COLUMNS) -> list[Series]:

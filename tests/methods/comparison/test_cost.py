@@ -17,6 +17,7 @@ from workbench.core.registry import MODELS
 from workbench.methods.comparison.cost import complexity, own_seconds, pareto_front
 from workbench.methods.comparison.cost_figure import complexity_panels
 from workbench.models import build_model
+from workbench.runs.session import Session
 
 # few values, so that equal ones are common
 VALUES = st.sampled_from([0.0, 1.0, 2.0, 3.0, np.nan, np.inf])
@@ -112,8 +113,7 @@ def test_the_table_of_a_log(bench: wb.Workbench, monkeypatch: pytest.MonkeyPatch
     assert table["seconds"].sum() == pytest.approx(epochs.groupby(["series", "at"])["seconds"].first().sum())
     assert (searched["seconds"] < searched["wall_seconds"]).all()
     # without its builder, a model's parameters are unknown; it still has its place among the times
-    fresh = wb.Workbench(bench.task)
-    fresh._session.reads.log = bench.log
+    fresh = wb.Workbench._of(Session(bench.task, bench.log), "cpu")
     monkeypatch.delitem(MODELS._entries, "forgotten")
     lost = fresh.complexity().iloc[-1]
     assert np.isnan(lost["parameters"])

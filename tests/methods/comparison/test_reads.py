@@ -16,11 +16,11 @@ def test_origins_are_the_best_usable_trials_of_each_task_this_one_first() -> Non
     for rate in (0.001, 0.01, 0.05):
         other.run(QUICK.replace(learning_rate=rate))
     other.run(wb.Config(optimizer="sgd", learning_rate=10.0, epochs=8))  # diverges
-    session = other._session.beside(wb.Task.load("iris"))
+    session = other.presenter.session.beside(wb.Task.load("iris"))
     bench = wb.Workbench._of(session, "cpu")
     bench.run(QUICK, seeds=3)
     bench.replay(5).wait()
-    found = session.reads.origins(2)
+    found = Reads.of(session).origins(2)
     assert found.columns.tolist() == ["trial", "task", "own", "metric", "best_val_metric"]
     assert found["own"].tolist() == [True, True, False, False]
     assert found["metric"].tolist() == ["accuracy", "accuracy", "r2", "r2"]
@@ -38,7 +38,7 @@ def test_the_best_of_this_task_is_an_origin_however_old_it_is(monkeypatch: pytes
     bench.run(QUICK.replace(learning_rate=1e-5))
     bench.run(QUICK.replace(learning_rate=1e-5, seed=1))
     monkeypatch.setattr("workbench.methods.comparison.reads.TABLE_TRIALS", 1)
-    reads = bench._session.reads
+    reads = Reads.of(bench.presenter.session)
     assert reads.origins(5)["trial"].tolist() == [1, 3]
     assert reads.origins(1)["trial"].tolist() == [1]
 
@@ -63,7 +63,7 @@ def test_altered_trials_are_no_draws_of_the_setting_they_began_or_ended_with() -
 
 def test_without_a_trial_there_is_no_origin() -> None:
     bench = wb.Workbench(wb.Task.load("iris"))
-    found = bench._session.reads.origins(5)
+    found = Reads.of(bench.presenter.session).origins(5)
     assert isinstance(found, pd.DataFrame)
     assert found.empty
 
@@ -71,18 +71,18 @@ def test_without_a_trial_there_is_no_origin() -> None:
 def test_the_groups_of_layers_are_those_that_freezing_counts() -> None:
     bench = wb.Workbench(wb.Task.load("iris"))
     bench.run(QUICK.replace(hidden_layers=3, batch_norm=True))
-    groups = bench._session.reads.layer_groups(1)
+    groups = Reads.of(bench.presenter.session).layer_groups(1)
     bench.finetune(from_trial=1, freeze=len(groups), config=QUICK).wait()
     with pytest.raises(wb.ConfigError, match=f"from 0 to {len(groups)}"):
         bench.finetune(from_trial=1, freeze=len(groups) + 1, config=QUICK)
     assert all("(Linear)" in group for group in groups)
-    assert len(bench._session.reads.layer_groups(2)) == len(groups)  # fine-tuned itself
+    assert len(Reads.of(bench.presenter.session).layer_groups(2)) == len(groups)  # fine-tuned itself
 
 
 def test_the_groups_of_a_model_that_is_not_registered_are_not_known() -> None:
     bench = wb.Workbench(wb.Task.load("iris"), models={"passing": lambda task: __import__("torch").nn.Linear(4, 3)})
     bench.run(wb.Config(model="passing", epochs=1))
-    reads: Reads = bench._session.reads
+    reads = Reads.of(bench.presenter.session)
     assert reads.layer_groups(1) == []  # nothing but a head
     from workbench.core.registry import MODELS
 

@@ -16,8 +16,9 @@ from scipy import stats
 
 import workbench as wb
 from workbench.core.registry import METRICS
-from workbench.methods.diagnosis.case import Finding, Prescription, standard_error
-from workbench.methods.diagnosis.rules import ALL_RULES
+from workbench.methods.diagnosis.case import Finding, Prescription
+from workbench.methods.diagnosis.rules import all_rules
+from workbench.metrics.intervals import standard_error
 
 GOOD = wb.Config(learning_rate=0.01, epochs=12, hidden_units=16)
 WILD = GOOD.replace(optimizer="sgd", learning_rate=8.0)
@@ -76,7 +77,7 @@ def test_what_is_prescribed_is_trained_helps_and_is_on_record(bench: wb.Workbenc
     assert tuple(rules[["tried", "helped", "share", "low", "high"]]) == pytest.approx(
         (1, 1, 1.0, interval.low, interval.high)
     )
-    assert list(bench.rules()["rule"]) == list(ALL_RULES)
+    assert list(bench.rules()["rule"]) == list(all_rules())
 
 
 def test_one_that_did_not_help_says_so_and_one_of_another_rule_is_not_counted(bench: wb.Workbench) -> None:
@@ -211,7 +212,7 @@ def test_an_unfinished_trial_is_judged_by_what_there_is(bench: wb.Workbench) -> 
         found = bench.diagnose(1)
         told = len(bench.curves(1))
         assert any(f"the trial is paused: judged by its first {told} epochs" in note for note in found.notes)
-        assert found.verdict in {*ALL_RULES, "healthy"}
+        assert found.verdict in {*all_rules(), "healthy"}
     finally:
         run.stop()
         run.wait()

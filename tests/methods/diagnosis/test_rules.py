@@ -30,9 +30,9 @@ from workbench.methods.diagnosis.case import (
     Prescription,
     Rival,
     slope,
-    standard_error,
 )
 from workbench.methods.diagnosis.rules import RULES, judge
+from workbench.metrics.intervals import standard_error
 from workbench.models.layers import LayerFacts
 
 # --- the acceptance: trained cases ------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from torch import nn
 
 import workbench as wb
 from workbench.core.registry import MODELS
+from workbench.methods.comparison.reads import Reads
 from workbench.methods.comparison.tab import _board
 from workbench.methods.ensembles.build import AT_HAND
 from workbench.metrics import table as metrics
@@ -331,9 +332,9 @@ def test_trials_are_taken_out_of_any_iterable(trained: wb.Workbench) -> None:
 def test_a_trial_that_ends_meanwhile_is_no_candidate_yet(monkeypatch: pytest.MonkeyPatch) -> None:
     bench = wb.Workbench(wb.Task.load("iris"))
     bench.run(wb.Config(epochs=2))
-    before = bench._session.reads.leaderboard(None)
+    before = Reads.of(bench.presenter.session).leaderboard(None)
     bench.run(wb.Config(epochs=3))  # ends after the leaderboard was read
-    monkeypatch.setattr(bench._session.reads, "leaderboard", lambda top: before)
+    monkeypatch.setattr(Reads, "leaderboard", lambda reads, top: before)
     assert [member.trial for member in bench.ensemble().members] == [1]
 
 
@@ -372,7 +373,7 @@ def test_the_leaderboard_ranks_ensembles_among_the_settings(
         assert pd.isna(row[["trial", "seeds", "p_value", "learning_rate"]]).all()
         np.testing.assert_equal(row["corrected"], one.corrected)
     settings = board[board["ensemble"].isna()]
-    plain = bench._session.reads.leaderboard(None)
+    plain = Reads.of(bench.presenter.session).leaderboard(None)
     for name in ("trial", "seeds", "mean", "low", "high", "tied"):
         assert settings[name].tolist() == pytest.approx(plain[name].tolist(), nan_ok=True)
     assert settings["hidden_units"].dropna().isin([8, 16, 64]).all()
@@ -419,7 +420,7 @@ def test_a_leaderboard_may_hold_nothing_but_ensembles() -> None:
 
 
 def test_what_members_vote_with_stays_among_the_checkpoints(bench: wb.Workbench, mixed: wb.Ensemble) -> None:
-    stays, _ = bench._session.recall.needed()
+    stays, _ = bench.presenter.session.recall.needed()
     seats = bench.log.seats(*(m.trial for m in mixed.members))
     for member in mixed.members:
         series, after = seats[member.trial]
@@ -553,7 +554,6 @@ def test_members_are_found_where_no_run_is_at_hand(trained: wb.Workbench, best: 
     """As in a new kernel: a session that has trained nothing reads them out of the checkpoints."""
     trained.checkpoints.flush()
     session = Session(trained.task, trained.log, trained.checkpoints.folder.parent)
-    fresh = wb.Workbench.__new__(wb.Workbench)
-    fresh.task, fresh.device, fresh._session = trained.task, "cpu", session
+    fresh = wb.Workbench._of(session, "cpu")
     again = fresh.load_ensemble(best.number or 0)
     np.testing.assert_array_equal(again.predict_proba(rows), best.predict_proba(rows))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import math
 import threading
@@ -19,6 +20,7 @@ from tests.training import reference
 from workbench.core.events import EpochEnd, TrialEnded, TrialState
 from workbench.core.registry import MODELS
 from workbench.core.space import Space
+from workbench.methods.comparison.reads import Reads
 from workbench.methods.search.arm import Arm
 from workbench.methods.search.campaign import Budget, Campaign
 from workbench.methods.search.strategies import PRUNERS, strategy
@@ -107,7 +109,7 @@ def test_a_continued_search_may_have_another_space(bench: wb.Workbench) -> None:
     bench.search("random", SPACE, BASE, trials=4, blocking=True)
     bench.search(continues=1, space={"learning_rate": wb.LogRange(1.0, 2.0)}, trials=4, blocking=True)
     assert list(bench.trials["learning_rate"] >= 1) == [False] * 4 + [True] * 4
-    ours = bench._session.reads.trials_of(2)
+    ours = Reads.of(bench.presenter.session).trials_of(2)
     assert ours["trial"].tolist() == list(range(1, 9))  # those of both, as of the first
     with pytest.warns(UserWarning, match="8 trials"):
         bench.importance(search=2)
@@ -180,6 +182,9 @@ class Desk:
 
     def is_up(self, up: bool) -> bool:
         return up
+
+    def stopped(self) -> bool:
+        return False
 
 
 @pytest.mark.parametrize("name", PRUNERS)
@@ -561,3 +566,27 @@ def test_a_continuation_is_continued(flowers: wb.Task) -> None:
     bench.search(continues=np.int64(second.number), trials=3, cohort=3, blocking=True)
     assert bench.trials["suggestion"].tolist() == list(range(9))
     assert bench.trials["learning_rate"].tolist() == whole.trials["learning_rate"].tolist()
+
+
+@pytest.mark.parametrize("error", [RuntimeError("a passing fault"), KeyError("rows"), ValueError("of the model")])
+def test_a_fault_while_cohorts_are_measured_is_logged_and_not_remembered(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    capacity = importlib.import_module("workbench.training.capacity")
+    real, calls = capacity.row_bytes, []
+
+    def once(*arguments: Any) -> int:
+        calls.append(arguments)
+        if len(calls) == 1:
+            raise error
+        return int(real(*arguments))
+
+    monkeypatch.setattr(capacity, "row_bytes", once)
+    bench = wb.Workbench(wb.Task.load("iris"))
+    space, base = {"learning_rate": wb.LogRange(1e-3, 1e-1)}, wb.Config(epochs=1)
+    first = bench.search("random", space, base, trials=4).wait()
+    messages = bench.events(first.trials[0]).query("kind == 'message'")["message"]
+    assert messages.str.contains(f"measuring how many trials fit together raised {type(error).__name__}").any()
+    second = bench.search("random", space, base, trials=4, seed=1).wait()
+    assert len(calls) > 1
+    assert bench.trials.set_index("trial").loc[list(second.trials), "cohort"].nunique() == 1

@@ -10,10 +10,10 @@ import pytest
 import workbench as wb
 from tests.ui.test_view import until
 from workbench.methods.search.strategies import STRATEGIES
+from workbench.methods.tabs import TABS
 from workbench.ui.controls import Controls
 from workbench.ui.live import DRAWN, LiveRun
 from workbench.ui.view import WorkbenchView
-from workbench.workbench import _Actions
 
 SPACE = {"learning_rate": wb.LogRange(1e-4, 1e-1), "l2": wb.LogRange(1e-6, 1e-2)}
 BASE = wb.Config(epochs=2, hidden_units=8)
@@ -75,16 +75,17 @@ def test_an_impossible_range_is_answered_beside_its_control(low: str, high: str,
 
 
 def test_every_strategy_is_in_the_menu_and_the_call_is_the_code(view: WorkbenchView, bench: wb.Workbench) -> None:
-    assert [name for _, name in view.search.strategy.options] == list(STRATEGIES)
-    assert view.search.start.disabled
+    assert [name for _, name in view.body("Search").panel.strategy.options] == list(STRATEGIES)
+    assert view.body("Search").panel.start.disabled
     view.controls.field("learning_rate").search(wb.LogRange(1e-3, 1e-1))
     view.controls.field("epochs").text.value = "2"  # type: ignore[attr-defined]
-    assert not view.search.start.disabled
-    view.search.strategy.value = "sobol"
-    view.search.trials.value = "6"
-    view.search.seed.value = "4"
+    assert not view.body("Search").panel.start.disabled
+    view.body("Search").panel.strategy.value = "sobol"
+    view.body("Search").panel.trials.value = "6"
+    view.body("Search").panel.seed.value = "4"
     assert "bench.search('sobol'" in view.code.text
-    view.search.start.click()
+    view.body("Search").panel.start.click()
+    bench.presenter.tick()
     (by_mouse,) = bench.active
     by_mouse.wait(60)
     exec(view.code.text.splitlines()[-1] + ".wait(60)", {"wb": wb, "bench": bench})
@@ -96,43 +97,45 @@ def test_every_strategy_is_in_the_menu_and_the_call_is_the_code(view: WorkbenchV
 
 def test_a_bad_budget_is_told_under_the_button(view: WorkbenchView, bench: wb.Workbench) -> None:
     view.controls.field("learning_rate").toggle.value = True
-    view.search.trials.value = "0"
-    view.search.start.click()
-    assert "trials=0: must be a whole number from 1" in view.search.message.value
-    view.search.trials.value = "many"
-    view.search.start.click()
-    assert "trials=&#x27;many&#x27;" in view.search.message.value
+    view.body("Search").panel.trials.value = "0"
+    view.body("Search").panel.start.click()
+    bench.presenter.tick()
+    assert "trials=0: must be a whole number from 1" in view.body("Search").panel.message.value
+    view.body("Search").panel.trials.value = "many"
+    view.body("Search").panel.start.click()
+    bench.presenter.tick()
+    assert "trials=&#x27;many&#x27;" in view.body("Search").panel.message.value
     assert bench.trials.empty
 
 
 def test_a_grid_says_how_many_points_before_it_starts(view: WorkbenchView) -> None:
-    view.search.strategy.value = "grid"
+    view.body("Search").panel.strategy.value = "grid"
     for name in SPACE:
         view.controls.field(name).search(SPACE[name])
-    assert "25 grid points" in view.search.summary.value
-    view.search.points.value = "1000"
-    assert "1,000,000 points" in view.search.summary.value
-    assert view.search.start.disabled
+    assert "25 grid points" in view.body("Search").panel.summary.value
+    view.body("Search").panel.points.value = "1000"
+    assert "1,000,000 points" in view.body("Search").panel.summary.value
+    assert view.body("Search").panel.start.disabled
 
 
 def test_the_line_tells_where_a_search_stands(view: WorkbenchView, bench: wb.Workbench) -> None:
     view.tabs.selected_index = view.tabs.titles.index("Search")
     bench.search("random", SPACE, BASE, trials=10, pruner="patience", blocking=True)
-    bench._session.tick()
+    bench.presenter.tick()
     line = view.panel.line.value
     assert "Search 1 (random)" in line
     assert "10 of 10 done" in line
     assert "configurations/s" in line
     assert view.panel.progress.value == 1.0
-    assert [number for _, number in view.search.continues.options] == [0, 1]
-    assert len({series.trial for series in bench._session._live.curves.series}) == 10  # type: ignore[union-attr]
+    assert [number for _, number in view.body("Search").panel.continues.options] == [0, 1]
+    assert len({series.trial for series in bench.presenter._live.curves.series}) == 10  # type: ignore[union-attr]
 
 
 def test_a_brush_selects_in_the_table_and_in_python(view: WorkbenchView, bench: wb.Workbench) -> None:
     bench.search("random", SPACE, BASE, trials=8, blocking=True)
     view.tabs.selected_index = view.tabs.titles.index("Compare")
-    bench._session.tick()
-    parallel = view.compare.part.parallel
+    bench.presenter.tick()
+    parallel = view.body("Compare").panel.parallel
     assert parallel.trials == list(range(1, 9))
     assert [axis["name"] for axis in parallel.axes] == ["l2", "learning_rate", "best_val_metric"]
     table = np.frombuffer(parallel.values, "<f4").reshape(8, 3)
@@ -146,29 +149,29 @@ def test_every_look_is_drawn_and_a_log_without_trials_is_said(
     view: WorkbenchView, bench: wb.Workbench, kind: str
 ) -> None:
     view.tabs.selected_index = view.tabs.titles.index("Compare")
-    view.compare.part.kind.value = kind
-    bench._session.tick()
-    empty = view.compare.part.note.value + view.compare.part.text.value
+    view.body("Compare").panel.kind.value = kind
+    bench.presenter.tick()
+    empty = view.body("Compare").panel.note.value + view.body("Compare").panel.text.value
     assert "No trial" in empty or "run a search first" in empty
     bench.search("random", SPACE, BASE, trials=8, blocking=True)
-    bench._session.tick()
+    bench.presenter.tick()
     if kind == "leaderboard":
-        assert view.compare.part.text.value.count("<tr") > 2
+        assert view.body("Compare").panel.text.value.count("<tr") > 2
     else:
-        assert view.compare.part.picture.value[:4] == b"\x89PNG"
+        assert view.body("Compare").panel.picture.value[:4] == b"\x89PNG"
 
 
 def test_a_border_is_warned_of_and_its_button_widens_the_range() -> None:
     bench = wb.Workbench(wb.Task.load("digits"))
-    bench._session._build_view(bench, _Actions(bench))
-    view = bench._session.view
+    bench.presenter.build(bench, TABS)
+    view = bench.presenter.view
     assert view is not None
     # rates so small that the largest is the best
     narrow = {"learning_rate": wb.LogRange(1e-6, 1e-4)}
     bench.search("grid", narrow, BASE.replace(hidden_units=16), points=30, blocking=True)
     view.tabs.selected_index = view.tabs.titles.index("Compare")
-    bench._session.tick()
-    (row,) = view.compare.part.edges.children
+    bench.presenter.tick()
+    (row,) = view.body("Compare").panel.edges.children
     words, button = row.children
     assert "lie at the high end" in words.value
     button.click()
@@ -204,14 +207,14 @@ def test_the_leaderboard_says_what_it_leaves_out(view: WorkbenchView, bench: wb.
     run = bench.start(wb.Config(epochs=100_000))
     run.stop()
     run.wait(60)
-    view.compare.part.kind.value = "leaderboard"
+    view.body("Compare").panel.kind.value = "leaderboard"
     view.tabs.selected_index = view.tabs.titles.index("Compare")
-    bench._session.tick()
-    assert "1 trial that was stopped, pruned, failed or diverged was left out." in view.compare.part.text.value
+    bench.presenter.tick()
+    assert "1 trial that was stopped, pruned, failed or diverged was left out." in view.body("Compare").panel.text.value
     bench.delete(3)
-    bench._session.look(bench._session.tabs.look)
-    bench._session.tick()
-    assert "left out" not in view.compare.part.text.value
+    bench.presenter.look_again()
+    bench.presenter.tick()
+    assert "left out" not in view.body("Compare").panel.text.value
 
 
 def test_a_long_search_draws_so_many_curves_and_keeps_the_best() -> None:

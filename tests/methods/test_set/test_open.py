@@ -204,7 +204,7 @@ def test_of_two_who_take_the_unseen_rows_at_once_one_is_refused(monkeypatch: pyt
         ({"again": "no"}, "again='no': must be True or False"),
         ({"again": 1}, "again=1: must be True or False"),
         ({"only_unseen": None}, "only_unseen=None: must be True or False"),
-        ({"again": True, "only_unseen": True}, "give one of them"),
+        ({"again": True, "only_unseen": True}, "exclude each other"),
     ],
 )
 def test_what_is_neither_yes_nor_no_opens_nothing(

@@ -13,9 +13,8 @@ import pandas as pd
 from workbench.core.config import Config
 from workbench.core.errors import ConfigError, Problem, RunError, WorkbenchError, did_you_mean
 from workbench.core.events import ENDED, TrialState
-from workbench.core.registry import LOSSES, METRICS, MODELS
+from workbench.core.registry import METRICS, MODELS
 from workbench.core.space import Space
-from workbench.core.text import counted
 from workbench.log import TrialLog
 from workbench.log.openings import KIND, openings, unseen
 from workbench.methods.comparison.cost import complexity, own_seconds
@@ -25,46 +24,30 @@ from workbench.methods.comparison.importance import importance, varied
 from workbench.methods.comparison.leaderboard import leaderboard, with_ensembles
 from workbench.methods.comparison.range_edges import RangeEdge, range_edges
 from workbench.models import Backbone, Source, build_model, count_parameters
-from workbench.training import resolve_loss
-from workbench.ui.figures import NotebookFigure, learning_curves
+from workbench.ui.figures import NotebookFigure
+from workbench.ui.task_log import TABLE_TRIALS, TaskLog
 
 if TYPE_CHECKING:
+    from workbench.runs.session import Session
     from workbench.tasks import Task
 
-__all__ = ["TABLE_TRIALS", "Reads"]
+__all__ = ["Reads", "listed_searches"]
 
-TABLE_TRIALS = 2000
-"""The views show the newest so many trials; all are in `bench.trials`."""
 TRAINED = ENDED - {TrialState.FAILED, TrialState.DIVERGED}
 """Ends that leave weights worth going on from."""
 
 
-class Reads:
-    """The log as seen from one task."""
+class Reads(TaskLog):
+    """The log as seen from one task, with what compares its trials."""
 
     def __init__(self, task: Task, log: TrialLog) -> None:
-        self.task, self.log = task, log
+        super().__init__(task, log)
         self._counts: dict[Any, float] = {}
 
-    def trials(self, last: int | None = None) -> pd.DataFrame:
-        """The log's trials on this very task: scores on other data cannot be compared with theirs. last: the newest only."""
-        return self.log.trials(task_fingerprint=self.task.fingerprint, last=last)
-
-    def seeds_together(self, trials: Sequence[int]) -> list[list[int]]:
-        """Trials by configuration: the seeds of one are drawn as mean and band."""
-        groups: dict[str, list[int]] = {}
-        for trial, config in self.log.configs(trials).items():
-            groups.setdefault(json.dumps({**config, "seed": 0}, sort_keys=True), []).append(trial)
-        return list(groups.values())
-
-    @property
-    def better(self) -> Any:
-        """Which way the task's metric goes."""
-        return METRICS[self.task.metric].value.better
-
-    @property
-    def metric_label(self) -> str:
-        return f"validation {METRICS[self.task.metric].label.lower()}"
+    @classmethod
+    def of(cls, session: Session) -> Reads:
+        """The log of a session, as seen from its task."""
+        return cls(session.task, session.log)
 
     def trials_of(
         self, search: int | None, trials: Sequence[int] | None = None, last: int | None = None
@@ -271,47 +254,6 @@ class Reads:
                 self._counts[read] = math.nan
         return self._counts[read]
 
-    def roots(self, trials: Sequence[int]) -> pd.DataFrame:
-        """Where the branches among some trials begin: columns as in the curves, of the parent at that epoch, and `parent`.
-
-        Without a branch among them there is no row.
-        """
-        table = self.log.branches(self.task.fingerprint)
-        table = table[table["trial"].isin(list(trials))]
-        if table.empty:  # most runs, each time they are drawn
-            return table
-        curves = self.log.curves(*sorted({int(parent) for parent in table["parent"]}))
-        keys = table.rename(columns={"trial": "branch", "parent": "trial"})[["branch", "trial", "epoch"]]
-        found = keys.merge(curves, on=["trial", "epoch"])
-        return found.rename(columns={"trial": "parent", "branch": "trial"})
-
-    def curves(self, *trials: int) -> pd.DataFrame:
-        """The curves of some trials as they are drawn: a branch from its parent's point."""
-        own, roots = self.log.curves(*trials), self.roots(trials)
-        if roots.empty:
-            return own
-        joined = pd.concat([roots[own.columns], own], ignore_index=True)
-        return joined.sort_values(["trial", "epoch"], ignore_index=True)
-
-    def figure(self, groups: Sequence[Sequence[int]]) -> NotebookFigure:
-        curves = self.curves(*[trial for group in groups for trial in group])
-        metric = METRICS[self.task.metric].label
-        loss = LOSSES[resolve_loss(Config(), self.task.kind).loss].label
-        return learning_curves(curves, groups, loss_label=loss.lower(), metric_label=f"validation {metric.lower()}")
-
-    def summary(self) -> str:
-        """The log in one line."""
-        count = self.log.count(self.task.fingerprint)
-        if not count:
-            return "no trial yet"
-        line = counted(count, "trial")
-        best = self.log.best(self.task.fingerprint, self.task.metric, self.better)
-        if best is not None:
-            label = METRICS[self.task.metric].label.lower()
-            line += f", best trial {best['trial']} "
-            line += f"with validation {label} {best['best_val_metric']:.3f} at epoch {best['best_epoch']}"
-        return line
-
 
 # ----------------------------------------------------------------------------------------------------------------------
 
@@ -330,3 +272,14 @@ def _stamped(board: pd.DataFrame, tested: Mapping[tuple[str, int], tuple[float, 
     board.insert(board.columns.get_loc("tied"), "test_metric", metrics)
     board.insert(board.columns.get_loc("tied"), "test_set", stamps)
     return board
+
+
+def listed_searches(reads: Reads) -> list[tuple[str, int, bool, bool]]:
+    """Of each search on the task: label, number, whether it continues no other, whether it has a space (a search has)."""
+    searches = reads.log.searches()
+    if len(searches):
+        searches = searches[searches["task_fingerprint"] == reads.task.fingerprint]
+    return [
+        (f"search {row.search} ({row.strategy})", int(row.search), pd.isna(row.continues), row.space is not None)
+        for row in searches.itertuples(index=False)
+    ]

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import html
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import ipywidgets as widgets
 import pandas as pd
 
+from workbench.core.errors import WorkbenchError
 from workbench.core.text import counted
+from workbench.methods.comparison.importance import varied
 from workbench.methods.comparison.parallel import ParallelCoordinates
 from workbench.methods.comparison.range_edges import RangeEdge
+from workbench.methods.comparison.reads import Reads, listed_searches
 from workbench.ui.parts import labelled, make, show
+from workbench.ui.presenter import Presenter
+from workbench.ui.tab import Tab, TabBody
+from workbench.ui.task_log import TABLE_TRIALS
 
-__all__ = ["ComparePanel", "Look"]
+__all__ = ["COMPARE", "ComparePanel", "CompareTab", "Look"]
 
 KINDS = (
     ("Parallel coordinates", "parallel"), ("Leaderboard", "leaderboard"), ("Importance", "importance"), ("Scatter", "scatter"),
@@ -255,3 +263,73 @@ def _board(board: pd.DataFrame, metric_label: str) -> str:
 
 def _short(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+class CompareTab(TabBody):
+    """The compare tab: what its buttons do, and what it reads."""
+
+    def __init__(self, presenter: Presenter) -> None:
+        view = presenter.shown
+        self._presenter, self._bench, self._reads = presenter, presenter.bench, Reads.of(presenter.session)
+        self.look = Look()
+        self.panel = ComparePanel(
+            self._ask_for,
+            view.guarded(view.select_trials),
+            view.request(self._bench.add_seeds),
+            view.guarded(lambda edge: view.search_in(edge.name, edge.wider)),
+            lambda size, select: presenter.dispatch.ask(self.build_ensemble, size, select),
+            lambda patience: view.put({"patience": patience}),
+        )
+        super().__init__(self.panel.widget)
+
+    @property
+    def cheap(self) -> bool:
+        return self.look.kind in ("parallel", "leaderboard")
+
+    def refresh(self) -> None:
+        """Read what is asked for."""
+        panel, look, reads = self.panel, self.look, self._reads
+        searches = [(label, number) for label, number, first, _ in listed_searches(reads) if first]
+        panel.offer(searches, varied(reads.trials(last=TABLE_TRIALS)))
+        try:
+            panel.show_edges(reads.range_edges(None))
+            if look.kind == "leaderboard":
+                left_out = reads.log.cut_off(reads.task.fingerprint, reads.task.metric)
+                panel.show_leaderboard(reads.leaderboard_with_configurations(20), reads.metric_label, left_out)
+            elif look.kind == "patience":
+                advice = self._bench.suggest_patience()
+                panel.show_patience(advice._repr_png_(), advice.text, advice.suggestion)
+            elif look.kind == "parallel":
+                frame = reads.trials_of(look.search, last=None if look.search else TABLE_TRIALS)
+                panel.show_parallel(frame, varied(frame), metric_label=reads.metric_label, better=reads.better)
+            else:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", UserWarning)  # the figure says it
+                    names = (look.x, look.y) if look.kind == "scatter" and look.x and look.y else ()
+                    panel.show_picture(reads.plot(look.kind, names, look.search, None)._repr_png_())
+        except WorkbenchError as error:
+            panel.show_problem(str(error))
+
+    def build_ensemble(self, size: int, select: str | None) -> None:
+        """Make an ensemble of the best configurations, or of so many votes, and show it in the leaderboard."""
+        dispatch, bench, panel = self._presenter.dispatch, self._bench, self.panel
+        if dispatch.aside.busy("ensemble"):
+            return  # a double click
+        options = {"top": size} if select is None else {"select": select, "size": size}
+        panel.tell("Measuring the members and their optimism …")
+
+        def then(made: Any, error: Exception | None) -> None:
+            self.refresh()
+            if error is not None:
+                dispatch.fail(panel.tell_problem, error)
+            else:
+                panel.tell(" ".join([f"Ensemble {made.number}:", *made.says]))
+
+        dispatch.aside.ask("ensemble", lambda: bench.ensemble(**options), then)
+
+    def _ask_for(self, look: Look) -> None:
+        self.look = look
+        self._presenter.look_again()
+
+
+COMPARE = Tab("Compare", CompareTab, CompareTab.refresh)

@@ -22,6 +22,7 @@ from workbench.core.errors import ModelError, TaskError, WorkbenchError
 from workbench.core.events import ENDED
 from workbench.core.registry import METRICS
 from workbench.core.text import counted
+from workbench.methods.comparison.reads import Reads
 from workbench.methods.data_versions.drift import drift
 from workbench.methods.data_versions.figure import configuration_changes, drift_bars
 from workbench.methods.data_versions.score_change import Change, score_change
@@ -50,7 +51,7 @@ class Continuation(Job[pd.DataFrame]):
     """The best configurations of a task on its new version: `wait()`, `stop()`, `done`; can be awaited.
 
     task: the new version; version: its number in `bench.versions`. bench: a `Workbench` on it and the same log. runs: the
-    training anew. reruns: the new trials by the old one whose configuration they have. drift: one row a column,
+    training again. reruns: the new trials by the old one whose configuration they have. drift: one row a column,
     those that moved most
     first: the former training rows against the new rows (see `workbench.methods.data_versions.drift`).
     """
@@ -93,7 +94,7 @@ class Continuation(Job[pd.DataFrame]):
         return self._rows() if self._table is None else self._table.copy()
 
     def figure(self) -> NotebookFigure:
-        """Of each configuration the score on the former version, its old model's on the new one, and that of training anew."""
+        """Of each configuration the score on the former version, its old model's on the new one, and that of training again."""
         return configuration_changes(self.table, **_labels(self.task))
 
     def drift_figure(self) -> NotebookFigure:
@@ -183,7 +184,10 @@ class Continuation(Job[pd.DataFrame]):
                 change = score_change(self.task.metric, before, after, self.task.validation.y)
                 row |= {"rerun": change.after, "low": change.low, "high": change.high, "seeds": len(after)}
                 row |= {"change": change.change, "change_low": change.change_low, "change_high": change.change_high}
-                row |= {"beyond_noise": change.beyond_noise, "verdict": _verdict(change, self.session.reads.better)}
+                row |= {
+                    "beyond_noise": change.beyond_noise,
+                    "verdict": _verdict(change, METRICS[self.task.metric].value.better),
+                }
             rows.append(row)
         return typed(pd.DataFrame(rows, columns=CHANGES), "not compared" if ended else "going on")
 
@@ -198,11 +202,11 @@ class Continuation(Job[pd.DataFrame]):
 
     def _tick(self) -> None:
         for session in (self.former, self.session):
-            session.tick()
+            session.keep_live()
 
     def _wake(self) -> None:
         for session in (self.former, self.session):
-            session.pump.wake()
+            session.publish()
 
 
 def continue_on(
@@ -283,10 +287,10 @@ def _best(session: Session, top: int) -> dict[int, float]:
     usable = set(frame.loc[np.isfinite(frame["best_val_loss"].astype(float)), "trial"])
     scores = log.scores(task.fingerprint, task.metric)
     scores = scores[scores["trial"].isin(usable)].sort_values(
-        "score", ascending=session.reads.better == "lower", kind="stable"
+        "score", ascending=METRICS[task.metric].value.better == "lower", kind="stable"
     )
     found: dict[int, float] = {}
-    for configuration in session.reads.leaderboard(None)["configuration"]:
+    for configuration in Reads.of(session).leaderboard(None)["configuration"]:
         own = scores[scores["configuration"] == configuration]
         if len(own) and len(found) < top:
             found[int(own["trial"].iloc[0])] = float(own["score"].iloc[0])

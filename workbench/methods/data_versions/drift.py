@@ -9,11 +9,12 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
+from workbench.metrics.intervals import LEVEL
 from workbench.tasks.frames import is_number
 
-__all__ = ["CHI_SQUARED", "COLUMNS", "KOLMOGOROV_SMIRNOV", "LEVEL", "drift", "holm"]
+__all__ = ["ALPHA", "CHI_SQUARED", "COLUMNS", "KOLMOGOROV_SMIRNOV", "drift", "holm"]
 
-LEVEL = 0.05
+ALPHA = 1 - LEVEL
 """Family-wise: where nothing has moved, some column is said to have in at most so many comparisons."""
 KOLMOGOROV_SMIRNOV = "two-sample Kolmogorov-Smirnov"
 CHI_SQUARED = "chi-squared"
@@ -31,8 +32,8 @@ def drift(
 ) -> pd.DataFrame:
     """One row a column of inputs and targets, those that moved most first.
 
-    Numbers are compared by the two-sample Kolmogorov-Smirnov test of their present values (Smirnov 1948; p from the
-    distribution of one sample of the effective size, as scipy's "asymp"), texts by the chi-squared test of homogeneity, in
+    Numbers are compared by the two-sample Kolmogorov-Smirnov test of their present values (Smirnov 1948;
+    `scipy.stats.ks_2samp` with method="asymp"), texts by the chi-squared test of homogeneity, in
     which texts too rare for it are one. A column of numbers with missing values has a second row, whether more of them are
     missing, also by chi-squared.
 
@@ -48,7 +49,7 @@ def drift(
                 rows += [{"column": str(name), "role": role, **row} for row in _compared(old[name], new[name])]
     table = pd.DataFrame(rows, columns=[name for name in COLUMNS if name not in ("p_adjusted", "moved")])
     table["p_adjusted"] = holm(table["p_value"].to_numpy(float))
-    table["moved"] = table["p_adjusted"] < LEVEL
+    table["moved"] = table["p_adjusted"] < ALPHA
     return table[COLUMNS].sort_values(["p_adjusted", "p_value"], kind="stable", ignore_index=True)
 
 
@@ -84,13 +85,9 @@ def _numbers(old: NDArray[np.float64], new: NDArray[np.float64]) -> dict[str, An
     row = {"test": KOLMOGOROV_SMIRNOV, "what": "mean", "old_rows": len(old), "new_rows": len(new)}
     if min(len(old), len(new)) < FEWEST:
         return {**row, "statistic": np.nan, "p_value": np.nan, "old": np.nan, "new": np.nan}
-    old, new = np.sort(old), np.sort(new)
-    both = np.concatenate([old, new])
-    gaps = np.searchsorted(old, both, "right") / len(old) - np.searchsorted(new, both, "right") / len(new)
-    distance = float(np.abs(gaps).max())
-    effective = round(len(old) * len(new) / (len(old) + len(new)))
-    p = float(np.clip(stats.kstwo.sf(distance, max(1, effective)), 0, 1))
-    return {**row, "statistic": distance, "p_value": p, "old": float(old.mean()), "new": float(new.mean())}
+    found: Any = stats.ks_2samp(old, new, method="asymp")
+    tested = {"statistic": float(found.statistic), "p_value": float(found.pvalue)}
+    return {**row, **tested, "old": float(old.mean()), "new": float(new.mean())}
 
 
 def _texts(old: pd.Series[Any], new: pd.Series[Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Figures of a task's new version: which columns moved, and what training anew changed for each configuration."""
+"""Figures of a task's new version: which columns moved, and what training again changed for each configuration."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def drift_bars(table: pd.DataFrame) -> NotebookFigure:
 def configuration_changes(
     table: pd.DataFrame, *, metric_label: str = "metric", better: Literal["higher", "lower"] = "higher"
 ) -> NotebookFigure:
-    """A line a configuration: the score it was chosen by, its old model's on the new version, and that of training anew.
+    """A line a configuration: the score it was chosen by, its old model's on the new version, and that of training again.
 
     table: as `Continuation.table`. What is not known yet is left out.
     """
@@ -71,7 +71,7 @@ def configuration_changes(
     rows, at = table[known], places[known.to_numpy()]
     errors = np.vstack([rows["rerun"] - rows["low"], rows["high"] - rows["rerun"]])
     axes.errorbar(
-        rows["rerun"], at, xerr=errors, fmt="o", color=COLORS[0], markersize=6, capsize=3, label="trained anew, 95%"
+        rows["rerun"], at, xerr=errors, fmt="o", color=COLORS[0], markersize=6, capsize=3, label="trained again, 95%"
     )
     for row, place in zip(table.itertuples(), places, strict=True):
         if np.isfinite(row.rerun) and np.isfinite(row.old_model):

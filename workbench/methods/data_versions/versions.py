@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from workbench.core.registry import METRICS
 from workbench.log import TrialLog
 from workbench.methods.data_versions.drift import COLUMNS
 from workbench.runs.session import Session
@@ -29,7 +30,7 @@ def versions(session: Session) -> pd.DataFrame:
     found = _chain(session)
     rows: list[dict[str, Any]] = []
     for fingerprint, about in found.items():
-        best = session.log.best(fingerprint, session.task.metric, session.reads.better)
+        best = session.log.best(fingerprint, session.task.metric, METRICS[session.task.metric].value.better)
         rows.append({
             "version": about["version"], "current": fingerprint == session.task.fingerprint, "name": about["name"],
             **{split: about["sizes"][split] for split in ("train", "validation", "test")}, "new_rows": about["new_rows"],
@@ -51,17 +52,17 @@ def version_changes(session: Session) -> pd.DataFrame:
     """What each version of the task has changed for each configuration; see `Reader.version_changes`."""
     chain = _chain(session)
     rows = []
-    told: set[tuple[str, tuple[int, ...]]] = set()
+    ended: set[tuple[str, tuple[int, ...]]] = set()
     for finding in session.log.findings("change"):
         if finding.task_fingerprint in chain:
             for row in finding.data["rows"]:
                 values = {**row, "reruns": tuple(row["reruns"]), "version": chain[finding.task_fingerprint]["version"]}
                 rows.append(values)
-                told.add((finding.task_fingerprint, values["reruns"]))
-    for finding in session.log.findings("version"):  # those whose end was never told: the kernel died
+                ended.add((finding.task_fingerprint, values["reruns"]))
+    for finding in session.log.findings("version"):  # those whose end was never logged: the kernel died
         if finding.task_fingerprint in chain:
             for trial, reruns in finding.data["trials"]:
-                if (finding.task_fingerprint, tuple(reruns)) not in told:
+                if (finding.task_fingerprint, tuple(reruns)) not in ended:
                     number = chain[finding.task_fingerprint]["version"]
                     rows.append(_untold(session.log, finding.task_fingerprint, trial, reruns, number))
     frame = typed(pd.DataFrame(rows, columns=["version", *CHANGES]))

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from workbench.core.config import Config
+from workbench.metrics.intervals import LEVEL, standard_error
 from workbench.models.layers import LayerFacts
 
 __all__ = [
@@ -27,12 +28,9 @@ __all__ = [
     "Rival",
     "Slope",
     "slope",
-    "standard_error",
 ]
 
 HEALTHY = "healthy"
-LEVEL = 0.95
-"""Of intervals of slopes."""
 FAR_FROM_BASELINE = 1.2
 """So many times the baseline's loss, an untrained model's is another level."""
 Learned = tuple[int | None, int]
@@ -64,28 +62,6 @@ def slope(x: Sequence[float] | NDArray[Any], y: Sequence[float] | NDArray[Any]) 
     half = float(stats.t.ppf((1 + LEVEL) / 2, len(x) - 2) * fit.stderr)
     value, start = float(fit.slope), float(fit.intercept)
     return Slope(value, value - half, value + half, start + value * float(x[0]), start + value * float(x[-1]))
-
-
-def standard_error(metric: str, score: float, rows: int) -> float:
-    """How far a score on so many rows lies from that on endlessly many, as a standard deviation. NaN if not known.
-
-    Accuracy: binomial, √(p(1 - p)/n), with p moved half a row away from 0 and 1. R²: (1 - R²)√(2/n), that of a sum of n
-    squared normal errors; rmse: rmse/√(2n) by the same token.
-    """
-    found = _ERRORS.get(metric)
-    return math.nan if found is None or not math.isfinite(score) or rows < 1 else found(score, rows)
-
-
-def _of_accuracy(score: float, rows: int) -> float:
-    share = min(max(score, 0.5 / rows), 1 - 0.5 / rows)
-    return math.sqrt(share * (1 - share) / rows)
-
-
-_ERRORS: dict[str, Callable[[float, int], float]] = {
-    "accuracy": _of_accuracy,
-    "r2": lambda score, rows: (1 - min(score, 1.0)) * math.sqrt(2 / rows),
-    "rmse": lambda score, rows: score / math.sqrt(2 * rows),
-}
 
 
 @dataclass(frozen=True)
@@ -171,7 +147,7 @@ class Case:
 
     @property
     def gap(self) -> float:
-        """Validation minus training loss after the last epoch, as the curves end. Told by `gap_words` wherever it is told."""
+        """Validation minus training loss after the last epoch, at the end of the curves; `gap_words` describes it."""
         return float(self.val_loss[-1] - self.train_loss[-1])
 
     @property
@@ -227,7 +203,7 @@ class Case:
 
     @property
     def at_baseline(self) -> bool:
-        """Whether the score cannot be told from the baseline's."""
+        """Whether the score does not differ from the baseline's beyond noise."""
         if not math.isfinite(self.baseline_score):
             return False
         noise = self.error_of(self.baseline_score)

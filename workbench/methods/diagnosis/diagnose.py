@@ -13,9 +13,10 @@ from workbench.core.events import ENDED, TrialState
 from workbench.core.text import counted
 from workbench.methods.comparison.leaderboard import by_seed
 from workbench.methods.comparison.patience_advice import patience_advice
+from workbench.methods.comparison.reads import Reads
 from workbench.methods.diagnosis.case import Case, Finding, Judgement, Learned, Prescription, Rival
 from workbench.methods.diagnosis.figure import diagnosis_figure
-from workbench.methods.diagnosis.rules import ALL_RULES, judge
+from workbench.methods.diagnosis.rules import all_rules, judge
 from workbench.methods.diagnosis.track_record import KIND, prescriptions, record, rules_table
 from workbench.models import build_model
 from workbench.models.layers import LayerFacts, inspect_layers
@@ -56,7 +57,9 @@ def diagnose(session: Session, trial: int) -> Diagnosis:
     """The rules' findings on a trial, each with its rule's record. Trains nothing. Raises: as `case_of`."""
     case, notes = case_of(session, trial)
     judged = judge(case)
-    records = {row.rule: row for row in rules_table(session).itertuples(index=False)}
+    records = {
+        row.rule: row for row in rules_table(session, [one.rule for one in judged.findings]).itertuples(index=False)
+    }
     findings = [replace(one, record=record(records[one.rule])) for one in judged.findings]
     return Diagnosis(case, findings, [*judged.notes, *notes])
 
@@ -66,7 +69,7 @@ def try_it(session: Session, diagnosis: Judgement | int, rule: str | None, *, de
 
     While the same prescription is still being tried, its run is returned instead of a second one.
     """
-    judged = diagnosis if isinstance(diagnosis, Judgement) else diagnose(session, diagnosis)
+    judged = diagnosis if isinstance(diagnosis, Judgement) else judge(case_of(session, diagnosis)[0])
     finding = _chosen(judged, rule)
     given, trial, case = finding.prescription, judged.trial, judged.case
     session.recall.check_outside_trash(trial)  # it may have come there since the diagnosis
@@ -76,7 +79,7 @@ def try_it(session: Session, diagnosis: Judgement | int, rule: str | None, *, de
                 run = session.run_of(earlier.data["tried"][0])
                 if run is not None and not run.done:
                     return run
-        run = _START[given.how](session, trial, given, f"{ALL_RULES[finding.rule].title}: {given.says}", device)
+        run = _START[given.how](session, trial, given, f"{all_rules()[finding.rule].title}: {given.says}", device)
         session.log.add_finding(KIND, _tried(case, finding, run), task_fingerprint=session.task.fingerprint)
     return run
 
@@ -103,7 +106,7 @@ def case_of(session: Session, trial: int) -> tuple[Case, list[str]]:
     Raises: LogError for an unknown trial; RunError for one in the trash, on another task, of another metric or without a finished
     epoch.
     """
-    log, task, reads = session.log, session.task, session.reads
+    log, task, reads = session.log, session.task, Reads.of(session)
     curve = log.curves(trial)
     session.recall.check_outside_trash(trial)
     if log.task_fingerprint(trial) != task.fingerprint:
@@ -123,10 +126,10 @@ def case_of(session: Session, trial: int) -> tuple[Case, list[str]]:
         config.uses("label_smoothing") and config.label_smoothing
     )
     board = reads.leaderboard(None)
-    told = log.scores(task.fingerprint, task.metric)
-    scores, begun = by_seed(told), logged_config(trial, log.config(trial))
+    logged = log.scores(task.fingerprint, task.metric)
+    scores, begun = by_seed(logged), logged_config(trial, log.config(trial))
     configuration = next(
-        iter(told.loc[told["trial"] == trial, "configuration"]), begun.configuration
+        iter(logged.loc[logged["trial"] == trial, "configuration"]), session.configuration_of(begun)
     )  # an altered trial's is its own
     own = scores[scores["configuration"] == configuration]
     others = board[board["configuration"] != configuration]
@@ -179,7 +182,7 @@ def _untrained_loss(session: Session) -> float:
 
 def _learned_patience(session: Session) -> Learned | None:
     """What `bench.suggest_patience()` says; None where it has too few trials."""
-    reads = session.reads
+    reads = Reads.of(session)
     try:
         advice = patience_advice(session.task, session.log, better=reads.better, metric_label=reads.metric_label)
     except RunError:
@@ -196,7 +199,7 @@ def _layers(
     x, y, loss = split.x[:LAYER_ROWS], split.y[:LAYER_ROWS], loss_of(config)[0]
     initial = trained = None
     try:
-        session.recall.check_backbone(trial)
+        session.recall.check_builder(trial)
         module = build_model(task, config)
         if session.recall.origin(trial) is None:
             initial = inspect_layers(module, x, y, loss)
@@ -230,8 +233,8 @@ def _weights(session: Session, trial: int) -> tuple[Weights, int] | None:
 
 def _chosen(judged: Judgement, rule: str | None) -> Finding:
     """The finding to act on. Raises: ConfigError for a rule that is unknown; RunError for one that found nothing."""
-    if rule is not None and rule not in ALL_RULES:
-        raise ConfigError([Problem("rule", rule, f"rule={rule!r}: unknown{did_you_mean(rule, ALL_RULES)}")])
+    if rule is not None and rule not in all_rules():
+        raise ConfigError([Problem("rule", rule, f"rule={rule!r}: unknown{did_you_mean(rule, all_rules())}")])
     finding = judged.finding(rule)
     if finding is None:
         found = ", ".join(repr(one.rule) for one in judged.findings) or "nothing"
@@ -256,7 +259,8 @@ def _more_seeds(session: Session, trial: int, given: Prescription, note: str, de
     for number in (trial, given.beside):
         if number is not None:
             config = logged_config(number, session.log.config(number))
-            used = session.reads.seeds_of([config.configuration])[config.configuration] | {config.seed}
+            configuration = session.configuration_of(config)
+            used = Reads.of(session).seeds_of([configuration])[configuration] | {config.seed}
             free = (seed for seed in range(config.seed, 2**31) if seed not in used)
             configs[number] = [prepare(session.task, config.replace(seed=next(free))) for _ in range(given.seeds)]
     return session.replicate(configs, device=device)

@@ -13,31 +13,18 @@ from scipy import stats
 
 from workbench.core.text import counted
 from workbench.methods.diagnosis.measures import swing
+from workbench.metrics.intervals import LEVEL
 
-__all__ = ["MEASURES", "MEASURE_WORDS", "Measure", "Outcome", "Reached", "Seeds", "difference", "helped", "measure_of"]
+__all__ = ["MEASURE_WORDS", "Measure", "Outcome", "Reached", "Seeds", "difference", "helped", "measure_of"]
 
 Measure = Literal["best", "end", "apart"]
 MEASURE_WORDS: dict[Measure, str] = {
     "best": "the best validation metric",
     "end": "the validation loss at the end, with the best metric kept",
-    "apart": "whether the two configurations can be told apart",
+    "apart": "whether the two configurations differ significantly",
 }
-MEASURES: dict[str, Measure] = {
-    "dead_activations": "best",
-    "gradients": "best",
-    "rate_too_high": "end",
-    "rate_too_low": "best",
-    "plateau": "end",
-    "overfitting": "end",
-    "underfitting": "best",
-    "noise": "apart",
-    "at_baseline": "best",
-}
-"""Of every rule, what its prescriptions are measured by. The weights of the best epoch are kept, so that its metric cannot tell
-whether a run that went wrong after it, or never came to rest, has got better."""
 LAST = 3
 """Epochs at the end of a run whose mean loss is compared."""
-LEVEL = 0.95
 OTHER_LOSS = frozenset({"loss", "label_smoothing", "huber_delta"})
 """A change of one of these makes it another loss, which cannot be compared."""
 
@@ -72,9 +59,8 @@ class Outcome:
     compared: str
 
 
-def measure_of(rule: str, changes: Mapping[str, Any]) -> Measure:
-    """What a prescription of a rule is measured by. A rule that is not known here: by the best metric."""
-    measure = MEASURES.get(rule, "best")
+def measure_of(measure: Measure, changes: Mapping[str, Any]) -> Measure:
+    """The measure of a rule's prescription with these changes: "best" instead of "end" if the loss itself is changed."""
     return "best" if measure == "end" and OTHER_LOSS & set(changes) else measure
 
 

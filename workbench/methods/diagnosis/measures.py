@@ -33,7 +33,7 @@ BEYOND_NOISE = 2.0
 
 
 def is_good(case: Case) -> bool:
-    """Whether the score cannot be told from the best known, or has come most of the way to it."""
+    """Whether the score does not differ from the best known beyond noise, or is close to it."""
     if case.at_baseline:
         return False
     near = case.behind <= BEYOND_NOISE if math.isfinite(case.behind) else False

@@ -8,22 +8,19 @@ from workbench.core.config import HYPERPARAMETERS, Config
 from workbench.core.domains import IntRange
 from workbench.core.text import counted
 from workbench.methods.diagnosis.case import Case, Prescription
+from workbench.training.optimizers import rule_of
 
 __all__ = ["calm", "higher_rate", "learn_more", "lower_rate", "more_capacity", "regularise", "revive"]
 
-LONG_STEPS = {"sgd": 0.05, "momentum": 0.02, "nesterov": 0.02, "adagrad": 0.02}
-"""A rate that each optimizer usually bears; 0.003 for those that scale their steps."""
-USUAL = 3e-3
-
 
 def lower_rate(config: Config) -> float:
-    """A tenth of the learning rate, and no more than its optimizer usually bears."""
-    return _tidy(min(config.learning_rate / 10, LONG_STEPS.get(config.optimizer, USUAL)))
+    """A tenth of the learning rate, at most the optimizer's usual rate."""
+    return _tidy(min(config.learning_rate / 10, rule_of(config).usual_rate))
 
 
 def higher_rate(config: Config) -> float:
-    """Ten times the learning rate, and no less than its optimizer usually bears."""
-    return _tidy(max(10 * config.learning_rate, LONG_STEPS.get(config.optimizer, USUAL)))
+    """Ten times the learning rate, at least the optimizer's usual rate."""
+    return _tidy(max(10 * config.learning_rate, rule_of(config).usual_rate))
 
 
 def more_capacity(case: Case) -> Prescription:
@@ -77,7 +74,7 @@ def _patience(case: Case) -> tuple[int, str]:
 
 
 def learn_more(case: Case) -> Prescription:
-    """A longer run, at a rate that its optimizer usually bears if it is far below it."""
+    """A longer run, at the optimizer's usual learning rate if the current one is far below it."""
     config, n = case.config, len(case.epoch)
     if n < config.epochs:  # it still trains, or was stopped
         changes: dict[str, Any] = {"epochs": config.epochs}
@@ -87,7 +84,7 @@ def learn_more(case: Case) -> Prescription:
         assert isinstance(domain, IntRange)
         changes = {"epochs": min(max(10, 2 * n), domain.high)}
         says = f"train for {counted(changes['epochs'], 'epoch')}"
-    usual = LONG_STEPS.get(config.optimizer, USUAL)
+    usual = rule_of(config).usual_rate
     if config.learning_rate < usual / 10:
         changes["learning_rate"] = higher_rate(config)
         says += f", at a learning rate of {changes['learning_rate']:g} instead of {config.learning_rate:g}"

@@ -15,11 +15,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from workbench.methods.diagnosis.case import Case, Finding, Judgement, Prescription, slope
+from workbench.methods.diagnosis.effect import Measure
 from workbench.methods.diagnosis.measures import deadest, is_good, slopes_of_seeds, stands, swinging, swings
 from workbench.methods.diagnosis.prescriptions import calm, higher_rate, lower_rate, more_capacity, regularise, revive
 from workbench.methods.diagnosis.standing import at_baseline, noise
 
-__all__ = ["ALL_RULES", "LAST_RESORT", "RULES", "Rule", "judge"]
+__all__ = ["LAST_RESORT", "RULES", "Rule", "all_rules", "judge"]
 
 BLOWN_UP = 1.5
 """A training loss this many times the baseline's, or an untrained model's if that is larger, was thrown up by steps too long."""
@@ -53,12 +54,17 @@ VANISHING, EXPLODING = 1e-4, 20.0
 
 @dataclass(frozen=True)
 class Rule:
-    """One row of the table. meaning: what it looks for. look: `look(case)` gives its finding, or None. explains: the rules
-    whose findings follow from this one's."""
+    """One rule of the diagnosis.
+
+    meaning: what it detects. look: `look(case)` returns its finding, or None. measure: what its prescriptions are measured
+    by, a key of `MEASURE_WORDS`; the weights of the best epoch are kept, so "best" cannot show whether a run that went wrong
+    after it has improved. explains: the rules whose findings follow from this one's.
+    """
 
     title: str
     meaning: str
     look: Callable[[Case], Finding | None]
+    measure: Measure = "best"
     explains: tuple[str, ...] = ()
 
 
@@ -155,7 +161,7 @@ def underfitting(case: Case) -> Finding | None:
         return None
     evidence = (
         stands(case),
-        f"the training {case.metric} of {case.train_score:.3g} is no better: that is {max(0.0, shares[1]):.0%} of the way",
+        f"training {case.metric} is {case.train_score:.3g}: {max(0.0, shares[1]):.0%} of the way",
     )
     return Finding("underfitting", "underfitting", evidence, more_capacity(case), 0.5)
 
@@ -170,7 +176,7 @@ def overfitting(case: Case) -> Finding | None:
         return None  # early stopping is doing its work
     epochs, losses = case.epoch[case.best :], case.val_loss[case.best :]
     line = slope(epochs, losses)
-    # of several epochs, since one may be an exception; told is what the curves show, their ends
+    # of several epochs, since one may be an exception; the evidence quotes the ends of the curves
     rise, gap = float(np.mean(losses[-3:]) - losses[0]), float(np.mean((case.val_loss - case.train_loss)[-3:]))
     falls = float(np.mean(case.train_loss[-3:])) < case.train_loss[case.best]
     if not (rise > RISE * case.unit and line.low > 0 and falls and gap > 0):
@@ -282,26 +288,27 @@ def gradients(case: Case) -> Finding | None:
 RULES: dict[str, Rule] = {
     "dead_activations": Rule(
         "dead activations", "units that no training row moves", dead_activations,
-        ("gradients", "rate_too_high", "rate_too_low", "plateau", "underfitting", "noise"),
+        "best", ("gradients", "rate_too_high", "rate_too_low", "plateau", "underfitting", "noise"),
     ),
     "gradients": Rule(
         "exploding or vanishing gradients", "gradients that grow or shrink layer by layer at the initial weights", gradients,
-        ("rate_too_high", "rate_too_low", "plateau", "underfitting", "dead_activations", "noise"),
+        "best", ("rate_too_high", "rate_too_low", "plateau", "underfitting", "dead_activations", "noise"),
     ),
     "rate_too_high": Rule(
         "learning rate too high", "a loss that diverges, is thrown up, or goes up and down", rate_too_high,
-        ("rate_too_low", "plateau", "overfitting", "underfitting", "dead_activations", "noise"),
+        "end", ("rate_too_low", "plateau", "overfitting", "underfitting", "dead_activations", "noise"),
     ),
     "rate_too_low": Rule(
         "learning rate too low", "a loss that still falls steadily, far from what is possible", rate_too_low,
-        ("plateau", "underfitting", "noise"),
+        "best", ("plateau", "underfitting", "noise"),
     ),
-    "plateau": Rule("plateau", "a loss that stands still short of what is possible", plateau, ("underfitting",)),
-    "overfitting": Rule("overfitting", "a validation loss that rises while the training loss falls", overfitting),
+    "plateau": Rule("plateau", "a loss that stands still short of what is possible", plateau, "end", ("underfitting",)),
+    "overfitting": Rule("overfitting", "a validation loss that rises while the training loss falls", overfitting, "end"),
     "underfitting": Rule(
-        "underfitting", "training and validation both far from what is possible", underfitting, ("dead_activations", "noise")
+        "underfitting", "training and validation both far from what is possible", underfitting,
+        "best", ("dead_activations", "noise")
     ),
-    "noise": Rule("too few seeds", "a lead that is smaller than what chance makes", noise),
+    "noise": Rule("too few seeds", "a lead that is smaller than what chance makes", noise, "apart"),
 }  # fmt: skip
 """Every rule by name. Which finding is the verdict follows from its weight."""
 
@@ -311,4 +318,8 @@ LAST_RESORT: dict[str, Rule] = {
     )
 }
 """Asked where no other rule finds anything, but for too few seeds: what has learned nothing is not healthy."""
-ALL_RULES = {**RULES, **LAST_RESORT}
+
+
+def all_rules() -> dict[str, Rule]:
+    """Every rule by name, the last resort included."""
+    return {**RULES, **LAST_RESORT}

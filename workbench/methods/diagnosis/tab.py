@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import html
+import time
 from collections.abc import Callable
+from typing import Any
 
 import ipywidgets as widgets
 
 from workbench.methods.diagnosis.case import HEALTHY, Finding, Judgement
-from workbench.ui.parts import make, show
+from workbench.ui.parts import make, said, show
+from workbench.ui.presenter import Presenter
+from workbench.ui.tab import Tab, TabBody
 
-__all__ = ["DiagnosisPanel"]
+__all__ = ["DIAGNOSE", "DiagnosisPanel", "DiagnosisTab"]
+
+JUDGED_SECONDS = 4.0
+"""A trial that trains is judged again at most this often."""
 
 HINT = "Select a trial in the table to have it diagnosed."
 
@@ -134,3 +141,69 @@ class _Card:
 
     def _pressed(self, _: object) -> None:
         self._press(self._rule)
+
+
+class DiagnosisTab(TabBody):
+    """The diagnosis of the trial in view, judged again when anything has happened to it."""
+
+    def __init__(self, presenter: Presenter) -> None:
+        self._presenter, self._bench, self._aside = presenter, presenter.bench, presenter.dispatch.aside
+        self._judged: tuple[Any, ...] | None = None
+        self._judged_at = 0.0
+        self._behind = False  # whether there was something to judge while another diagnosis went on
+        self.panel = DiagnosisPanel(lambda trial, rule: presenter.dispatch.ask(self.try_it, trial, rule))
+        super().__init__(self.panel.widget)
+
+    def tick(self, *, in_front: bool) -> None:
+        if self._behind and in_front and not self._aside.busy("diagnosis"):
+            self.refresh()
+
+    def refresh(self) -> None:
+        """Judge the trial in view, if anything has happened to it, or to a prescription, since the last time."""
+        trial, panel, bench, session = self._presenter.trial_in_view(), self.panel, self._bench, self._presenter.session
+        if trial is None:
+            self._judged = None
+            panel.show_problem()
+            return
+        run = session.run_of(trial)
+        going = run is not None and not run.done
+        now = time.monotonic()
+        log, task = session.log, session.task
+        state = (trial, going, log.count(task.fingerprint), len(log.scores(task.fingerprint, task.metric)))
+        fresh = state == self._judged and not (going and now - self._judged_at > JUDGED_SECONDS)
+        self._behind = not fresh and self._aside.busy("diagnosis")
+        if fresh or self._behind:
+            return
+        if self._judged is None or self._judged[0] != trial:
+            panel.busy(f"Looking at trial {trial} …")
+
+        def work() -> tuple[Any, bytes]:
+            found = bench.diagnose(trial)
+            return found, found.figure()._repr_png_()
+
+        def then(found: Any, error: Exception | None) -> None:
+            self._judged, self._judged_at = state, time.monotonic()
+            if error is not None:
+                panel.show_problem(said(error))
+            else:
+                panel.show(*found)
+
+        self._aside.ask("diagnosis", work, then)
+
+    def try_it(self, trial: int, rule: str) -> None:
+        """Start what a rule prescribes; the trial is judged again first, so that it is what stands there."""
+        if self._aside.busy("try-it"):
+            return  # a double click
+        bench, panel = self._bench, self.panel
+        panel.busy("Starting what is prescribed …")
+
+        def then(run: Any, error: Exception | None) -> None:
+            if error is not None:
+                self._presenter.dispatch.fail(lambda text: panel.refuse(trial, text), error)
+            else:
+                self._judged = None  # judged at the next reading
+
+        self._aside.ask("try-it", lambda: bench.try_it(trial, rule), then)
+
+
+DIAGNOSE = Tab("Diagnose", DiagnosisTab, DiagnosisTab.refresh, follows_selection=True)

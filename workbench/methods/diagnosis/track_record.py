@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,9 +15,10 @@ from scipy import stats
 from workbench.core.events import ENDED, TrialState
 from workbench.core.registry import METRICS
 from workbench.core.text import counted
-from workbench.methods.comparison.leaderboard import LEVEL, by_seed, tied_with_best
-from workbench.methods.diagnosis.effect import MEASURE_WORDS, MEASURES, Reached, helped, measure_of
-from workbench.methods.diagnosis.rules import ALL_RULES
+from workbench.methods.comparison.leaderboard import by_seed, tied_with_best
+from workbench.methods.diagnosis.effect import MEASURE_WORDS, Reached, helped, measure_of
+from workbench.methods.diagnosis.rules import all_rules
+from workbench.metrics.intervals import LEVEL
 from workbench.runs.session import Session
 
 __all__ = ["KIND", "prescriptions", "record", "rules_table"]
@@ -32,9 +33,13 @@ CUT_OFF = {str(state) for state in ENDED} - {
 }
 
 
-def prescriptions(session: Session) -> pd.DataFrame:
-    """One row a prescription that was tried in this log, on any task; see `Workbench.prescriptions`."""
-    tried = session.log.findings(KIND)
+def prescriptions(session: Session, rules: Collection[str] | None = None) -> pd.DataFrame:
+    """The prescriptions that were tried in this log, on any task, one per row; see `Workbench.prescriptions`.
+
+    rules: evaluate those of these rules only; None: of all.
+    """
+    tried = [] if rules is not None and not rules else session.log.findings(KIND)
+    tried = [one for one in tried if rules is None or one.data["rule"] in rules]
     rows: list[dict[str, Any]] = []
     if tried:
         reader = _Reader(session, session.log.trials().set_index("trial"))
@@ -44,20 +49,22 @@ def prescriptions(session: Session) -> pd.DataFrame:
     return frame.astype({"trial": np.int64, "helped": "boolean", "repeat": bool})
 
 
-def rules_table(session: Session) -> pd.DataFrame:
-    """One row a rule with its record on this log; see `Workbench.rules`."""
-    outcomes = prescriptions(session)
+def rules_table(session: Session, rules: Collection[str] | None = None) -> pd.DataFrame:
+    """The rules, or the given ones, with their records on this log, one per row; see `Workbench.rules`."""
+    outcomes = prescriptions(session, rules)
     outcomes = outcomes[~outcomes["repeat"]]
     rows = []
-    for name, rule in ALL_RULES.items():
+    for name, rule in all_rules().items():
+        if rules is not None and name not in rules:
+            continue
         known = outcomes.loc[outcomes["rule"] == name, "helped"].dropna()
         tried, well = len(known), int(known.sum())
         low = high = share = math.nan
         if tried:
             share = well / tried
-            interval = stats.binomtest(well, tried).proportion_ci(0.95, "exact")
+            interval = stats.binomtest(well, tried).proportion_ci(LEVEL, "exact")
             low, high = float(interval.low), float(interval.high)
-        rows.append((name, rule.title, rule.meaning, tried, well, share, low, high, MEASURE_WORDS[MEASURES[name]]))
+        rows.append((name, rule.title, rule.meaning, tried, well, share, low, high, MEASURE_WORDS[rule.measure]))
     columns = ["rule", "title", "meaning", "tried", "helped", "share", "low", "high", "measure"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -79,9 +86,10 @@ class _Reader:
     table: pd.DataFrame
 
     def outcome(self, data: Mapping[str, Any], fingerprint: str) -> dict[str, Any]:
-        """One tried prescription, and whether it helped; `_key` is that of its repeats, None if that cannot be told."""
+        """One tried prescription, and whether it helped; `_key` is that of its repeats, None if that is unknown."""
         table, trial = self.table, data["trial"]
-        measure = measure_of(data["rule"], data["changes"])
+        rule = all_rules().get(data["rule"])
+        measure = measure_of("best" if rule is None else rule.measure, data["changes"])
         numbers = [number for number in data["tried"] if number in table.index]
         states = set(table.loc[numbers, "state"])
         ended = bool(numbers) and states <= {str(state) for state in ENDED}
@@ -94,7 +102,7 @@ class _Reader:
         compared = ""
         if data["how"] == "seeds":
             if ended:
-                well, compared = self._told_apart(data, fingerprint)
+                well, compared = self._differ(data, fingerprint)
         elif (
             ended and trial in table.index and data["metric"] in METRICS
         ):  # one of the user's own may not be registered here
@@ -133,8 +141,8 @@ class _Reader:
         }
         return runs[float(table.at[trial, "seed"])], runs
 
-    def _told_apart(self, data: Mapping[str, Any], fingerprint: str) -> tuple[Any, str]:
-        """Whether two configurations differ at 5%, as the leaderboard tells them apart; NA where one has a single seed left."""
+    def _differ(self, data: Mapping[str, Any], fingerprint: str) -> tuple[Any, str]:
+        """Whether two configurations differ at 5%, by the test of the leaderboard; NA if one has a single seed left."""
         scores = self.session.log.scores(fingerprint, data["metric"])
         configurations, draws = scores.set_index("trial")["configuration"], by_seed(scores)
         if not {data["trial"], data["beside"]} <= set(configurations.index):
@@ -152,13 +160,13 @@ class _Reader:
         averages, variances, seeds = zip(*((one.mean(), one.var(), len(one)) for one in groups), strict=True)
         chance = float(tied_with_best(averages, variances, seeds)[1])
         if not math.isfinite(chance):
-            return pd.NA, f"{means}, both without spread, so that nothing can be told"
-        return chance < LEVEL, f"{means}, p = {chance:.2g} by the leaderboard's t-test"
+            return pd.NA, f"{means}, both without spread: no test is possible"
+        return chance < 1 - LEVEL, f"{means}, p = {chance:.2g} by the leaderboard's t-test"
 
     def _key(self, data: Mapping[str, Any], fingerprint: str) -> str | None:
         """The same for trying the same again: of a run like the trial, seed included, to a run like the one tried.
 
-        More seeds are other runs each time, but the two configurations are told apart, or not, once.
+        More seeds are other runs each time, but the two configurations are compared once.
         """
         seeds = data["how"] == "seeds"
         wanted = [data["trial"], data["beside"]] if seeds else [data["trial"], *data["tried"]]

@@ -15,6 +15,7 @@ from workbench.core.errors import ConfigError, LogError, Problem, RunError, did_
 from workbench.core.events import ENDED, TrialState
 from workbench.core.registry import METRICS
 from workbench.core.text import counted
+from workbench.methods.comparison.reads import Reads
 from workbench.methods.ensembles.ensemble import Ensemble, EnsembleFacts, Member, ensemble_of, ensemble_state
 from workbench.methods.ensembles.selection import (
     Choice,
@@ -25,6 +26,7 @@ from workbench.methods.ensembles.selection import (
     interval,
     top_configurations,
 )
+from workbench.runs.publisher import LogChanged
 from workbench.runs.restore import whole
 from workbench.runs.session import Session
 from workbench.runs.trained_model import TrainedModel
@@ -149,7 +151,7 @@ def _candidates(session: Session, select: str | None, top: int, candidates: int)
     For "greedy" the best by their own score. Else all of the configurations, from the best on, as many as make up `candidates`
     trials, but no fewer than `top`. Raises: RunError when there is none, or none with a score.
     """
-    board = session.reads.leaderboard(None)
+    board = Reads.of(session).leaderboard(None)
     if board.empty:
         message = "there is no trial that ran to its end to make an ensemble of; train some with bench.run(wb.Config())"
         raise nothing_to_choose(session, message)
@@ -159,9 +161,8 @@ def _candidates(session: Session, select: str | None, top: int, candidates: int)
     scores = scores[np.isfinite(scores["score"]) & scores["configuration"].isin(board["configuration"])]
     scores = scores.assign(place=[places[configuration] for configuration in scores["configuration"]])
     if select == "greedy":
-        scores = scores.sort_values(["score", "trial"], ascending=[session.reads.better == "lower", True]).head(
-            candidates
-        )
+        lower = METRICS[session.task.metric].value.better == "lower"
+        scores = scores.sort_values(["score", "trial"], ascending=[lower, True]).head(candidates)
     else:
         reaches = board["seeds"].cumsum().to_numpy()
         configurations = max(top, int(np.searchsorted(reaches, candidates)) + 1)
@@ -239,7 +240,7 @@ def _enter(session: Session, members: Sequence[Member], facts: EnsembleFacts) ->
         task_fingerprint=fingerprint,
         check=lambda earlier: numbers.append(len(earlier) + 1),
     )
-    session.refresh_table()
+    session.publish([LogChanged()])
     return numbers[0]
 
 

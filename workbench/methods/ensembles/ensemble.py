@@ -57,7 +57,7 @@ class EnsembleFacts:
 
     how: in words, how the members were chosen. select: "top", "greedy" or "trials" (given one by one). candidates: trials that
     it was chosen from. metric, score, loss: on the validation rows. corrected, optimism, low, high: see
-    `analysis.ensembling.Estimate`; single, single_score: the best single candidate; gain, gain_low, gain_high: the lead over a
+    `selection.Estimate`; single, single_score: the best single candidate; gain, gain_low, gain_high: the lead over a
     best single trial chosen alike, on rows that neither was chosen on, positive when the ensemble is better. rows, draws:
     validation rows and draws of the bootstrap.
     """

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from workbench.core.errors import ModelError
 from workbench.core.registry import METRICS
-from workbench.metrics.table import evaluate_metric
+from workbench.metrics.table import LEVEL, evaluate_metric, weighted_mean
 
 __all__ = ["Estimate", "Judge", "combined", "estimate", "greedy", "interval", "top_configurations"]
 
@@ -45,8 +45,7 @@ class Judge:
         self.metric, self.targets = metric, targets
         self.classes = targets.ndim == 1
         self.sign = 1.0 if METRICS[metric].value.better == "higher" else -1.0
-        own = METRICS[metric].value.function.__module__ == evaluate_metric.__module__
-        self._score = {"accuracy": self._accuracy, "r2": self._r2, "rmse": self._rmse}[metric] if own else self._any
+        self._weighted = METRICS[metric].value.weighted
 
     def __call__(self, answers: Array, counts: Array) -> tuple[Array, Array]:
         """answers: (candidates, rows, outputs). counts: (draws, rows). Returns scores and losses (draws, candidates).
@@ -59,33 +58,20 @@ class Judge:
                 by_row = -np.log(np.maximum(answers[:, np.arange(len(self.targets)), self.targets], LOWEST))
             else:
                 by_row = np.square(answers - self.targets).mean(2)
-            losses = _mean(by_row, counts)
-            scores = self.sign * self._score(answers, counts)
+            losses = weighted_mean(by_row, counts)
+            if self._weighted is None:
+                scores = self._by_draw(answers, counts)
+            else:
+                scores = np.asarray(self._weighted(answers, self.targets, counts), np.float64)
+            scores = self.sign * scores
         return scores.round(DIGITS), losses.round(DIGITS)
 
     def natural(self, scores: Array) -> Array:
         """Scores turned back into the metric's own direction."""
         return self.sign * scores
 
-    def _accuracy(self, answers: Array, counts: Array) -> Array:
-        correct = (answers.argmax(2) == self.targets).astype(np.float64)
-        return _mean(correct, counts)
-
-    def _r2(self, answers: Array, counts: Array) -> Array:
-        y = self.targets.astype(np.float64)
-        rows = counts.sum(1, keepdims=True)
-        residual = np.einsum("bn,knc->bkc", counts, np.square(y - answers), optimize=True)
-        total = counts @ np.square(y) - np.square(counts @ y) / rows
-        total[total <= 1e-12 * (counts @ np.square(y))] = np.nan  # equal targets, up to rounding
-        found: Array = (1 - residual / total[:, None]).mean(2)
-        return found
-
-    def _rmse(self, answers: Array, counts: Array) -> Array:
-        by_row = np.square(self.targets.astype(np.float64) - answers).mean(2)
-        return np.sqrt(_mean(by_row, counts))
-
-    def _any(self, answers: Array, counts: Array) -> Array:
-        """A metric of the user's own, called for each draw and candidate: on log probabilities, as on a model's outputs."""
+    def _by_draw(self, answers: Array, counts: Array) -> Array:
+        """A metric without a weighted form, called for each draw and candidate; probabilities are passed as logarithms."""
         outputs = torch.from_numpy(np.log(np.maximum(answers, LOWEST)) if self.classes else answers)
         targets = torch.from_numpy(self.targets)
         found = np.full((len(counts), len(answers)), np.nan)
@@ -98,12 +84,6 @@ class Judge:
                     if (count > 0).all():
                         raise
         return found
-
-
-def _mean(by_row: Array, counts: Array) -> Array:
-    """(candidates, rows) to the mean of each over the rows of each draw: (draws, candidates)."""
-    means: Array = counts @ by_row.T / counts.sum(1, keepdims=True)
-    return means
 
 
 # --- choices ------------------------------------------------------------------------------------------------------------
@@ -295,9 +275,9 @@ def _scores_of(answers: Array, judge: Judge, votes: Votes, counts: Array) -> Arr
 
 
 def _middle(values: Array) -> tuple[float, float]:
-    """The middle 95%."""
+    """The ends of the percentile interval at the confidence level."""
     values = values[np.isfinite(values)]
     if not len(values):
         return np.nan, np.nan
-    low, high = np.percentile(values, [2.5, 97.5])
+    low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)

@@ -201,7 +201,7 @@ def _source(session: Session, trial: int, target: Task) -> Source:
     if own is not None:
         _check_inputs(trial, own.task.input_shape, own.task.feature_names, target)
         weights, _ = own.recall.weights(trial)
-        own.recall.check_backbone(trial, weights)
+        own.recall.check_builder(trial, weights)
         facts: Any = own.task
     else:
         weights = _from_checkpoint(session, trial)

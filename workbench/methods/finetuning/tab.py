@@ -10,15 +10,20 @@ import ipywidgets as widgets
 
 from workbench.core.config import Config
 from workbench.core.errors import ConfigError, Problem
+from workbench.methods.comparison.reads import Reads
 from workbench.ui.parts import labelled, make, number_of
+from workbench.ui.presenter import Presenter
+from workbench.ui.tab import TabBody
 
-__all__ = ["TransferPanel", "finetune_call"]
+__all__ = ["FinetunePart", "TransferPanel", "finetune_call"]
 
 ABOUT = (
     "Take a trained trial's layers along, give them a new head, and train on: on this task, or from another whose inputs have "
     "the same shape. All else is as the controls on the left say."
 )
 ALL_BUT_THE_HEAD = "all but the head"
+SOURCES = 5
+"""Of each task, so many of its best trials are offered to start from."""
 UNKNOWN_GROUPS = 4
 """So many groups of layers are offered where it is not known what there are."""
 NONE = "There is no trained trial to start from yet."
@@ -128,3 +133,64 @@ def finetune_call(trial: int, options: dict[str, Any], config: Config) -> str:
     }  # fmt: skip
     given = [f"{name}={value!r}" for name, value in options.items() if value != defaults[name]]
     return f"run = bench.finetune({', '.join([f'from_trial={trial}', f'config={config!r}', *given])})"
+
+
+class FinetunePart(TabBody):
+    """The panel with what its button does: a part of the transfer tab."""
+
+    def __init__(self, presenter: Presenter) -> None:
+        self._presenter, self._reads = presenter, Reads.of(presenter.session)
+        self._grouped: int | None = None  # the trial whose groups of layers are on offer
+        view = presenter.shown
+        self.panel = TransferPanel(self._ask, view.refresh_code, presenter.look_again)
+        super().__init__(self.panel.widget)
+
+    def refresh(self) -> None:
+        """Offer trials to start from, and what can be frozen of the one that is chosen."""
+        sources = []
+        for row in self._reads.origins(SOURCES).itertuples(index=False):
+            where = "" if row.own else f" on {row.task}"
+            sources.append((f"trial {row.trial}{where} ({row.metric} {row.best_val_metric:.3f})", int(row.trial)))
+        self.panel.show(sources)
+        self._offer_groups()
+
+    def finetune(self, trial: int, config: Config, options: dict[str, Any]) -> None:
+        """Fine-tune a trial with the configuration in the controls; its weights may have to be trained again first."""
+        dispatch, bench, panel = self._presenter.dispatch, self._presenter.bench, self.panel
+        panel.busy(f"Taking the layers of trial {trial} …")
+
+        def then(run: Any, error: Exception | None) -> None:
+            if error is not None:
+                dispatch.fail(panel.show_problem, error)
+            else:
+                panel.busy("")
+
+        dispatch.aside.ask("finetune", lambda: bench.finetune(from_trial=trial, config=config, **options), then)
+
+    def _ask(self) -> None:
+        view, panel = self._presenter.shown, self.panel
+        view.panel.clear_error()
+
+        def start() -> None:
+            try:
+                options = {**panel.options(), "seeds": view.panel.seeds.value, **view.about()}
+            except ConfigError as error:
+                panel.show_problem(str(error))
+            else:
+                self.finetune(panel.source.value, view.controls.read(), options)
+
+        view.request(start)()
+
+    def _offer_groups(self) -> None:
+        """Name what can be frozen of the trial that is chosen to start from; its model is built for it, at the side."""
+        panel, reads = self.panel, self._reads
+        trial = panel.source.value
+        if trial is None or trial == self._grouped:
+            return
+        self._grouped = trial
+
+        def then(groups: list[str] | None, error: Exception | None) -> None:
+            if panel.source.value == trial:
+                panel.offer_groups(groups or [])
+
+        self._presenter.dispatch.aside.ask("groups", lambda: reads.layer_groups(trial), then)

@@ -122,7 +122,7 @@ def _histogram(found: Distribution | None, color: str, what: str) -> str:
 
 
 def moments(found: Distribution) -> str:
-    """Mean ± standard deviation, to the decimals that the deviation bears."""
+    """Mean ± standard deviation, rounded to the precision of the deviation."""
     if not (math.isfinite(found.mean) and math.isfinite(found.std)):
         return "not finite"
     if not 1e-4 < found.std < 1e5:

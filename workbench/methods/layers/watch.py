@@ -339,7 +339,7 @@ def _answer(run: Watched, mailbox: Mailbox) -> Peek | None:
 
 
 def _leave(watcher: weakref.ref[Watcher]) -> None:
-    """At the interpreter's end: let a look come to its end. Torch does not bear otherwise."""
+    """Wait for a running inspection when the interpreter exits; torch fails otherwise."""
     found = watcher()
     if found is not None and found._thread is not None:
         found._thread.join(EXIT_SECONDS)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable
+from typing import Any
 
 import ipywidgets as widgets
 
+from workbench.core.config import Config
 from workbench.ui.parts import make, show
+from workbench.ui.presenter import Presenter
+from workbench.ui.tab import TabBody
 
-__all__ = ["RangePanel"]
+__all__ = ["RangePanel", "RangePart"]
 
 HINT = (
     "Trains many learning rates for a moment each, beside whatever else trains; nothing of it is entered into the log."
@@ -84,3 +88,48 @@ class RangePanel:
 
     def _say(self, kind: str, text: str, role: str = "status") -> None:
         self.words.value = f'<div class="wb-{kind}" role="{role}">{html.escape(text)}</div>'
+
+
+class RangePart(TabBody):
+    """The panel with what its buttons do: a part of the search tab."""
+
+    def __init__(self, presenter: Presenter) -> None:
+        self._presenter = presenter
+        self._test: Any = None  # the range test under way, as `bench.lr_range_test` returned it
+        view = presenter.shown
+        self.panel = RangePanel(self._ask, lambda rate: view.put({"learning_rate": rate}), self.stop)
+        super().__init__(self.panel.widget)
+
+    def begin(self, config: Config, device: str) -> None:
+        """Find a learning rate for a configuration, beside whatever trains. Raises: ConfigError, ModelError."""
+        if self._test is None:
+            self._test = self._presenter.bench.lr_range_test(config, device=device)
+            self.panel.show_running(0.0)
+
+    def stop(self) -> None:
+        """End the range test under way with what it has: that is a command to the test, which nothing has to wait for."""
+        test = self._test
+        if test is not None:
+            test.stop()
+
+    def tick(self, *, in_front: bool) -> None:
+        test, panel, dispatch = self._test, self.panel, self._presenter.dispatch
+        if test is None:
+            return
+        if not test.done:
+            panel.show_running(round(test.progress, 2))
+            return
+        self._test = None
+
+        def then(png: bytes | None, error: Exception | None) -> None:
+            if error is not None or png is None:
+                dispatch.fail(panel.show_problem, error or RuntimeError("no picture"))
+            else:
+                panel.show(test.suggestion, test.reason, png)
+
+        dispatch.aside.ask("range-test", lambda: test.figure()._repr_png_(), then)
+
+    def _ask(self) -> None:
+        view = self._presenter.shown
+        view.panel.clear_error()
+        view.request(lambda: self.begin(view.controls.read(), view.panel.device.value))()

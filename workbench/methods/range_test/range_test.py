@@ -21,11 +21,11 @@ from workbench.core.registry import LOSSES
 from workbench.methods.range_test.figure import range_curve
 from workbench.methods.range_test.suggestion import Suggestion, range_table, suggest
 from workbench.runs.job import Job
-from workbench.runs.runner import fitting_threads
 from workbench.runs.session import Session
 from workbench.tasks.split import Split
 from workbench.training import Training, capacity, prepare
 from workbench.training.cohort import Cohort
+from workbench.training.devices import fitting_threads
 from workbench.ui.figures import NotebookFigure
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class RangeTest(Job[pd.DataFrame]):
     """
 
     def __init__(self, session: Session, plan: Plan) -> None:
-        super().__init__(lambda _: self._measure(), name="range test", pump=session.tick, news=session.pump.wake)
+        super().__init__(lambda _: self._measure(), name="range test", pump=session.keep_live, news=session.publish)
         self.plan = plan
         self._training: Training | None = None
         self._untrained: dict[int, float] = {}
@@ -257,9 +257,9 @@ def plan_of(task: Task, config: Config, rates: Sequence[float], seeds: int, step
         used, epochs = steps * batch, 1
     looked_at = min(len(task.validation), max(VALIDATION_ROWS, used))
     excerpt = Excerpt(task, _some(task.train, used, config.seed), _some(task.validation, looked_at, config.seed))
-    anew = {"schedule": "constant", "warmup": 0, "patience": None, "epochs": epochs}
+    fixed = {"schedule": "constant", "warmup": 0, "patience": None, "epochs": epochs}
     configs = [
-        config.replace(**anew, learning_rate=float(rate), seed=config.seed + index)
+        config.replace(**fixed, learning_rate=float(rate), seed=config.seed + index)
         for index in range(seeds)
         for rate in rates
     ]

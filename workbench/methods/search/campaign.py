@@ -107,6 +107,9 @@ class Desk(Protocol):
     def is_up(self, up: bool) -> bool:
         """Whether the budget of seconds is spent, `up` by the clock."""
 
+    def stopped(self) -> bool:
+        """Whether the search was asked to stop, which also ends the drawing of configurations."""
+
 
 class Campaign:
     """Hands out cohorts of trials until the budget is spent. Lives on the training thread; `progress` may be read from any.
@@ -160,6 +163,8 @@ class Campaign:
             raise RunError(f"the first {self._failed} trials of the search all failed; the last: {self._last_failure}")
         before = self._look()
         self._fill(BATCH if self._learns else LOOK_AHEAD)
+        if self._desk.stopped():
+            return {}
         if not self._pool and not self._finals_asked:
             self._finals_asked = True
             self._ask_finals()
@@ -180,6 +185,8 @@ class Campaign:
             return {}
         before = self._look()
         self._fill(room if self._learns else LOOK_AHEAD)
+        if self._desk.stopped():
+            return {}
         matching = [s for s in self._pool if cohort_key(s.configs[0]) == self._key]
         started = self._begin(matching, room, self._call("refill", training))
         if not started:
@@ -311,6 +318,8 @@ class Campaign:
             self._asked -= len(self._pool)  # drawn ahead, and no longer wanted
             self._pool = []
         while len(self._pool) < count and not self._spent() and len(self._exhausted) < len(self._arms):
+            if self._desk.stopped():
+                return
             index = self._turn % len(self._arms)
             self._turn += 1
             if index in self._exhausted:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Protocol
 
-from workbench.core.config import Config
 from workbench.core.events import Event, StateChanged, TrialState
 from workbench.runs.run import Run
 from workbench.training import Training
@@ -31,6 +30,8 @@ class Search(Run):
     number: of the search in the log (see `bench.searches`). trials: the trials started so far.
     """
 
+    grows = True
+
     def __init__(
         self, number: int, strategy: str, training: Training, campaign: Hearer, pump: Callable[[], object] | None = None
     ) -> None:
@@ -39,6 +40,10 @@ class Search(Run):
         self.strategy = strategy
         self._campaign = campaign
         self._said = ""
+
+    @property
+    def title(self) -> str:
+        return f"Search {self.number} ({self.strategy})"
 
     @property
     def progress(self) -> Any:
@@ -52,13 +57,6 @@ class Search(Run):
         over = "stopped" if self.stopped else "ended"
         state = over if self.done else "paused" if self.paused else "running" if self.trials else "queued"
         return f"<Search {self.number} ({self.strategy}), {state}: {progress.done}{planned} configurations done>"
-
-    def adopt(self, configs: Mapping[int, Config]) -> None:
-        """Take in trials that were just entered into the log."""
-        self.configs.update(configs)
-        self.trials = tuple(self.configs)
-        self._states.update(dict.fromkeys(configs, TrialState.QUEUED))
-        self._epochs.update(dict.fromkeys(configs, 0))
 
     def waits_for_room(self, message: str) -> bool:
         """Say once what cannot be written, and wait a moment; False once the search is to stop."""

@@ -12,16 +12,18 @@ import pandas as pd
 
 from workbench.core.config import CHOICES, Config
 from workbench.core.errors import ConfigError, LogError, Problem, RunError
-from workbench.core.events import TrialState
+from workbench.core.events import Event, Message, TrialState
 from workbench.core.registry import Registry
 from workbench.core.space import Space
 from workbench.log import SearchStep
 from workbench.methods.comparison.figure import intervals
 from workbench.methods.comparison.leaderboard import leaderboard
+from workbench.methods.comparison.reads import Reads
 from workbench.methods.search.arm import Arm, Result
 from workbench.methods.search.campaign import Budget, Call, Campaign, NewRow
 from workbench.methods.search.handle import Search
 from workbench.methods.search.strategies import PRUNERS, STRATEGIES, pruning, strategy
+from workbench.models import builder_identity
 from workbench.runs.arguments import search_numbers
 from workbench.runs.session import Session
 from workbench.training import Training, check, prepare
@@ -64,13 +66,13 @@ class Comparison(Search):
         against the best, as in `bench.leaderboard`), tuned_score (the best of the tuning, which is too good: it was picked),
         configurations (budget of the tuning), epochs (all that the value's trials trained for), trial, and the tuned values.
         """
-        frame = self.session.reads.trials_of(self.number)
+        frame = Reads.of(self.session).trials_of(self.number)
         configs = self.session.log.configs([int(trial) for trial in frame["trial"]])
         frame = frame.assign(value=[str(configs[int(trial)][self.field]) for trial in frame["trial"]])
         finals = frame[frame["source"] == "replicate"]
         names = {"trial": "trial", "value": "configuration", "seed": "seed", "best_val_metric": "score"}
         scores = finals[list(names)].rename(columns=names)
-        board = leaderboard(scores, better=self.session.reads.better)
+        board = leaderboard(scores, better=Reads.of(self.session).better)
         rows = []
         for row in board.itertuples(index=False):
             tuning = frame[(frame["value"] == row.configuration) & (frame["source"] != "replicate")]
@@ -90,7 +92,7 @@ class Comparison(Search):
 
     def figure(self) -> NotebookFigure:
         """The table as a figure: mean and interval of each value."""
-        return intervals(self.table, label=self.field, metric_label=self.session.reads.metric_label)
+        return intervals(self.table, label=self.field, metric_label=Reads.of(self.session).metric_label)
 
 
 @dataclass(frozen=True)
@@ -185,7 +187,7 @@ class SearchRequest:
         bases = [self.base]
         if self.field is not None:
             bases = [prepare(session.task, self.base.replace(**{self.field: value})) for value in self.values]
-        better, points = session.reads.better, self.points
+        better, points = Reads.of(session).better, self.points
         arms = [
             Arm(Space(self.space, base), way, better=better, seed=self.seed, pruner=pruner, points=points, done=done)
             for base in bases
@@ -285,7 +287,7 @@ def campaign_of(
         arms,
         request.budget,
         desk=desk,
-        better=session.reads.better,
+        better=Reads.of(session).better,
         check=lambda config: check(session.task, config),
         seeds=request.seeds,
         finals=request.finals,
@@ -298,8 +300,8 @@ def campaign_of(
 def search_of(session: Session, request: SearchRequest, number: int, campaign: Campaign, training: Training) -> Search:
     """The handle of a search."""
     if request.field is None:
-        return Search(number, request.label, training, campaign, pump=session.tick)
-    comparison = Comparison(number, request.label, training, campaign, pump=session.tick)
+        return Search(number, request.label, training, campaign, pump=session.keep_live)
+    comparison = Comparison(number, request.label, training, campaign, pump=session.keep_live)
     comparison.session, comparison.field, comparison.nuisance = session, request.field, tuple(request.space)
     return comparison
 
@@ -312,6 +314,7 @@ class LogDesk:
         self.cohort: int | None = None
         self.search: Search | None = None
         self.replayed: Mapping[str, Any] | None = None
+        self._unmeasured: str | None = None
 
     def create(self, rows: Sequence[NewRow], call: Call) -> list[int]:
         if self.replayed is not None:
@@ -329,10 +332,15 @@ class LogDesk:
         ]  # fmt: skip
         step = SearchStep(self._number, "asked", call._asdict())
 
+        unmeasured, self._unmeasured = self._unmeasured, None
+
+        def said(numbers: Sequence[int]) -> list[Event]:
+            return [] if unmeasured is None else [Message(number, unmeasured) for number in numbers]
+
         def enter() -> list[int]:
             assert self.search is not None
             with self._session.lock:
-                numbers = self._session.log.create(new, step=step)
+                numbers = self._session.log.create(new, step=step, events=said)
                 self._session.adopt(self.search, {n: row.config for n, row in zip(numbers, rows, strict=True)})
             return numbers
 
@@ -360,10 +368,23 @@ class LogDesk:
     def fits(self, config: Config, wanted: int) -> int:
         if self.replayed is not None:
             return int(self.replayed["fits"])
-        return self._request.cohort or self._session.capacity(config, self._request.device, wanted)
+        if self._request.cohort:
+            return self._request.cohort
+        try:
+            return self._session.capacity(config, self._request.device, wanted)
+        except (
+            Exception
+        ) as error:  # of the user's model or data, or a passing one: it is logged with the trials, which train singly
+            self._unmeasured = (
+                f"trains alone: measuring how many trials fit together raised {type(error).__name__}: {error}"
+            )
+            return 1
 
     def is_up(self, up: bool) -> bool:
         return up if self.replayed is None else bool(self.replayed["up"])
+
+    def stopped(self) -> bool:
+        return self.replayed is None and self.search is not None and self.search.stopped
 
 
 def results_of(session: Session, trials: Sequence[int] | None = None) -> Iterator[tuple[int, Result]]:
@@ -373,16 +394,19 @@ def results_of(session: Session, trials: Sequence[int] | None = None) -> Iterato
     trials: only these; by default all but those that were altered, which tell nothing of the configuration that they began with.
     """
     useful = {str(TrialState.COMPLETED), str(TrialState.EARLY_STOPPED)}
-    frame = session.reads.trials()
+    frame = Reads.of(session).trials()
     frame = frame[frame["state"].isin(useful | {str(TrialState.DIVERGED)}) & (frame["metric"] == session.task.metric)]
     known = frame["trial"].isin(trials) if trials is not None else ~frame["trial"].isin(session.log.altered())
     frame = frame[(frame["source"] != "replay") & known]
     configs = session.log.configs([int(trial) for trial in frame["trial"]])
+    builders = session.log.builders([int(trial) for trial in frame["trial"]])
     for trial, state, value in zip(frame["trial"], frame["state"], frame["best_val_metric"], strict=True):
         try:
             config = Config(**configs[int(trial)])
         except ConfigError:
             continue  # of a model that is not registered here
+        if builders[int(trial)] != builder_identity(config.model):
+            continue  # of another version of the model
         yield int(trial), Result(config, float(value) if state in useful else math.nan)
 
 

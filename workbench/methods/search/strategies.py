@@ -155,7 +155,7 @@ def strategy(name: str | BaseSampler) -> Strategy:
 
 def pruning(name: str | BasePruner | None) -> Pruning | None:
     """A pruner by name, or an optuna pruner of one's own; None for none. Raises: ConfigError with a hint."""
-    if name is None or name == "none":
+    if name is None or (isinstance(name, str) and name == "none"):
         return None
     if isinstance(name, str):
         if name in PRUNERS:

@@ -10,14 +10,19 @@ import ipywidgets as widgets
 
 from workbench.core.config import Config
 from workbench.core.domains import Domain
-from workbench.core.errors import ConfigError, Problem
+from workbench.core.errors import ConfigError, Problem, WorkbenchError
 from workbench.core.space import Space
+from workbench.methods.comparison.reads import Reads, listed_searches
+from workbench.methods.range_test.panel import RangePart
 from workbench.methods.search.options import DEFAULTS
 from workbench.methods.search.strategies import PRUNERS, STRATEGIES
 from workbench.training import kept_apart
+from workbench.ui.late import Late
 from workbench.ui.parts import labelled, make
+from workbench.ui.presenter import Presenter
+from workbench.ui.tab import Tab, TabBody
 
-__all__ = ["SearchPanel", "search_call"]
+__all__ = ["SEARCH", "SearchPanel", "SearchTab", "search_call"]
 
 NEW = ("a new search", 0)  # a menu shows no label for None
 
@@ -166,3 +171,62 @@ def search_call(space: Space, options: Mapping[str, Any], *, name: str = "", dev
     if device != "cpu":
         arguments.append(f"device={device!r}")
     return f"search = bench.search({', '.join(arguments)})"
+
+
+class SearchTab(TabBody):
+    """The search tab: a search of the space in the controls, and below it the learning-rate range test."""
+
+    def __init__(self, presenter: Presenter) -> None:
+        self._presenter, self._view = presenter, presenter.shown
+        self.panel = SearchPanel(self._view.refresh_code)
+        self.panel.start.on_click(lambda _: self._search())
+        self._range = Late(lambda: RangePart(presenter))
+        super().__init__(make(widgets.VBox, [self.panel.widget, self._range.widget], classes="wb-search"))
+
+    @property
+    def range(self) -> RangePart:
+        """The range test below, made now if it is not there yet."""
+        return self._range.part
+
+    def refresh(self) -> None:
+        """Offer the earlier searches to go on with."""
+        _ = self.range  # made at the first look
+        searches = listed_searches(Reads.of(self._presenter.session))
+        self.panel.offer([(label, number) for label, number, _, own in searches if own])
+
+    def tick(self, *, in_front: bool) -> None:
+        if self._range.made:
+            self.range.tick(in_front=in_front)
+
+    def configured(self, config: Config | ConfigError, *, in_front: bool) -> list[str]:
+        if isinstance(config, ConfigError):
+            self.panel.tell(config, None)
+            return []
+        try:
+            space = self._view.controls.space()
+            self.panel.tell(space, config)
+            return [search_call(Space(space, config), self.panel.options(), **self._view.about())] if space else []
+        except ConfigError as error:
+            self.panel.tell(error, config)
+            return []
+
+    def _search(self) -> None:
+        self.panel.show_error("")
+
+        def start() -> None:
+            controls = self._view.controls
+            try:
+                space, base, options = controls.space(), controls.read(), self.panel.options()
+                if not space and "continues" not in options:
+                    message = "press the magnifier beside a hyperparameter to search it"
+                    raise ConfigError([Problem("space", space, f"there is nothing to search: {message}")])
+                self._presenter.bench.search(space=space or None, base=base, **options, **self._view.about())
+            except WorkbenchError as error:
+                homeless = controls.show(error) if isinstance(error, ConfigError) else []
+                told = "\n".join(problem.message for problem in homeless) if homeless else str(error)
+                self.panel.show_error(told)
+
+        self._view.ask(start)
+
+
+SEARCH = Tab("Search", SearchTab, SearchTab.refresh, early=True, searches=True)

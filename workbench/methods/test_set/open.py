@@ -20,6 +20,7 @@ from workbench.log import Finding
 from workbench.log.openings import KIND, Opening, keys_as_text, openings, unseen
 from workbench.methods.test_set.figure import opened_scores
 from workbench.metrics.intervals import Interval, score_interval
+from workbench.runs.publisher import LogChanged
 from workbench.runs.restore import whole
 from workbench.runs.session import Session
 from workbench.tasks.split import Split
@@ -118,7 +119,7 @@ class TestResult:
 def open_test_set(
     session: Session, trial: int | Together, *, again: bool = False, only_unseen: bool = False
 ) -> TestResult:
-    """Measure a trial's best model, or an ensemble, on the test split, and write that into the log before it is told.
+    """Measure a trial's best model, or an ensemble, on the test split, and record it in the log before returning it.
 
     only_unseen: on those of its rows alone that no opening in the log has seen.
     Raises: ConfigError for `again` and `only_unseen` that are neither True nor False, or both; TaskError if the task has no
@@ -127,7 +128,7 @@ def open_test_set(
     """
     again, only_unseen = _flag("again", again), _flag("only_unseen", only_unseen)
     if again and only_unseen:
-        message = "again=True, only_unseen=True: the one takes rows that were seen, the other leaves them out; give one of them"
+        message = "again and only_unseen exclude each other"
         raise ConfigError([Problem("only_unseen", only_unseen, message)])
     what: int | Together = whole("trial", trial) if not hasattr(trial, "outputs") else trial
     sealed, keys = open_seal(session.task), session.task.row_keys["test"]
@@ -138,7 +139,7 @@ def open_test_set(
         if not new.any():
             raise _refusal(session, keys, "none of them is unseen; a version of the task with new rows has some")
         test, keys = Split(sealed.x[new], sealed.y[new]), keys[new]
-    metric, better = session.task.metric, session.reads.better
+    metric, better = session.task.metric, METRICS[session.task.metric].value.better
     interval: Interval = score_interval(metric, model.outputs(test.x), test.y)
     data = {
         **about,
@@ -169,7 +170,7 @@ def open_test_set(
             raise _refusal(session, this.keys, f"{remedy}{this.stamp!r} wherever it is shown", others)
 
     number = session.log.add_finding(KIND, data, task_fingerprint=session.task.fingerprint, check=check)
-    session.refresh_table()
+    session.publish([LogChanged()])
     return next(result for opening, result in _results(session.log.findings(KIND)) if opening.finding.number == number)
 
 

@@ -10,9 +10,13 @@ import ipywidgets as widgets
 import pandas as pd
 
 from workbench.core.text import counted
+from workbench.methods.comparison.reads import Reads
+from workbench.methods.test_set.figure import opened_scores
 from workbench.ui.parts import labelled, make, show
+from workbench.ui.presenter import Presenter
+from workbench.ui.tab import Tab, TabBody
 
-__all__ = ["SealTab"]
+__all__ = ["TEST_SET", "SealTab", "TestSetTab"]
 
 SHOWN = 8
 """So many of the last openings are drawn."""
@@ -199,3 +203,55 @@ def _table(openings: pd.DataFrame, metric_label: str, metric: str) -> str:
         rows.append(f"<tr>{''.join(f'<td>{html.escape(str(cell))}</td>' for cell in cells)}</tr>")
     head = "".join(f"<th>{html.escape(text)}</th>" for text in heads)
     return f'<table class="wb-leaderboard"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
+
+
+class TestSetTab(TabBody):
+    """The test-set tab: what may be measured, and the opening."""
+
+    __test__ = False  # no test of pytest's
+
+    def __init__(self, presenter: Presenter) -> None:
+        self._presenter, self._bench = presenter, presenter.bench
+        ask = presenter.dispatch.ask
+        self.panel = SealTab(lambda key, again, only_unseen: ask(self.open, key, again, only_unseen))
+        super().__init__(self.panel.widget)
+
+    def refresh(self) -> None:
+        """Read who has looked at the test rows, and what may be measured."""
+        reads = Reads.of(self._presenter.session)
+        board = reads.leaderboard(5)
+        best = [int(trial) for trial in board["trial"]]
+        chosen = self._presenter.trial_in_view()
+        trials = [trial for trial in dict.fromkeys([*best[:1], chosen, *best]) if trial is not None]
+        choices = [(f"trial {trial}" + ", the best" * (trial in best[:1]), ("trial", trial)) for trial in trials]
+        choices += [(f"ensemble {number}", ("ensemble", int(number))) for number in reads.ensembles()["ensemble"]]
+        label = reads.metric_label.removeprefix("validation ")
+        self.panel.refresh(
+            self._bench.openings, choices, rows=reads.task.sizes["test"], unseen=reads.unseen_test_rows(),
+            looked=reads.log.looked(reads.task.fingerprint), metric_label=label, metric=reads.task.metric,
+            draw=lambda frame: opened_scores(frame, metric_label=f"{label}, test rows")._repr_png_(),
+        )  # fmt: skip
+
+    def open(self, key: Key, again: bool, only_unseen: bool) -> None:
+        """Measure ("trial", 7) or ("ensemble", 2) on the test split, or its unseen rows, and show what came of it."""
+        dispatch, bench, panel = self._presenter.dispatch, self._bench, self.panel
+        if dispatch.aside.busy("test-set"):
+            return  # a double click
+        kind, number = key
+        panel.busy()
+
+        def work() -> list[str]:
+            what = number if kind == "trial" else bench.load_ensemble(number)
+            return list(bench.open_test_set(what, again=again, only_unseen=only_unseen).says)
+
+        def then(lines: list[str] | None, error: Exception | None) -> None:
+            if error is not None:
+                dispatch.fail(panel.show_problem, error)
+            else:
+                panel.show_result(lines or [])
+            self.refresh()
+
+        dispatch.aside.ask("test-set", work, then)
+
+
+TEST_SET = Tab("Test set", TestSetTab, TestSetTab.refresh, follows_selection=True)

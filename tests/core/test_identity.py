@@ -1,0 +1,113 @@
+"""The identity of a function: what its result depends on changes it, and nothing else does."""
+
+from __future__ import annotations
+
+import itertools
+import linecache
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from workbench.core.identity import identity_of
+
+SOURCE = '''
+from torch import nn
+WIDTH = 3
+TABLE = {"depth": [1, 2]}
+
+class Block(nn.Module):
+    """A block."""
+    scale = 1.5
+    def forward(self, x): return x * 2
+
+def helper(x):
+    return x + 1  # one more
+
+def build(task, *, width=7):
+    """Build it."""
+    helper(TABLE["depth"])
+    return nn.Sequential(Block(), nn.ReLU(), nn.Linear(WIDTH, width))
+'''
+NUMBERS = itertools.count()
+
+
+def typed(source: str) -> Callable[..., Any]:
+    """The function `build` as a notebook's cell makes it: with source text, in the module __main__."""
+    file = f"<cell {next(NUMBERS)}>"
+    linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
+    names: dict[str, Any] = {"__name__": "__main__"}
+    exec(compile(source, file, "exec"), names)
+    function: Callable[..., Any] = names["build"]
+    return function
+
+
+def without_source(source: str) -> Callable[..., Any]:
+    """The same as standard input or `exec` makes it."""
+    names: dict[str, Any] = {"__name__": "__main__"}
+    exec(source, names)
+    function: Callable[..., Any] = names["build"]
+    return function
+
+
+EDITS = [
+    ("ReLU", "Sigmoid"),  # the function
+    ("x + 1", "x + 2"),  # one that it calls
+    ("x * 2", "x * 3"),  # a method of a class
+    ("scale = 1.5", "scale = 2.5"),  # an attribute of a class
+    ("WIDTH = 3", "WIDTH = 4"),  # a plain global
+    ("[1, 2]", "[1, 3]"),  # inside a container
+    ("width=7", "width=8"),  # a default
+]
+
+
+@pytest.mark.parametrize("made", [typed, without_source])
+@pytest.mark.parametrize(("old", "new"), EDITS)
+def test_an_edit_changes_it(made: Callable[[str], Any], old: str, new: str) -> None:
+    assert old in SOURCE
+    assert identity_of(made(SOURCE.replace(old, new))) != identity_of(made(SOURCE))
+    assert identity_of(made(SOURCE)) == identity_of(made(SOURCE))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("# one more", ""), ("Build it.", "Other words."), ("A block.", "B."), ("nn.ReLU(), ", "nn.ReLU(),\n        ")],
+)
+def test_comments_docstrings_and_formatting_do_not_count(old: str, new: str) -> None:
+    assert old in SOURCE
+    assert identity_of(typed(SOURCE.replace(old, new))) == identity_of(typed(SOURCE))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [(1, 2), ([1], [2]), ({"a": 1.0}, {"a": 1.5}), (np.arange(3), np.arange(3) + 1), (torch.zeros(9), torch.ones(9))],
+)
+def test_values_of_a_closure_count(one: Any, other: Any) -> None:
+    def around(value: Any) -> Callable[[], Any]:
+        def inner() -> Any:
+            return value
+
+        return inner
+
+    assert identity_of(around(one)) != identity_of(around(other))
+    assert identity_of(around(one)) == identity_of(around(one))
+
+
+def test_functions_that_refer_to_each_other_end() -> None:
+    source = "def build(n):\n    return other(n)\ndef other(n):\n    return build(n - {}) if n else 0\n"
+    assert identity_of(typed(source.format(1))) != identity_of(typed(source.format(2)))
+
+
+def test_a_record_that_a_builder_keeps_of_its_calls_does_not_count() -> None:
+    build = typed("CALLS = []\ndef build(task):\n    CALLS.append(task)\n")
+    before = identity_of(build)
+    build("digits")
+    assert identity_of(build) == before
+
+
+def test_what_a_notebook_or_script_defines_is_its_own_whatever_program_runs_it() -> None:
+    function = typed(SOURCE)
+    assert function.__module__ == "__main__"
+    assert identity_of(function) != identity_of(typed(SOURCE.replace("x + 1", "x - 1")))

@@ -1,0 +1,41 @@
+"""The layers tab with what keeps it up to date: it shows the trial in view, while it trains too."""
+
+from __future__ import annotations
+
+from workbench.methods.layers.tab import LayersPanel
+from workbench.methods.layers.watch import Watcher
+from workbench.ui.presenter import Presenter
+from workbench.ui.tab import Tab, TabBody
+
+__all__ = ["LAYERS", "LayersTab"]
+
+
+class LayersTab(TabBody):
+    """The layers of the trial in view."""
+
+    def __init__(self, presenter: Presenter) -> None:
+        self._presenter = presenter
+        self.panel = LayersPanel(lambda epoch: presenter.dispatch.ask(self.look, epoch))
+        self._watcher = Watcher(
+            presenter.task,
+            self.panel,
+            run_of=presenter.session.run_of,
+            model_of=presenter.bench.model,
+            epochs_of=self._epochs_of,
+            wake=presenter.pump.wake,
+        )
+        super().__init__(self.panel.widget)
+
+    def look(self, epoch: int | None) -> None:
+        """Show the layers after an epoch, None for the best one."""
+        self._watcher.look(epoch)
+
+    def tick(self, *, in_front: bool) -> None:
+        self._watcher.tick(self._presenter.trial_in_view(), in_front=in_front)
+
+    def _epochs_of(self, trial: int) -> tuple[int, int]:
+        curve = self._presenter.log.curves(trial)
+        return int(curve["epoch"].iloc[0]), int(curve["epoch"].iloc[-1])
+
+
+LAYERS = Tab("Layers", LayersTab)

@@ -1,0 +1,20 @@
+"""The tabs of a `Workbench`, in the order in which they stand: a new capability adds its line here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from workbench.methods.comparison.tab import COMPARE
+from workbench.methods.data_versions.transfer_tab import TRANSFER
+from workbench.methods.diagnosis.tab import DIAGNOSE
+from workbench.methods.layers.live_tab import LAYERS
+from workbench.methods.search.tab import SEARCH
+from workbench.methods.test_set.tab import TEST_SET
+from workbench.ui.builtin_tabs import CODE, DATA, HISTORY, TRIALS
+from workbench.ui.tab import Tab
+
+__all__ = ["TABS"]
+
+TABS: tuple[Tab[Any], ...] = (
+    TRIALS, HISTORY, SEARCH, COMPARE, DIAGNOSE, LAYERS, TRANSFER, TEST_SET, CODE, DATA,
+)  # fmt: skip

@@ -1,0 +1,92 @@
+"""The log as seen from one task: its trials, their curves as they are drawn, and a summary. Writes nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from workbench.core.config import Config
+from workbench.core.registry import LOSSES, METRICS
+from workbench.core.text import counted
+from workbench.log import TrialLog
+from workbench.training import resolve_loss
+from workbench.ui.figures import NotebookFigure, learning_curves
+
+if TYPE_CHECKING:
+    from workbench.tasks import Task
+
+__all__ = ["TABLE_TRIALS", "TaskLog"]
+
+TABLE_TRIALS = 2000
+"""The views show the newest so many trials; all are in `bench.trials`."""
+
+
+class TaskLog:
+    """The log as seen from one task."""
+
+    def __init__(self, task: Task, log: TrialLog) -> None:
+        self.task, self.log = task, log
+
+    def trials(self, last: int | None = None) -> pd.DataFrame:
+        """The log's trials on this very task: scores on other data cannot be compared with theirs. last: the newest only."""
+        return self.log.trials(task_fingerprint=self.task.fingerprint, last=last)
+
+    def seeds_together(self, trials: Sequence[int]) -> list[list[int]]:
+        """Trials by configuration: the seeds of one are drawn as mean and band."""
+        groups: dict[str, list[int]] = {}
+        for trial, config in self.log.configs(trials).items():
+            groups.setdefault(json.dumps({**config, "seed": 0}, sort_keys=True), []).append(trial)
+        return list(groups.values())
+
+    @property
+    def better(self) -> Any:
+        """Which way the task's metric goes."""
+        return METRICS[self.task.metric].value.better
+
+    @property
+    def metric_label(self) -> str:
+        return f"validation {METRICS[self.task.metric].label.lower()}"
+
+    def roots(self, trials: Sequence[int]) -> pd.DataFrame:
+        """Where the branches among some trials begin: columns as in the curves, of the parent at that epoch, and `parent`.
+
+        Without a branch among them there is no row.
+        """
+        table = self.log.branches(self.task.fingerprint)
+        table = table[table["trial"].isin(list(trials))]
+        if table.empty:  # most runs, each time they are drawn
+            return table
+        curves = self.log.curves(*sorted({int(parent) for parent in table["parent"]}))
+        keys = table.rename(columns={"trial": "branch", "parent": "trial"})[["branch", "trial", "epoch"]]
+        found = keys.merge(curves, on=["trial", "epoch"])
+        return found.rename(columns={"trial": "parent", "branch": "trial"})
+
+    def curves(self, *trials: int) -> pd.DataFrame:
+        """The curves of some trials as they are drawn: a branch from its parent's point."""
+        own, roots = self.log.curves(*trials), self.roots(trials)
+        if roots.empty:
+            return own
+        joined = pd.concat([roots[own.columns], own], ignore_index=True)
+        return joined.sort_values(["trial", "epoch"], ignore_index=True)
+
+    def figure(self, groups: Sequence[Sequence[int]]) -> NotebookFigure:
+        curves = self.curves(*[trial for group in groups for trial in group])
+        metric = METRICS[self.task.metric].label
+        loss = LOSSES[resolve_loss(Config(), self.task.kind).loss].label
+        return learning_curves(curves, groups, loss_label=loss.lower(), metric_label=f"validation {metric.lower()}")
+
+    def summary(self) -> str:
+        """The log in one line."""
+        count = self.log.count(self.task.fingerprint)
+        if not count:
+            return "no trial yet"
+        line = counted(count, "trial")
+        best = self.log.best(self.task.fingerprint, self.task.metric, self.better)
+        if best is not None:
+            label = METRICS[self.task.metric].label.lower()
+            line += f", best trial {best['trial']} "
+            line += f"with validation {label} {best['best_val_metric']:.3f} at epoch {best['best_epoch']}"
+        return line
