@@ -16,7 +16,7 @@ PAGE = Path(__file__).resolve().parent.parent / "docs" / "hyperparameters.md"
 INTRODUCTION = """\
 # Hyperparameters
 
-Written by `make docs` from the declarations in `workbench/hyperparameters.py`; do not edit.
+Written by `make docs` from the declarations in `workbench/core/config.py`; do not edit.
 
 Every hyperparameter is a field of `wb.Config`. *Live* ones may change while a trial runs (`run.set(learning_rate=3e-3)` or the
 control itself); the change takes force at the next optimizer step and stands in the log. A hyperparameter that the present

@@ -55,3 +55,16 @@ def test_a_backup_of_a_server_names_its_tool(postgresql: str, tmp_path: Path) ->
         log.backup(tmp_path / "copy.db")
     assert not (tmp_path / "copy.db").exists()
     log.close()
+
+
+def test_a_database_that_raises_at_a_runs_end_does_not_stop_the_queue(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = wb.Workbench(wb.Task.load("iris"), log=tmp_path / "trials.db")
+
+    def broken() -> None:
+        raise sqlite3.DatabaseError("planted")
+
+    monkeypatch.setattr(bench.log._engine, "raw_connection", broken)
+    assert bench.run(wb.Config(epochs=1)).done
+    assert bench.run(wb.Config(epochs=1, seed=1)).done

@@ -66,14 +66,11 @@ def checkpoint_wal(engine: Engine) -> None:
     """
     if engine.dialect.name != "sqlite":
         return
-    connection = engine.raw_connection()
-    try:
+    # such as a full disk: the log is complete with its `-wal` file, and the end of a run must reach those who wait for it
+    with suppress(sqlite3.Error, SQLAlchemyError), closing(engine.raw_connection()) as connection:
         cursor = connection.cursor()
-        with suppress(sqlite3.OperationalError):  # such as a full disk: the log is complete with its `-wal` file
-            cursor.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        cursor.execute("PRAGMA wal_checkpoint(PASSIVE)")
         cursor.close()
-    finally:
-        connection.close()
 
 
 def backup(engine: Engine, path: str | os.PathLike[str], name: str) -> None:
