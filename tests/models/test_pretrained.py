@@ -146,7 +146,7 @@ def test_the_digest_is_that_of_the_weights_without_the_head() -> None:
 
     first = made()
     assert made() == first
-    assert made(lambda network: network.fc.weight.add_(1)) == first, "the head is made anew for each task"
+    assert made(lambda network: network.fc.weight.add_(1)) == first, "the head is new for each task"
     assert made(lambda network: network.conv1.weight[0, 0, 0, 0].add_(1e-3)) != first
     assert made(lambda network: network.bn1.running_mean.add_(1)) != first  # type: ignore[union-attr,operator]
     assert made(lambda network: network.double()) != first

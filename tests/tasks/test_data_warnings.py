@@ -1,4 +1,4 @@
-"""Remarks on a table: each one on a planted case, and none on a table without it."""
+"""Warnings about a table: each one on a planted case, and none on a table without it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ KEYS["test"] = np.arange(160, 200, dtype=np.uint64)
 
 
 def on(**columns: Any) -> tuple[str, ...]:
-    """Remarks on the plain table with further columns, the first 120 rows being training rows and 160 open."""
+    """Warnings about the plain table with further columns, the first 120 rows being training rows and 160 open."""
     frame = PLAIN.assign(**columns)
     return data_warnings(frame[:120], frame[:160], None, ["y"], KEYS)
 
@@ -128,7 +128,7 @@ def test_a_task_tells_them_in_its_summary_and_the_tab_escapes_them() -> None:
     summary = task.summary()
     assert len(summary.loc["warning"]) == len(task.warnings) == 2
     said = " ".join(summary["value"])
-    assert all(remark in said for remark in task.warnings)
+    assert all(warning in said for warning in task.warnings)
     assert summary["value"].str.len().max() <= 50
     shown = Facts(task).widget.value
     assert "Column &#x27;&lt;b&gt;&#x27; is constant" in shown

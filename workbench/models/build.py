@@ -1,4 +1,4 @@
-"""From a Config to an `nn.Module`: seeded, checked, and told apart into weights that are penalised and those that are not."""
+"""From a Config to an `nn.Module`: seeded, checked, and divided into weights that are penalised and weights that are not."""
 
 from __future__ import annotations
 

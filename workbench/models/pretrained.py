@@ -113,7 +113,7 @@ class Pretrained(nn.Module):
 
     @property
     def rests_on_backbone(self) -> bool:
-        """Whether some of the body is no part of `trained`, so that whoever keeps that alone has to get it from the backbone."""
+        """Whether some of the body is no part of `trained`, which then has to come from the backbone on loading."""
         return not self.opened and self._cut() is not None
 
     def depths(self) -> list[tuple[int, float]]:

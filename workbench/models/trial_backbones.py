@@ -158,7 +158,7 @@ class Source:
         return getattr(task, "classes", None) == self.facts.classes
 
     def _adapter(self, task: DataShape) -> nn.Module | None:
-        """What turns a task's standardised inputs into those of the source, None if they are the same, or cannot be told.
+        """What turns a task's standardised inputs into those of the source, None if they are the same, or if that is unknown.
 
         An input that was constant in training stays at that constant: the weights behind it have learned nothing.
         """

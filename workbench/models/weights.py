@@ -89,7 +89,7 @@ def _state_dict(place: Path) -> dict[str, Tensor]:
     except pickle.UnpicklingError as error:
         if "nsupported" in str(error):
             message = "is damaged, or holds something other than tensors and plain values, which could run code when it is read"
-            hint = "it was refused; save the weights anew: torch.save(network.state_dict(), path)"
+            hint = "it was rejected; save the weights again: torch.save(network.state_dict(), path)"
             raise CheckpointError(f"weights file {str(place)!r}: {message}; {hint}") from None
         raise CheckpointError(f"weights file {str(place)!r}: is damaged, or no file of torch") from None
     except Exception:  # whatever torch meets in a file that was cut or altered

@@ -22,7 +22,7 @@ MOST = 0.9
 FAR = 10.0
 """Interquartile ranges beyond the quartiles: a squared error is then made by the few."""
 SHOWN = 3
-"""So many spellings of a category, and so many columns, are told in one sentence."""
+"""So many spellings of a category, and so many columns, are listed in one sentence."""
 
 
 def data_warnings(
@@ -50,7 +50,7 @@ def _on_texts(name: str, column: pd.Series[Any], trained: pd.Series[Any]) -> lis
     counts = {value: int(count) for value, count in column.value_counts().items() if isinstance(value, str) and count}
     rows, odd = sum(counts.values()), {text: count for text, count in counts.items() if not _is_number(text)}
     if len(counts) < 2:
-        return []  # booleans and numbers that are categories; what is constant is told with the others
+        return []  # booleans and numbers that are categories; constant columns are reported with the others
     if sum(odd.values()) <= (1 - MOST) * rows:
         but = f" but for {_clipped(max(odd, key=odd.__getitem__))} ({counted(sum(odd.values()), 'row')})" if odd else ""
         example = _clipped(next(text for text in counts if text not in odd))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Baseline", "baseline_of", "facts_of"]
 
 SHOWN = 12
-"""So many classes, or target columns, are told one by one."""
+"""So many classes, or target columns, are listed one by one."""
 
 CELL = 48
 """Characters that pandas shows of a cell, less a margin."""

@@ -31,7 +31,7 @@ ARRAYS = ("_mean", "_scale", "_low", "_high")
 """What `fit` finds, in float64; the last two with clip= only."""
 
 SHOWN = 6
-"""So many known values of a column are told one by one."""
+"""So many known values of a column are listed one by one."""
 
 WHOLE = re.compile(r"-?\d+\.0")
 

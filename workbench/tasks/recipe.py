@@ -29,7 +29,7 @@ class Recipe(NamedTuple):
 
     @classmethod
     def of_version(cls, former: Recipe, number: int, data: Any) -> Recipe:
-        """The call of `Task.version` on the former task's expression. A path is told; data in memory get a variable."""
+        """The call of `Task.version` on the former task's expression. A path is written out; data in memory get a variable."""
         if not former.text:
             return cls()
         if isinstance(data, (str, os.PathLike)):

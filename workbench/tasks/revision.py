@@ -80,7 +80,7 @@ class Source:
 
 @dataclass(frozen=True, eq=False)
 class Renewal:
-    """What a version is told in place of finding it out: the rows of each split, the classes' raw labels, its former."""
+    """What a version is given instead of computing it: the rows of each split, the classes' raw labels, its former."""
 
     parts: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
     labels: tuple[str, ...] | None

@@ -20,7 +20,7 @@ PIECE = 2**15
 """Values that are hashed at once: they stay in the processor's cache."""
 
 EXACT, TINY = 2.0**24, 2.0**-100
-"""Numbers of a magnitude between these are told apart as float32 does, others to the last bit."""
+"""Numbers of a magnitude between these are distinguished as float32 does, others to the last bit."""
 
 
 def fingerprint_of(

@@ -187,7 +187,7 @@ class Task:
     @classmethod
     def from_frame(cls, frame: pd.DataFrame, target: str | Sequence[str], **options: Any) -> Task:
         """A DataFrame. Text, category and boolean columns are one-hot encoded (an unknown category is all zeros).
-        What is odd in the table is told by `summary`.
+        `summary` lists what is unusual in the table.
 
         Missing values are filled in (median, most frequent). Both as the training rows say. target: a column, or
         several for regression. Raises: TaskError naming the column that cannot be used.
@@ -228,7 +228,7 @@ class Task:
 
         new_data: all rows of the new version, old and new, of the kind the task was made from: a DataFrame or the path of a CSV
         file with the same columns, a pair (X, y), or a torch data set. Old rows that are not among them are left out. Kind,
-        options and classes stay; preprocessing is fitted anew. A row that was in the data before, now or in a former version,
+        options and classes stay; preprocessing is fitted again. A row that was in the data before, now or in a former version,
         keeps the split it was in, so that no test row is ever trained on; new rows are divided by the task's shares and seed,
         and copies of a row go together.
         Raises: TaskError for other columns, types, shapes or classes, rows without a target, or no new row.
@@ -325,7 +325,7 @@ class Task:
         return baseline_of(self)
 
     def summary(self) -> pd.DataFrame:
-        """Kind, rows, inputs, metric, baseline, classes or target, and messages; one fact a row, as text in the
+        """Kind, rows, inputs, metric, baseline, classes or target, and warnings; one fact a row, as text in the
         column `value`."""
         return facts_of(self)
 

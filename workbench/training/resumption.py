@@ -1,4 +1,4 @@
-"""What training needs to be taken up again where a process left it, or to be done again as it was."""
+"""What training needs to resume where a process stopped, or to repeat a run exactly."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Keeper(Protocol):
     """Where checkpoints go. Called on the training thread."""
 
     def begin(self, series: int) -> None:
-        """A cohort is formed anew: what was kept under its number belongs to one that broke off."""
+        """A cohort is formed again: what was kept under its number belongs to one that broke off."""
 
     def wants(self, last: bool) -> bool:
         """Whether to take the state after this epoch. last: the cohort's last one."""
@@ -42,7 +42,7 @@ class Change(NamedTuple):
 
 @dataclass(frozen=True)
 class Told:
-    """What has been told of a trial before: its epochs, its live changes, and its end if it has ended.
+    """What the log has of a trial: its epochs, its live changes, and its end if it has ended.
 
     so_far: what its end would say, were it stopped now.
     """
@@ -58,7 +58,7 @@ class TakeUp:
     """A cohort to go on with.
 
     trials: Config, as it started, of each trial that the cohort was formed of. state: where to go on from; None for the first
-    step. epochs: of the cohort that have been told; those after `state` are trained again in silence. joins: trials that
+    step. epochs: of the cohort that the log has; those after `state` are trained again in silence. joins: trials that
     joined later, by the number of the cohort's epochs before. told: by trial.
     """
 

@@ -85,7 +85,7 @@ class Row:
         """A new trial that goes on from where another stood.
 
         Its best epoch is sought among its own. Early stopping compares with the lowest loss of the path so far, but begins
-        to count anew; plateaus, which the schedule has acted on, are kept. Steps are counted as if the whole path had had
+        to count from zero; plateaus, which the schedule has acted on, are kept. Steps are counted as if the whole path had had
         this batch size, so that the schedule is where its epoch says. The same seed goes on with the same random numbers,
         another one begins its own.
         """

@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 FEATURES_SHARE = 0.25
-"""Of the memory that is free, what the features of a frozen stem may take; beyond, they are computed anew for each batch."""
+"""Of the memory that is free, what the features of a frozen stem may take; beyond, they are computed again for each batch."""
 PIECE_ROWS = 256
 """Rows go through a stem in pieces of at most so many."""
 
