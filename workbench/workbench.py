@@ -826,9 +826,13 @@ class Workbench:
     def backup(self, path: str | os.PathLike[str]) -> None:
         """Copy the log, as it is now, to a new SQLite file; trials may train meanwhile. Checkpoints are not copied.
 
-        path: of the copy. Raises: LogError if the file exists or cannot be written, or the log is on a PostgreSQL server.
+        path: of the copy. Raises: ConfigError for what is no path; LogError if the file exists or cannot be written, or the log
+        is on a PostgreSQL server.
         """
-        self._session.log.backup(path)
+        place = a_place(path, "path", "")
+        if place is None:
+            raise ConfigError([Problem("path", path, "path=None: give the path of a new file")])
+        self._session.log.backup(place)
 
     # --- display ----------------------------------------------------------------------------------------------------
 

@@ -32,7 +32,7 @@ class Heard:
             self._do()
 
     @property
-    def data_warnings(self) -> list[str]:
+    def messages(self) -> list[str]:
         return [one.message for one in self.events if isinstance(one, Message)]
 
     @property
@@ -41,6 +41,6 @@ class Heard:
 
     def wait_for_remark(self, part: str) -> str:
         with self._news:
-            found = self._news.wait_for(lambda: [text for text in self.warnings if part in text], PATIENCE)
-        assert found, f"nothing was said of {part!r}: {self.warnings}"
+            found = self._news.wait_for(lambda: [text for text in self.messages if part in text], PATIENCE)
+        assert found, f"nothing was said of {part!r}: {self.messages}"
         return found[0]

@@ -206,7 +206,7 @@ def test_full_in_the_middle_of_a_checkpoint(
     check_log(tmp_path / "trials.db", heard)
     disk.free()
     run.wait(PATIENCE)
-    assert heard.warnings == [told, "Written now: training goes on."]
+    assert heard.messages == [told, "Written now: training goes on."]
     check_whole(bench, undisturbed, disk.folder / "checkpoints")
     check_log(tmp_path / "trials.db", heard)
 
@@ -223,7 +223,7 @@ def test_stop_ends_the_waiting_for_a_checkpoint(
     assert bench.trials["state"].tolist() == ["stopped"]
     assert reached <= len(bench.curves(1)) < CONFIG.epochs
     check_log(tmp_path / "trials.db", heard)
-    assert heard.warnings == [told]  # nothing was written: it must not say so
+    assert heard.messages == [told]  # nothing was written: it must not say so
     disk.free()
     assert bench.checkpoints.flush(PATIENCE) or bench.checkpoints.trouble is not None
     with bench.checkpoints._lock:  # what could not be written is written now
@@ -242,10 +242,10 @@ def test_the_next_run_waits_too_and_goes_on(
     heard.wait_for_remark("Training waits")
     run.stop()
     run.wait(PATIENCE)
-    before = len(heard.warnings)
+    before = len(heard.messages)
     again = bench.start(CONFIG)
     with heard._news:
-        assert heard._news.wait_for(lambda: any("waits" in text for text in heard.warnings[before:]), PATIENCE)
+        assert heard._news.wait_for(lambda: any("waits" in text for text in heard.messages[before:]), PATIENCE)
     assert not again.done
     disk.free()
     again.wait(PATIENCE)
@@ -342,7 +342,7 @@ def test_full_in_the_middle_of_the_log(
     check_log(disk.folder / "trials.db", heard)
     disk.free()
     run.wait(PATIENCE)
-    assert heard.warnings == [told, "Written now: training goes on."]
+    assert heard.messages == [told, "Written now: training goes on."]
     check_whole(bench, undisturbed, tmp_path / "checkpoints")
     check_log(disk.folder / "trials.db", heard)
 
