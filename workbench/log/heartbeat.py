@@ -137,7 +137,7 @@ def mark(connection: Connection, trials: Sequence[int]) -> None:
 
 
 def interrupted(connection: Connection, task_fingerprint: str | None) -> list[int]:
-    """Trials that can be resumed, ascending: told as interrupted, without an end, not in the trash."""
+    """Trials that can be resumed, ascending: shown as interrupted, without an end, not in the trash."""
     table = schema.trials
     statement = (
         select(table.c.id)

@@ -353,7 +353,7 @@ class TrialLog:
         return str(self._field(trial, "device"))
 
     def interrupted(self, task_fingerprint: str | None = None) -> list[int]:
-        """The trials that can be resumed, ascending: told as interrupted, not in the trash."""
+        """The trials that can be resumed, ascending: shown as interrupted, not in the trash."""
         with self._read() as connection:
             return heartbeat.interrupted(connection, task_fingerprint)
 

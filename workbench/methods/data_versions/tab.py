@@ -24,7 +24,7 @@ SHOWN_COLUMNS, SHOWN_NAMES = 8, 4
 HINT = "One version of the data so far."
 ABOUT = (
     "More or newer data make a new version of the task: the best configurations' old models are measured on it, and the "
-    "configurations trained anew, in a workbench of their own. Earlier rows keep their split."
+    "configurations are trained again, in a workbench of their own. Earlier rows keep their split."
 )
 
 
@@ -51,7 +51,7 @@ class VersionsPanel:
             + (", or the path of a CSV file" if table else ' that holds a pair (X, y) or a data set, or two: "X, y"'),
         )  # fmt: skip
         self.top = make(
-            widgets.BoundedIntText, 5, min=1, max=100, tooltip="So many of the best configurations are trained anew"
+            widgets.BoundedIntText, 5, min=1, max=100, tooltip="So many of the best configurations are trained again"
         )
         self.seeds = make(widgets.BoundedIntText, 1, min=1, max=1000, tooltip="Each with so many seeds")
         for control in (self.data, self.top, self.seeds):
@@ -209,7 +209,7 @@ def _changes(frame: pd.DataFrame, metric_label: str) -> str:
         ]  # fmt: skip
         rows.append((cells, row["beyond_noise"]))
     heads = [
-        "version", "configuration of trial", "when chosen", "old model now", "trained anew (95%)", "change (95%)", "",
+        "version", "configuration of trial", "when chosen", "old model now", "trained again (95%)", "change (95%)", "",
     ]  # fmt: skip
     return _table(f"Change for each configuration: {metric_label}", heads, rows)
 

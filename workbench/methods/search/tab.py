@@ -50,7 +50,7 @@ class SearchPanel:
             str(DEFAULTS["seed"]), "seed of the strategy: the same seed draws the same configurations"
         )
         self.continues = make(
-            widgets.Dropdown, options=[NEW], value=0, tooltip="Start anew, or go on with an earlier search"
+            widgets.Dropdown, options=[NEW], value=0, tooltip="Start a new search, or continue an earlier one"
         )
         self.start = make(
             widgets.Button,
