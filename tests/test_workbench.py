@@ -15,7 +15,7 @@ from torch import nn
 
 import workbench as wb
 from workbench.core.events import EpochEnd, TrialState
-from workbench.core.registry import LOSSES, METRICS, MODELS, OPTIMIZERS, SCHEDULES
+from workbench.core.registry import LOSSES, METRICS, OPTIMIZERS, SCHEDULES
 from workbench.runs.waiting import RunInterrupted
 
 LONG = wb.Config(epochs=50_000)
@@ -154,7 +154,7 @@ def test_the_kernels_interrupt_stops_the_run_and_keeps_its_epochs(bench: wb.Work
     assert len(bench.curves(1)) == bench.trials["epochs_run"][0] > 0
 
 
-def test_a_model_that_raises_is_logged_as_failed_before_the_error_reaches_the_cell(bench: wb.Workbench) -> None:
+def test_a_model_that_raises_is_logged_as_failed_before_the_error_reaches_the_cell(tmp_path: Path) -> None:
     class Breaks(nn.Module):
         def __init__(self, task: Any) -> None:
             super().__init__()
@@ -166,20 +166,17 @@ def test_a_model_that_raises_is_logged_as_failed_before_the_error_reaches_the_ce
                 raise ValueError("broken in step 3")
             return self.layer(x)
 
-    wb.register_model("breaks", lambda task: Breaks(task))
-    try:
-        with pytest.raises(ValueError, match="broken in step 3"):
-            bench.run(wb.Config(model="breaks", epochs=2))
-        row = bench.trials.iloc[0]
-        assert (row["state"], row["reason"]) == ("failed", "ValueError: broken in step 3")
-        assert "in forward" in bench.log.traceback(1)
-        assert bench.run(wb.Config(epochs=1)).states == {2: TrialState.COMPLETED}
-    finally:
-        MODELS.unregister("breaks")
+    bench = wb.Workbench(wb.Task.load("iris"), log=tmp_path / "trials.db", models={"breaks": lambda task: Breaks(task)})
+    with pytest.raises(ValueError, match="broken in step 3"):
+        bench.run(wb.Config(model="breaks", epochs=2))
+    row = bench.trials.iloc[0]
+    assert (row["state"], row["reason"]) == ("failed", "ValueError: broken in step 3")
+    assert "in forward" in bench.log.traceback(1)
+    assert bench.run(wb.Config(epochs=1)).states == {2: TrialState.COMPLETED}
 
 
 @pytest.mark.parametrize("shape", [(2,), (4, 1), ()])
-def test_a_model_of_the_wrong_shape_is_refused_before_anything_is_logged(bench: wb.Workbench, shape: tuple) -> None:
+def test_a_model_of_the_wrong_shape_is_rejected_before_anything_is_logged(shape: tuple) -> None:
     class Wrong(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -188,13 +185,10 @@ def test_a_model_of_the_wrong_shape_is_refused_before_anything_is_logged(bench: 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return self.weight + torch.zeros(x.shape[0], *shape)
 
-    wb.register_model("wrong", lambda task: Wrong())
-    try:
-        with pytest.raises(wb.ModelError, match=r"wrong.*shape"):
-            bench.run(wb.Config(model="wrong"))
-        assert len(bench.trials) == 0
-    finally:
-        MODELS.unregister("wrong")
+    bench = wb.Workbench(wb.Task.load("iris"), models={"wrong": lambda task: Wrong()})
+    with pytest.raises(wb.ModelError, match=r"wrong.*shape"):
+        bench.run(wb.Config(model="wrong"))
+    assert len(bench.trials) == 0
 
 
 def test_a_full_disk_makes_training_wait_and_lose_nothing(bench: wb.Workbench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from workbench.checkpoints import CheckpointStore
 from workbench.core.config import Config
 from workbench.core.errors import ConfigError, LogError, Problem, RunError
 from workbench.core.registration import register_models
+from workbench.core.registry import Scoped, user_choices
 from workbench.log import TrialLog
 from workbench.methods.comparison.patience_advice import PatienceAdvice, patience_advice
 from workbench.methods.comparison.reads import Reads
@@ -72,7 +73,7 @@ __all__ = ["Workbench"]
 MAX_SEEDS = 1000
 
 
-class Workbench:
+class Workbench(Scoped):
     """Tune one task's model by hand and by search; display it as a cell's last value.
 
     task: what to learn. log: where every attempt is kept: a path, an SQLAlchemy URL, or None (in memory).
@@ -95,13 +96,15 @@ class Workbench:
         device: str = "cpu",
         checkpoints: str | os.PathLike[str] | None = None,
     ) -> None:
-        self.task = a_task(task)
-        log = a_place(log, "log", "for a log in memory")
-        checkpoints = a_place(checkpoints, "checkpoints", "to keep them beside the log")
-        self.device = check_device(device)
-        register_models(models)
-        self._session = Session.of(task, log, checkpoints)
-        self._presenter, self._reads = Presenter.of(self._session), Reads.of(self._session)
+        self.choices = user_choices().for_workbench()
+        with self.choices.active():
+            self.task = a_task(task)
+            log = a_place(log, "log", "for a log in memory")
+            checkpoints = a_place(checkpoints, "checkpoints", "to keep them beside the log")
+            self.device = check_device(device)
+            register_models(models)
+            self._session = Session.of(task, log, checkpoints)
+            self._presenter, self._reads = Presenter.of(self._session), Reads.of(self._session)
 
     # --- training ---------------------------------------------------------------------------------------------------
 
@@ -488,7 +491,7 @@ class Workbench:
         note: str = "",
         device: str | None = None,
         blocking: bool = False,
-    ) -> Continuation:
+    ) -> Continuation[Workbench]:
         """Go on with more or newer data: a new version of the task, on which the best configurations are measured
         and trained anew.
 
@@ -511,9 +514,10 @@ class Workbench:
         top = check_count("top", top)
         seeds = check_count("seeds", seeds, MAX_SEEDS)
         device, name, note = self._device(device), a_text(name, "name"), a_text(note, "note")
-        found = continue_on(self._session, new_data, top=top, seeds=seeds, name=name, note=note, device=device)
-        if not hasattr(found, "bench"):
-            found.bench = Workbench._of(found.session, self.device)
+        found = continue_on(
+            self._session, new_data, top=top, seeds=seeds, name=name, note=note, device=device,
+            workbench=lambda session: Workbench._of(session, self.device),
+        )  # fmt: skip
         return found.wait() if blocking else found
 
     def _device(self, device: object) -> str:
@@ -523,7 +527,7 @@ class Workbench:
     @classmethod
     def _of(cls, session: Session, device: str) -> Workbench:
         """A Workbench on a session that is there."""
-        bench = cls.__new__(cls)
+        bench: Workbench = cls.__new__(cls)
         bench.task, bench.device, bench._session = session.task, device, session
         bench._presenter, bench._reads = Presenter.of(session), Reads.of(session)
         return bench

@@ -100,11 +100,26 @@ def test_functions_that_refer_to_each_other_end() -> None:
     assert identity_of(typed(source.format(1))) != identity_of(typed(source.format(2)))
 
 
-def test_a_record_that_a_builder_keeps_of_its_calls_does_not_count() -> None:
-    build = typed("CALLS = []\ndef build(task):\n    CALLS.append(task)\n")
+@pytest.mark.parametrize(
+    "source",
+    [
+        "CALLS = []\ndef build(task):\n    CALLS.append(task)\n",
+        "CALLS = {'n': 0}\ndef build(task):\n    CALLS['n'] += 1\n",
+        "CALLS = 0\ndef build(task):\n    global CALLS\n    CALLS += 1\n",
+        "def around(n=0):\n    def build(task):\n        nonlocal n\n        n += 1\n    return build\nbuild = around()\n",
+    ],
+)
+def test_a_record_that_a_builder_keeps_of_its_calls_does_not_count(source: str) -> None:
+    build = typed(source)
     before = identity_of(build)
     build("digits")
     assert identity_of(build) == before
+
+
+def test_a_container_that_is_only_read_counts_beside_one_that_is_changed() -> None:
+    source = "SIZES = [8, 4]\ndef build(task):\n    made = []\n    for n in SIZES:\n        made.append(n)\n    return made\n"
+    assert identity_of(typed(source)) != identity_of(typed(source.replace("[8, 4]", "[8, 8]")))
+    assert identity_of(without_source(source)) != identity_of(without_source(source.replace("[8, 4]", "[8, 8]")))
 
 
 def test_what_a_notebook_or_script_defines_is_its_own_whatever_program_runs_it() -> None:

@@ -364,7 +364,7 @@ def test_a_module_that_is_returned_twice_is_refused_before_anything_trains(own: 
     assert torch.equal(net.weight, before)
 
     trunk = nn.Linear(4, 8)
-    wb.register_model(own, lambda task: nn.Sequential(trunk, nn.Linear(8, 3)))
+    bench = wb.Workbench(wb.Task.load("iris"), models={own: lambda task: nn.Sequential(trunk, nn.Linear(8, 3))})
     message = "returned a module with the very same parameter '0.weight' twice"
     refused(bench, lambda bench: bench.start(config), wb.ModelError, message)
     # what is frozen is the same in all trials, and may be shared

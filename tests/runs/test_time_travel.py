@@ -549,7 +549,7 @@ def test_a_small_budget_leaves_what_the_logs_other_tasks_need(tmp_path: Path) ->
     assert one.checkpoints.epochs(1) != []  # the best of its own
 
 
-def test_a_stop_after_some_steps_stops_each_trial_there(bench: wb.Workbench) -> None:
+def test_a_stop_after_some_steps_stops_each_trial_there() -> None:
     def build(task: Any) -> nn.Module:
         class Odd(nn.Module):
             def __init__(self) -> None:
@@ -561,12 +561,9 @@ def test_a_stop_after_some_steps_stops_each_trial_there(bench: wb.Workbench) -> 
 
         return Odd()
 
-    wb.register_model("odd", build)
-    try:
-        run = bench.run(wb.Config(model="odd", epochs=20), seeds=3, stop_after=8)
-        assert {trial: end.step for trial, end in bench.log.ends(*run.trials).items()} == {1: 8, 2: 8, 3: 8}
-    finally:
-        MODELS.unregister("odd")
+    bench = wb.Workbench(wb.Task.load("iris"), models={"odd": build})
+    run = bench.run(wb.Config(model="odd", epochs=20), seeds=3, stop_after=8)
+    assert {trial: end.step for trial, end in bench.log.ends(*run.trials).items()} == {1: 8, 2: 8, 3: 8}
 
 
 def test_mates_that_were_removed_still_count(bench: wb.Workbench) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from numbers import Real
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,7 +21,7 @@ from pydantic_core import core_schema
 
 from workbench.core.domains import Choice, Domain, IntRange, LogRange, Range
 from workbench.core.errors import ConfigError, Problem, did_you_mean
-from workbench.core.registry import ACTIVATIONS, LOSSES, MODELS, OPTIMIZERS, SCHEDULES, Entry, Registry
+from workbench.core.registry import ACTIVATIONS, LOSSES, MODELS, OPTIMIZERS, SCHEDULES, Entry, Registry, elsewhere
 
 __all__ = ["CHOICES", "HYPERPARAMETERS", "Config", "Hyperparameter", "declared"]
 
@@ -85,6 +86,8 @@ class Hyperparameter:
             message = error.problems[0].message if options is not None else f"{name}={value!r}: must be {self.says}"
             if self.default is not None:
                 message += f" (default {self.default!r})"
+            if isinstance(self.domain, Registry):
+                message += self.domain.late(value)
             raise ConfigError([Problem(name, value, message)]) from None
 
     def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
@@ -154,6 +157,16 @@ class Config(BaseModel):
     if not TYPE_CHECKING:  # type checkers keep the typed signature that pydantic derives from the fields
 
         def __init__(self, /, **values: Any) -> None:
+            try:
+                self._fill(values)
+            except ConfigError as error:
+                # outside of any Workbench, a name of the user's own may be that of several; the call that receives this checks it
+                for choices in elsewhere():
+                    with choices.active(), suppress(ConfigError):
+                        return self._fill(values)
+                raise error from None
+
+        def _fill(self, values: dict[str, Any]) -> None:
             problems = []
             own = _own_parameters(values)
             for name in values.keys() - type(self).model_fields.keys() - own.keys():
@@ -175,16 +188,33 @@ class Config(BaseModel):
                 if not problems:
                     raise
             if not problems:
+                self.model_fields_set.difference_update(own.keys() - values.keys())
                 problems = list(_contradictions(self))
             if problems:
                 raise ConfigError(problems) from None
 
     def replace(self, **changes: Any) -> Config:
         """A copy with some fields changed, checked anew. Hyperparameters of a model no longer chosen fall away."""
-        values = self.model_dump()
+        values = self._given()
         chosen = {**values, **changes}
         keep = type(self).model_fields.keys() | _own_parameters(chosen).keys()
         return Config(**{name: value for name, value in values.items() if name in keep} | changes)
+
+    def checked(self) -> Config:
+        """The same, checked by the choices that are active now, which may be others than when it was made.
+
+        Hyperparameters of the user's own choices that were not given have the default that they have here.
+        Raises: ConfigError, as the constructor.
+        """
+        return Config(**self._given())
+
+    def _given(self) -> dict[str, Any]:
+        """All values but the defaults of hyperparameters that a choice of the user's own brought along."""
+        return {
+            name: value
+            for name, value in self.model_dump().items()
+            if name in type(self).model_fields or name in self.model_fields_set
+        }
 
     def uses(self, name: str) -> bool:
         """Whether the present choices read this hyperparameter (momentum is read under SGD with momentum, not under Adam).
@@ -268,8 +298,17 @@ def _own_parameters(values: Mapping[str, Any]) -> dict[str, Hyperparameter]:
 
 
 def _governed() -> frozenset[str]:
-    """Names that some table entry reads: they matter only while such an entry is chosen."""
-    return frozenset().union(*(entry.uses for registry in CHOICES.values() for entry in registry.values()))
+    """Names that matter only while an entry that reads them is chosen: fields that a built-in entry reads, and own parameters.
+
+    What only an entry of the user's own reads, such as the learning rate by a builder, matters to all others as before.
+    """
+    return frozenset().union(
+        *(
+            entry.uses if registry.is_built_in(entry.name) else entry.parameters.keys()
+            for registry in CHOICES.values()
+            for entry in registry.values()
+        )
+    )
 
 
 def _unknown(name: str, value: Any, own: Mapping[str, Any]) -> Problem:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import dis
 import enum
 import functools
 import hashlib
@@ -30,7 +31,7 @@ __all__ = ["identity_of"]
 
 OWN_PACKAGE = __name__.partition(".")[0]
 CHANGING = frozenset({"add", "append", "clear", "extend", "insert", "pop", "remove", "setdefault", "update"})
-"""A container is not followed if the function calls one of these: a record that it keeps is no part of what it does."""
+"""Methods that change a container: one that a function changes is a record that it keeps, and no part of what it does."""
 LARGE = 64
 """Of a container with more entries only so many, from both ends, and the length count."""
 
@@ -118,7 +119,7 @@ def _code_parts(value: types.FunctionType | type, seen: dict[int, int]) -> Itera
     for function in functions:
         for default in (function.__defaults__ or (), function.__kwdefaults__ or {}):
             yield from _parts(default, seen)
-        for name, entry in _references(function):
+        for name, entry in _references(function, _indexed(tree)):
             yield name
             yield from _parts(entry, seen)
 
@@ -131,19 +132,21 @@ def _methods(cls: type) -> Iterator[types.FunctionType]:
             yield inner
 
 
-def _references(function: types.FunctionType) -> Iterator[tuple[str, object]]:
-    """What a function refers to by name: cells of its closure, globals, and attributes of modules of the user's own."""
+def _references(function: types.FunctionType, changed: set[str]) -> Iterator[tuple[str, object]]:
+    """What a function refers to by name: cells of its closure, globals, and attributes of modules of the user's own.
+
+    Of those that it changes itself, `changed` among them, only the type.
+    """
+    changed = changed | _changed(function.__code__)
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
         try:
-            yield name, cell.cell_contents
+            yield name, type(cell.cell_contents) if name in changed else cell.cell_contents
         except ValueError:  # a cell that is filled later, as of a function that refers to itself
             yield name, None
-    names = _names(function.__code__)
-    for name in sorted(names):
+    for name in sorted(_names(function.__code__)):
         if name in function.__globals__:
             entry = function.__globals__[name]
-            changes = isinstance(entry, (list, dict, set)) and not CHANGING.isdisjoint(names)
-            yield name, type(entry) if changes else entry
+            yield name, type(entry) if name in changed else entry
             if isinstance(entry, types.ModuleType) and not _of_library(entry):
                 for attribute in sorted(_names(function.__code__)):
                     if hasattr(entry, attribute):
@@ -157,6 +160,32 @@ def _names(code: types.CodeType) -> set[str]:
         if isinstance(constant, types.CodeType):
             found |= _names(constant)
     return found
+
+
+def _changed(code: types.CodeType) -> set[str]:
+    """The globals and cells that a code object, or a function inside it, assigns to or changes by a method."""
+    found: set[str] = set()
+    before = None
+    for step in dis.get_instructions(code):
+        if step.opname in ("STORE_GLOBAL", "STORE_DEREF"):
+            found.add(step.argval)
+        elif before is not None and step.opname in ("LOAD_METHOD", "LOAD_ATTR") and step.argval in CHANGING:
+            found.add(before)
+        before = step.argval if step.opname in ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF") else None
+    found -= set(code.co_cellvars)
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            found |= _changed(constant)
+    return found
+
+
+def _indexed(tree: ast.AST | None) -> set[str]:
+    """The names that code assigns to by an index, as in `calls["build"] += 1`."""
+    return {
+        node.value.id
+        for node in ([] if tree is None else ast.walk(tree))
+        if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name) and not isinstance(node.ctx, ast.Load)
+    }
 
 
 def _tree(value: types.FunctionType | type) -> ast.AST | None:

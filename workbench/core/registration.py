@@ -16,11 +16,10 @@ from typing import Any, Literal, NamedTuple
 from workbench.core.config import HYPERPARAMETERS, Config
 from workbench.core.domains import Choice, Domain, IntRange, Range
 from workbench.core.errors import ConfigError, Problem, did_you_mean
-from workbench.core.registry import KINDS, LOSSES, METRICS, MODELS, OPTIMIZERS, SCHEDULES, Registry
+from workbench.core.registry import KINDS, LOSSES, METRICS, MODELS, OPTIMIZERS, SCHEDULES, Registry, user_choices
 
 __all__ = [
     "BUILT_IN",
-    "FORMER",
     "Metric",
     "hyperparameters_of",
     "read_arguments",
@@ -42,8 +41,6 @@ KEPT = {
     *(f"workbench.training.{name}" for name in ("losses", "optimizers", "schedules")),
 }
 """The modules whose choices keep their names."""
-FORMER: dict[str, tuple[Callable[..., Any], ...]] = {}
-"""Earlier versions of the user's builders by name: they restore trials that were trained with them, and train none."""
 
 
 class Metric(NamedTuple):
@@ -121,10 +118,12 @@ def register(
     meaning: str = "",
     kinds: Iterable[str] = KINDS,
     value: Any = None,
+    built_in: bool | None = None,
 ) -> None:
     """Put a function into a table under `name`; its hyperparameters are read from its signature.
 
-    One of the user's own is replaced by another of its name. Raises: ConfigError for the name of a built-in one, which trials in
+    built_in: whether every Workbench has it, by default the package's own functions. One of the user's own is replaced by
+    another of its name. Raises: ConfigError for the name of a built-in one, which trials in
     the log were made with, for a name that is no identifier, and for a kind of task that there is not.
     """
     if not callable(function):
@@ -148,6 +147,7 @@ def register(
         uses=uses,
         parameters=own,
         kinds=kinds,
+        built_in=getattr(function, "__module__", None) in KEPT if built_in is None else built_in,
     )
 
 
@@ -193,7 +193,7 @@ def register_models(models: Mapping[str, Callable[..., Any] | Sequence[Callable[
             remedy = "give a builder, or a list of its versions, the one to train with last"
             raise ConfigError([Problem("models", build, f"models[{name!r}]={build!r}: {remedy}")])
         register_model(name, versions[-1])
-        FORMER[name] = (*versions[:-1],)
+        user_choices().former[name] = (*versions[:-1],)
 
 
 def register_loss(

@@ -1,19 +1,40 @@
 """Tables of named choices: one table per choice, read by the menu, the check, the search, the log and the docs.
 
-The tables stand here empty of implementations: each is filled by the package that implements its entries
-(`workbench.models`, `workbench.training`), which `workbench/__init__.py` imports, and by the user's registration calls.
+The tables stand here empty of implementations. The package fills in what is built in (`workbench.models`,
+`workbench.training`, which `workbench/__init__.py` imports); these entries are the same for everybody. What users register
+lies in a `UserChoices`: the functions `wb.register_*` fill the default one, each `Workbench` copies it when it is made and adds
+its own `models`, and each run copies that of its Workbench when it is made. Which one a lookup reads depends on whose code
+is running, see `UserChoices.active` and `Scoped`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import functools
+import itertools
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from workbench.core.domains import Domain
 from workbench.core.errors import ConfigError, Problem, did_you_mean
 
-__all__ = ["ACTIVATIONS", "LOSSES", "METRICS", "MODELS", "OPTIMIZERS", "SCHEDULES", "Entry", "Registry"]
+__all__ = [
+    "ACTIVATIONS",
+    "LOSSES",
+    "METRICS",
+    "MODELS",
+    "OPTIMIZERS",
+    "SCHEDULES",
+    "Entry",
+    "Registry",
+    "Scoped",
+    "UserChoices",
+    "elsewhere",
+    "user_choices",
+]
 
 T = TypeVar("T")
 KINDS = frozenset({"classification", "regression"})
@@ -37,12 +58,83 @@ class Entry(Generic[T]):
     kinds: frozenset[str] = KINDS
 
 
+class UserChoices:
+    """The entries that users registered, by table and name, as one Workbench or one run sees them.
+
+    former: earlier versions of builders by model name; they restore trials that were trained with them, and train none.
+    origin: what it was copied from, as it was then.
+    """
+
+    _made: ClassVar[weakref.WeakValueDictionary[int, UserChoices]] = weakref.WeakValueDictionary()
+    _numbers = itertools.count()
+
+    def __init__(
+        self,
+        entries: Mapping[str, Mapping[str, Entry[Any]]] | None = None,
+        former: Mapping[str, tuple[Callable[..., Any], ...]] | None = None,
+        origin: Mapping[str, Mapping[str, Entry[Any]]] | None = None,
+    ) -> None:
+        self.entries = {what: dict(own) for what, own in (entries or {}).items()}
+        self.former = dict(former or {})
+        self.origin = {what: dict(own) for what, own in (origin or {}).items()}
+
+    def copy(self) -> UserChoices:
+        """The same entries; what is registered in one of the two later is not in the other."""
+        return UserChoices(self.entries, self.former, self.entries)
+
+    def for_workbench(self) -> UserChoices:
+        """A copy that lookups outside of any Workbench find as well, as long as it lives: see `elsewhere`."""
+        made = self.copy()
+        self._made[next(self._numbers)] = made
+        return made
+
+    def replaced(self, what: str, name: str) -> tuple[Any, Any] | None:
+        """Of a choice that was copied and has been registered again by default since: what it was and what it is now."""
+        own, now = (made.entries.get(what, {}).get(name) for made in (self, _DEFAULT))
+        if own is None or now is None or own.value is now.value or own is not self.origin.get(what, {}).get(name):
+            return None
+        return own.value, now.value
+
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        """Have all lookups and registrations in the block, on this thread, use these entries."""
+        token = _ACTIVE.set(self)
+        try:
+            yield
+        finally:
+            _ACTIVE.reset(token)
+
+
+_DEFAULT = UserChoices()
+_ACTIVE: ContextVar[UserChoices] = ContextVar("workbench_user_choices", default=_DEFAULT)
+
+
+def user_choices() -> UserChoices:
+    """The entries in use: those of the Workbench or run whose code is running, else the default ones."""
+    return _ACTIVE.get()
+
+
+def elsewhere() -> list[UserChoices]:
+    """Where a name may be known that is not registered by default: the living Workbenches, the newest first.
+
+    Empty while the code of a Workbench or run is running, which knows its own entries only. Outside, a name as in
+    `wb.Config(model="mine")` may be that of several Workbenches; the call that receives the Config checks it by its own entries.
+    """
+    if _ACTIVE.get() is not _DEFAULT:
+        return []
+    return [made for _, made in sorted(UserChoices._made.items(), reverse=True)]
+
+
 class Registry(Mapping[str, Entry[T]]):
-    """A table of choices by name, in order of registration. Registering a name again replaces its entry."""
+    """A table of choices by name: the built-in ones, then those of the active `UserChoices`, in order of registration."""
 
     def __init__(self, what: str) -> None:
         self.what = what
-        self._entries: dict[str, Entry[T]] = {}
+        self._built_in: dict[str, Entry[T]] = {}
+
+    @property
+    def _own(self) -> dict[str, Entry[T]]:
+        return _ACTIVE.get().entries.setdefault(self.what, {})
 
     def register(
         self,
@@ -54,40 +146,97 @@ class Registry(Mapping[str, Entry[T]]):
         uses: Iterable[str] = (),
         parameters: Mapping[str, Domain] | None = None,
         kinds: Iterable[str] = KINDS,
+        built_in: bool = False,
     ) -> T:
-        """Add a choice, or replace the one of that name (a notebook cell is run more than once)."""
+        """Add a choice, or replace the one of that name (a notebook cell is run more than once).
+
+        built_in: whether every Workbench and run has it, those included that exist already.
+        """
         if not isinstance(name, str) or not name.isidentifier():
             message = f"{self.what} name {name!r} must be a Python identifier such as 'my_{self.what}'"
             raise ConfigError([Problem("name", name, message)])
         own = dict(parameters or {})
-        self._entries[name] = Entry(
+        (self._built_in if built_in else self._own)[name] = Entry(
             name, value, label or name, meaning, frozenset(uses) | own.keys(), own, frozenset(kinds)
         )
         return value
 
     def unregister(self, name: str) -> None:
-        """Take a choice out again; unknown names are ignored."""
-        self._entries.pop(name, None)
+        """Remove a choice; unknown names are ignored."""
+        self._built_in.pop(name, None)
+        self._own.pop(name, None)
+
+    def is_built_in(self, name: str) -> bool:
+        """Whether a choice is one of everybody's rather than of the active `UserChoices`."""
+        return name in self._built_in
+
+    def _find(self, name: object) -> Entry[T] | None:
+        if not isinstance(name, str):
+            return None
+        found = self._own.get(name) or self._built_in.get(name)
+        if found is None:
+            found = next((e for made in elsewhere() if (e := made.entries.get(self.what, {}).get(name))), None)
+        return found
+
+    def late(self, name: object) -> str:
+        """A remedy, to end a message with, if a name that is unknown to a Workbench has been registered since it was made."""
+        if not isinstance(name, str) or name not in _DEFAULT.entries.get(self.what, {}):
+            return ""
+        return "; it was registered after this Workbench was made: make the Workbench again (run its cell again)"
 
     def __getitem__(self, name: str) -> Entry[T]:
-        try:
-            return self._entries[name]
-        except (KeyError, TypeError):
-            message = f"unknown {self.what} {name!r}{did_you_mean(name, self._entries)}"
-            raise ConfigError([Problem(self.what, name, message)]) from None
+        found = self._find(name)
+        if found is None:
+            message = f"unknown {self.what} {name!r}{self.late(name) or did_you_mean(name, self)}"
+            raise ConfigError([Problem(self.what, name, message)])
+        return found
 
     def __contains__(self, name: object) -> bool:
-        return name in self._entries
+        return self._find(name) is not None
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._entries)
+        return iter({**self._built_in, **self._own})
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len({**self._built_in, **self._own})
 
     def suited_to(self, kind: str) -> list[str]:
         """The names that suit a kind of task ("classification" or "regression")."""
-        return [name for name, entry in self._entries.items() if kind in entry.kinds]
+        return [name for name, entry in self.items() if kind in entry.kinds]
+
+
+class Scoped:
+    """Base of the objects that users hold: their public methods look names up in the choices of the Workbench they belong to.
+
+    choices: set by the constructor, or by default those that were active when the object was made.
+    """
+
+    choices: UserChoices
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        made = super().__new__(cls)
+        made.choices = user_choices()
+        return made
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for name, value in list(vars(cls).items()):
+            if name.startswith("_") and not name.startswith(("_repr_", "_ipython_")):
+                continue
+            if isinstance(value, property):
+                get, put, remove = (part and _in_scope(part) for part in (value.fget, value.fset, value.fdel))
+                setattr(cls, name, property(get, put, remove, value.__doc__))
+            elif callable(value) and not isinstance(value, (type, staticmethod)):
+                setattr(cls, name, _in_scope(value))
+
+
+def _in_scope(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def scoped(self: Scoped, *args: Any, **kwargs: Any) -> Any:
+        with self.choices.active():
+            return function(self, *args, **kwargs)
+
+    return scoped
 
 
 MODELS: Registry[Any] = Registry("model")

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from workbench.core.config import Config
 from workbench.core.errors import ModelError, WorkbenchError
 from workbench.core.identity import identity_of
-from workbench.core.registration import BUILT_IN, FORMER, read_arguments
-from workbench.core.registry import MODELS
+from workbench.core.registration import BUILT_IN, read_arguments
+from workbench.core.registry import MODELS, user_choices
 from workbench.models.backbone import Backbone
 from workbench.models.builtin import DataShape
 from workbench.models.randomness import SeededRandomness
@@ -139,7 +139,7 @@ def builder_identity(name: str, builder: Callable[..., Any] | None = None) -> st
 
 def former_builder(name: str, identity: str) -> Callable[..., Any] | None:
     """The earlier version of a user's builder with this identity, as registered by `models={name: [old, new]}`; else None."""
-    return next((one for one in FORMER.get(name, ()) if builder_identity(name, one) == identity), None)
+    return next((one for one in user_choices().former.get(name, ()) if builder_identity(name, one) == identity), None)
 
 
 def builder_source(name: str) -> str | None:

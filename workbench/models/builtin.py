@@ -25,13 +25,13 @@ class DataShape(Protocol):
     def output_size(self) -> int: ...
 
 
-ACTIVATIONS.register("relu", nn.ReLU, label="ReLU", meaning="max(0, x)")
-ACTIVATIONS.register("leaky_relu", nn.LeakyReLU, label="Leaky ReLU", meaning="x above 0, 0.01 x below")
-ACTIVATIONS.register("elu", nn.ELU, label="ELU", meaning="x above 0, exp(x) - 1 below")
-ACTIVATIONS.register("gelu", nn.GELU, label="GELU", meaning="x Φ(x)")
-ACTIVATIONS.register("silu", nn.SiLU, label="SiLU", meaning="x sigmoid(x), also called swish")
-ACTIVATIONS.register("tanh", nn.Tanh, label="tanh", meaning="hyperbolic tangent")
-ACTIVATIONS.register("sigmoid", nn.Sigmoid, label="Sigmoid", meaning="1 / (1 + exp(-x))")
+ACTIVATIONS.register("relu", nn.ReLU, label="ReLU", meaning="max(0, x)", built_in=True)
+ACTIVATIONS.register("leaky_relu", nn.LeakyReLU, label="Leaky ReLU", meaning="x above 0, 0.01 x below", built_in=True)
+ACTIVATIONS.register("elu", nn.ELU, label="ELU", meaning="x above 0, exp(x) - 1 below", built_in=True)
+ACTIVATIONS.register("gelu", nn.GELU, label="GELU", meaning="x Φ(x)", built_in=True)
+ACTIVATIONS.register("silu", nn.SiLU, label="SiLU", meaning="x sigmoid(x), also called swish", built_in=True)
+ACTIVATIONS.register("tanh", nn.Tanh, label="tanh", meaning="hyperbolic tangent", built_in=True)
+ACTIVATIONS.register("sigmoid", nn.Sigmoid, label="Sigmoid", meaning="1 / (1 + exp(-x))", built_in=True)
 
 
 def mlp(

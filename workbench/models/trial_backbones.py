@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from workbench.core import files
 from workbench.core.config import Config
 from workbench.core.errors import CheckpointError, ConfigError, ModelError, Problem, WorkbenchError
-from workbench.core.registration import register_model
+from workbench.core.registration import register
 from workbench.core.registry import MODELS
 from workbench.models.backbone import Backbone
 from workbench.models.build import build_model, is_builtin
@@ -126,7 +126,8 @@ class Source:
         model = self.config["model"]
         builder = MODELS[model].label if model in MODELS else model
         meaning = f"The trained {builder} of trial {self.trial}, with a head for the task."
-        register_model(self.name, backbone, label=self.label, meaning=meaning)
+        # its name, which no other log has, means the same in every Workbench
+        register(MODELS, self.name, backbone, label=self.label, meaning=meaning, built_in=True)
         return backbone
 
     def to_state(self) -> dict[str, Any]:

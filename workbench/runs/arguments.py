@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral, Real
 from types import NoneType
 from typing import Any, TypeGuard
 
-from workbench.core.config import Config
+from workbench.core.config import CHOICES, Config
 from workbench.core.domains import finite
 from workbench.core.errors import ConfigError, Problem, TaskError, did_you_mean
-from workbench.core.registry import METRICS
+from workbench.core.identity import identity_of
+from workbench.core.registry import METRICS, user_choices
 from workbench.runs.restore import whole
 from workbench.tasks import Task
 from workbench.training import Change, live_value
@@ -45,7 +47,18 @@ def a_config(value: object, name: str = "config") -> Config:
     if not isinstance(value, Config):
         remedy = "give a wb.Config, such as wb.Config(learning_rate=0.01), or that of a trial, bench.config(7)"
         raise ConfigError([Problem(name, value, f"{name} is a {_kind(value)}: {remedy}")])
-    return value
+    config = value.checked()
+    for field, registry in CHOICES.items():
+        chosen = getattr(config, field)
+        versions = user_choices().replaced(registry.what, chosen)
+        if versions is not None and identity_of(versions[0]) != identity_of(versions[1]):
+            warnings.warn(
+                f"{field}={chosen!r} was registered again after this Workbench was made, which goes on with the earlier version; "
+                "make the Workbench again (run its cell again) to use the new one",
+                UserWarning,
+                stacklevel=4,
+            )
+    return config
 
 
 def a_task(value: object, name: str = "task") -> Task:

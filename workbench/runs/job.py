@@ -98,7 +98,8 @@ class Job(Waiting, Generic[T]):
 
     def _run(self) -> None:
         try:
-            self._result.append(self._work(self))
+            with self.choices.active():
+                self._result.append(self._work(self))
         except BaseException as error:  # the waiting cell must hear of it, whatever it is
             self.error = error
         else:

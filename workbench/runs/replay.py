@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -41,10 +42,10 @@ class Replay(Run):
     original: the trial it is to equal. exact: whether it should, to the last bit; `reason` says why not.
     """
 
-    session: Session
-    original: int
-    exact: bool
-    reason: str
+    def __init__(self, *args: Any, session: Session, original: int, reason: str, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.session, self.original, self.reason = session, original, reason
+        self.exact = not reason
 
     @property
     def differences(self) -> pd.DataFrame:
@@ -147,14 +148,11 @@ def replay(session: Session, trial: int, *, device: str | None = None) -> Replay
             session.task, trials, device=device, origins=origins, changes=scripted, stop_after=stop
         )  # fmt: skip
 
-    run = session.launch(
+    handle = partial(Replay, session=session, original=trial, reason=_why_not_exact(session, trial, device))
+    return session.launch(
         [config], training, source="replay", parent=parent, parent_epoch=epoch, name=f"replay of {trial}", label="",
-        device=device, events=said, kind=Replay, beside=(trial,),
+        device=device, events=said, kind=handle, beside=(trial,),
     )  # fmt: skip
-    run.session, run.original = session, trial
-    run.reason = _why_not_exact(session, trial, device)
-    run.exact = not run.reason
-    return run
 
 
 def _stop_after(session: Session, trial: int) -> int | None:

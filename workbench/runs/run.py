@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self, overload
 
-from workbench.core.errors import RunError
+from workbench.core.errors import ModelError, RunError
 from workbench.core.events import ENDED, EpochEnd, Event, StateChanged, TrialEnded, TrialState
+from workbench.models import builder_identity
 from workbench.runs.waiting import RunInterrupted, Waiting
 from workbench.training import Commands, Training, Weights
 
@@ -38,10 +39,12 @@ class Run(Waiting):
         pump: Callable[[], object] | None = None,
         *,
         label: str = "",
+        beside: Sequence[int] = (),
     ) -> None:
         super().__init__(pump)
         self.label = label
-        self.beside: tuple[int, ...] = ()
+        self.beside = tuple(beside)
+        self._builders: dict[str, str | None] = {}
         self.configs = dict(configs)
         self.trials = tuple(configs)
         self.search: int | None = None
@@ -137,6 +140,20 @@ class Run(Waiting):
         what = ", ".join(f"{n} {state}" if len(self.trials) > 1 else state for state, n in counts.items())
         numbers = ", ".join(map(str, self.trials)) if len(self.trials) < 6 else f"{self.trials[0]}...{self.trials[-1]}"
         return f"<Run of trial{'s' * (len(self.trials) > 1)} {numbers}: {what}>"
+
+    def check_code(self, *models: str) -> None:
+        """Check that the code of some models is that of the first call with them.
+
+        A builder stays what it was when the run was made, but what it refers to by name can be defined again meanwhile, by a
+        cell that is run again. Raises: ModelError.
+        """
+        for model in models:
+            now = builder_identity(model)
+            if self._builders.setdefault(model, now) != now:
+                raise ModelError(
+                    f"model {model!r}: the code that its builder refers to was changed while trials with it waited or trained "
+                    "(was its cell run again?); the trials that were not built yet did not start. Start them again"
+                )
 
     def adopt(self, configs: Mapping[int, Config]) -> None:
         """Take in trials that were just entered into the log."""

@@ -96,7 +96,8 @@ class Runner:
                     return
                 run = self.current = self._queue.popleft()
             try:
-                error = self._train(run)
+                with run.choices.active():
+                    error = self._train(run)
             except BaseException as unexpected:  # the log refused the end as well: the waiting cell must hear of it
                 error = unexpected
             self._log.run_ended()
@@ -112,6 +113,7 @@ class Runner:
         try:
             training = run._training
             assert training is not None  # it is let go when the run ends
+            run.check_code(*{config.model for config in run.configs.values()})
             training.cores = os.cpu_count() or 1
             training.around = partial(fitting_threads, training.device, threads=self._threads)
             training.keeper = self._checkpoints

@@ -146,7 +146,15 @@ class Session:
             scripted = dict.fromkeys(trials, changes)
             return Training(self.task, trials, device=device, changes=scripted, stop_after=stop_after)
 
-        request = ("start", tuple(configs), name, device, tuple(changes), stop_after)
+        request = (
+            "start",
+            tuple(configs),
+            builder_identity(configs[0].model),
+            name,
+            device,
+            tuple(changes),
+            stop_after,
+        )
         first, others = {"source": "manual"}, {"source": "replicate", "replicates": 0}
         return self.once(
             request,
@@ -177,7 +185,7 @@ class Session:
         label: str | None = None,
         each: Sequence[Mapping[str, Any]] = (),
         events: Callable[[Sequence[int]], Sequence[Event]] = lambda trials: (),
-        kind: type[R] = Run,  # type: ignore[assignment]
+        kind: Callable[..., R] = Run,  # type: ignore[assignment]
         beside: Sequence[int] = (),
         **about: Any,
     ) -> R:
@@ -185,6 +193,7 @@ class Session:
 
         training: by default from the first step, without anything special. about: fields of `NewTrial`; each: those in which
         the trials differ. label: what the charts call the run, by default its name. beside: earlier trials to draw with it.
+        kind: makes the handle, from the arguments of `Run`.
         """
         about |= {"device": device, "name": name, "cohort": self.log.next_cohort()}
         own = each or [{}] * len(configs)
@@ -198,8 +207,8 @@ class Session:
         with self.lock:
             trials = dict(zip(self.log.create(new, events=note), configs, strict=True))
             made = Training(self.task, trials, device=device) if training is None else training(trials)
-            run = kind(trials, made, pump=self.keep_live, label=name if label is None else label)
-            run.beside = tuple(beside)
+            run = kind(trials, made, pump=self.keep_live, label=name if label is None else label, beside=beside)
+            run.check_code(*{config.model for config in configs})
             self._runs.update(dict.fromkeys(trials, run))
             self.runner.submit(run)
             if said:
@@ -217,6 +226,7 @@ class Session:
         """Queue runs whose trials are in the log already."""
         with self.lock:
             for run in runs:
+                run.check_code(*{config.model for config in run.configs.values()})
                 self._runs.update(dict.fromkeys(run.trials, run))
                 self.runner.submit(run)
         self.publish([LogChanged()])
@@ -272,7 +282,7 @@ class Session:
 
     def capacity(self, config: Config, device: str, wanted: int) -> int:
         """How many of `wanted` trials like this one train together, measured once for each kind and size."""
-        key = (cohort_key(config), device)
+        key = (builder_identity(config.model), cohort_key(config), device)
         asked, found = self._capacities.get(key, (0, 0))
         if asked < wanted and found == asked:
             asked, found = self._capacities[key] = wanted, capacity(self.task, config, device, wanted)

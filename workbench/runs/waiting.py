@@ -9,6 +9,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator
 from typing import Any, Self
 
+from workbench.core.registry import Scoped, user_choices
+
 __all__ = ["RunInterrupted", "Waiting"]
 
 PUMP_SECONDS = 1 / 15
@@ -24,13 +26,14 @@ class RunInterrupted(KeyboardInterrupt):
         return [str(self)]
 
 
-class Waiting(ABC):
+class Waiting(Scoped, ABC):
     """Work under way that can be waited for, or awaited. Whoever does the work sets `error`, then `_done`.
 
     pump: refreshes the views, called on the main thread while it waits there.
     """
 
     def __init__(self, pump: Callable[[], object] | None) -> None:
+        self.choices = user_choices().copy()  # what the work uses is fixed when it is made
         self.error: BaseException | None = None
         self._pump = pump
         self.held_up = False

@@ -7,6 +7,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextvars import copy_context
 from typing import Any, NamedTuple
 
 from workbench.core.errors import WorkbenchError
@@ -77,7 +78,9 @@ class Aside:
             then(result, error)
 
     def _start(self, key: str, piece: _Piece) -> None:
-        threading.Thread(target=self._run, args=[key, piece], name=f"workbench-{key}", daemon=True).start()
+        threading.Thread(
+            target=copy_context().run, args=[self._run, key, piece], name=f"workbench-{key}", daemon=True
+        ).start()
 
     def _run(self, key: str, piece: _Piece) -> None:
         while True:

@@ -18,6 +18,7 @@ import torch
 from workbench.core.config import Config
 from workbench.core.errors import WorkbenchError
 from workbench.core.events import EpochEnd, Event, KnobChanged, StepProgress, TrialState
+from workbench.core.registry import Scoped, user_choices
 from workbench.runs.publisher import LogChanged, Notice
 from workbench.runs.run import Run
 from workbench.runs.session import Session
@@ -52,7 +53,7 @@ LOOK_SHARE = 0.05
 """While trials train, the tab in front takes at most this share of the time, unless somebody asks for a look."""
 
 
-class Presenter:
+class Presenter(Scoped):
     """The view of one session, brought up to date by `tick` on the main thread; all else may be called from any thread.
 
     It subscribes to the session, and `tick` takes what was published meanwhile. view: None before `build`.
@@ -68,6 +69,7 @@ class Presenter:
         if presenter is None:
             presenter = cls(session)
             cls._all[session] = weakref.ref(presenter)  # which its session keeps
+        presenter.choices = user_choices()
         return presenter
 
     def __init__(self, session: Session) -> None:

@@ -10,7 +10,7 @@ import warnings
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -44,10 +44,12 @@ SOURCE = "continue"
 SHOWN_COLUMNS = 50
 """Of so many columns, those that moved most, the log keeps the drift."""
 POLL_SECONDS = 0.05
-_going: weakref.WeakValueDictionary[tuple[Any, ...], Continuation] = weakref.WeakValueDictionary()
+W = TypeVar("W")
+"""What `Continuation.bench` is: a `Workbench`, which lies above this package."""
+_going: weakref.WeakValueDictionary[tuple[Any, ...], Continuation[Any]] = weakref.WeakValueDictionary()
 
 
-class Continuation(Job[pd.DataFrame]):
+class Continuation(Job[pd.DataFrame], Generic[W]):
     """The best configurations of a task on its new version: `wait()`, `stop()`, `done`; can be awaited.
 
     task: the new version; version: its number in `bench.versions`. bench: a `Workbench` on it and the same log. runs: the
@@ -55,8 +57,6 @@ class Continuation(Job[pd.DataFrame]):
     those that moved most
     first: the former training rows against the new rows (see `workbench.methods.data_versions.drift`).
     """
-
-    bench: Any
 
     def __init__(
         self,
@@ -68,11 +68,12 @@ class Continuation(Job[pd.DataFrame]):
         drift: pd.DataFrame,
         scores: Mapping[int, float],
         at_hand: Callable[[int], Weights | None],
+        bench: W,
     ) -> None:
         super().__init__(self._work_on, name="continuation", pump=self._tick, news=self._wake)
         self.session, self.former, self.runs, self.drift = session, former, runs, drift
         self.reruns = {old: tuple(new) for old, new in reruns.items()}
-        self.task, self.version = session.task, number_of(session)
+        self.task, self.version, self.bench = session.task, number_of(session), bench
         assert self.task.former is not None
         self._before, self._scores, self._at_hand = self.task.former, scores, at_hand
         self._outputs: dict[int, Tensor] = {}
@@ -210,9 +211,19 @@ class Continuation(Job[pd.DataFrame]):
 
 
 def continue_on(
-    session: Session, new_data: Any, *, top: int, seeds: int, name: str, note: str, device: str
-) -> Continuation:
+    session: Session,
+    new_data: Any,
+    *,
+    top: int,
+    seeds: int,
+    name: str,
+    note: str,
+    device: str,
+    workbench: Callable[[Session], W],
+) -> Continuation[W]:
     """Begin a new version of the session's task with its best configurations. Nothing is changed when it raises.
+
+    workbench: makes `Continuation.bench` of the session on the new version.
 
     Raises: TaskError for data that do not fit; RunError if no trial has run to its end; ConfigError, ModelError for
     a configuration
@@ -258,7 +269,9 @@ def continue_on(
             run = session.run_of(trial)
             return None if run is None else run.weights_of(trial)
 
-        made = Continuation(beside, session, runs, reruns, drift=moved, scores=best, at_hand=at_hand)
+        made = Continuation(
+            beside, session, runs, reruns, drift=moved, scores=best, at_hand=at_hand, bench=workbench(beside)
+        )
         _going[key] = made
     return made.start()
 

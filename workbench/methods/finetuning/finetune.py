@@ -139,7 +139,7 @@ def _or_not_at_all() -> Iterator[None]:
             if name not in before:
                 MODELS.unregister(name)
             elif entry is not before[name]:
-                MODELS.register(**vars(before[name]))
+                MODELS.register(**vars(before[name]), built_in=MODELS.is_built_in(name))
         raise
 
 

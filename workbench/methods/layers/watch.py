@@ -13,6 +13,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
+from contextvars import copy_context
 from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -263,7 +264,7 @@ class Watcher:
 
     def _in_thread(self, work: Callable[[], None]) -> None:
         # a daemon, so that a kernel can always be shut down; nothing is lost with it
-        self._thread = threading.Thread(target=work, name="workbench-watching", daemon=True)
+        self._thread = threading.Thread(target=copy_context().run, args=[work], name="workbench-watching", daemon=True)
         self._thread.start()
 
     def _work(self, wanted: _Wanted, look: Callable[[], tuple[Picture | None, float]]) -> None:
