@@ -46,15 +46,19 @@ def test_a_copy_keeps_what_was_registered_when_it_was_made() -> None:
     assert MODELS["mine"].value is wide
 
 
-def test_what_is_registered_later_names_the_remedy() -> None:
-    early = user_choices().for_workbench()
+def test_a_name_that_is_registered_later_is_copied_at_its_first_use() -> None:
+    bench, run = user_choices().for_workbench(), user_choices().copy()
     wb.register_model("mine", narrow)
-    with (
-        early.active(),
-        pytest.raises(wb.ConfigError, match="registered after this Workbench was made: make the Workbench"),
-    ):
+    with bench.active():
+        assert list(MODELS) == ["mlp", "cnn", "mine"]
+        assert wb.Config(model="mine").width == 4
+    wb.register_model("mine", wide)
+    with bench.active():
+        assert wb.Config(model="mine").width == 4
+        assert bench.replaced("model", "mine") == (narrow, wide)
+    with run.active(), pytest.raises(wb.ConfigError, match="model='mine': must be one of"):
         wb.Config(model="mine")
-    with early.active(), pytest.raises(wb.ConfigError, match="model='mihe': must be one of"):
+    with bench.active(), pytest.raises(wb.ConfigError, match="model='mihe': must be one of"):
         wb.Config(model="mihe")
 
 

@@ -86,8 +86,6 @@ class Hyperparameter:
             message = error.problems[0].message if options is not None else f"{name}={value!r}: must be {self.says}"
             if self.default is not None:
                 message += f" (default {self.default!r})"
-            if isinstance(self.domain, Registry):
-                message += self.domain.late(value)
             raise ConfigError([Problem(name, value, message)]) from None
 
     def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:

@@ -3,8 +3,9 @@
 The tables stand here empty of implementations. The package fills in what is built in (`workbench.models`,
 `workbench.training`, which `workbench/__init__.py` imports); these entries are the same for everybody. What users register
 lies in a `UserChoices`: the functions `wb.register_*` fill the default one, each `Workbench` copies it when it is made and adds
-its own `models`, and each run copies that of its Workbench when it is made. Which one a lookup reads depends on whose code
-is running, see `UserChoices.active` and `Scoped`.
+its own `models`, and each run copies that of its Workbench when it is made. A name that is registered by default later is
+copied by a Workbench when it is first used there; after that, registering it again changes nothing for this Workbench. Which
+choices a lookup reads depends on whose code is running, see `UserChoices.active` and `Scoped`.
 """
 
 from __future__ import annotations
@@ -62,7 +63,8 @@ class UserChoices:
     """The entries that users registered, by table and name, as one Workbench or one run sees them.
 
     former: earlier versions of builders by model name; they restore trials that were trained with them, and train none.
-    origin: what it was copied from, as it was then.
+    origin: what was copied from the default ones. grows: whether names that are registered by default later are copied at
+    their first use.
     """
 
     _made: ClassVar[weakref.WeakValueDictionary[int, UserChoices]] = weakref.WeakValueDictionary()
@@ -73,18 +75,20 @@ class UserChoices:
         entries: Mapping[str, Mapping[str, Entry[Any]]] | None = None,
         former: Mapping[str, tuple[Callable[..., Any], ...]] | None = None,
         origin: Mapping[str, Mapping[str, Entry[Any]]] | None = None,
+        grows: bool = False,
     ) -> None:
         self.entries = {what: dict(own) for what, own in (entries or {}).items()}
         self.former = dict(former or {})
         self.origin = {what: dict(own) for what, own in (origin or {}).items()}
+        self.grows = grows
 
     def copy(self) -> UserChoices:
         """The same entries; what is registered in one of the two later is not in the other."""
-        return UserChoices(self.entries, self.former, self.entries)
+        return UserChoices(self.entries, self.former, self.origin)
 
     def for_workbench(self) -> UserChoices:
         """A copy that lookups outside of any Workbench find as well, as long as it lives: see `elsewhere`."""
-        made = self.copy()
+        made = UserChoices(self.entries, self.former, self.entries, grows=True)
         self._made[next(self._numbers)] = made
         return made
 
@@ -174,20 +178,17 @@ class Registry(Mapping[str, Entry[T]]):
         if not isinstance(name, str):
             return None
         found = self._own.get(name) or self._built_in.get(name)
+        active = _ACTIVE.get()
+        if found is None and active.grows and (found := _DEFAULT.entries.get(self.what, {}).get(name)):
+            active.entries[self.what][name] = active.origin.setdefault(self.what, {})[name] = found
         if found is None:
             found = next((e for made in elsewhere() if (e := made.entries.get(self.what, {}).get(name))), None)
         return found
 
-    def late(self, name: object) -> str:
-        """A remedy, to end a message with, if a name that is unknown to a Workbench has been registered since it was made."""
-        if not isinstance(name, str) or name not in _DEFAULT.entries.get(self.what, {}):
-            return ""
-        return "; it was registered after this Workbench was made: make the Workbench again (run its cell again)"
-
     def __getitem__(self, name: str) -> Entry[T]:
         found = self._find(name)
         if found is None:
-            message = f"unknown {self.what} {name!r}{self.late(name) or did_you_mean(name, self)}"
+            message = f"unknown {self.what} {name!r}{did_you_mean(name, self)}"
             raise ConfigError([Problem(self.what, name, message)])
         return found
 
@@ -195,10 +196,11 @@ class Registry(Mapping[str, Entry[T]]):
         return self._find(name) is not None
 
     def __iter__(self) -> Iterator[str]:
-        return iter({**self._built_in, **self._own})
+        late = _DEFAULT.entries.get(self.what, {}) if _ACTIVE.get().grows else {}
+        return iter({**self._built_in, **late, **self._own})
 
     def __len__(self) -> int:
-        return len({**self._built_in, **self._own})
+        return sum(1 for _ in self)
 
     def suited_to(self, kind: str) -> list[str]:
         """The names that suit a kind of task ("classification" or "regression")."""

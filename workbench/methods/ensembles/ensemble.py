@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from workbench.core import files
 from workbench.core.errors import CheckpointError, TaskError
 from workbench.core.registration import register_models
-from workbench.core.registry import METRICS
+from workbench.core.registry import METRICS, user_choices
 from workbench.core.text import counted
 from workbench.runs.trained_model import TrainedModel, model_of, model_path, model_state, schema_of, unreadable
 
@@ -325,14 +325,19 @@ def load_model(
     """
     place = model_path(path)
     content = files.read(place, "model", "ensemble")
-    register_models(models)
-    schema = schema_of(content, place.name, trusted)
+    if models is not None:
+        with user_choices().copy().active():  # for this file only
+            register_models(models)
+            return _loaded(content, place.name, str(path), trusted)
+    return _loaded(content, place.name, str(path), trusted)
+
+
+def _loaded(content: Mapping[str, Any], name: str, path: str, trusted: Sequence[str]) -> TrainedModel | Ensemble:
+    schema = schema_of(content, name, trusted)
     if "members" not in content:
-        return model_of(content, schema, place.name, str(path))
-    loaded = []
+        return model_of(content, schema, name, path)
     try:
-        for one in content["models"]:
-            loaded.append(model_of(one, schema, place.name, str(path)))
+        loaded = [model_of(one, schema, name, path) for one in content["models"]]
         return ensemble_of(loaded, content, content["number"])
     except (KeyError, TypeError, ValueError) as error:
-        raise unreadable(place.name, error) from None
+        raise unreadable(name, error) from None
