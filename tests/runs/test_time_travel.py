@@ -90,7 +90,7 @@ def test_another_optimizer_starts_anew_and_says_so(bench: wb.Workbench) -> None:
     bench.run(SHORT)
     bench.branch(1, epoch=4, optimizer="momentum", learning_rate=0.05).wait()
     remarks = bench.events(2).query("kind == 'message'")["message"].tolist()
-    assert remarks == ["the optimizer changed from adam to momentum: its state starts anew"]
+    assert remarks == ["the optimizer changed from adam to momentum: its state starts empty"]
     # a plain momentum loop from the weights after epoch 4, in the order of data that epoch 5 draws
     task, module = bench.task, bench.model(1, epoch=4).module.train()
     order = torch.Generator().manual_seed(2**32)

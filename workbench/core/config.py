@@ -1,7 +1,7 @@
 # ruff: noqa: E501  (a declaration is one row of a table)
 """The hyperparameters, each declared once, and the frozen `Config` that holds one value of each.
 
-A declaration says symbol, domain, default, unit, meaning and whether the value may change while a trial runs. Everything
+A declaration has a symbol, domain, default, unit, meaning and whether the value may change while a trial runs. Everything
 else reads it: the check with its error message, the control in the user interface, the search's distribution, the log's
 column and the reference table in docs/hyperparameters.md.
 """
@@ -31,7 +31,7 @@ class Hyperparameter:
     """One declaration. `name` and `default` are filled in from the field of `Config` that carries it.
 
     domain: the values it may take; for a choice out of a table, the `Registry` itself, so that what is registered later
-    counts. live: may be changed while a trial runs. zero, optional: 0, or None, is allowed beside the domain, and means
+    counts. live: may be changed while a trial runs. zero, optional: 0, or None, is allowed in addition to the domain, and means
     `off`. group: the section of the user interface it stands in. branches: may differ between a trial and its branch,
     whatever the group; by default all may but those of the model, which are the architecture.
     """
@@ -102,7 +102,7 @@ _H = Hyperparameter
 
 
 class Config(BaseModel):
-    """One configuration of every hyperparameter: checked at birth, then immutable.
+    """One configuration of every hyperparameter: checked on construction, then immutable.
 
     Unset fields take their default. A model, loss, optimizer or schedule with hyperparameters of its own (for instance the
     keyword-only parameters of your model's builder) adds them as further fields: `Config(model="mine", width=64)`.
@@ -192,7 +192,7 @@ class Config(BaseModel):
                 raise ConfigError(problems) from None
 
     def replace(self, **changes: Any) -> Config:
-        """A copy with some fields changed, checked anew. Hyperparameters of a model no longer chosen fall away."""
+        """A copy with some fields changed, checked again. Hyperparameters of a model that is no longer chosen are dropped."""
         values = self._given()
         chosen = {**values, **changes}
         keep = type(self).model_fields.keys() | _own_parameters(chosen).keys()

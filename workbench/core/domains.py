@@ -1,7 +1,7 @@
 """The values a hyperparameter may take: the ranges and choices used in declarations, searches and model signatures.
 
-A domain is declared once and read by everyone: it checks a value at birth, tells the user interface which control to
-draw, and tells a search what to draw from. The same four classes describe a built-in hyperparameter, a keyword-only
+A domain is declared once and used everywhere: it checks values, determines the control in the user interface, and is what a
+search samples from. The same four classes describe a built-in hyperparameter, a keyword-only
 parameter of the user's own model, and a search space::
 
     wb.LogRange(1e-4, 1e-1)
@@ -34,7 +34,7 @@ def finite(value: object) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _refuse(problem: str, name: str, value: object) -> ConfigError:
+def _invalid(problem: str, name: str, value: object) -> ConfigError:
     return ConfigError([Problem(name, value, f"{name}={value!r}: {problem}")])
 
 
@@ -54,13 +54,13 @@ class Range:
         low, high = finite(self.low), finite(self.high)
         name = type(self).__name__
         if low is None or high is None:
-            raise _refuse("both bounds must be finite numbers", name, (self.low, self.high))
+            raise _invalid("both bounds must be finite numbers", name, (self.low, self.high))
         if not low < high:
-            raise _refuse(
+            raise _invalid(
                 f"the lower bound must be below the upper; swap them: ({self.high}, {self.low})", name, (low, high)
             )
         if self.scale == "log" and low <= 0:
-            raise _refuse("a logarithmic range must start above 0; try 1e-6, or a linear wb.Range", name, (low, high))
+            raise _invalid("a logarithmic range must start above 0; try 1e-6, or a linear wb.Range", name, (low, high))
         if self.default is not None:
             self.check(self.default, "default")
 
@@ -84,7 +84,7 @@ class Range:
         """`value` as a float inside the range. Raises: ConfigError naming `name`, the value and the rule."""
         number = finite(value)
         if number is None or not self.low <= number <= self.high:
-            raise _refuse(f"must be {self.says}", name, value)
+            raise _invalid(f"must be {self.says}", name, value)
         return number
 
 
@@ -112,17 +112,17 @@ class IntRange:
     def __post_init__(self) -> None:
         for bound in (self.low, self.high):
             if not isinstance(bound, Integral) or finite(bound) is None:
-                raise _refuse("both bounds must be whole numbers", "IntRange", (self.low, self.high))
+                raise _invalid("both bounds must be whole numbers", "IntRange", (self.low, self.high))
         if not self.low < self.high:
-            raise _refuse(
+            raise _invalid(
                 f"the lower bound must be below the upper; swap them: ({self.high}, {self.low})",
                 "IntRange",
                 (self.low, self.high),
             )
         if not isinstance(self.scale, str) or self.scale not in get_args(Scale):
-            raise _refuse(f"must be one of {', '.join(map(repr, get_args(Scale)))}", "scale", self.scale)
+            raise _invalid(f"must be one of {', '.join(map(repr, get_args(Scale)))}", "scale", self.scale)
         if self.scale != "linear" and self.low <= 0:
-            raise _refuse("a logarithmic range must start at 1 or above", "IntRange", (self.low, self.high))
+            raise _invalid("a logarithmic range must start at 1 or above", "IntRange", (self.low, self.high))
         if self.default is not None:
             self.check(self.default, "default")
 
@@ -142,7 +142,7 @@ class IntRange:
         """`value` as an int inside the range; 32.0 counts as 32. Raises: ConfigError."""
         number = finite(value)
         if number is None or number != int(number) or not self.low <= number <= self.high:
-            raise _refuse(f"must be {self.says}", name, value)
+            raise _invalid(f"must be {self.says}", name, value)
         return int(number)
 
 
@@ -160,12 +160,12 @@ class Choice:
         if len(options) == 1 and isinstance(options[0], (list, tuple)):
             options = tuple(options[0])
         if not options:
-            raise _refuse("name at least one option", "Choice", options)
+            raise _invalid("name at least one option", "Choice", options)
         for option in options:
             if not (isinstance(option, (str, bool, NoneType)) or finite(option) is not None):
-                raise _refuse("an option must be text, a finite number, a boolean or None", "Choice", option)
+                raise _invalid("an option must be text, a finite number, a boolean or None", "Choice", option)
         if not isinstance(default, (str, Real, NoneType)) or (default is not None and default not in options):
-            raise _refuse(f"must be one of {', '.join(map(repr, options))}", "default", default)
+            raise _invalid(f"must be one of {', '.join(map(repr, options))}", "default", default)
         object.__setattr__(self, "options", tuple(options))
         object.__setattr__(self, "default", options[0] if default is None else default)
 
@@ -188,7 +188,7 @@ class Choice:
             if isinstance(value, str) and all(isinstance(option, str) for option in self.options)
             else ""
         )
-        raise _refuse(f"must be {self.says}{hint if 'did you mean' in hint else ''}", name, value)
+        raise _invalid(f"must be {self.says}{hint if 'did you mean' in hint else ''}", name, value)
 
 
 Domain = Range | IntRange | Choice

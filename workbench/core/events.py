@@ -1,4 +1,4 @@
-"""What a training run says about itself: small frozen records, without torch, a database or a widget.
+"""What a training run reports: small frozen records, without torch, a database or a widget.
 
 `trial` is the key the caller gave to the row it trains (the log's trial number). `epoch` counts finished epochs from 1,
 `step` counts optimizer steps from 1. Losses and metrics are means weighted by sample count and never rounded; NaN and

@@ -1,7 +1,7 @@
 """Files of tensors and plain values: written whole or not at all, read without ever running what they hold.
 
-Each is an ordinary `torch.save` file that `torch.load(path, weights_only=True)` opens. torch does not look at the checksums
-of its own format, so a checksum of the content lies beside it: a flipped bit is noticed.
+Each is an ordinary `torch.save` file that `torch.load(path, weights_only=True)` opens. torch does not verify the checksums
+of its own format, so the file also holds a checksum of the content: a flipped bit is detected.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ PLAIN = (bool, int, float, str, type(None))
 def pack(kind: str, content: Mapping[str, Any]) -> memoryview:
     """A file's bytes. kind: "checkpoint", "model"... content: nested dicts and lists of tensors, numbers, text and None.
 
-    Raises: CheckpointError naming the entry that is anything else, which `read` would refuse.
+    Raises: CheckpointError naming the entry that is anything else, which `read` would reject.
     """
     plain = _plain(content, "")
     buffer = io.BytesIO()
@@ -42,7 +42,7 @@ def pack(kind: str, content: Mapping[str, Any]) -> memoryview:
 
 
 def write(path: Path, data: bytes | memoryview, *, through: bool = True) -> None:
-    """Put a file in its place in one move: whoever looks sees the old one or the new one, whole.
+    """Replace a file atomically: readers see the old or the new content, complete.
 
     through: wait until the folder's entry, too, is on the disk. Raises: CheckpointError, with nothing changed; `passing` for
     a full disk.
@@ -102,9 +102,9 @@ def read(path: Path, kind: str, *others: str) -> dict[str, Any]:
         if "nsupported" in str(error):
             message = "holds something other than tensors and plain values, which could run code when it is read"
             raise CheckpointError(
-                f"{name}: {message}, or is damaged; it was refused, and nothing of it was run"
+                f"{name}: {message}, or is damaged; it was rejected, and nothing in it was executed"
             ) from None
-        raise CheckpointError(f"{name}: is damaged and was refused; use another copy") from None
+        raise CheckpointError(f"{name}: is damaged and was rejected; use another copy") from None
     except Exception:  # whatever torch meets in a file that was cut or altered
         raise CheckpointError(f"{name}: is damaged, or no file of the workbench; use another copy") from None
     if not isinstance(found, dict) or not {"kind", "format", "checksum", "content"} <= found.keys():
@@ -118,7 +118,7 @@ def read(path: Path, kind: str, *others: str) -> dict[str, Any]:
         raise CheckpointError(f"{name}: {message}")
     content = found["content"]
     if not isinstance(content, dict) or not _fits(content, found["checksum"]):
-        raise CheckpointError(f"{name}: is damaged (its checksum does not fit) and was refused; use another copy")
+        raise CheckpointError(f"{name}: is damaged (its checksum does not match) and was rejected; use another copy")
     return content
 
 

@@ -93,7 +93,7 @@ def hyperparameters_of(function: Callable[..., Any]) -> tuple[frozenset[str], di
         else:
             shown = "" if default is parameter.empty else f"={default!r}"
             message = (
-                f"parameter {name}{shown} says no range; give it one as its default, such as "
+                f"parameter {name}{shown} has no range; give it one as its default, such as "
                 f"{name}=wb.IntRange(8, 256, default=64), wb.LogRange(1e-4, 1) or wb.Choice(3, 5)"
             )
             raise ConfigError([Problem(name, None, message)])

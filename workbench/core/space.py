@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["GRID_LIMIT", "Space"]
 
 GRID_LIMIT = 100_000
-"""A grid of more points is refused: it would never end."""
+"""A grid with more points is rejected: it would never end."""
 GRID_POINTS = 5
 
 _DOMAINS = {kind.__name__: kind for kind in (Range, LogRange, IntRange, Choice)}
@@ -92,7 +92,7 @@ class Space(Mapping[str, Domain]):
         return self.base.replace(**values)
 
     def parameters(self, config: Config) -> dict[str, Any] | None:
-        """What a sampler would have said to get `config`; None if it lies outside, or differs in what is not searched."""
+        """The sampler's parameters that give `config`; None if it lies outside, or differs in what is not searched."""
         found = {}
         for name, domain in self.items():
             if not config.uses(name):
@@ -182,7 +182,7 @@ def _suggested(trial: BaseTrial, name: str, domain: Domain) -> Any:
 
 
 def to_parameter(domain: Domain, value: Any) -> Any:
-    """What the sampler would have said. Raises: ConfigError for a number between two powers of two."""
+    """The sampler's parameter for a value. Raises: ConfigError for a number between two powers of two."""
     if isinstance(domain, IntRange) and _by_exponent(domain):
         if value & (value - 1):
             raise ConfigError([Problem("value", value, f"{value} is no power of two")])
@@ -272,7 +272,7 @@ def _named(name: str, message: str) -> str:
 
 
 def _configuration(config: Config) -> dict[str, Any]:
-    """What a result depends on beside the seed: the values that the choices read."""
+    """What a result depends on besides the seed: the values that the choices read."""
     return {name: value for name, value in config.model_dump().items() if name != "seed" and config.uses(name)}
 
 

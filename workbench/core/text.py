@@ -1,4 +1,4 @@
-"""Words that are said in many places."""
+"""Numbers and lists as words."""
 
 from __future__ import annotations
 

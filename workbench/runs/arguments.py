@@ -170,7 +170,7 @@ def _listed(value: object) -> list[Any]:
 
 
 def _kind(value: object) -> str:
-    """What somebody gave, in words: its type, and text or a number itself."""
+    """A value for a message: its type, and text or a number itself."""
     shown = f" ({value!r})" if isinstance(value, (str, int, float)) and len(str(value)) <= 60 else ""
     return f"{type(value).__name__}{shown}"
 
@@ -228,7 +228,7 @@ SEARCH_COUNTS = {
 }
 """The whole numbers among the arguments of a search, each with its least and its largest value."""
 LEFT_OPEN = frozenset({"trials", "no_improvement", "cohort", "seconds"})
-"""Those of which None says something."""
+"""Those for which None has a meaning."""
 
 
 def search_numbers(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -73,7 +73,7 @@ def branch(
         message = f"script: {tuple(early[0])} lies before step {begins}, after which the branch begins"
         raise ConfigError([Problem("script", early[0], message)])
     before = recall.config(trial, epoch)
-    kept = recall.kept(trial, epoch)  # read now, so that a damaged file is told to whoever asks
+    kept = recall.kept(trial, epoch)  # read now, so that the caller gets the error of a damaged file
     recall.check_builder(trial, None if kept is None else kept.weights)
     at_hand: list[Trained] = [] if kept is None or kept.progress.epoch != epoch else [kept]
 
@@ -89,7 +89,7 @@ def branch(
         for number, one in zip(trials, configs, strict=True):
             events.append(Branched(number, trial, epoch, differences(before, one)))
             if one.optimizer != before.optimizer:
-                message = f"the optimizer changed from {before.optimizer} to {one.optimizer}: its state starts anew"
+                message = f"the optimizer changed from {before.optimizer} to {one.optimizer}: its state starts empty"
                 events.append(Message(number, message))
             if not at_hand:
                 after = 0 if kept is None else kept.progress.epoch
@@ -200,7 +200,7 @@ def tree(session: Session, trial: int | None = None) -> Tree:
 
 
 def _where(session: Session, table: pd.DataFrame, trial: int) -> str:
-    """What is told of a trial: what came of it, or where it is. table: the trials on this task, by number."""
+    """What is shown of a trial: its result, or its state. table: the trials on this task, by number."""
     if trial in table.index:
         return _about(table.loc[trial])
     everywhere = session.log.trials().set_index("trial")["task"]

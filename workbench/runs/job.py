@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 class Job(Waiting, Generic[T]):
-    """Work under way beside the runs of the log: `wait()`, `stop()`, `done`, `result`; can be awaited, as a `Run`.
+    """Work in the background that is no run of the log: `wait()`, `stop()`, `done`, `result`; can be awaited, as a `Run`.
 
     work: called with the job itself, once, in a daemon thread that `start` makes. It returns the result; it reads `stopped`
     now and then, and returns soon after with what it has, or raises RunError if that is nothing. It may set `progress`.
@@ -100,7 +100,7 @@ class Job(Waiting, Generic[T]):
         try:
             with self.choices.active():
                 self._result.append(self._work(self))
-        except BaseException as error:  # the waiting cell must hear of it, whatever it is
+        except BaseException as error:  # the waiting cell must get the error, whatever it is
             self.error = error
         else:
             self._progress = 1.0
@@ -120,7 +120,7 @@ _GOING: WeakSet[Job[Any]] = WeakSet()
 
 @atexit.register
 def _leave() -> None:
-    """At the interpreter's end: stop what still works, and let its thread come to its end. Torch does not bear otherwise."""
+    """At interpreter exit: stop what is running and let its thread finish; torch aborts the process otherwise."""
     jobs = [job for job in _GOING if not job.done]
     for job in jobs:
         job.stop()

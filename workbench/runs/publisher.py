@@ -42,7 +42,7 @@ class Publisher:
         return end
 
     def publish(self, group: Sequence[Event | Notice]) -> None:
-        """Hand a group to every subscriber; an empty one says that work was queued or has ended. Any thread."""
+        """Hand a group to every subscriber; an empty one means that work was queued or has ended. Any thread."""
         for callback, _ in self._subscriptions:
             callback(group)
 

@@ -60,7 +60,7 @@ def logged_config(trial: int, values: Mapping[str, Any]) -> Config:
             message = f"trial {trial} uses the {field} {name!r}, which is not known here; bring it along by {remedy}"
             if field == "model" and (source := SOURCE_NAME.fullmatch(name)):
                 why = why_unusable(name) or (
-                    f"its file beside the checkpoints is missing or damaged; bench.finetune(from_trial={source[1]}) makes it anew"
+                    f"its file beside the checkpoints is missing or damaged; bench.finetune(from_trial={source[1]}) creates it again"
                 )
                 message = (
                     f"trial {trial} uses the model {name!r}, which is trial {source[1]}, and cannot be used: {why}"
@@ -72,7 +72,7 @@ def logged_config(trial: int, values: Mapping[str, Any]) -> Config:
 
 
 class Recall:
-    """The trials of one task's log as they were. Trains in silence where it must; writes nothing."""
+    """Restores the trials of one task's log as they were. Trains without a record if it must; writes nothing."""
 
     def __init__(self, task: Task, log: TrialLog, store: CheckpointStore) -> None:
         self.task, self.log, self.store = task, log, store
@@ -152,7 +152,7 @@ class Recall:
         return stays, going
 
     def check_outside_trash(self, *trials: int) -> None:
-        """For what begins work from trials, or makes a claim on them; what only reads them may do so in the trash too.
+        """For calls that begin work from trials; calls that only read them accept trials in the trash too.
 
         Raises: RunError naming the first that is in it, and the remedy.
         """
@@ -204,8 +204,8 @@ class Recall:
             if not (isinstance(module, Pretrained) and module.rests_on_backbone):
                 return
         raise ModelError(
-            f"trial {trial} began from the backbone {config.model!r} with other weights than it has here (digest {then} then, "
-            f"{builder.digest} now), and no checkpoint holds what was frozen of them: register what makes those of then, "
+            f"trial {trial} began from the backbone {config.model!r} whose weights differ from those registered now (digest {then}, now "
+            f"{builder.digest}), and no checkpoint holds what was frozen of them: register the original with "
             f"wb.register_backbone({config.model!r}, ...)"
         )
 
@@ -242,7 +242,7 @@ class Recall:
         return None
 
     def again(self, trial: int, epoch: int, start: Trained | None = None) -> Trained:
-        """Train a trial again up to an epoch, in silence: from `start`, or from the first step."""
+        """Train a trial again up to an epoch, without a record: from `start`, or from the first step."""
         self.check_builder(trial, None if start is None else start.weights)
         config, changes = logged_config(trial, self.log.config(trial)), self.changes(trial)
         catcher, device = _Catcher(epoch), torch.device(self.log.device(trial))

@@ -1,4 +1,4 @@
-"""Going on with what a process that died has left: runs and searches, from their last checkpoints, to the same end."""
+"""Continue the runs and searches of a process that died, from their last checkpoints, to the same result."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ __all__ = ["Resumed", "SearchResumer", "left", "resume", "take_ups"]
 
 
 def left(session: Session) -> tuple[list[int], list[int]]:
-    """Trials and searches on this task that a process which is gone has left unfinished."""
-    with session.lock:  # nobody enters trials meanwhile, which no run would be known to have
+    """Trials and searches on this task that are unfinished and whose process is gone."""
+    with session.lock:  # no trial may be entered meanwhile: it would have no run yet, and count as abandoned
         session.log.mark_interrupted(session.trials_going)
         going = {run.search for run in session.runner.runs if run.search is not None}
         fingerprint = session.task.fingerprint
@@ -32,12 +32,12 @@ def left(session: Session) -> tuple[list[int], list[int]]:
 
 
 def resume(session: Session, search: SearchResumer) -> Runs:
-    """Queue all that is left, in the order in which it was begun. Nothing is changed when it raises.
+    """Queue all unfinished work, in the order in which it began. Nothing is changed when it raises.
 
-    search: brings one search to where it was (see `workbench.methods.search.resume`).
+    search: restores the state of one search (see `workbench.methods.search.resume`).
 
-    Raises: ConfigError naming what is not registered here or what this machine has not; ModelError for a model that has
-    changed; LogError when another kernel was faster. Warns of a search that cannot be built again.
+    Raises: ConfigError naming what is not registered here or not available on this machine; ModelError for a model that has
+    changed; LogError if another kernel continues them already. Warns of a search that cannot be restored.
     """
     with session.lock:
         trials, searches = left(session)
@@ -62,7 +62,7 @@ def resume(session: Session, search: SearchResumer) -> Runs:
         runs = [one.run for one in found if one.run.trials or one.run.grows]
         for number in sorted(set(searches) - {run.search for run in runs}):
             log.add_step(SearchStep(number, "ended", {}))
-        session.take_up(runs)
+        session.continue_runs(runs)
         return Runs(runs)
 
 

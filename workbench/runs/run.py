@@ -27,7 +27,7 @@ class Run(Waiting):
 
     trials: their numbers in the log. configs: the Config of each, as they started. search: the search they belong to.
     label: what the charts call it, "" for the trials' numbers.
-    beside: trials that are drawn beside it, to compare with. grows: whether trials join it while it goes on, as in a search.
+    beside: trials that are drawn with it, for comparison. grows: whether trials join it while it goes on, as in a search.
     """
 
     grows = False
@@ -51,7 +51,7 @@ class Run(Waiting):
         self._training: Training | None = training  # None once it has ended: its cohorts hold copies of the data
         self._results: Results | None = None
         self._commands: Commands = training.commands
-        self.say: Callable[[str], None] = lambda message: None  # set by the runner: tell the views, not the log
+        self.message: Callable[[str], None] = lambda text: None  # set by the runner: publishes without logging
         self._states = dict.fromkeys(configs, TrialState.QUEUED)
         self._epochs = dict.fromkeys(configs, 0)
 
@@ -124,7 +124,7 @@ class Run(Waiting):
 
     @property
     def verdict(self) -> str:
-        """What is to be said of it at its end, beside the trials' states; "" for nothing."""
+        """Its result in a sentence, in addition to the trials' states; "" for none."""
         return ""
 
     def weights_of(self, trial: int) -> Weights | None:
@@ -162,9 +162,9 @@ class Run(Waiting):
         self._states.update(dict.fromkeys(configs, TrialState.QUEUED))
         self._epochs.update(dict.fromkeys(configs, 0))
 
-    # --- what the runner tells it -----------------------------------------------------------------------------------
+    # --- called by the runner -----------------------------------------------------------------------------------
 
-    def _hear(self, event: Event) -> None:
+    def _update(self, event: Event) -> None:
         if isinstance(event, (StateChanged, TrialEnded)):
             self._states[event.trial] = event.state
         elif isinstance(event, EpochEnd):

@@ -30,13 +30,13 @@ __all__ = ["Runner", "stopped_now"]
 
 RETRY_SECONDS = 1.0
 LEASE_SECONDS = 20.0
-"""How often a process that trains says that it lives, to those on other machines who look at the same log."""
+"""How often a process that trains renews its lease, which tells other machines on the same log that it is alive."""
 FLUSH_SECONDS = 60.0
 EXIT_SECONDS = 10.0
 
 
 class Runner:
-    """Trains queued runs in order. Events go to the log first, and only then to whoever listens.
+    """Trains queued runs in order. Events are written to the log first, and published only then.
 
     publish: called on the training thread with each group of events that the log has taken; must only enqueue.
     checkpoints: where the states of the cohorts go.
@@ -49,7 +49,7 @@ class Runner:
         self._queue: deque[Run] = deque()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._told = ""
+        self._reported = ""
         self._threads: int | None = None
         self._lease: threading.Thread | None = None
         atexit.register(_leave, weakref.ref(self))
@@ -98,7 +98,7 @@ class Runner:
             try:
                 with run.choices.active():
                     error = self._train(run)
-            except BaseException as unexpected:  # the log refused the end as well: the waiting cell must hear of it
+            except BaseException as unexpected:  # the log rejected the end as well: the waiting cell must get the error
                 error = unexpected
             self._log.run_ended()
             # done first: a view that finds no run going has to find this one ended, since nothing wakes it afterwards
@@ -117,7 +117,7 @@ class Runner:
             training.cores = os.cpu_count() or 1
             training.around = partial(fitting_threads, training.device, threads=self._threads)
             training.keeper = self._checkpoints
-            run.say = partial(self._say, run)
+            run.message = partial(self._message, run)
             for moment in training.moments():
                 self._record(run, unfinished, moment)
             if unfinished.trials:  # a fault of ours must not lose them
@@ -144,15 +144,15 @@ class Runner:
         return error
 
     def _flush(self, run: Run) -> None:
-        """Before the next run: wait for the last checkpoints, and for room if there is none, which is said."""
+        """Before the next run: wait for the last checkpoints and, with a message, for disk space if there is none."""
         if not self._checkpoints.flush(FLUSH_SECONDS) and self._wait_for_room(run):
             self._checkpoints.flush(FLUSH_SECONDS)
             if self._checkpoints.trouble is None:
-                self._say(run, "Written now: the last checkpoint is kept.")
+                self._message(run, "Written now: the last checkpoint is kept.")
 
     def _record(self, run: Run, unfinished: _Unfinished, events: Sequence[Event]) -> None:
         """Log, then publish. While the log cannot be written (a full disk), training waits and tries again."""
-        told = False
+        reported = False
         while True:
             try:
                 self._log.append(events, search=run.search)
@@ -160,16 +160,16 @@ class Runner:
             except LogError as error:
                 if run._commands.stopped or not error.passing:
                     raise
-                if not told:
-                    told = True
-                    self._say(run, f"{error} Training waits and tries again; Stop ends it.")
+                if not reported:
+                    reported = True
+                    self._message(run, f"{error} Training waits and tries again; Stop ends it.")
                 run._commands.wait_for_stop(RETRY_SECONDS)
-        told = self._wait_for_room(run) or told
-        if told and self._checkpoints.trouble is None:
-            self._say(run, "Written now: training goes on.")
+        reported = self._wait_for_room(run) or reported
+        if reported and self._checkpoints.trouble is None:
+            self._message(run, "Written now: training goes on.")
         for event in events:
-            run._hear(event)
-            unfinished.hear(event)
+            run._update(event)
+            unfinished.update(event)
         self._publish(events)
 
     def _wait_for_room(self, run: Run) -> bool:
@@ -178,24 +178,24 @@ class Runner:
         if trouble is None or run._commands.stopped:
             return False
         if not trouble.passing:
-            if str(trouble) != self._told:
-                self._told = str(trouble)
-                self._say(run, f"{trouble}. Training goes on without checkpoints.")
+            if str(trouble) != self._reported:
+                self._reported = str(trouble)
+                self._message(run, f"{trouble}. Training goes on without checkpoints.")
             return False
-        self._say(run, f"{trouble}. Training waits and goes on when there is room; Stop ends it.")
+        self._message(run, f"{trouble}. Training waits and goes on when there is room; Stop ends it.")
         while self._checkpoints.trouble is not None and not run._commands.stopped:
             run._commands.wait_for_stop(RETRY_SECONDS)
         return True
 
-    def _say(self, run: Run, message: str) -> None:
-        """Tell the views something about a run that does not belong into the log."""
+    def _message(self, run: Run, message: str) -> None:
+        """Publish a message about a run that does not belong in the log."""
         self._publish([Message(trial, message) for trial in run.trials])
 
 
 def _leave(runner: weakref.ref[Runner]) -> None:
-    """At the interpreter's end: let the thread of a run that has ended come to its own end. Torch does not bear otherwise.
+    """At interpreter exit: let the thread of a run that has ended finish; torch aborts the process otherwise.
 
-    What still goes is paused first, so that the thread does not end in the middle of a step; it can be resumed.
+    A run that is going on is paused first, so that its thread does not end within a step; it can be resumed.
     """
     found = runner()
     if found is None:
@@ -219,7 +219,7 @@ class _Unfinished:
     def __init__(self, trials: Sequence[int], log: TrialLog) -> None:
         self.trials, self._log = set(trials), log
 
-    def hear(self, event: Event) -> None:
+    def update(self, event: Event) -> None:
         if isinstance(event, StateChanged):
             self.trials.add(event.trial)  # a search's trials come as they start
         elif isinstance(event, TrialEnded):
@@ -233,7 +233,7 @@ class _Unfinished:
 
 
 def stopped_now(trial: int, curve: pd.DataFrame) -> TrialEnded:
-    """What a trial's end says, were it stopped after the epochs in `curve` (one row each, as the log has them)."""
+    """The end of a trial, if it were stopped after the epochs in `curve` (one row each, as the log has them)."""
     finite = curve[np.isfinite(curve["val_loss"])]
     best = None if finite.empty else finite.loc[finite["val_loss"].idxmin()]
     return TrialEnded(

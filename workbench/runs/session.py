@@ -44,7 +44,7 @@ class Session:
     def of(
         cls, task: Task, target: str | os.PathLike[str] | None, checkpoints: str | os.PathLike[str] | None = None
     ) -> Session:
-        """The session whose training is still going on for this log and task, else a new one."""
+        """The session that is still training on this log and task, else a new one."""
         target = None if in_memory(target) else target
         text = "" if target is None else os.fspath(target)
         key = (text if "://" in text or not text else os.path.abspath(os.path.expanduser(text)), task.fingerprint)
@@ -58,8 +58,8 @@ class Session:
             session._place = key[0]
         return session
 
-    def beside(self, task: Task) -> Session:
-        """The session for another task on the very same log and checkpoints, one in memory too; its runner is its own."""
+    def on(self, task: Task) -> Session:
+        """The session for another task on the same log (one in memory too) and checkpoints; it has a runner of its own."""
         with self.lock:
             session = self._family.get(task.fingerprint)
             if session is None:
@@ -81,7 +81,7 @@ class Session:
 
     @property
     def trials_going(self) -> frozenset[int]:
-        """The trials that train or wait here, in the sessions beside this one too."""
+        """The trials that train or wait in this session and in those on other tasks of its log."""
         return frozenset(trial for session in list(self._family.values()) for trial in session.runner.trials)
 
     def __init__(self, task: Task, log: TrialLog, folder: Path | None = None) -> None:
@@ -91,7 +91,7 @@ class Session:
         self._requests: dict[Run, tuple[object, ...]] = {}
         self._capacities: dict[Any, tuple[int, int]] = {}
         self.lock = threading.RLock()
-        """Held while trials are entered and given to a run, so that nobody takes them for left behind in between."""
+        """Held while trials are entered and given to a run, so that they are never taken for abandoned ones in between."""
         # a folder for each log, so that two of them in one place cannot take each other's states for their own
         own = None if folder is None else folder / log.identity
         self.checkpoints = CheckpointStore(own, lambda: self.recall.needed())
@@ -106,15 +106,15 @@ class Session:
         self._family: weakref.WeakValueDictionary[str, Session] = weakref.WeakValueDictionary()
         self._family[task.fingerprint] = self
 
-    # --- what subscribers hear --------------------------------------------------------------------------------------
+    # --- subscribers --------------------------------------------------------------------------------------
 
     def subscribe(
         self, callback: Callable[[Sequence[Event | Notice]], object], *, waiting: Callable[[], object] | None = None
     ) -> Callable[[], None]:
         """Have a callback called with each group of events that the log has taken, and with notices; see `Publisher`.
 
-        callback: called on any thread, the training thread included; must only enqueue. An empty group says that work was
-        queued or has ended. waiting: what to do, some times a second, while a caller on the main thread waits for work.
+        callback: called on any thread, the training thread included; must only enqueue. An empty group means that work was
+        queued or has ended. waiting: what to do, several times a second, while a caller on the main thread waits for work.
         Returns a function that ends the subscription.
         """
         return self._publisher.subscribe(callback, waiting=waiting)
@@ -189,20 +189,20 @@ class Session:
         beside: Sequence[int] = (),
         **about: Any,
     ) -> R:
-        """Enter trials of one cohort into the log, with what is to be said of them, and queue their training.
+        """Enter trials of one cohort into the log, with their first events, and queue their training.
 
-        training: by default from the first step, without anything special. about: fields of `NewTrial`; each: those in which
+        training: by default from the first step. about: fields of `NewTrial`; each: those in which
         the trials differ. label: what the charts call the run, by default its name. beside: earlier trials to draw with it.
         kind: makes the handle, from the arguments of `Run`.
         """
         about |= {"device": device, "name": name, "cohort": self.log.next_cohort()}
         own = each or [{}] * len(configs)
         new = [self.new_trial(config, **about, **one) for config, one in zip(configs, own, strict=True)]
-        said: list[Event] = []
+        first: list[Event] = []
 
         def note(numbers: Sequence[int]) -> Sequence[Event]:
-            said.extend(events(numbers))
-            return said
+            first.extend(events(numbers))
+            return first
 
         with self.lock:
             trials = dict(zip(self.log.create(new, events=note), configs, strict=True))
@@ -211,8 +211,8 @@ class Session:
             run.check_code(*{config.model for config in configs})
             self._runs.update(dict.fromkeys(trials, run))
             self.runner.submit(run)
-            if said:
-                self.publish(said)
+            if first:
+                self.publish(first)
         self.publish()
         return run
 
@@ -222,7 +222,7 @@ class Session:
         configs = [config for own in parents.values() for config in own]
         return self.launch(configs, source="replicate", each=each, device=device)
 
-    def take_up(self, runs: Sequence[Run]) -> None:
+    def continue_runs(self, runs: Sequence[Run]) -> None:
         """Queue runs whose trials are in the log already."""
         with self.lock:
             for run in runs:
@@ -232,12 +232,12 @@ class Session:
         self.publish([LogChanged()])
 
     def submit(self, search: Run) -> None:
-        """Put a search on the runner; its trials are told by `adopt` as they start."""
+        """Queue a search; `adopt` adds its trials as they start."""
         self.runner.submit(search)
         self.publish()
 
     def adopt(self, search: Run, configs: dict[int, Config]) -> None:
-        """Trials of a search that were just entered into the log. Training thread."""
+        """Add trials to a search that were just entered into the log. Training thread."""
         search.adopt(configs)
         self._runs.update(dict.fromkeys(configs, search))
 
@@ -246,11 +246,11 @@ class Session:
         return self._runs.get(trial)
 
     def forget(self, trials: Sequence[int]) -> None:
-        """Trials that were just moved to the trash: subscribers hear of it."""
+        """Publish that trials were moved to the trash."""
         self.publish([LogChanged(deleted=tuple(trials))])
 
     def empty_trash(self) -> tuple[list[int], list[int]]:
-        """Remove the trashed trials for good, and the checkpoints that served none but them."""
+        """Remove the trashed trials permanently, and the checkpoints that only they used."""
         trashed = [int(trial) for trial in self.log.trash()["trial"]]
         series = {series for series, _ in self.log.seats(*trashed).values()}
         members = {one: set(self.log.members(one)) for one in series}
@@ -290,7 +290,7 @@ class Session:
 
 
 def scripted(trials: Sequence[int], changes: Sequence[Change], stop_after: int | None) -> list[Event]:
-    """What the log has to know of trials that make changes by themselves, or stop, so that they can be resumed."""
+    """The events by which trials with scripted changes, or a scripted stop, can be resumed."""
     if not changes and stop_after is None:
         return []
     return [Scripted(trial, changes, stop_after) for trial in trials]
@@ -303,7 +303,7 @@ def in_memory(target: str | os.PathLike[str] | None) -> bool:
 
 
 def checkpoint_folder(target: str | os.PathLike[str] | None) -> Path | None:
-    """Where the checkpoints of a log lie: beside its file, in the present folder for a server's, nowhere for one in memory."""
+    """The checkpoint folder of a log: next to its file; in the current folder for a server's; None for one in memory."""
     if target is None:
         return None
     text = os.fspath(target)

@@ -241,7 +241,7 @@ def _check_builder(model: str, builtin: bool, name: str, path: str) -> None:
 def _config(values: dict[str, Any], reads: set[str], name: str) -> Config:
     """The Config as far as it is known here. reads: the hyperparameters that the model's builder was given.
 
-    Raises: CheckpointError for one that matters to the model. A UserWarning tells of others that are left at their default.
+    Raises: CheckpointError for one that matters to the model. A UserWarning names others, which stay at their default.
     """
     left: dict[str, Any] = {}
     while True:
@@ -262,7 +262,7 @@ def _config(values: dict[str, Any], reads: set[str], name: str) -> Config:
 
 
 def _callers_level() -> int:
-    """The `stacklevel` that names whoever called the package, by whichever of its functions."""
+    """The `stacklevel` of the first caller outside of the package."""
     frame, level = sys._getframe(1), 1
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("workbench."):
         frame, level = frame.f_back, level + 1
@@ -280,7 +280,7 @@ def _fill(module: nn.Module, weights: dict[str, Any], name: str) -> None:
             raise CheckpointError(f"{name} builds no parameter {key!r}, which the file has; {remedy}")
         ours, theirs = own[key], weights[key]
         if not isinstance(ours, Tensor) or not isinstance(theirs, Tensor):
-            continue  # what a module keeps beside its tensors is for itself to check
+            continue  # what a module stores besides tensors, it checks itself
         if ours.shape != theirs.shape:
             shapes = f"of shape {tuple(ours.shape)}, which is {tuple(theirs.shape)} in the file"
             raise CheckpointError(f"{name} builds a parameter {key!r} {shapes}; {remedy}")

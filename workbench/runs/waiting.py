@@ -15,7 +15,7 @@ __all__ = ["RunInterrupted", "Waiting"]
 
 PUMP_SECONDS = 1 / 15
 HELD_UP_SECONDS = 1.0
-"""After so long the views say that a cell waits; of short runs nobody has to know."""
+"""After this time the views show that a cell waits."""
 
 
 class RunInterrupted(KeyboardInterrupt):
@@ -27,7 +27,7 @@ class RunInterrupted(KeyboardInterrupt):
 
 
 class Waiting(Scoped, ABC):
-    """Work under way that can be waited for, or awaited. Whoever does the work sets `error`, then `_done`.
+    """Work under way that can be waited for, or awaited. The worker sets `error`, then `_done`.
 
     pump: refreshes the views, called on the main thread while it waits there.
     """
@@ -37,7 +37,7 @@ class Waiting(Scoped, ABC):
         self.error: BaseException | None = None
         self._pump = pump
         self.held_up = False
-        """Whether a cell waits for it in the main thread, where a kernel hears of clicks."""
+        """Whether a cell waits for it in the main thread, which also handles clicks."""
         self._done = threading.Event()
 
     @abstractmethod
@@ -77,7 +77,7 @@ class Waiting(Scoped, ABC):
         return repr(self)
 
     def _kept(self) -> str:
-        """What is said of it when an interrupt has stopped it."""
+        """Its state, for the message after an interrupt has stopped it."""
         return self._called()
 
     def _block(self, timeout: float | None) -> None:

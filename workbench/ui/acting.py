@@ -59,7 +59,7 @@ class Actions:
             run.set(None, **{name: value})
             if run.grows:
                 label = name.replace("_", " ")
-                run.say(
+                run.message(
                     f"{label.capitalize()} {value:g} for the trials that train now; those to come are as the search draws them."
                 )
 

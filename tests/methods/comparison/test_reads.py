@@ -16,7 +16,7 @@ def test_origins_are_the_best_usable_trials_of_each_task_this_one_first() -> Non
     for rate in (0.001, 0.01, 0.05):
         other.run(QUICK.replace(learning_rate=rate))
     other.run(wb.Config(optimizer="sgd", learning_rate=10.0, epochs=8))  # diverges
-    session = other.presenter.session.beside(wb.Task.load("iris"))
+    session = other.presenter.session.on(wb.Task.load("iris"))
     bench = wb.Workbench._of(session, "cpu")
     bench.run(QUICK, seeds=3)
     bench.replay(5).wait()

@@ -302,7 +302,7 @@ def test_the_same_request_while_it_trains_is_the_same_run(bench: wb.Workbench, f
         ]
 
     def end() -> None:
-        going = [*bench.active, *bench._session.beside(four).runner.runs]
+        going = [*bench.active, *bench._session.on(four).runner.runs]
         for run in going:
             run.stop()
         for run in going:

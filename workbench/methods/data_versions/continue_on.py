@@ -254,8 +254,8 @@ def continue_on(
             former.sample.inputs, task.former.arrivals.inputs, former.sample.targets, task.former.arrivals.targets
         )
         _warn_of_missing_rows(session, task)
-        beside = session.beside(task)
-        runs, reruns = _train(beside, configs, name=name, note=note, device=device)
+        later = session.on(task)
+        runs, reruns = _train(later, configs, name=name, note=note, device=device)
         data = {
             "former": former.fingerprint, "version": task.version_number, "name": name, "note": note, "task": task.name,
             "sizes": task.sizes, "former_sizes": task.former.sizes, "new": task.former.new, "top": top, "seeds": seeds,
@@ -270,7 +270,7 @@ def continue_on(
             return None if run is None else run.weights_of(trial)
 
         made = Continuation(
-            beside, session, runs, reruns, drift=moved, scores=best, at_hand=at_hand, bench=workbench(beside)
+            beside, session, runs, reruns, drift=moved, scores=best, at_hand=at_hand, bench=workbench(later)
         )
         _going[key] = made
     return made.start()

@@ -86,7 +86,7 @@ def finetune(
             message = f"unfreeze_at={unfreeze_at}: the training ends after epochs={wanted.epochs}; lower it, or give more epochs"
             raise ConfigError([Problem("unfreeze_at", unfreeze_at, message)])
         wanted = prepare(target, wanted)
-    here = session if target.fingerprint == session.task.fingerprint else session.beside(target)
+    here = session if target.fingerprint == session.task.fingerprint else session.on(target)
     if source is not None and here.sources is not None:
         source.write(here.sources)
     configs = [wanted.replace(seed=wanted.seed + index) for index in range(seeds)]

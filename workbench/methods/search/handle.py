@@ -62,12 +62,12 @@ class Search(Run):
         """Say once what cannot be written, and wait a moment; False once the search is to stop."""
         if self._said != message:
             self._said = message
-            self.say(f"{message} The search waits and tries again; Stop ends it.")
+            self.message(f"{message} The search waits and tries again; Stop ends it.")
         self._commands.wait_for_stop(RETRY_SECONDS)
         return not self._commands.stopped
 
-    def _hear(self, event: Event) -> None:
-        super()._hear(event)
+    def _update(self, event: Event) -> None:
+        super()._update(event)
         if not isinstance(event, StateChanged):
             self._campaign.hear(event)
         elif event.state is TrialState.PAUSED:
