@@ -133,7 +133,7 @@ def test_damaged_checkpoints_cost_time_and_nothing_else(victims: Victims, log: P
 def test_a_model_of_ones_own_has_to_be_there(victims: Victims, log: Path) -> None:
     victims.run("own_model", log, kill_when=epochs(log, 10))
     with pytest.raises(
-        wb.ConfigError, match=r"trial 1 uses the model 'own', which is not known here; .*models=\{'own'"
+        wb.ConfigError, match=r"trial 1 uses the model 'own', which is not registered here; .*models=\{'own'"
     ):
         wb.Workbench(TASK, log=log).resume()
     try:

@@ -57,10 +57,11 @@ def logged_config(trial: int, values: Mapping[str, Any]) -> Config:
         name = values.get(field)
         if name is not None and name != "auto" and name not in registry:
             remedy = f"wb.Workbench(..., models={{{name!r}: build}})" if field == "model" else f"wb.register_{field}"
-            message = f"trial {trial} uses the {field} {name!r}, which is not known here; bring it along by {remedy}"
+            message = f"trial {trial} uses the {field} {name!r}, which is not registered here; register it by {remedy}"
             if field == "model" and (source := SOURCE_NAME.fullmatch(name)):
                 why = why_unusable(name) or (
-                    f"its file beside the checkpoints is missing or damaged; bench.finetune(from_trial={source[1]}) creates it again"
+                    "its file next to the checkpoints is missing or damaged; "
+                    f"bench.finetune(from_trial={source[1]}) creates it again"
                 )
                 message = (
                     f"trial {trial} uses the model {name!r}, which is trial {source[1]}, and cannot be used: {why}"
@@ -204,8 +205,8 @@ class Recall:
             if not (isinstance(module, Pretrained) and module.rests_on_backbone):
                 return
         raise ModelError(
-            f"trial {trial} began from the backbone {config.model!r} whose weights differ from those registered now (digest {then}, now "
-            f"{builder.digest}), and no checkpoint holds what was frozen of them: register the original with "
+            f"trial {trial} began from the backbone {config.model!r} with weights (digest {then}) that differ from those "
+            f"registered now ({builder.digest}), and no checkpoint holds the frozen ones. Register the original with "
             f"wb.register_backbone({config.model!r}, ...)"
         )
 

@@ -404,7 +404,7 @@ def test_a_source_whose_own_model_is_not_brought_along_is_told_as_that(own_sourc
             wb.ConfigError, match=f"trial 2 uses .* which is trial 1, and cannot be used: its own {remedy}"
         ):
             ask()
-    refused(bench, wb.ConfigError, r"trial 1 uses the model 'widened', which is not known here", 1)
+    refused(bench, wb.ConfigError, r"trial 1 uses the model 'widened', which is not registered here", 1)
     # as it says
     again = wb.Workbench(four, log=own_source, models={"widened": widened})
     assert again.model(2).predict(raw(four)).shape == (5,)
@@ -540,7 +540,7 @@ def other_network() -> nn.Module:
     return found
 
 
-OTHER = "began from the backbone 'net' with other weights than it has here .* wb.register_backbone\\('net', ...\\)"
+OTHER = "began from the backbone 'net' with weights .* that differ from those registered now .* wb.register_backbone\\('net', ...\\)"
 
 
 @pytest.mark.parametrize("freeze", [1, 2])

@@ -270,7 +270,7 @@ def continue_on(
             return None if run is None else run.weights_of(trial)
 
         made = Continuation(
-            beside, session, runs, reruns, drift=moved, scores=best, at_hand=at_hand, bench=workbench(later)
+            later, session, runs, reruns, drift=moved, scores=best, at_hand=at_hand, bench=workbench(later)
         )
         _going[key] = made
     return made.start()
