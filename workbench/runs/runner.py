@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import atexit
+import ctypes
 import math
 import os
+import sys
 import threading
 import time
 import traceback
@@ -27,6 +29,8 @@ from workbench.runs.run import Run
 from workbench.training.devices import fitting_threads
 
 __all__ = ["Runner", "stopped_now"]
+
+_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 RETRY_SECONDS = 1.0
 LEASE_SECONDS = 20.0
@@ -106,6 +110,8 @@ class Runner:
             with self._lock:
                 self.current = None
             self._flush(run)
+            del run, error
+            release_memory()
 
     def _train(self, run: Run) -> BaseException | None:
         """One run from its first step to every trial's end. Returns what went wrong, after it is in the log."""
@@ -190,6 +196,12 @@ class Runner:
     def _message(self, run: Run, message: str) -> None:
         """Publish a message about a run that does not belong in the log."""
         self._publish([Message(trial, message) for trial in run.trials])
+
+
+def release_memory() -> None:
+    """Give memory that is free back to the system: glibc keeps what a thread has freed, one store of it for each thread."""
+    if hasattr(_libc, "malloc_trim"):  # not in musl
+        _libc.malloc_trim(0)  # type: ignore[union-attr]
 
 
 def _leave(runner: weakref.ref[Runner]) -> None:
