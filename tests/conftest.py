@@ -3,7 +3,8 @@ from __future__ import annotations
 import tempfile
 import uuid
 import warnings
-from collections.abc import Iterator
+import weakref
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,6 +14,7 @@ from hypothesis import settings
 from sqlalchemy import make_url
 
 import workbench as wb
+from workbench.core.registry import UserChoices
 from workbench.methods.tabs import TABS
 from workbench.ui.view import WorkbenchView
 
@@ -73,6 +75,12 @@ def postgresql(postgresql_server: Any) -> Iterator[str]:
     postgresql_server.psql(f"CREATE DATABASE {name};")
     yield url_of(postgresql_server, name)
     postgresql_server.psql(f"DROP DATABASE {name} WITH (FORCE);")
+
+
+@pytest.fixture
+def new_kernel(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Forget what the Workbenches of this process were given, as a new kernel does not have it."""
+    return lambda: monkeypatch.setattr(UserChoices, "_made", weakref.WeakValueDictionary())
 
 
 @pytest.fixture

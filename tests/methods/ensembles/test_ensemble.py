@@ -6,7 +6,7 @@ import copy
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -496,7 +496,9 @@ def test_one_file_keeps_all_of_it(bench: wb.Workbench, mixed: wb.Ensemble, chose
     assert isinstance(single, wb.TrainedModel)
 
 
-def test_what_a_file_lacks_here_is_told_as_for_models(bench: wb.Workbench, mixed: wb.Ensemble, tmp_path: Path) -> None:
+def test_what_a_file_lacks_here_is_reported_as_for_models(
+    bench: wb.Workbench, mixed: wb.Ensemble, tmp_path: Path, new_kernel: Callable[[], None]
+) -> None:
     place = bench.save(mixed, tmp_path / "mixed.pt")
     entry = MODELS["plain"]
 
@@ -504,6 +506,7 @@ def test_what_a_file_lacks_here_is_told_as_for_models(bench: wb.Workbench, mixed
         return own(task, width=width + 1)
 
     MODELS.unregister("plain")
+    new_kernel()
     try:
         with pytest.raises(wb.CheckpointError, match="trained with a model of your own, 'plain'; give its builder"):
             wb.load_model(place)
