@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -84,3 +85,26 @@ def test_versions_are_different_models_on_the_leaderboard_and_for_a_sampler(log:
 def test_versions_that_are_none(models: Any) -> None:
     with pytest.raises(wb.ConfigError, match="mine"):
         wb.Workbench(wb.Task.load("iris"), models=models)
+
+
+def test_a_model_file_knows_the_version_of_its_builder(log: Path, tmp_path: Path) -> None:
+    task = wb.Task.load("iris")
+    bench = wb.Workbench(task, log=log, models={"mine": builder(nn.ReLU)})
+    path, rows = bench.save(1, tmp_path / "one.pt"), task.validation.x
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        same = wb.load_model(path, models={"mine": builder(nn.ReLU)})
+        both = wb.load_model(path, models={"mine": [builder(nn.ReLU), builder(nn.Sigmoid)]})
+    np.testing.assert_array_equal(same.outputs(rows), bench.model(1).outputs(rows))
+    np.testing.assert_array_equal(both.outputs(rows), bench.model(1).outputs(rows))
+    with pytest.warns(
+        UserWarning, match="one.pt: the code of the model 'mine' is not the one that the file was written with"
+    ):
+        wb.load_model(path, models={"mine": builder(nn.Sigmoid)})
+
+
+def test_an_ensemble_file_knows_the_versions_of_its_builders(log: Path, tmp_path: Path) -> None:
+    bench = wb.Workbench(wb.Task.load("iris"), log=log, models={"mine": builder(nn.ReLU)})
+    path = bench.save(bench.ensemble(trials=[1]), tmp_path / "some.pt")
+    with pytest.warns(UserWarning, match="some.pt: the code of the model 'mine' is not the one"):
+        wb.load_model(path, models={"mine": builder(nn.Sigmoid)})

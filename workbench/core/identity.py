@@ -104,7 +104,7 @@ def _code_parts(value: types.FunctionType | type, seen: dict[int, int]) -> Itera
     tree = _tree(value)
     functions = [value] if isinstance(value, types.FunctionType) else list(_methods(value))
     if tree is not None:
-        yield ast.dump(tree, annotate_fields=False)
+        yield ast.unparse(tree)  # the same text in each version of Python, unlike a dump of the nodes
     elif isinstance(value, types.FunctionType):
         yield from _compiled(value.__code__)
     if isinstance(value, type):

@@ -22,7 +22,7 @@ from workbench.core.config import Config
 from workbench.core.errors import CheckpointError, ConfigError, ModelError, TaskError, WorkbenchError
 from workbench.core.registry import MODELS
 from workbench.core.version import __version__
-from workbench.models import Source, build_model, is_builtin, source_of
+from workbench.models import Source, build_model, builder_identity, former_builder, is_builtin, source_of
 from workbench.tasks import TaskSchema
 
 __all__ = [
@@ -45,9 +45,9 @@ class TrainedModel(nn.Module):
     """A module with the preprocessing of its task: raw rows in, labels or numbers out, as the target has them.
 
     module: the architecture's own module, put into evaluation mode. config: the trial's hyperparameters. schema: what is
-    known of the task. trial, epoch: where the weights come from, if known. versions: of the workbench and the libraries
-    that made it. Made by `bench.model(trial)` and `wb.load_model(path)`. It is an ordinary `nn.Module`: `model.to("cuda")`
-    moves it, and it predicts there.
+    known of the task. trial, epoch: where the weights come from, if known. versions: of the workbench and the libraries that
+    made it. builder: the identity of the code that built it, None for a built-in model. Made by `bench.model(trial)` and
+    `wb.load_model(path)`. It is an ordinary `nn.Module`: `model.to("cuda")` moves it, and it predicts there.
     """
 
     def __init__(
@@ -58,11 +58,12 @@ class TrainedModel(nn.Module):
         *,
         trial: int | None = None,
         epoch: int | None = None,
+        builder: str | None = None,
         versions: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__()
         self.module = module
-        self.config, self.schema, self.trial, self.epoch = config, schema, trial, epoch
+        self.config, self.schema, self.trial, self.epoch, self.builder = config, schema, trial, epoch, builder
         self.versions = _versions() if versions is None else dict(versions)
         self.eval()
 
@@ -165,6 +166,7 @@ def model_state(model: TrainedModel) -> dict[str, Any]:
         "reads": sorted(MODELS[model.config.model].uses),
         "trial": model.trial,
         "epoch": model.epoch,
+        "builder": model.builder,
         "versions": model.versions,
     }
 
@@ -187,7 +189,7 @@ def model_of(content: Mapping[str, Any], schema: TaskSchema, name: str, path: st
     try:
         weights, values = dict(content["weights"]), dict(content["config"])
         builtin, reads = bool(content["builtin"]), set(content["reads"])
-        origin = {key: content[key] for key in ("trial", "epoch", "versions")}
+        origin = {key: content[key] for key in ("trial", "epoch", "builder", "versions")}
         model = str(values["model"])
     except (KeyError, TypeError, ValueError) as error:
         raise unreadable(name, error) from None
@@ -195,12 +197,21 @@ def model_of(content: Mapping[str, Any], schema: TaskSchema, name: str, path: st
         _bring_source(content["source"], name)
     _check_builder(model, builtin, name, path)
     config = _config(values, reads, name)
+    now, identity = builder_identity(model), origin["builder"]
+    other = identity is not None and identity != now
+    former = former_builder(model, identity) if other else None
     try:
-        module = build_model(schema, config)
+        module = build_model(schema, config, former)
     except (ModelError, ConfigError) as error:
         known = "a builder is given what the file says of the task (classes, kind, shapes), and no rows"
         raise CheckpointError(f"{name}: {error}; {known}") from error
     _fill(module, weights, f"{name}: model {model!r}")
+    if other and former is None:  # weights fit any network of the same shapes
+        message = (
+            f"{name}: the code of the model {model!r} is not the one that the file was written with (builder {identity}, here "
+            f"{now}), so predictions may differ; give the original: wb.load_model({path!r}, models={{{model!r}: original}})"
+        )
+        warnings.warn(message, UserWarning, stacklevel=_callers_level())
     return TrainedModel(module, config, schema, **origin)
 
 
