@@ -1,0 +1,31 @@
+from . import models as models
+from . import training as training
+from .core.config import Config as Config
+from .core.domains import Choice as Choice
+from .core.domains import IntRange as IntRange
+from .core.domains import LogRange as LogRange
+from .core.domains import Range as Range
+from .core.errors import CheckpointError as CheckpointError
+from .core.errors import ConfigError as ConfigError
+from .core.errors import LogError as LogError
+from .core.errors import ModelError as ModelError
+from .core.errors import RunError as RunError
+from .core.errors import SealError as SealError
+from .core.errors import TaskError as TaskError
+from .core.errors import WorkbenchError as WorkbenchError
+from .core.registration import register_loss as register_loss
+from .core.registration import register_metric as register_metric
+from .core.registration import register_model as register_model
+from .core.registration import register_optimizer as register_optimizer
+from .core.registration import register_schedule as register_schedule
+from .log import TrialLog as TrialLog
+from .methods.ensembles.ensemble import Ensemble as Ensemble
+from .methods.ensembles.ensemble import load_model as load_model
+from .models import load_weights as load_weights
+from .models import register_backbone as register_backbone
+from .runs.trained_model import TrainedModel as TrainedModel
+from .tasks import Task as Task
+from .training import train as train
+from .workbench import Workbench as Workbench
+
+__version__: str
