@@ -107,7 +107,7 @@ def history(notebook: Notebook) -> None:
     )
     notebook.open_tab("History")
     notebook.expect_message("a replay of trial 1")
-    expect(notebook.root.locator(".wb-bin option")).to_have_count(2, timeout=PATIENCE)
+    expect(notebook.root.locator(".wb-trash option")).to_have_count(2, timeout=PATIENCE)
 
 
 def search(notebook: Notebook) -> None:

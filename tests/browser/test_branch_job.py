@@ -144,8 +144,8 @@ def test_a_name_full_of_html_is_text(lab: Lab) -> None:
     notebook.press_in_table("Delete")
     expect(notebook.rows).to_have_count(1)
     notebook.open_tab("History")
-    expect(root.locator(".wb-bin option").first).to_contain_text(HOSTILE)
-    root.locator(".wb-history button", has_text="Empty bin").click()
+    expect(root.locator(".wb-trash option").first).to_contain_text(HOSTILE)
+    root.locator(".wb-history button", has_text="Empty trash").click()
     root.locator(".wb-history button", has_text="Remove 1 trial for good").click()
     expect(root.locator(".wb-history .wb-note")).to_contain_text("Kept trial 1")
     assert root.locator("img[src=x], script").count() == 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -23,24 +22,6 @@ from workbench.ui.view import WorkbenchView
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 SHORT = wb.Config(epochs=4, hidden_units=8)
-
-
-class FakeActions:
-    """Writes down what it is asked for, by the name of the method."""
-
-    def __init__(self) -> None:
-        self.calls: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
-
-    def __getattr__(self, name: str) -> Callable[..., None]:
-        return lambda *arguments, **options: self.calls.append((name, arguments, options))
-
-
-@pytest.fixture
-def asked(view: WorkbenchView) -> FakeActions:
-    """The view asks this from now on, and nothing happens."""
-    actions = FakeActions()
-    view._actions = actions  # type: ignore[assignment]
-    return actions
 
 
 def say(view: WorkbenchView, name: str, text: str) -> None:
@@ -80,17 +61,20 @@ def test_a_picked_point_opens_the_bar_with_the_setting_as_it_was(bench: wb.Workb
     assert view.bar.widget in slot(view)
     assert "Branch from trial 1 after epoch 2" in view.bar.words.value
     assert "change controls, then press Branch" in view.bar.words.value
-    assert view.read().learning_rate == 0.02  # the live change before it included
+    assert view.controls.read().learning_rate == 0.02  # the live change before it included
     assert view._curves.picked == (1, 2)
     view.bar.close.click()
+    bench.presenter.tick()
     assert view.bar.widget not in slot(view)
     assert view._curves.picked == ()
 
 
 def test_the_bar_lists_the_changes_and_its_button_makes_the_call_that_the_code_tab_shows(
-    bench: wb.Workbench, view: WorkbenchView, asked: FakeActions
+    bench: wb.Workbench, view: WorkbenchView, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench.run(SHORT)
+    calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+    monkeypatch.setattr(bench, "branch", lambda *arguments, **options: calls.append((arguments, options)))
     pick(bench, view, 1, 2.0)
     say(view, "learning_rate", "0.0001")
     view.controls.field("optimizer").control.value = "sgd"  # type: ignore[attr-defined]
@@ -99,8 +83,9 @@ def test_the_bar_lists_the_changes_and_its_button_makes_the_call_that_the_code_t
     view.panel.name.value, view.panel.seeds.value = "slower", 2
     view.bar.branch.click()
     bench.presenter.tick()
-    changes = {"learning_rate": 0.0001, "optimizer": "sgd"}
-    assert asked.calls == [("branch", (1, 2, changes), {"seeds": 2, "name": "slower", "device": "cpu"})]
+    options = {"seeds": 2, "name": "slower", "device": "cpu", "learning_rate": 0.0001, "optimizer": "sgd"}
+    assert calls == [((1, 2), options)]
+    monkeypatch.undo()
     assert view.bar.pick is None
     view.open_bar(1, 2, bench.config(1))
     say(view, "learning_rate", "0.0001")
@@ -132,7 +117,7 @@ def test_by_mouse_and_by_call_the_branch_is_the_same(bench: wb.Workbench, view: 
 def test_the_last_epoch_raises_the_epochs_and_says_so(bench: wb.Workbench, view: WorkbenchView) -> None:
     bench.run(SHORT)
     pick(bench, view, 1, 4.0)
-    assert view.read().epochs == 8
+    assert view.controls.read().epochs == 8
     assert "epochs 4 → 8" in view.bar.words.value
     view.bar.branch.click()
     bench.presenter.tick()
@@ -348,7 +333,8 @@ def test_a_trial_that_trains_is_not_deleted_and_that_is_said(bench: wb.Workbench
     select(view, 1)
     view.table.delete.click()
     bench.presenter.tick()
-    assert "stop it first" in view.panel.message.value
+    assert "stop it first" in view.table.problem.value
+    assert "stop it first" not in view.panel.message.value
     assert "Deleted" not in view.table.hint.value
     run.stop()
 
@@ -367,8 +353,8 @@ def test_the_bin_lists_restores_and_asks_before_it_is_emptied(bench: wb.Workbenc
         bench.run(SHORT)
     bench.branch(2, 2, learning_rate=0.01).wait()
     front(bench, view, "History")
-    history = view.body("History").history
-    assert "Nothing is in the trash" in history.trash_note.value
+    history = view.body("History")
+    assert "The trash is empty" in history.trash_note.value
     bench.delete(1, 2, 3)
     bench.presenter.tick()
     assert [number for _, number in history.list.options] == [3, 2, 1]
@@ -377,8 +363,10 @@ def test_the_bin_lists_restores_and_asks_before_it_is_emptied(bench: wb.Workbenc
     bench.presenter.tick()
     assert bench.trash["trial"].tolist() == [1, 2]
     history.empty.click()
+    bench.presenter.tick()
     assert history.remove.description == "Remove 2 trials for good"
     history.keep.click()
+    bench.presenter.tick()
     assert history.remove.layout.display == "none"
     assert len(bench.trash) == 2
     history.empty.click()
@@ -395,17 +383,18 @@ def test_the_bin_lists_restores_and_asks_before_it_is_emptied(bench: wb.Workbenc
 def test_the_tree_is_drawn_and_a_click_selects(bench: wb.Workbench, view: WorkbenchView) -> None:
     bench.run(SHORT)
     front(bench, view, "History")
-    assert view.body("History").history.no_tree.layout.display != "none"
+    assert view.body("History").no_tree.layout.display != "none"
     bench.branch(1, 2, learning_rate=0.01, name="deep").wait()
     bench.run(SHORT)
     bench.presenter.tick()
-    tree = view.body("History").history.tree
+    tree = view.body("History").tree
     assert [(line["trial"], line["before"], line["shown"]) for line in tree.lines] == [
         (1, "", False),
         (2, "└─ ", False),
     ]
     assert "0.001 → 0.01" in tree.lines[1]["text"]
     tree._receive(tree, {"kind": "pick", "trial": 2}, [])
+    bench.presenter.tick()
     assert view.table.selection == [2]
     for _ in range(2):
         bench.presenter.tick()
@@ -418,13 +407,13 @@ def test_the_tree_is_drawn_and_a_click_selects(bench: wb.Workbench, view: Workbe
 def test_nothing_is_read_for_a_tab_that_is_not_in_front(bench: wb.Workbench, view: WorkbenchView) -> None:
     bench.run(SHORT)
     bench.presenter.tick()
-    assert view.body("History").history.widget.children == ()
+    assert view.body("History").widget.children == ()
 
 
 def test_the_budget_is_set_and_what_it_cannot_be_is_told_beside_it(bench: wb.Workbench, view: WorkbenchView) -> None:
     bench.run(SHORT)
     front(bench, view, "History")
-    history = view.body("History").history
+    history = view.body("History")
     assert history.budget.value == "1"
     assert "of 1 GiB" in history.used.value
     history.budget.value = "0.5"
@@ -448,11 +437,13 @@ def test_the_budget_is_set_and_what_it_cannot_be_is_told_beside_it(bench: wb.Wor
 def test_trouble_with_the_checkpoints_is_told(bench: wb.Workbench, view: WorkbenchView) -> None:
     bench.checkpoints._trouble = wb.CheckpointError(f"{HOSTILE} could not be written")
     front(bench, view, "History")
-    assert "could not be written" in view.body("History").history.budget_note.value
-    assert HOSTILE not in view.body("History").history.budget_note.value
+    assert "could not be written" in view.body("History").budget_note.value
+    assert HOSTILE not in view.body("History").budget_note.value
 
 
-def test_the_code_tab_has_the_script_of_the_selected_trial(bench: wb.Workbench, view: WorkbenchView) -> None:
+def test_the_code_tab_has_the_script_of_the_selected_trial(
+    bench: wb.Workbench, view: WorkbenchView, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bench.run(SHORT)
     bench.presenter.tick()
     select(view, 1)
@@ -467,7 +458,7 @@ def test_the_code_tab_has_the_script_of_the_selected_trial(bench: wb.Workbench, 
     assert "bench.branch(1, epoch=2" in view.code.widget.value
     assert "Trial 1 again" not in view.code.widget.value
     view.close_bar()
-    view._code_of = lambda trial: (_ for _ in ()).throw(wb.RunError(HOSTILE))
+    monkeypatch.setattr(bench, "code", lambda trial: (_ for _ in ()).throw(wb.RunError(HOSTILE)))
     view.show_script()
     assert "&lt;img" in view.code.widget.value
 

@@ -136,7 +136,7 @@ def test_what_can_be_frozen_is_named_for_each_trial(bench: wb.Workbench, view: W
     def offered(trial: int) -> list[object]:
         panel.source.value = trial
         bench.presenter.tick()
-        until(bench, lambda: not bench.presenter.dispatch.aside.busy("groups"))
+        until(bench, lambda: not bench.presenter.dispatch.background.busy("groups"))
         bench.presenter.tick()
         return [value for _, value in panel.freeze.options]
 
@@ -197,7 +197,8 @@ def test_a_range_test_puts_its_rate_into_the_controls(bench: wb.Workbench, view:
     until(bench, lambda: panel.button.description == "Range test" and panel.rate is not None)
     assert bench.trials.empty
     panel.take.click()
-    assert view.read().learning_rate == pytest.approx(panel.rate)
+    bench.presenter.tick()
+    assert view.controls.read().learning_rate == pytest.approx(panel.rate)
 
 
 def test_patience_and_cost_are_read_in_the_compare_tab(bench: wb.Workbench, view: WorkbenchView) -> None:
@@ -212,7 +213,8 @@ def test_patience_and_cost_are_read_in_the_compare_tab(bench: wb.Workbench, view
     assert bytes(view.body("Compare").panel.picture.value).startswith(b"\x89PNG")
     if advice.suggestion is not None:
         view.body("Compare").panel.use.click()
-    assert view.read().patience == advice.suggestion
+        bench.presenter.tick()
+    assert view.controls.read().patience == advice.suggestion
     patience = bytes(view.body("Compare").panel.picture.value)
     view.body("Compare").panel.kind.value = "complexity"
     bench.presenter.tick()

@@ -17,13 +17,13 @@ SHORT = wb.Config(epochs=2, hidden_units=8)
 class CountBody(TabBody):
     """Says how many trials there are."""
 
-    def __init__(self, presenter: Presenter) -> None:
-        self._presenter = presenter
+    def __init__(self, bench: wb.Workbench) -> None:
+        self._bench = bench
         self.ticks: list[bool] = []
         super().__init__(ipywidgets.Label(""))
 
     def refresh(self) -> None:
-        self.widget.value = f"{len(self._presenter.bench.trials)} trials"
+        self.widget.value = f"{len(self._bench.trials)} trials"
 
     def tick(self, *, in_front: bool) -> None:
         self.ticks.append(in_front)
@@ -36,8 +36,8 @@ def test_a_tab_of_ones_own_is_made_at_the_first_look_and_brought_up_to_date_in_f
     bench = wb.Workbench(wb.Task.load("iris"))
     made: list[CountBody] = []
 
-    def build(presenter: Presenter) -> CountBody:
-        made.append(CountBody(presenter))
+    def build(presenter: Presenter, bench: wb.Workbench) -> CountBody:
+        made.append(CountBody(bench))
         return made[-1]
 
     view = bench.presenter.build(bench, [*TABS, Tab("Count", build, CountBody.refresh)])

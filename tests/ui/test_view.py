@@ -251,7 +251,7 @@ def test_selected_trials_are_overlaid_and_load_into_the_controls(bench: wb.Workb
     assert {series.trial for series in live.curves.series} == {1, 2}
     view.table.load_button.click()
     bench.presenter.tick()
-    assert view.read() == bench.config(1).replace(loss=view.read().loss)
+    assert view.controls.read() == bench.config(1).replace(loss=view.controls.read().loss)
     # a run that begins keeps what is selected, be it the run that was on show
     view.table.table.selected_rows = [0]
     bench.run(wb.Config(epochs=1))

@@ -56,8 +56,8 @@ class BranchBar:
         buttons = make(widgets.Box, [self.branch, self.close], classes="wb-buttons")
         self.widget = make(widgets.Box, [self.words, buttons], classes="wb-bar")
 
-    def tell(self, config: Config | None) -> None:
-        """Say what a branch with the configuration in the controls changes. None: they show one that cannot be."""
+    def update(self, config: Config | None) -> None:
+        """Show what a branch with the configuration in the controls changes. None: the controls show an impossible one."""
         pick = self.pick
         if pick is None:
             return

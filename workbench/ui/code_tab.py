@@ -10,10 +10,10 @@ from workbench.core.config import Config
 from workbench.core.errors import ConfigError
 from workbench.ui.parts import make
 
-__all__ = ["CodeTab", "call"]
+__all__ = ["CodeTab", "start_call"]
 
 
-def call(config: Config, *, seeds: int = 1, name: str = "", device: str = "cpu") -> str:
+def start_call(config: Config, *, seeds: int = 1, name: str = "", device: str = "cpu") -> str:
     """The call as text that pastes into a cell; what is at its default is left out."""
     arguments = [repr(config)]
     if seeds != 1:
@@ -26,7 +26,7 @@ def call(config: Config, *, seeds: int = 1, name: str = "", device: str = "cpu")
 
 
 class CodeTab:
-    """Shows `call`, or why there is none; below it the script of a trial."""
+    """Shows `start_call`, or why there is none; below it the script of a trial."""
 
     def __init__(self) -> None:
         self.widget = make(widgets.HTML)

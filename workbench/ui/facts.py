@@ -3,32 +3,22 @@
 from __future__ import annotations
 
 import html
-from typing import Any, Protocol
+from typing import TYPE_CHECKING
 
 import ipywidgets as widgets
-import pandas as pd
 
 from workbench.ui.parts import make
 
-__all__ = ["Facts", "TaskFacts"]
+if TYPE_CHECKING:
+    from workbench.tasks import Task
 
-
-class TaskFacts(Protocol):
-    """What the user interface asks of a task."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def kind(self) -> Any: ...
-    @property
-    def schema(self) -> Any: ...
-    def summary(self) -> pd.DataFrame: ...
+__all__ = ["Facts"]
 
 
 class Facts:
     """The task's summary, escaped."""
 
-    def __init__(self, task: TaskFacts) -> None:
+    def __init__(self, task: Task) -> None:
         rows = "".join(
             f"<tr><th>{html.escape(str(name))}</th><td>{html.escape(str(value))}</td></tr>"
             for name, value in task.summary()["value"].items()

@@ -15,7 +15,7 @@ import ipywidgets as widgets
 
 from workbench.core.errors import WorkbenchError
 
-__all__ = ["labelled", "listed", "make", "number_of", "said", "show"]
+__all__ = ["error_text", "labelled", "listed", "make", "number_of", "show"]
 
 _shared: dict[tuple[type, str], Any] = {}
 
@@ -70,8 +70,8 @@ def number_of(text: str) -> Any:
     return text
 
 
-def said(error: BaseException) -> str:
-    """An error in words; of one that is none of this package's own, the kind as well, and where its traceback is."""
+def error_text(error: BaseException) -> str:
+    """The message of an error; of an unexpected one also its class, and where its traceback is."""
     if isinstance(error, WorkbenchError):
         return str(error)
     return f"{type(error).__name__}: {error} (unexpected; %tb in a cell shows its traceback)"

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import pandas as pd
 import torch
@@ -22,7 +22,6 @@ from workbench.runs.publisher import LogChanged, Notice
 from workbench.runs.run import Run
 from workbench.runs.session import Session
 from workbench.training import resolve_loss
-from workbench.training.devices import available_devices
 from workbench.ui.dispatch import Dispatch
 from workbench.ui.pump import TICK_SECONDS, Pump
 from workbench.ui.task_log import TABLE_TRIALS, TaskLog
@@ -30,6 +29,7 @@ from workbench.ui.task_log import TABLE_TRIALS, TaskLog
 if TYPE_CHECKING:
     from IPython.display import DisplayHandle
 
+    from workbench.ui.bench import Bench
     from workbench.ui.live import LiveRun
     from workbench.ui.run_panel import Status
     from workbench.ui.tab import Tab
@@ -50,6 +50,9 @@ LOADING_TICK_SECONDS = 2.0
 """While a page is loaded: what it is told meanwhile only stands in the way of what it waits for."""
 LOOK_SHARE = 0.05
 """While trials train, the tab in front takes at most this share of the time, unless somebody asks for a look."""
+
+
+W = TypeVar("W", bound="Bench")
 
 
 class Presenter:
@@ -82,17 +85,17 @@ class Presenter:
         self._stale = False  # whether something has happened since the table was read
         self._known = 0
         self._newest: list[int] = []
-        self._pick: tuple[int, int | None] | None = None
         self._dropped: deque[Sequence[int]] = deque()
         self._verdict: tuple[Run, str, bool] | None = None
         self.view: WorkbenchView | None = None
         self._live: LiveRun | None = None
-        self.bench: Any = None
         self._on_show: Run | None = None
         self._handles: list[DisplayHandle] = []
         self._pictured = True
         self.pump = Pump(self.tick, self._pause)
-        self.dispatch = Dispatch(lambda error: self.shown.show_error(error), self.pump.wake)
+        self.dispatch = Dispatch(
+            lambda error, show: self.shown.show_error(error, show), self.pump.wake, self.pump.after_messages
+        )
         session.subscribe(self._hear, waiting=self.tick)
 
     def _hear(self, group: Sequence[Event | Notice]) -> None:
@@ -137,7 +140,8 @@ class Presenter:
 
     # --- views (main thread) ----------------------------------------------------------------------------------------
 
-    def show(self, bench: Any, tabs: Sequence[Tab[Any]]) -> None:
+    def show(self, bench: W, tabs: Sequence[Tab[W, Any]]) -> None:
+        """Display the view in the running cell, and below it the picture that a saved notebook keeps."""
         from IPython.display import display
 
         if self.view is None:
@@ -153,25 +157,14 @@ class Presenter:
             self._handles = [*self._handles[-4:], handle]
         self.pump.wake()
 
-    def build(self, bench: Any, tabs: Sequence[Tab[Any]]) -> WorkbenchView:
-        """Make the view, without displaying it. bench: whose public calls it makes. Main thread."""
-        from workbench.ui.acting import Actions
+    def build(self, bench: W, tabs: Sequence[Tab[W, Any]]) -> WorkbenchView:
+        """Make the view, without displaying it. bench: the workbench whose methods the clicks call."""
         from workbench.ui.live import LiveRun
         from workbench.ui.view import WorkbenchView
 
         self._live = LiveRun(self.task.metric, resolve_loss(Config(), self.task.kind).loss)
-        self.view = WorkbenchView(
-            self.task,
-            Actions(bench),
-            self._live.curves,
-            config_of=bench.config,
-            code_of=bench.code,
-            ask=lambda action: self.pump.settle(lambda: self.dispatch.ask(action)),
-            devices=available_devices(),
-            device=bench.device,
-        )
-        self.bench = bench
-        self.view.add_tabs(tabs, lambda tab: tab.build(self))
+        self.view = WorkbenchView(self, bench, self._live.curves)
+        self.view.add_tabs(tabs)
         self._news.clear()  # what has happened is in the log, and read from there
         if self._on_show is None and self.runner.current is not None:
             self._on_show = self.runner.current
@@ -230,7 +223,6 @@ class Presenter:
             while self._dropped:
                 self._live.drop(self._dropped.popleft())
             self._refresh_selection()
-            self._open_bar()
             now = time.monotonic()
             self._stale = self._stale or bool(events)
             if not all(isinstance(event, NUMBERS) for event in events):
@@ -242,7 +234,7 @@ class Presenter:
                 frame = self.task_log.trials(last=TABLE_TRIALS)
                 self._known = self.log.count(self.task.fingerprint)
                 self._newest = [int(trial) for trial in frame["trial"].tail(1)]
-                self.view.show_trials(frame, self._known)
+                self.view.table.update(frame, self._known)
                 self.view.panel.show_left(*self._left())
                 cheap = self.view.in_front[1].cheap
                 self._look_due = self._look_due or not going or (cheap and now >= self._look_free)
@@ -340,24 +332,14 @@ class Presenter:
             self._look_due = True
         self.pump.wake()
 
-    def pick(self, trial: int, epoch: int | None) -> None:
-        """Open the branch bar at a point, by default the trial's best epoch."""
-        self._pick = (trial, epoch)
-        self.pump.wake()
-
-    def _open_bar(self) -> None:
-        if self._pick is None or self.view is None:
-            return
-        (trial, epoch), self._pick = self._pick, None
-        try:
-            epoch = self.recall.best_epoch(trial) if epoch is None else epoch
-            origin = self.recall.origin(trial)
-            if origin is not None and epoch <= origin[1]:
-                trial, epoch = origin  # a branch is drawn from its parent's point
-            epoch = self.recall.check_epoch(trial, epoch)
-            self.view.open_bar(trial, epoch, self.recall.config(trial, epoch))
-        except WorkbenchError as error:
-            self.view.show_error(error)
+    def pick(self, trial: int, epoch: int | None = None) -> None:
+        """Open the branch bar at a point, by default the trial's best epoch. Main thread."""
+        epoch = self.recall.best_epoch(trial) if epoch is None else epoch
+        origin = self.recall.origin(trial)
+        if origin is not None and epoch <= origin[1]:
+            trial, epoch = origin  # a branch is drawn from its parent's point
+        epoch = self.recall.check_epoch(trial, epoch)
+        self.shown.open_bar(trial, epoch, self.recall.config(trial, epoch))
 
     def refresh_table(self) -> None:
         self._table_due = True

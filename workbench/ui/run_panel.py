@@ -10,7 +10,7 @@ import ipywidgets as widgets
 
 from workbench.core.text import counted
 from workbench.ui.branch_bar import BranchBar
-from workbench.ui.parts import labelled, make, said
+from workbench.ui.parts import labelled, make
 
 __all__ = ["RunPanel", "Status", "duration"]
 
@@ -136,9 +136,9 @@ class RunPanel:
         if self.widget.children != children:
             self.widget.children = children
 
-    def show_error(self, error: Exception | str) -> None:
-        """Show an error until the next run or change."""
-        self._own_message = error if isinstance(error, str) else said(error)
+    def show_error(self, text: str) -> None:
+        """Show a message until the next run or change."""
+        self._own_message = text
         self._write()
 
     def clear_error(self) -> None:

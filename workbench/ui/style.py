@@ -96,7 +96,7 @@ STYLE = """<style>
 .wb-used .widget-html-content > div:last-child { white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
 .wb-meter { height: 4px; border-radius: 2px; background: var(--jp-layout-color2, #eee); overflow: hidden; margin-bottom: 3px; } .wb-meter i { display: block; height: 100%; background: var(--wb-accent); }
 .wb-unit { margin: 0 0 0 -8px; color: var(--wb-muted); }
-.wb-history .widget-select-multiple, .wb-bin { width: 100%; height: auto; } .wb-bin select { width: 100%; font: inherit; font-size: 12px; }
+.wb-history .widget-select-multiple, .wb-trash { width: 100%; height: auto; } .wb-trash select { width: 100%; font: inherit; font-size: 12px; }
 .wb-danger.jupyter-button { background: var(--wb-error); color: #fff; }
 .wb-facts { border-collapse: collapse; } .wb-facts caption { text-align: left; font-weight: 600; padding-bottom: 4px; }
 .wb-facts th { text-align: left; color: var(--wb-muted); font-weight: 400; padding: 2px 14px 2px 0; vertical-align: top; }

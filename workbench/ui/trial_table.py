@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import math
 from collections.abc import Callable
 from typing import Any
@@ -30,7 +31,7 @@ KEPT: dict[str, Any] = {
     ),
     "stateLoadCallback": JavascriptFunction("function (settings) { return settings.nTable.workbenchState || null; }"),
 }
-"""Page, order and search are kept, with the table's element, when it is filled anew. The selection is the widget's to keep."""
+"""Page, order and search stay, with the table's element, when it is filled again. The widget keeps the selection itself."""
 
 
 def readable(frame: pd.DataFrame) -> pd.DataFrame:
@@ -85,8 +86,9 @@ def _metric(frame: pd.DataFrame) -> str:
 class TrialTable:
     """Rows by trial number; the selection is kept when rows come in.
 
-    selected: called with the trial numbers of the selected rows. load, branch, replay, annotate, delete: what the buttons do
-    with the selection. restore: what Undo does with the trials that were deleted last.
+    selected: called with the trial numbers of the selected rows. load, branch, replay, annotate, delete: called with the
+    selection by the buttons; undo: called by Undo, for the trials of `take_deleted`. All are called on any thread and must
+    only enqueue.
     """
 
     def __init__(
@@ -96,12 +98,11 @@ class TrialTable:
         load: Callable[[int], None],
         branch: Callable[[int], None],
         replay: Callable[[int], None],
-        annotate: Callable[[int, str | None, str | None, list[str] | None], None],
+        annotate: Callable[..., None],
         delete: Callable[[list[int]], None],
-        restore: Callable[[list[int]], None],
+        undo: Callable[[], None],
     ) -> None:
         self._selected, self._annotate = selected, annotate
-        self._restore = restore
         self._deleted: list[int] = []
         self._wanted: list[int] = []
         self._trials: list[int] = []
@@ -126,7 +127,7 @@ class TrialTable:
         self.table.observe(self._rows_selected, "selected_rows")
         self.hint = make(widgets.HTML, classes="wb-hint")
         self.undo = make(widgets.Button, description="Undo", icon="undo", tooltip="Bring them back", hidden=True)
-        self.undo.on_click(lambda _: self._undo())
+        self.undo.on_click(lambda _: undo())
         self.load_button = _button("Load into controls", "sliders", "Put this trial's configuration into the controls")
         self.branch = _button("Branch…", "code-fork", "Train on from this trial's best epoch, with changes")
         self.replay = _button("Replay", "repeat", "Train this trial again from its first step, and compare")
@@ -149,7 +150,8 @@ class TrialTable:
             tooltip="Write name, note and tags to the log",
         )
         self.save.on_click(self._save)
-        said = make(widgets.Box, [self.hint, self.undo], classes="wb-tablehint")
+        self.problem = make(widgets.HTML, classes="wb-message")
+        top = make(widgets.Box, [self.hint, self.undo], classes="wb-tablehint")
         buttons = make(
             widgets.Box,
             [self.load_button, self.branch, self.replay, self.delete],
@@ -157,9 +159,9 @@ class TrialTable:
         )
         bar = make(widgets.Box, [self.name, self.note, self.tags, self.save], classes="wb-tablebar")
         box = make(widgets.VBox, [self.table], classes="wb-table")
-        self.widget = make(widgets.VBox, [said, box, buttons, bar])
+        self.widget = make(widgets.VBox, [top, box, buttons, bar, self.problem])
         self._frame = pd.DataFrame()
-        self._tell_selection()
+        self._show_selection()
 
     @property
     def selection(self) -> list[int]:
@@ -176,12 +178,12 @@ class TrialTable:
             self.table.selected_rows = [self._trials.index(trial) for trial in trials if trial in self._trials]
         finally:
             self._quiet = False
-        self._tell_selection()
+        self._show_selection()
 
     def update(self, frame: pd.DataFrame, count: int | None = None) -> None:
         """Show the log as it is now, or its newest of `count` trials.
 
-        An unchanged table is left alone, so that a search is not disturbed.
+        An unchanged table is not sent again, which would disturb what is typed into its search field.
         """
         self._frame = frame
         self._more = "" if count is None or count <= len(frame) else f" The newest {len(frame):,} of {count:,} trials."
@@ -200,29 +202,33 @@ class TrialTable:
             self.table.update(short, selected_rows=rows, **KEPT)
         finally:
             self._quiet = False
-        self._tell_selection()
+        self._show_selection()
         if back:
             self._selected(self.selection)
 
-    def tell_deleted(self, trials: list[int]) -> None:
-        """Say which trials were deleted, and offer to undo it, until rows are selected."""
+    def show_deleted(self, trials: list[int]) -> None:
+        """Show which trials were deleted, and offer to undo it, until rows are selected."""
         self._deleted = trials
-        self._tell_selection()
+        self._show_selection()
 
-    def _undo(self) -> None:
-        trials, self._deleted = self._deleted, []
-        self._wanted = trials
-        self._tell_selection()
-        self._restore(trials)
+    def take_deleted(self) -> list[int]:
+        """The trials that were deleted last, to be restored: they are selected when they are back."""
+        self._wanted, self._deleted = self._deleted, []
+        self._show_selection()
+        return self._wanted
+
+    def show_problem(self, text: str) -> None:
+        """Show what could not be done, under the buttons; "" takes the message away."""
+        self.problem.value = f'<div class="wb-error" role="alert">{html.escape(text)}</div>' if text else ""
 
     def _rows_selected(self, _: object) -> None:
         if not self._quiet:
             if self.table.selected_rows:
                 self._deleted = []
-            self._tell_selection()
+            self._show_selection()
             self._selected(self.selection)
 
-    def _tell_selection(self) -> None:
+    def _show_selection(self) -> None:
         count = len(self.selection)
         state, epochs = "", 0
         if count == 1 and len(self._frame):
@@ -250,4 +256,4 @@ class TrialTable:
     def _save(self, _: object) -> None:
         if len(self.selection) == 1:
             tags = [tag.strip() for tag in self.tags.value.split(",") if tag.strip()]
-            self._annotate(self.selection[0], self.name.value, self.note.value, tags)
+            self._annotate(self.selection[0], name=self.name.value, note=self.note.value, tags=tags)

@@ -141,6 +141,7 @@ def test_a_brush_selects_in_the_table_and_in_python(view: WorkbenchView, bench: 
     table = np.frombuffer(parallel.values, "<f4").reshape(8, 3)
     np.testing.assert_allclose(table, bench.trials[["l2", "learning_rate", "best_val_metric"]], rtol=1e-6)
     parallel.selected = [2, 5]
+    bench.presenter.tick()
     assert sorted(bench.selected) == sorted(view.table.selection) == [2, 5]
 
 
@@ -175,6 +176,7 @@ def test_a_border_is_warned_of_and_its_button_widens_the_range() -> None:
     words, button = row.children
     assert "lie at the high end" in words.value
     button.click()
+    bench.presenter.tick()
     assert view.controls.space() == {"learning_rate": wb.LogRange(1e-6, 1e-3)}
 
 
