@@ -35,9 +35,7 @@ def front(bench: wb.Workbench, view: WorkbenchView, title: str) -> None:
 
 def pick(bench: wb.Workbench, view: WorkbenchView, trial: int, epoch: float) -> None:
     """A click on a point, as the page sends it."""
-    live = bench.presenter._live
-    assert live is not None
-    live.curves._receive(live.curves, {"kind": "pick", "trial": trial, "epoch": epoch}, [])
+    view.curves._receive(view.curves, {"kind": "pick", "trial": trial, "epoch": epoch}, [])
     bench.presenter.tick()
 
 
@@ -62,11 +60,11 @@ def test_a_picked_point_opens_the_bar_with_the_setting_as_it_was(bench: wb.Workb
     assert "Branch from trial 1 after epoch 2" in view.bar.words.value
     assert "change controls, then press Branch" in view.bar.words.value
     assert view.controls.read().learning_rate == 0.02  # the live change before it included
-    assert view._curves.picked == (1, 2)
+    assert view.curves.picked == (1, 2)
     view.bar.close.click()
     bench.presenter.tick()
     assert view.bar.widget not in slot(view)
-    assert view._curves.picked == ()
+    assert view.curves.picked == ()
 
 
 def test_the_bar_lists_the_changes_and_its_button_makes_the_call_that_the_code_tab_shows(
@@ -108,10 +106,8 @@ def test_by_mouse_and_by_call_the_branch_is_the_same(bench: wb.Workbench, view: 
     first, second = (bench.curves(trial).drop(columns=["trial", "seconds"]) for trial in (2, 3))
     assert first.equals(second)
     bench.presenter.tick()
-    live = bench.presenter._live
-    assert live is not None
-    assert live.curves.checkpoint()["3/val_loss"][0].tolist() == [2, 3, 4]  # from its parent's point
-    assert {series.trial for series in live.curves.series} == {1, 3}  # beside its parent
+    assert view.curves.checkpoint()["3/val_loss"][0].tolist() == [2, 3, 4]  # from its parent's point
+    assert {series.trial for series in view.curves.series} == {1, 3}  # with its parent
 
 
 def test_the_last_epoch_raises_the_epochs_and_says_so(bench: wb.Workbench, view: WorkbenchView) -> None:
@@ -313,9 +309,7 @@ def test_delete_says_so_and_undo_brings_back_what_was_selected(bench: wb.Workben
     assert "Deleted trials 2, 3." in view.table.hint.value
     assert view.table.undo.layout.display != "none"
     assert bench.trials["trial"].tolist() == [1]
-    live = bench.presenter._live
-    assert live is not None
-    assert not live.drawn
+    assert not bench.presenter.drawn
     assert "1 trial on iris in the log" in view.panel.line.value
     assert bench.figure().axes  # of what is left
     view.table.undo.click()
@@ -323,7 +317,7 @@ def test_delete_says_so_and_undo_brings_back_what_was_selected(bench: wb.Workben
     assert bench.trials["trial"].tolist() == [1, 2, 3]
     assert sorted(view.table.selection) == sorted(bench.selected) == [2, 3]
     bench.presenter.tick()
-    assert live.drawn == {2, 3}
+    assert bench.presenter.drawn == {2, 3}
     assert view.table.undo.layout.display == "none"
 
 

@@ -31,6 +31,7 @@ from workbench.ui.fields import NumberField
 from workbench.ui.live import LiveRun
 from workbench.ui.presenter import LOADING_TICK_SECONDS, NUMBERS_SECONDS
 from workbench.ui.pump import TICK_SECONDS
+from workbench.ui.status import run_status
 from workbench.ui.view import WorkbenchView
 
 
@@ -64,9 +65,7 @@ def test_a_control_is_made_when_it_is_first_shown() -> None:
 def test_the_views_are_told_less_while_a_page_is_loaded(bench: wb.Workbench) -> None:
     presenter = bench.presenter
     assert presenter._pause() == TICK_SECONDS
-    presenter.build(bench, TABS)
-    assert presenter._live is not None
-    curves = presenter._live.curves
+    curves = presenter.build(bench, TABS).curves
     assert presenter._pause() == TICK_SECONDS
     for answer in ("hello", "here"):
         curves.get_state("epochs")  # one trait is no page
@@ -79,11 +78,9 @@ def test_the_views_are_told_less_while_a_page_is_loaded(bench: wb.Workbench) -> 
 
 def test_the_front_end_looks_after_every_widget_of_anywidget(bench: wb.Workbench) -> None:
     presenter = bench.presenter
-    presenter.build(bench, TABS)
-    assert presenter._live is not None
-    assert presenter.view is not None
-    table, parallel = presenter.view.table.table, presenter.view.body("Compare").panel.parallel
-    assert presenter._live.curves.kept == (presenter._live.curves.model_id, table.model_id)
+    view = presenter.build(bench, TABS)
+    table, parallel = view.table.table, view.body("Compare").panel.parallel
+    assert view.curves.kept == (view.curves.model_id, table.model_id)
     assert parallel.kept == (parallel.model_id,)
 
 
@@ -246,9 +243,7 @@ def test_selected_trials_are_overlaid_and_load_into_the_controls(bench: wb.Workb
     view.table.table.selected_rows = [1]  # newest first
     bench.presenter.tick()
     assert bench.selected == [1]
-    live = bench.presenter._live
-    assert live is not None
-    assert {series.trial for series in live.curves.series} == {1, 2}
+    assert bench.presenter.drawn == {1, 2}
     view.table.load_button.click()
     bench.presenter.tick()
     assert view.controls.read() == bench.config(1).replace(loss=view.controls.read().loss)
@@ -256,7 +251,7 @@ def test_selected_trials_are_overlaid_and_load_into_the_controls(bench: wb.Workb
     view.table.table.selected_rows = [0]
     bench.run(wb.Config(epochs=1))
     bench.presenter.tick()
-    assert {series.trial for series in live.curves.series} == {2, 3}
+    assert bench.presenter.drawn == {2, 3}
 
 
 def test_a_model_of_ones_own_brings_its_controls() -> None:
@@ -344,8 +339,8 @@ def test_the_time_left_follows_the_pace_and_not_each_epoch() -> None:
     def left_after(numbers: range, seconds: Callable[[int], float]) -> list[float]:
         found = []
         for number in numbers:
-            live.take([replace(epoch(1, number), seconds=seconds(number))])
-            found.append(live.status().seconds_left or 0.0)
+            live.show([replace(epoch(1, number), seconds=seconds(number))])
+            found.append(run_status(live.trials).seconds_left or 0.0)
         return found
 
     # the first one, too, takes long
@@ -362,22 +357,22 @@ def test_progress_of_an_epoch_that_was_read_from_the_log_already() -> None:
     live = LiveRun("accuracy", "cross_entropy")
     live.begin({1: wb.Config(epochs=9)}, "")
     live.replay(pd.DataFrame([asdict(epoch(1, 1)), asdict(epoch(1, 2))]), {1: TrialState.RUNNING})
-    live.take([StepProgress(1, 1, 3, 5, 0.5), epoch(1, 1), StepProgress(1, 2, 8, 5, 0.5), epoch(1, 2), epoch(1, 3)])
-    assert list(live.curves._curves["1/val_loss"].x) == [1, 2, 3]
-    assert live.status().epoch == 3
+    live.show([StepProgress(1, 1, 3, 5, 0.5), epoch(1, 1), StepProgress(1, 2, 8, 5, 0.5), epoch(1, 2), epoch(1, 3)])
+    assert live.curves.checkpoint()["1/val_loss"][0].tolist() == [1, 2, 3]
+    assert run_status(live.trials).epoch == 3
 
 
 def test_a_run_that_ended_early_has_the_whole_width_of_the_charts() -> None:
     live = LiveRun("accuracy", "cross_entropy")
     live.begin({1: wb.Config(epochs=900), 2: wb.Config(epochs=900)}, "")
-    live.take([epoch(1, 1), epoch(2, 1), epoch(2, 2), epoch(2, 3)])
-    live.take([TrialEnded(1, TrialState.EARLY_STOPPED, 1, 5, 1, 1.0, 0.5, 0.1)])
+    live.show([epoch(1, 1), epoch(2, 1), epoch(2, 2), epoch(2, 3)])
+    live.show([TrialEnded(1, TrialState.EARLY_STOPPED, 1, 5, 1, 1.0, 0.5, 0.1)])
     assert live.curves.epochs == 900  # the other one goes on
-    live.take([TrialEnded(2, TrialState.STOPPED, 3, 15, 1, 1.0, 0.5, 0.1)])
+    live.show([TrialEnded(2, TrialState.STOPPED, 3, 15, 1, 1.0, 0.5, 0.1)])
     assert live.curves.epochs == 3
     live.begin_search()
     live.join({3: wb.Config(epochs=70)})
-    live.take([epoch(3, 1), TrialEnded(3, TrialState.PRUNED, 1, 5, 1, 1.0, 0.5, 0.1)])
+    live.show([epoch(3, 1), TrialEnded(3, TrialState.PRUNED, 1, 5, 1, 1.0, 0.5, 0.1)])
     assert live.curves.epochs == 70  # more trials are to come
 
 

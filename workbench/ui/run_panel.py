@@ -4,48 +4,18 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import ipywidgets as widgets
 
 from workbench.core.text import counted
 from workbench.ui.branch_bar import BranchBar
 from workbench.ui.parts import labelled, make
+from workbench.ui.status import Status, duration
 
-__all__ = ["RunPanel", "Status", "duration"]
+__all__ = ["RunPanel"]
 
-GOING = frozenset({"queued", "running", "paused"})
 HINT = "Click a point of a curve to branch from it."
 HELD_UP = "A cell waits for this run, and clicks wait with it. To stop now, interrupt the kernel (■)."
-
-
-@dataclass(frozen=True)
-class Status:
-    """What the panel shows. state: a trial state, "" before the first run. fraction: of the epoch under way, 0 to 1."""
-
-    state: str = ""
-    trials: tuple[int, ...] = ()
-    epoch: int = 0
-    epochs: int = 0
-    fraction: float = 0.0
-    seconds_left: float | None = None
-    best_metric: float | None = None
-    best_epoch: int | None = None
-    best_trial: int | None = None
-    metric_label: str = ""
-    message: str = ""
-    queued: int = 0
-    known: int = 0  # trials in the log
-    verdict: str = ""  # on the run, when it has ended
-    good: bool = False  # whether that is what was hoped for
-    search: str = ""  # of a search: its state in words, in place of the trial's
-    share: float = 0.0  # of a search: how much is done
-    held_up: bool = False  # whether a cell that waits keeps the kernel from hearing of clicks
-    task: str = ""  # what it is called
-
-    @property
-    def going(self) -> bool:
-        return self.state in GOING
 
 
 class RunPanel:
@@ -193,11 +163,3 @@ def _line(status: Status) -> str:
     if status.queued:
         parts.append(f"{status.queued} waiting")
     return " · ".join(parts)
-
-
-def duration(seconds: float) -> str:
-    """A time in words."""
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -20,7 +20,8 @@ from workbench.ui.curves import LiveCurves
 from workbench.ui.dispatch import ShowText
 from workbench.ui.late import Late
 from workbench.ui.parts import error_text, make
-from workbench.ui.run_panel import RunPanel, Status
+from workbench.ui.run_panel import RunPanel
+from workbench.ui.status import Status
 from workbench.ui.style import STYLE
 from workbench.ui.tab import Tab, TabBody
 from workbench.ui.trial_table import TrialTable
@@ -42,7 +43,7 @@ class WorkbenchView:
     """
 
     def __init__(self, presenter: Presenter, bench: Bench, curves: LiveCurves) -> None:
-        self._presenter, self._bench, self._curves = presenter, bench, curves
+        self._presenter, self._bench, self.curves = presenter, bench, curves
         self._going = False
         self._tabs: tuple[Tab[Any, TabBody], ...] = ()
         self._bodies: list[Late[TabBody]] = []
@@ -149,14 +150,14 @@ class WorkbenchView:
         pick = Pick(trial, epoch, before)
         self.controls.load(pick.config)
         self.bar.pick = pick
-        self._curves.picked = (trial, epoch)
+        self.curves.picked = (trial, epoch)
         self.panel.open_bar(True)
         self.refresh_code()
 
     def close_bar(self) -> None:
         """Take the branch bar away; the controls stay as they are."""
         self.bar.pick = None
-        self._curves.picked = ()
+        self.curves.picked = ()
         self.panel.open_bar(False)
         self.panel.clear_error()
         self.refresh_code()

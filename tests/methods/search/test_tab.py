@@ -128,7 +128,7 @@ def test_the_line_tells_where_a_search_stands(view: WorkbenchView, bench: wb.Wor
     assert "configurations/s" in line
     assert view.panel.progress.value == 1.0
     assert [number for _, number in view.body("Search").panel.continues.options] == [0, 1]
-    assert len({series.trial for series in bench.presenter._live.curves.series}) == 10  # type: ignore[union-attr]
+    assert len({series.trial for series in view.curves.series}) == 10
 
 
 def test_a_brush_selects_in_the_table_and_in_python(view: WorkbenchView, bench: wb.Workbench) -> None:
@@ -231,7 +231,7 @@ def test_a_long_search_draws_so_many_curves_and_keeps_the_best() -> None:
             live.join(dict.fromkeys(trials, BASE))
             for trial in trials:
                 score = 1.0 if trial == 7 else trial / 1000
-                live.take(
+                live.show(
                     [
                         StateChanged(trial, TrialState.RUNNING),
                         EpochEnd(trial, 1, 1, 1.0, 0.0, 0.5, 1.0, score, 0.01, 1.0, 0.1),
@@ -270,7 +270,7 @@ def test_a_trial_that_joins_again_keeps_its_points() -> None:
     live.begin_search()
     for _ in range(2):
         live.join({1: BASE})
-        live.take(
+        live.show(
             [EpochEnd(1, 1, 1, 1.0, 0.0, 0.5, 1.0, 0.5, 0.01, 1.0, 0.1)]
         )  # the same news, read from the log before
     assert len(live.curves.checkpoint()["1/val_loss"][0]) == 1
