@@ -57,8 +57,8 @@ def test_a_picked_point_opens_the_bar_with_the_setting_as_it_was(bench: wb.Workb
     assert "Click a point of a curve" in view.panel.message.value
     pick(bench, view, 1, 2.0)
     assert view.bar.widget in slot(view)
-    assert "Branch from trial 1 after epoch 2" in view.bar.words.value
-    assert "change controls, then press Branch" in view.bar.words.value
+    assert "Branch from trial 1 after epoch 2" in view.bar.text.value
+    assert "change controls, then press Branch" in view.bar.text.value
     assert view.controls.read().learning_rate == 0.02  # the live change before it included
     assert view.curves.picked == (1, 2)
     view.bar.close.click()
@@ -76,8 +76,8 @@ def test_the_bar_lists_the_changes_and_its_button_makes_the_call_that_the_code_t
     pick(bench, view, 1, 2.0)
     say(view, "learning_rate", "0.0001")
     view.controls.field("optimizer").control.value = "sgd"  # type: ignore[attr-defined]
-    assert "optimizer adam → sgd" in view.bar.words.value
-    assert "learning rate 0.001 → 0.0001" in view.bar.words.value
+    assert "optimizer adam → sgd" in view.bar.text.value
+    assert "learning rate 0.001 → 0.0001" in view.bar.text.value
     view.panel.name.value, view.panel.seeds.value = "slower", 2
     view.bar.branch.click()
     bench.presenter.tick()
@@ -114,7 +114,7 @@ def test_the_last_epoch_raises_the_epochs_and_says_so(bench: wb.Workbench, view:
     bench.run(SHORT)
     pick(bench, view, 1, 4.0)
     assert view.controls.read().epochs == 8
-    assert "epochs 4 → 8" in view.bar.words.value
+    assert "epochs 4 → 8" in view.bar.text.value
     view.bar.branch.click()
     bench.presenter.tick()
     for run in bench.active:
@@ -140,7 +140,7 @@ def test_what_a_branch_cannot_change_is_answered_beside_the_control(bench: wb.Wo
     assert "epochs=2: the branch begins after epoch 2" in view.controls.field("epochs").message.value
     assert len(bench.trials) == 1
     say(view, "epochs", "many")
-    assert "see the marked controls" in view.bar.words.value
+    assert "see the marked controls" in view.bar.text.value
 
 
 def test_another_model_is_answered_too() -> None:
@@ -171,9 +171,9 @@ def test_the_first_point_of_a_branch_is_its_parents(bench: wb.Workbench, view: W
     bench.run(SHORT)
     bench.branch(1, 2, epochs=5).wait()
     pick(bench, view, 2, 2.0)
-    assert "trial 1 after epoch 2" in view.bar.words.value
+    assert "trial 1 after epoch 2" in view.bar.text.value
     pick(bench, view, 2, 3.0)
-    assert "trial 2 after epoch 3" in view.bar.words.value
+    assert "trial 2 after epoch 3" in view.bar.text.value
 
 
 def test_while_the_bar_is_open_a_live_control_leaves_the_run_alone(bench: wb.Workbench, view: WorkbenchView) -> None:
@@ -358,7 +358,7 @@ def test_the_bin_lists_restores_and_asks_before_it_is_emptied(bench: wb.Workbenc
     assert bench.trash["trial"].tolist() == [1, 2]
     history.empty.click()
     bench.presenter.tick()
-    assert history.remove.description == "Remove 2 trials for good"
+    assert history.remove.description == "Remove 2 trials permanently"
     history.keep.click()
     bench.presenter.tick()
     assert history.remove.layout.display == "none"
@@ -444,13 +444,13 @@ def test_the_code_tab_has_the_script_of_the_selected_trial(
     bench.presenter.tick()
     assert "again" not in view.code.widget.value  # not in front
     front(bench, view, "Code")
-    assert "Trial 1 again" in view.code.widget.value
+    assert "Reproduce trial 1" in view.code.widget.value
     assert "task = wb.Task.load(&#x27;iris&#x27;)" in view.code.widget.value
     pick(bench, view, 1, 2.0)
     bench.presenter.look_again()
     bench.presenter.tick()
     assert "bench.branch(1, epoch=2" in view.code.widget.value
-    assert "Trial 1 again" not in view.code.widget.value
+    assert "Reproduce trial 1" not in view.code.widget.value
     view.close_bar()
     monkeypatch.setattr(bench, "code", lambda trial: (_ for _ in ()).throw(wb.RunError(HOSTILE)))
     view.show_script()
@@ -473,7 +473,7 @@ def test_a_name_is_shown_as_text_everywhere(bench: wb.Workbench, view: Workbench
     front(bench, view, "Code")
     pick(bench, view, 1, 2.0)
     view.panel.name.value = name
-    for widget in (view.bar.words, view.code.widget, view.panel.message, view.panel.line, view.table.hint):
+    for widget in (view.bar.text, view.code.widget, view.panel.message, view.panel.line, view.table.hint):
         assert HOSTILE not in widget.value
         assert not re.search(r"<(img|script)", widget.value)
     assert bench.figure(1, 2)._repr_png_()[:4] == b"\x89PNG"

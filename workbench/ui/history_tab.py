@@ -13,7 +13,7 @@ import pandas as pd
 from workbench.checkpoints.store import shown
 from workbench.core.errors import ConfigError, Problem, WorkbenchError
 from workbench.core.text import counted
-from workbench.ui.parts import labelled, listed, make, number_of, show
+from workbench.ui.parts import button, labelled, listed, make, message, number_of, show
 from workbench.ui.tab import TabBody
 from workbench.ui.tree import TreeList
 
@@ -63,10 +63,10 @@ class HistoryTab(TabBody):
         self._typed = ""
         self.list = make(widgets.SelectMultiple, options=[], classes="wb-trash", rows=4)
         self.list.observe(lambda _: self._enable_restore(), "value")
-        self.restore = make(widgets.Button, description="Restore selected", icon="undo", disabled=True)
-        self.empty = make(widgets.Button, description="Empty trash…", icon="trash")
-        self.remove = make(widgets.Button, icon="trash", classes="wb-danger", hidden=True)
-        self.keep = make(widgets.Button, description="Keep", hidden=True)
+        self.restore = button("Restore selected", "undo", disabled=True)
+        self.empty = button("Empty trash…", "trash")
+        self.remove = button(icon="trash", classes="wb-danger", hidden=True)
+        self.keep = button("Keep", hidden=True)
         self.trash_note = make(widgets.HTML)
         show = partial(_write, self.trash_note)
         self.restore.on_click(lambda _: ask(self._restore, list(self.list.value), show=show))
@@ -154,11 +154,11 @@ class HistoryTab(TabBody):
 
     def _confirm(self, asking: bool) -> None:
         """Ask whether the trash is to be emptied, or take the question back."""
-        self.remove.description = f"Remove {counted(len(self.list.options), 'trial')} for good"
-        for button, visible in (
-            (self.restore, not asking), (self.empty, not asking), (self.remove, asking), (self.keep, asking),
-        ):  # fmt: skip
-            show(button, visible)
+        self.remove.description = f"Remove {counted(len(self.list.options), 'trial')} permanently"
+        for one in (self.restore, self.empty):
+            show(one, not asking)
+        for one in (self.remove, self.keep):
+            show(one, asking)
 
     def _restore(self, trials: list[int]) -> None:
         _write(self.trash_note, "")
@@ -176,8 +176,7 @@ class HistoryTab(TabBody):
 
 
 def _write(note: Any, text: str, kind: str = "error") -> None:
-    role = "alert" if kind == "error" else "status"
-    note.value = f'<div class="wb-{kind}" role="{role}">{html.escape(text)}</div>' if text else ""
+    note.value = message(text, kind)
 
 
 def _heading(text: str) -> Any:

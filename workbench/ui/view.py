@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
@@ -22,7 +23,6 @@ from workbench.ui.late import Late
 from workbench.ui.parts import error_text, make
 from workbench.ui.run_panel import RunPanel
 from workbench.ui.status import Status
-from workbench.ui.style import STYLE
 from workbench.ui.tab import Tab, TabBody
 from workbench.ui.trial_table import TrialTable
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["WorkbenchView"]
 
+STYLE = f"<style>{(Path(__file__).parent / 'style.css').read_text(encoding='utf-8')}</style>"
 MARKED = "Not started: see the marked controls."
 
 
