@@ -9,6 +9,7 @@ import pytest
 from torch import nn
 
 import workbench as wb
+from tests.ui.canned import SHORT, record
 from tests.ui.test_view import until
 from workbench.core.events import TrialState
 from workbench.core.registry import MODELS
@@ -21,7 +22,6 @@ from workbench.ui.trial_table import readable
 from workbench.ui.view import WorkbenchView
 
 HOSTILE = "<img src=x onerror=alert(1)>"
-SHORT = wb.Config(epochs=4, hidden_units=8)
 
 
 def say(view: WorkbenchView, name: str, text: str) -> None:
@@ -50,11 +50,10 @@ def select(view: WorkbenchView, *trials: int) -> None:
 # --- branch ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_picked_point_opens_the_bar_with_the_setting_as_it_was(bench: wb.Workbench, view: WorkbenchView) -> None:
-    bench.run(SHORT.replace(learning_rate=0.05), changes=[(2, "learning_rate", 0.02)])
+def test_a_picked_point_opens_the_bar_with_the_configuration_of_then(bench: wb.Workbench, view: WorkbenchView) -> None:
+    record(bench, SHORT.replace(learning_rate=0.05), change=(1, 0.02))
     bench.presenter.tick()
     assert view.bar.widget not in slot(view)
-    assert "Click a point of a curve" in view.panel.message.value
     pick(bench, view, 1, 2.0)
     assert view.bar.widget in slot(view)
     assert "Branch from trial 1 after epoch 2" in view.bar.text.value
@@ -95,7 +94,10 @@ def test_the_bar_lists_the_changes_and_its_button_makes_the_call_that_the_code_t
 
 def test_by_mouse_and_by_call_the_branch_is_the_same(bench: wb.Workbench, view: WorkbenchView) -> None:
     bench.run(SHORT)
+    bench.presenter.tick()
+    assert "Click a point of a curve" in view.panel.message.value
     pick(bench, view, 1, 2.0)
+    assert "Click a point of a curve" not in view.panel.message.value
     say(view, "learning_rate", "0.01")
     code = view.code.text
     view.bar.branch.click()
@@ -125,7 +127,7 @@ def test_the_last_epoch_raises_the_epochs_and_says_so(bench: wb.Workbench, view:
 
 
 def test_what_a_branch_cannot_change_is_answered_beside_the_control(bench: wb.Workbench, view: WorkbenchView) -> None:
-    bench.run(SHORT)
+    record(bench)
     pick(bench, view, 1, 2.0)
     say(view, "hidden_units", "16")
     view.bar.branch.click()
@@ -168,8 +170,8 @@ def test_another_model_is_answered_too() -> None:
 
 
 def test_the_first_point_of_a_branch_is_its_parents(bench: wb.Workbench, view: WorkbenchView) -> None:
-    bench.run(SHORT)
-    bench.branch(1, 2, epochs=5).wait()
+    record(bench)
+    record(bench, SHORT.replace(epochs=5), branch=(1, 2))
     pick(bench, view, 2, 2.0)
     assert "trial 1 after epoch 2" in view.bar.text.value
     pick(bench, view, 2, 3.0)
@@ -190,7 +192,7 @@ def test_while_the_bar_is_open_a_live_control_leaves_the_run_alone(bench: wb.Wor
 
 
 def test_the_button_in_the_table_picks_the_best_epoch(bench: wb.Workbench, view: WorkbenchView) -> None:
-    bench.run(SHORT)
+    record(bench)
     bench.presenter.tick()
     assert view.table.branch.disabled
     select(view, 1)
@@ -201,9 +203,9 @@ def test_the_button_in_the_table_picks_the_best_epoch(bench: wb.Workbench, view:
 
 
 def test_the_source_says_where_a_branch_began(bench: wb.Workbench, view: WorkbenchView) -> None:
-    bench.run(SHORT)
-    bench.branch(1, 2, learning_rate=0.01).wait()
-    bench.replay(1).wait()
+    record(bench)
+    record(bench, SHORT.replace(learning_rate=0.01), branch=(1, 2))
+    record(bench, source="replay", parent=1, name="replay of 1")
     frame = readable(bench.presenter.task_log.trials(last=10))
     assert frame["source"].tolist() == ["replay", "branch of 1 @ 2", "manual"]
     assert frame["name"].iloc[0] == "replay of 1"
@@ -300,7 +302,7 @@ def test_looking_for_what_was_left_is_not_done_at_each_tick(
 
 def test_delete_says_so_and_undo_brings_back_what_was_selected(bench: wb.Workbench, view: WorkbenchView) -> None:
     for _ in range(3):
-        bench.run(SHORT)
+        record(bench)
     bench.presenter.tick()
     select(view, 2, 3)
     bench.presenter.tick()
@@ -334,7 +336,7 @@ def test_a_trial_that_trains_is_not_deleted_and_that_is_said(bench: wb.Workbench
 
 
 def test_deleting_the_picked_trial_closes_the_bar(bench: wb.Workbench, view: WorkbenchView) -> None:
-    bench.run(SHORT)
+    record(bench)
     pick(bench, view, 1, 2.0)
     select(view, 1)
     view.table.delete.click()
@@ -342,10 +344,10 @@ def test_deleting_the_picked_trial_closes_the_bar(bench: wb.Workbench, view: Wor
     assert view.bar.pick is None
 
 
-def test_the_bin_lists_restores_and_asks_before_it_is_emptied(bench: wb.Workbench, view: WorkbenchView) -> None:
+def test_the_trash_lists_restores_and_asks_before_it_is_emptied(bench: wb.Workbench, view: WorkbenchView) -> None:
     for _ in range(3):
-        bench.run(SHORT)
-    bench.branch(2, 2, learning_rate=0.01).wait()
+        record(bench)
+    record(bench, SHORT.replace(learning_rate=0.01), branch=(2, 2))
     front(bench, view, "History")
     history = view.body("History")
     assert "The trash is empty" in history.trash_note.value
@@ -375,11 +377,11 @@ def test_the_bin_lists_restores_and_asks_before_it_is_emptied(bench: wb.Workbenc
 
 
 def test_the_tree_is_drawn_and_a_click_selects(bench: wb.Workbench, view: WorkbenchView) -> None:
-    bench.run(SHORT)
+    record(bench)
     front(bench, view, "History")
     assert view.body("History").no_tree.layout.display != "none"
-    bench.branch(1, 2, learning_rate=0.01, name="deep").wait()
-    bench.run(SHORT)
+    record(bench, SHORT.replace(learning_rate=0.01), branch=(1, 2), name="deep")
+    record(bench)
     bench.presenter.tick()
     tree = view.body("History").tree
     assert [(line["trial"], line["before"], line["shown"]) for line in tree.lines] == [
@@ -399,13 +401,13 @@ def test_the_tree_is_drawn_and_a_click_selects(bench: wb.Workbench, view: Workbe
 
 
 def test_nothing_is_read_for_a_tab_that_is_not_in_front(bench: wb.Workbench, view: WorkbenchView) -> None:
-    bench.run(SHORT)
+    record(bench)
     bench.presenter.tick()
     assert view.body("History").widget.children == ()
 
 
 def test_the_budget_is_set_and_what_it_cannot_be_is_told_beside_it(bench: wb.Workbench, view: WorkbenchView) -> None:
-    bench.run(SHORT)
+    record(bench)
     front(bench, view, "History")
     history = view.body("History")
     assert history.budget.value == "1"
@@ -438,7 +440,7 @@ def test_trouble_with_the_checkpoints_is_told(bench: wb.Workbench, view: Workben
 def test_the_code_tab_has_the_script_of_the_selected_trial(
     bench: wb.Workbench, view: WorkbenchView, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bench.run(SHORT)
+    record(bench)
     bench.presenter.tick()
     select(view, 1)
     bench.presenter.tick()
@@ -462,9 +464,9 @@ def test_the_code_tab_has_the_script_of_the_selected_trial(
 
 @pytest.mark.parametrize("name", [HOSTILE, "$\\frac{", "a\nb", "😀" * 40])
 def test_a_name_is_shown_as_text_everywhere(bench: wb.Workbench, view: WorkbenchView, name: str) -> None:
-    bench.run(SHORT, name=name, note=name, tags=[name])
-    bench.branch(1, 2, learning_rate=0.01, name=name).wait()
-    bench.run(SHORT, name=name)
+    record(bench, name=name, note=name, tags=[name])
+    record(bench, SHORT.replace(learning_rate=0.01), branch=(1, 2), name=name)
+    record(bench, name=name)
     bench.delete(3)
     bench.presenter.tick()
     for title in view.tabs.titles:

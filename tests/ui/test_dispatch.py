@@ -19,7 +19,8 @@ from sqlalchemy import Engine
 from torch import nn
 
 import workbench as wb
-from tests.ui.test_branch_view import SHORT, front, pick, select
+from tests.ui.canned import SHORT, record
+from tests.ui.test_branch_view import front, pick, select
 from tests.ui.test_view import until
 from workbench.methods.tabs import TABS
 from workbench.ui.dispatch import Dispatch
@@ -108,7 +109,7 @@ def test_a_look_inside_is_taken_by_the_main_thread(
 def test_a_click_on_a_button_touches_neither_log_nor_widgets_before_the_tick(
     bench: wb.Workbench, view: WorkbenchView, monkeypatch: pytest.MonkeyPatch, button: str
 ) -> None:
-    bench.run(SHORT)
+    record(bench)
     bench.presenter.tick()
     select(view, 1)
     pick(bench, view, 1, 2.0)
@@ -215,7 +216,7 @@ def test_the_error_of_a_request_is_shown_next_to_what_was_clicked(
     call: str,
     place: str,
 ) -> None:
-    bench.run(SHORT)
+    record(bench)
     view.controls.field("learning_rate").search(wb.LogRange(1e-3, 1e-1))
     front(bench, view, title)
     body = view.body(title)

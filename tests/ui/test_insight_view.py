@@ -11,7 +11,8 @@ import pytest
 from sklearn.datasets import load_iris
 
 import workbench as wb
-from tests.ui.test_branch_view import SHORT, front, select
+from tests.ui.canned import SHORT
+from tests.ui.test_branch_view import front, select
 from tests.ui.test_view import until
 from workbench.methods.tabs import TABS
 from workbench.ui.presenter import LOOK_SHARE

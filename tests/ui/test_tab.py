@@ -5,13 +5,12 @@ from __future__ import annotations
 import ipywidgets
 
 import workbench as wb
+from tests.ui.canned import record
 from workbench.core.config import Config
 from workbench.core.errors import ConfigError
 from workbench.methods.tabs import TABS
 from workbench.ui.presenter import Presenter
 from workbench.ui.tab import Tab, TabBody
-
-SHORT = wb.Config(epochs=2, hidden_units=8)
 
 
 class CountBody(TabBody):
@@ -51,13 +50,13 @@ def test_a_tab_of_ones_own_is_made_at_the_first_look_and_brought_up_to_date_in_f
     assert made[0].widget.value == "0 trials"
     view.panel.name.value = "mine"  # the controls say something else
     assert view.code.text.splitlines()[-1] == "count = len(bench.trials)"
-    bench.run(SHORT)
+    record(bench)
     bench.presenter.tick()
     assert made[0].widget.value == "1 trials"
     view.tabs.selected_index = 0
     bench.presenter.tick()
     assert made[0].ticks[-1] is False
-    bench.run(SHORT)
+    record(bench)
     bench.presenter.tick()
     assert made[0].widget.value == "1 trials"  # nothing is read for a tab that is not in front
     assert bench.presenter.build(bench, TABS[:1]).tabs.titles == ("Trials",)

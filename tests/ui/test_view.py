@@ -21,9 +21,10 @@ from IPython.utils.capture import capture_output
 from torch import nn
 
 import workbench as wb
+from tests.ui.canned import epoch_end, record
 from workbench.core.config import HYPERPARAMETERS
 from workbench.core.domains import Choice, IntRange, Range
-from workbench.core.events import EpochEnd, StepProgress, TrialEnded, TrialState
+from workbench.core.events import StepProgress, TrialEnded, TrialState
 from workbench.core.registry import MODELS
 from workbench.methods.tabs import TABS
 from workbench.ui.controls import Controls
@@ -237,7 +238,7 @@ def until(bench: wb.Workbench, condition: Callable[[], bool]) -> None:
 
 
 def test_selected_trials_are_overlaid_and_load_into_the_controls(bench: wb.Workbench, view: WorkbenchView) -> None:
-    bench.run(wb.Config(epochs=2, learning_rate=0.05), name="first")
+    record(bench, wb.Config(epochs=2, learning_rate=0.05), name="first")
     bench.run(wb.Config(epochs=2))
     bench.presenter.tick()
     view.table.table.selected_rows = [1]  # newest first
@@ -281,7 +282,7 @@ def test_names_and_labels_are_shown_as_text(bench: wb.Workbench) -> None:
     bench.presenter.build(bench, TABS)
     view = bench.presenter.view
     assert view is not None
-    bench.run(wb.Config(epochs=1), name=hostile)
+    record(bench, name=hostile)
     bench.presenter.tick()
     view.panel.name.value = hostile
     assert hostile not in view.code.widget.value
@@ -339,7 +340,7 @@ def test_the_time_left_follows_the_pace_and_not_each_epoch() -> None:
     def left_after(numbers: range, seconds: Callable[[int], float]) -> list[float]:
         found = []
         for number in numbers:
-            live.show([replace(epoch(1, number), seconds=seconds(number))])
+            live.show([replace(epoch_end(1, number), seconds=seconds(number))])
             found.append(run_status(live.trials).seconds_left or 0.0)
         return found
 
@@ -356,8 +357,16 @@ def test_progress_of_an_epoch_that_was_read_from_the_log_already() -> None:
     """A run is put on show while its first events are still on their way."""
     live = LiveRun("accuracy", "cross_entropy")
     live.begin({1: wb.Config(epochs=9)}, "")
-    live.replay(pd.DataFrame([asdict(epoch(1, 1)), asdict(epoch(1, 2))]), {1: TrialState.RUNNING})
-    live.show([StepProgress(1, 1, 3, 5, 0.5), epoch(1, 1), StepProgress(1, 2, 8, 5, 0.5), epoch(1, 2), epoch(1, 3)])
+    live.replay(pd.DataFrame([asdict(epoch_end(1, 1)), asdict(epoch_end(1, 2))]), {1: TrialState.RUNNING})
+    live.show(
+        [
+            StepProgress(1, 1, 3, 5, 0.5),
+            epoch_end(1, 1),
+            StepProgress(1, 2, 8, 5, 0.5),
+            epoch_end(1, 2),
+            epoch_end(1, 3),
+        ]
+    )
     assert live.curves.checkpoint()["1/val_loss"][0].tolist() == [1, 2, 3]
     assert run_status(live.trials).epoch == 3
 
@@ -365,16 +374,12 @@ def test_progress_of_an_epoch_that_was_read_from_the_log_already() -> None:
 def test_a_run_that_ended_early_has_the_whole_width_of_the_charts() -> None:
     live = LiveRun("accuracy", "cross_entropy")
     live.begin({1: wb.Config(epochs=900), 2: wb.Config(epochs=900)}, "")
-    live.show([epoch(1, 1), epoch(2, 1), epoch(2, 2), epoch(2, 3)])
+    live.show([epoch_end(1, 1), epoch_end(2, 1), epoch_end(2, 2), epoch_end(2, 3)])
     live.show([TrialEnded(1, TrialState.EARLY_STOPPED, 1, 5, 1, 1.0, 0.5, 0.1)])
     assert live.curves.epochs == 900  # the other one goes on
     live.show([TrialEnded(2, TrialState.STOPPED, 3, 15, 1, 1.0, 0.5, 0.1)])
     assert live.curves.epochs == 3
     live.begin_search()
     live.join({3: wb.Config(epochs=70)})
-    live.show([epoch(3, 1), TrialEnded(3, TrialState.PRUNED, 1, 5, 1, 1.0, 0.5, 0.1)])
+    live.show([epoch_end(3, 1), TrialEnded(3, TrialState.PRUNED, 1, 5, 1, 1.0, 0.5, 0.1)])
     assert live.curves.epochs == 70  # more trials are to come
-
-
-def epoch(trial: int, number: int) -> EpochEnd:
-    return EpochEnd(trial, number, 5 * number, 1.0, 0.0, 0.5, 1.0, 0.5, 0.1, 1.0, 0.01)
