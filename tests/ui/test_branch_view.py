@@ -112,7 +112,7 @@ def test_by_mouse_and_by_call_the_branch_is_the_same(bench: wb.Workbench, view: 
     assert {series.trial for series in view.curves.series} == {1, 3}  # with its parent
 
 
-def test_the_last_epoch_raises_the_epochs_and_says_so(bench: wb.Workbench, view: WorkbenchView) -> None:
+def test_the_last_epoch_raises_the_epochs_and_the_bar_shows_it(bench: wb.Workbench, view: WorkbenchView) -> None:
     bench.run(SHORT)
     pick(bench, view, 1, 4.0)
     assert view.controls.read().epochs == 8
@@ -126,7 +126,7 @@ def test_the_last_epoch_raises_the_epochs_and_says_so(bench: wb.Workbench, view:
     assert Pick(1, 100_000, most).config == most  # no more than there can be; the call then says it
 
 
-def test_what_a_branch_cannot_change_is_answered_beside_the_control(bench: wb.Workbench, view: WorkbenchView) -> None:
+def test_what_a_branch_cannot_change_is_shown_under_the_control(bench: wb.Workbench, view: WorkbenchView) -> None:
     record(bench)
     pick(bench, view, 1, 2.0)
     say(view, "hidden_units", "16")
@@ -145,7 +145,7 @@ def test_what_a_branch_cannot_change_is_answered_beside_the_control(bench: wb.Wo
     assert "see the marked controls" in view.bar.text.value
 
 
-def test_another_model_is_answered_too() -> None:
+def test_another_model_is_rejected_too() -> None:
     def build(task: Any, *, width=wb.IntRange(4, 64, default=8)) -> nn.Module:
         return nn.Sequential(nn.Flatten(), nn.Linear(task.input_shape[0], width), nn.Linear(width, task.output_size))
 
@@ -180,7 +180,7 @@ def test_the_first_point_of_a_branch_is_its_parents(bench: wb.Workbench, view: W
 
 def test_while_the_bar_is_open_a_live_control_leaves_the_run_alone(bench: wb.Workbench, view: WorkbenchView) -> None:
     run = bench.start(SHORT.replace(epochs=50_000))
-    until(bench, lambda: view._going and len(bench.curves(1)) > 2)
+    until(bench, lambda: view.active and len(bench.curves(1)) > 2)
     pick(bench, view, 1, 1.0)
     say(view, "learning_rate", "0.2")
     view.close_bar()
@@ -202,7 +202,7 @@ def test_the_button_in_the_table_picks_the_best_epoch(bench: wb.Workbench, view:
     assert view.bar.pick.epoch == int(bench.trials["best_epoch"].iloc[0])
 
 
-def test_the_source_says_where_a_branch_began(bench: wb.Workbench, view: WorkbenchView) -> None:
+def test_the_source_shows_where_a_branch_began(bench: wb.Workbench, view: WorkbenchView) -> None:
     record(bench)
     record(bench, SHORT.replace(learning_rate=0.01), branch=(1, 2))
     record(bench, source="replay", parent=1, name="replay of 1")
@@ -238,7 +238,7 @@ def test_the_verdict_of_a_replay_stays_until_the_next_run(bench: wb.Workbench, v
 
 def test_what_cannot_be_replayed_has_no_button(bench: wb.Workbench, view: WorkbenchView) -> None:
     run = bench.start(SHORT.replace(epochs=50_000))
-    until(bench, lambda: view._going and len(view.table._trials) == 1 and len(bench.curves(1)) > 0)
+    until(bench, lambda: view.active and len(view.table._trials) == 1 and len(bench.curves(1)) > 0)
     select(view, 1)
     assert view.table.replay.disabled
     run.stop()
@@ -286,7 +286,7 @@ def test_the_banner_counts(view: WorkbenchView, trials: int, searches: int, says
     assert (view.panel._banner_box in view.panel.widget.children) == bool(says)
 
 
-def test_looking_for_what_was_left_is_not_done_at_each_tick(
+def test_interrupted_trials_are_not_searched_at_each_tick(
     bench: wb.Workbench, view: WorkbenchView, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench.presenter.tick()
@@ -300,7 +300,7 @@ def test_looking_for_what_was_left_is_not_done_at_each_tick(
 # --- delete and the trash ---------------------------------------------------------------------------------------------
 
 
-def test_delete_says_so_and_undo_brings_back_what_was_selected(bench: wb.Workbench, view: WorkbenchView) -> None:
+def test_delete_is_reported_and_undo_restores_the_selection(bench: wb.Workbench, view: WorkbenchView) -> None:
     for _ in range(3):
         record(bench)
     bench.presenter.tick()
@@ -323,7 +323,7 @@ def test_delete_says_so_and_undo_brings_back_what_was_selected(bench: wb.Workben
     assert view.table.undo.layout.display == "none"
 
 
-def test_a_trial_that_trains_is_not_deleted_and_that_is_said(bench: wb.Workbench, view: WorkbenchView) -> None:
+def test_a_running_trial_is_not_deleted_and_the_table_shows_why(bench: wb.Workbench, view: WorkbenchView) -> None:
     run = bench.start(SHORT.replace(epochs=50_000))
     until(bench, lambda: len(view.table._trials) == 1)
     select(view, 1)
@@ -406,7 +406,7 @@ def test_nothing_is_read_for_a_tab_that_is_not_in_front(bench: wb.Workbench, vie
     assert view.body("History").widget.children == ()
 
 
-def test_the_budget_is_set_and_what_it_cannot_be_is_told_beside_it(bench: wb.Workbench, view: WorkbenchView) -> None:
+def test_the_budget_is_set_and_a_bad_one_is_reported_next_to_it(bench: wb.Workbench, view: WorkbenchView) -> None:
     record(bench)
     front(bench, view, "History")
     history = view.body("History")
@@ -430,7 +430,7 @@ def test_the_budget_is_set_and_what_it_cannot_be_is_told_beside_it(bench: wb.Wor
     assert history.budget_note.value == "" or "More than the budget" in history.budget_note.value
 
 
-def test_trouble_with_the_checkpoints_is_told(bench: wb.Workbench, view: WorkbenchView) -> None:
+def test_trouble_with_the_checkpoints_is_shown(bench: wb.Workbench, view: WorkbenchView) -> None:
     bench.checkpoints._trouble = wb.CheckpointError(f"{HOSTILE} could not be written")
     front(bench, view, "History")
     assert "could not be written" in view.body("History").budget_note.value
@@ -482,7 +482,7 @@ def test_a_name_is_shown_as_text_everywhere(bench: wb.Workbench, view: Workbench
     assert bench.presenter._picture()["image/png"]
 
 
-def test_a_run_whose_verdict_cannot_be_told_says_why(bench: wb.Workbench, view: WorkbenchView) -> None:
+def test_why_a_verdict_is_missing_is_shown(bench: wb.Workbench, view: WorkbenchView) -> None:
     class Doubtful(Run):
         @property
         def verdict(self) -> str:

@@ -93,7 +93,7 @@ def test_a_click_on_another_thread_changes_nothing_before_the_tick(
     assert {thread for _, thread in changed} == {threading.main_thread().name}
 
 
-def test_a_look_inside_is_taken_by_the_main_thread(
+def test_the_layers_are_read_on_the_main_thread(
     bench: wb.Workbench, view: WorkbenchView, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looks: list[tuple[int, threading.Thread]] = []
@@ -316,7 +316,7 @@ def test_what_a_request_raises_is_shown_and_the_next_is_done(
     assert record.exc_info[0] is ZeroDivisionError
 
 
-def test_an_error_nobody_foresaw_is_told_with_its_kind_and_its_traceback_is_kept(
+def test_an_unexpected_error_is_shown_with_its_class_and_its_traceback_is_kept(
     bench: wb.Workbench, view: WorkbenchView, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench.run(SHORT)
@@ -334,7 +334,7 @@ def test_an_error_nobody_foresaw_is_told_with_its_kind_and_its_traceback_is_kept
     assert repr(sys.last_value) == "KeyError('votes')"  # what `%tb` shows
 
 
-def test_why_a_prescription_was_not_tried_stays_while_the_trial_is_judged_anew(
+def test_why_a_prescription_was_not_tried_stays_while_the_trial_is_diagnosed_again(
     bench: wb.Workbench, view: WorkbenchView, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench.run(wb.Config(optimizer="sgd", learning_rate=10.0, epochs=8))
@@ -449,7 +449,7 @@ def bench_variables(bench: wb.Workbench) -> dict[str, object]:
         ("nowhere.csv", "nowhere.csv"),
     ],
 )
-def test_what_cannot_be_continued_on_is_told_and_stays_told(
+def test_why_data_cannot_be_continued_on_is_shown_and_stays(
     shop: wb.Workbench, view_of_shop: WorkbenchView, data: str, message: str
 ) -> None:
     panel = view_of_shop.body("Transfer").versions.panel
@@ -481,7 +481,7 @@ def test_continuing_is_stopped_by_the_same_button(shop: wb.Workbench, view_of_sh
     assert set(shop.trials["state"][shop.trials["source"] == "continue"]) <= {"stopped", "completed"}
 
 
-def test_a_failed_training_is_told(
+def test_a_failed_training_is_shown(
     shop: wb.Workbench, view_of_shop: WorkbenchView, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     panel = view_of_shop.body("Transfer").versions.panel

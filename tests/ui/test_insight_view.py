@@ -117,7 +117,7 @@ def test_a_trial_is_fine_tuned_by_mouse_as_by_call(bench: wb.Workbench, view: Wo
     assert bench.curves(2)[columns].equals(bench.curves(4)[columns])
 
 
-def test_what_cannot_be_fine_tuned_is_told_in_the_tab(bench: wb.Workbench, view: WorkbenchView) -> None:
+def test_why_a_trial_cannot_be_fine_tuned_is_shown_in_the_tab(bench: wb.Workbench, view: WorkbenchView) -> None:
     bench.run(SHORT)
     front(bench, view, "Transfer")
     panel = view.body("Transfer").finetuning.panel
@@ -171,7 +171,7 @@ def test_an_ensemble_is_made_in_the_leaderboard(bench: wb.Workbench, view: Workb
     assert bench.openings[["what", "ensemble"]].values.tolist() == [["ensemble 1", 1]]
 
 
-def test_a_sick_trial_is_judged_and_what_is_prescribed_is_tried(bench: wb.Workbench, view: WorkbenchView) -> None:
+def test_a_bad_trial_is_diagnosed_and_its_prescription_is_tried(bench: wb.Workbench, view: WorkbenchView) -> None:
     front(bench, view, "Diagnose")
     panel = view.body("Diagnose").panel
     assert "Select a trial" in panel.state.value
@@ -222,7 +222,7 @@ def test_patience_and_cost_are_read_in_the_compare_tab(bench: wb.Workbench, view
     assert bytes(view.body("Compare").panel.picture.value) not in (b"", patience)
 
 
-def test_a_deleted_trial_is_not_looked_at_and_comes_back(bench: wb.Workbench, view: WorkbenchView) -> None:
+def test_a_deleted_trial_is_not_diagnosed_until_it_is_restored(bench: wb.Workbench, view: WorkbenchView) -> None:
     bench.run(SHORT)
     front(bench, view, "Diagnose")
     panel = view.body("Diagnose").panel

@@ -31,7 +31,7 @@ class CountBody(TabBody):
         return ["count = len(bench.trials)"] if in_front else []
 
 
-def test_a_tab_of_ones_own_is_made_at_the_first_look_and_brought_up_to_date_in_front() -> None:
+def test_a_custom_tab_is_made_when_it_is_first_shown_and_refreshed_in_front() -> None:
     bench = wb.Workbench(wb.Task.load("iris"))
     made: list[CountBody] = []
 

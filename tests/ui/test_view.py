@@ -63,7 +63,7 @@ def test_a_control_is_made_when_it_is_first_shown() -> None:
     assert shown.read().gamma == 0.3
 
 
-def test_the_views_are_told_less_while_a_page_is_loaded(bench: wb.Workbench) -> None:
+def test_the_views_are_refreshed_less_while_a_page_loads(bench: wb.Workbench) -> None:
     presenter = bench.presenter
     assert presenter._pause() == TICK_SECONDS
     curves = presenter.build(bench, TABS).curves
@@ -77,7 +77,7 @@ def test_the_views_are_told_less_while_a_page_is_loaded(bench: wb.Workbench) -> 
         assert presenter._pause() == TICK_SECONDS
 
 
-def test_the_front_end_looks_after_every_widget_of_anywidget(bench: wb.Workbench) -> None:
+def test_the_front_end_keeps_every_anywidget_connected(bench: wb.Workbench) -> None:
     presenter = bench.presenter
     view = presenter.build(bench, TABS)
     table, parallel = view.table.table, view.body("Compare").panel.parallel
@@ -106,13 +106,13 @@ def values(name: str) -> st.SearchStrategy[Any]:
     return st.one_of(st.none(), strategy) if hyperparameter.optional else strategy
 
 
-SETTINGS = st.fixed_dictionaries({}, optional={name: values(name) for name in HYPERPARAMETERS})
+CONFIGURATIONS = st.fixed_dictionaries({}, optional={name: values(name) for name in HYPERPARAMETERS})
 SHOWN = controls()
 
 
 @settings(max_examples=60, deadline=None)
-@given(SETTINGS)
-def test_a_setting_comes_back_from_the_controls_as_it_went_in(chosen: dict[str, Any]) -> None:
+@given(CONFIGURATIONS)
+def test_a_configuration_is_read_from_the_controls_as_it_was_loaded(chosen: dict[str, Any]) -> None:
     try:
         config = wb.Config(**chosen)
     except wb.ConfigError:
@@ -121,7 +121,7 @@ def test_a_setting_comes_back_from_the_controls_as_it_went_in(chosen: dict[str, 
     assert SHOWN.read() == config
 
 
-def test_what_the_choices_do_not_read_is_hidden() -> None:
+def test_what_the_choices_do_not_use_is_hidden() -> None:
     shown = controls()
     assert {"beta1", "beta2"} <= visible(shown)
     assert not {"momentum", "step_size", "gamma", "decay"} & visible(shown)
@@ -134,7 +134,7 @@ def test_what_the_choices_do_not_read_is_hidden() -> None:
 
 
 @pytest.mark.parametrize("text", ["fast", "0", "-0.1", "nan", "inf", "1e9", "", "1,5"])
-def test_an_impossible_learning_rate_is_answered_beside_its_control(text: str) -> None:
+def test_the_problem_of_a_learning_rate_is_shown_under_its_control(text: str) -> None:
     shown = controls()
     field = shown.field("learning_rate")
     assert isinstance(field, NumberField)
@@ -147,7 +147,7 @@ def test_an_impossible_learning_rate_is_answered_beside_its_control(text: str) -
     assert shown.read().learning_rate == 0.01
 
 
-def test_slider_and_number_say_the_same() -> None:
+def test_slider_and_number_field_have_the_same_value() -> None:
     shown = controls()
     field = shown.field("learning_rate")
     assert isinstance(field, NumberField)
@@ -158,7 +158,7 @@ def test_slider_and_number_say_the_same() -> None:
     assert shown.read().learning_rate == 0.02
 
 
-def test_train_with_a_bad_value_starts_nothing_and_says_so(bench: wb.Workbench, view: WorkbenchView) -> None:
+def test_train_with_a_bad_value_starts_nothing_and_shows_why(bench: wb.Workbench, view: WorkbenchView) -> None:
     view.controls.field("batch_size").text.value = "many"  # type: ignore[attr-defined]
     view.panel.train.click()
     bench.presenter.tick()
@@ -167,7 +167,7 @@ def test_train_with_a_bad_value_starts_nothing_and_says_so(bench: wb.Workbench, 
     assert "batch_size=&#x27;many&#x27;" in view.controls.field("batch_size").message.value
 
 
-def test_what_only_the_task_can_refuse_is_shown_as_well(bench: wb.Workbench, view: WorkbenchView) -> None:
+def test_what_only_the_task_can_reject_is_shown_as_well(bench: wb.Workbench, view: WorkbenchView) -> None:
     view.controls.field("batch_size").text.value = "500"  # type: ignore[attr-defined]
     view.panel.train.click()
     bench.presenter.tick()
@@ -182,7 +182,7 @@ def test_the_buttons_do_what_the_calls_do(bench: wb.Workbench, view: WorkbenchVi
     bench.presenter.tick()
     (run,) = bench.active
     view.panel.pause.disabled = view.panel.stop.disabled = False
-    until(bench, lambda: view.panel.pause.description == "Pause" and view._going)
+    until(bench, lambda: view.panel.pause.description == "Pause" and view.active)
     view.controls.field("learning_rate").text.value = "0.03"  # type: ignore[attr-defined]
     view.panel.pause.click()
     until(bench, lambda: view.panel.paused)
@@ -197,7 +197,7 @@ def test_the_buttons_do_what_the_calls_do(bench: wb.Workbench, view: WorkbenchVi
     assert changes[["name", "new"]].to_numpy().tolist() == [["learning_rate", 0.03]]
 
 
-def test_while_a_cell_waits_the_view_says_how_to_stop(
+def test_while_a_cell_waits_the_view_shows_how_to_stop(
     bench: wb.Workbench, view: WorkbenchView, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said: list[str] = []

@@ -222,15 +222,14 @@ class NumberField(Field):
         self._move_slider(value)
 
     def _move_slider(self, value: Any) -> None:
-        if isinstance(self.slider, widgets.HTML) or not isinstance(value, (int, float)):
+        slider = self.slider
+        if isinstance(slider, widgets.HTML) or not isinstance(value, (int, float)) or value != value:
             return
-        if isinstance(self.slider, widgets.FloatLogSlider):
-            low, high = self.slider.base**self.slider.min, self.slider.base**self.slider.max
-        else:
-            low, high = self.slider.min, self.slider.max
-        if value == value:
-            position = min(max(value, low), high)
-            self.slider.value = int(position) if isinstance(self.slider, widgets.IntSlider) else position
+        low, high = slider.min, slider.max
+        if isinstance(slider, widgets.FloatLogSlider):
+            low, high = slider.base**low, slider.base**high
+        position = min(max(value, low), high)
+        slider.value = int(position) if isinstance(slider, widgets.IntSlider) else position
 
     def _slider_value(self) -> Any:
         value = self.slider.value
@@ -255,14 +254,10 @@ class NumberField(Field):
         value, slider = self.raw, self.slider
         if not isinstance(value, (int, float)) or value != value:
             return False
+        there = slider.value
         if isinstance(slider, widgets.FloatLogSlider):
-            base = slider.base
-            place = math.log(value, base) if value > 0 else -math.inf
-            there = math.log(slider.value, base)
-            low, high = slider.min, slider.max
-        else:
-            place, there, low, high = value, slider.value, slider.min, slider.max
-        return bool(abs(min(max(place, low), high) - there) < 0.75 * slider.step)
+            value, there = (math.log(one, slider.base) if one > 0 else -math.inf for one in (value, there))
+        return bool(abs(min(max(value, slider.min), slider.max) - there) < 0.75 * slider.step)
 
     def _text_changed(self, _: object) -> None:
         if self._quiet:

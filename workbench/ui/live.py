@@ -122,7 +122,7 @@ class LiveRun:
             new = [trial for trial in wanted if trial not in self.overlaid]
             self.overlaid = tuple(wanted)
             self._keep_only(self.drawn)
-            style = "faint" if self.going else "selected"
+            style = "faint" if self.active else "selected"
             self.curves.declare([s for t in new for s in _series(t, labels.get(t, f"trial {t}"), None, style)])
             for trial in new:
                 rows = curves[curves["trial"] == trial]
@@ -173,7 +173,7 @@ class LiveRun:
         )
 
     def _restyle_overlays(self) -> None:
-        style: Any = "faint" if self.going else "selected"
+        style: Any = "faint" if self.active else "selected"
         ids = [series.id for series in self.curves.series if series.trial in self.overlaid]
         if ids:
             self.curves.restyle(ids, style)
@@ -237,7 +237,7 @@ class LiveRun:
             self.curves.mark(event.trial, event.epochs_run, "stopped", "stopped")
         elif event.state is TrialState.FAILED:
             self.message = f"Trial {event.trial} failed: {event.reason}"
-        if not self.going:
+        if not self.active:
             self._restyle_overlays()
             if shown.columns == COLUMNS:  # a search has more trials to come
                 # a run that ended early gets the whole width
@@ -248,7 +248,7 @@ class LiveRun:
         self._append(points)
 
     @property
-    def going(self) -> bool:
+    def active(self) -> bool:
         """Whether a trial of the run on show has not ended."""
         return any(shown.state not in ENDED for shown in self.trials.values())
 

@@ -59,7 +59,7 @@ W = TypeVar("W", bound="Bench")
 class Presenter:
     """Keeps the view of one session up to date: it subscribes to the session, and `tick` shows what was published.
 
-    `tick` and what says so below are for the main thread, all else for any thread. view: None before `build`. selected: the
+    `tick` and what is marked below are for the main thread, all else for any thread. view: None before `build`. selected: the
     trials selected in the table. gone: trials that were deleted here.
     """
 
@@ -209,7 +209,7 @@ class Presenter:
 
     def tick(self) -> bool:
         """Bring the views up to date; returns whether more is to come. Main thread only."""
-        going = bool(self.runner.runs)  # before the events are read: a run publishes its end first
+        training = bool(self.runner.runs)  # before the events are read: a run publishes its end first
         events = [event for _ in range(len(self._events)) for event in self._events.popleft()]
         for run, group in groupby(events, lambda event: self.session.run_of(event.trial)):
             if run is None:
@@ -232,7 +232,7 @@ class Presenter:
                 self._moved = now
             calm = 0.0 if self._moved >= self._table_read else now - self._moved
             pause = min(max(TABLE_SECONDS, calm), NUMBERS_SECONDS)
-            if self._table_due or (self._stale and (not going or now - self._table_read > pause)):
+            if self._table_due or (self._stale and (not training or now - self._table_read > pause)):
                 self._table_due, self._stale, self._table_read = False, False, now
                 frame = self.task_log.trials(last=TABLE_TRIALS)
                 self._known = self.log.count(self.task.fingerprint)
@@ -240,16 +240,16 @@ class Presenter:
                 self.view.table.update(frame, self._known)
                 self.view.panel.show_left(*self._left())
                 cheap = self.view.in_front[1].cheap
-                self._look_due = self._look_due or not going or (cheap and now >= self._look_free)
+                self._look_due = self._look_due or not training or (cheap and now >= self._look_free)
             if self._look_due:
                 self._look_due, started = False, time.monotonic()
                 self.refresh_tab()
                 ended = time.monotonic()
                 self._look_free = ended + (ended - started) / LOOK_SHARE
             self.view.update(self._status())
-        if not going and not self._pictured:
+        if not training and not self._pictured:
             self._update_picture()
-        return going
+        return training
 
     def _status(self) -> Status:
         live, run = self._live, self._on_show
@@ -292,9 +292,9 @@ class Presenter:
 
     def _left(self) -> tuple[int, int]:
         """How many trials and searches can be resumed."""
-        going = {run.search for run in self.runner.runs if run.search is not None}
+        training = {run.search for run in self.runner.runs if run.search is not None}
         fingerprint = self.task.fingerprint
-        return len(self.log.interrupted(fingerprint)), len(self.log.unfinished(fingerprint, going))
+        return len(self.log.interrupted(fingerprint)), len(self.log.unfinished(fingerprint, training))
 
     def look_again(self) -> None:
         """Refresh the tab in front at the next tick."""

@@ -61,9 +61,9 @@ class RunPanel:
     def update(self, status: Status) -> None:
         """Show the state of the run."""
         self.paused = status.state == "paused"
-        self.pause.disabled = self.stop.disabled = not status.going
+        self.pause.disabled = self.stop.disabled = not status.active
         self.pause.description, self.pause.icon = ("Resume", "play") if self.paused else ("Pause", "pause")
-        self.train.description = "Train next" if status.going else "Train"
+        self.train.description = "Train next" if status.active else "Train"
         done = (status.epoch + status.fraction) / status.epochs if status.epochs else 0.0
         done = status.share if status.search else done
         self.progress.value = min(done, 1.0)
@@ -133,7 +133,7 @@ def _line(status: Status) -> str:
     numbers = status.trials
     who = f"Trial {numbers[0]}" if len(numbers) == 1 else f"Trials {numbers[0]}-{numbers[-1]}" if numbers else ""
     parts = [f"<b>{who}</b> {html.escape(status.state.replace('_', ' '))}", f"epoch {status.epoch}/{status.epochs}"]
-    if status.going and status.seconds_left is not None:
+    if status.active and status.seconds_left is not None:
         parts.append(f"{duration(status.seconds_left)} left")
     if status.best_metric is not None:
         trial = f" (trial {status.best_trial})" if len(numbers) > 1 else ""

@@ -13,7 +13,7 @@ from workbench.core.events import ENDED, EpochEnd, TrialState
 __all__ = ["COLUMNS", "SearchProgress", "Shown", "Status", "duration", "run_status", "search_status"]
 
 COLUMNS = ("train_loss", "val_loss", "train_metric", "val_metric")
-GOING = frozenset({"queued", "running", "paused"})
+ACTIVE = frozenset({"queued", "running", "paused"})
 MIN_SHARE = 0.02
 """Below this share of a search, the time left is not estimated from its epochs."""
 
@@ -21,30 +21,18 @@ MIN_SHARE = 0.02
 class SearchProgress(Protocol):
     """What is shown of a search; see `methods.search.campaign.Progress`."""
 
-    @property
-    def planned(self) -> int | None: ...
-    @property
-    def done(self) -> int: ...
-    @property
-    def running(self) -> int: ...
-    @property
-    def pruned(self) -> int: ...
-    @property
-    def failed(self) -> int: ...
-    @property
-    def stopped(self) -> int: ...
-    @property
-    def seconds(self) -> float: ...
-    @property
-    def trials_per_second(self) -> float: ...
-    @property
-    def seconds_left(self) -> float | None: ...
-    @property
-    def best_trial(self) -> int | None: ...
-    @property
-    def best_value(self) -> float: ...
-    @property
-    def learned(self) -> int: ...
+    planned: int | None
+    done: int
+    running: int
+    pruned: int
+    failed: int
+    stopped: int
+    seconds: float
+    trials_per_second: float
+    seconds_left: float | None
+    best_trial: int | None
+    best_value: float
+    learned: int
 
 
 @dataclass
@@ -88,8 +76,8 @@ class Status:
     task: str = ""  # its name
 
     @property
-    def going(self) -> bool:
-        return self.state in GOING
+    def active(self) -> bool:
+        return self.state in ACTIVE
 
 
 def run_status(trials: Mapping[int, Shown]) -> Status:

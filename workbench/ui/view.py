@@ -45,7 +45,7 @@ class WorkbenchView:
 
     def __init__(self, presenter: Presenter, bench: Bench, curves: LiveCurves) -> None:
         self._presenter, self._bench, self.curves = presenter, bench, curves
-        self._going = False
+        self.active = False
         self._tabs: tuple[Tab[Any, TabBody], ...] = ()
         self._bodies: list[Late[TabBody]] = []
         ask, devices = presenter.dispatch.ask, available_devices()
@@ -117,7 +117,7 @@ class WorkbenchView:
 
     def update(self, status: Status) -> None:
         """Show the state of the run."""
-        self._going = status.going
+        self.active = status.active
         self.panel.update(status)
 
     def show_error(self, error: Exception, show: ShowText | None = None) -> None:
@@ -208,7 +208,7 @@ class WorkbenchView:
     # --- what the buttons do ----------------------------------------------------------------------------------------
 
     def _request(self, action: Callable[..., object]) -> Callable[..., None]:
-        """A callback of the table that only enqueues; the message of an error stands under the table."""
+        """A callback of the table that only enqueues; the message of an error is shown under the table."""
 
         def act(*arguments: Any, **options: Any) -> None:
             self.panel.clear_error()
@@ -258,7 +258,7 @@ class WorkbenchView:
 
     def _set_live(self, name: str, value: float) -> None:
         """Change a live hyperparameter of the run under way; while the branch bar is open, it is a change of the branch."""
-        if not self._going or self.bar.pick is not None:
+        if not self.active or self.bar.pick is not None:
             return
 
         def change(run: Run) -> None:

@@ -197,7 +197,7 @@ def test_text_from_the_log_is_shown_as_text(view: WorkbenchView, bench: wb.Workb
 
 def test_a_live_change_during_a_search_says_for_whom_it_is(view: WorkbenchView, bench: wb.Workbench) -> None:
     search = bench.search("random", {"l1": wb.LogRange(1e-6, 1e-3)}, wb.Config(epochs=100_000), trials=4, cohort=2)
-    until(bench, lambda: view._going)
+    until(bench, lambda: view.active)
     view.controls.field("learning_rate").text.value = "0.03"  # type: ignore[attr-defined]
     until(bench, lambda: "Learning rate 0.03 for the trials that train now" in view.panel.message.value)
     search.stop()
