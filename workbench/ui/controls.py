@@ -14,7 +14,7 @@ from workbench.core.domains import Domain
 from workbench.core.errors import ConfigError, Problem
 from workbench.core.text import counted
 from workbench.training import preview, resolve_loss
-from workbench.ui.fields import ChoiceField, Field, Throttle, make_field, shown
+from workbench.ui.fields import Field, Throttle, make_field, shown
 from workbench.ui.parts import make
 
 __all__ = ["Controls", "schedule_picture"]
@@ -121,12 +121,6 @@ class Controls:
         field = self._fields[name]
         field.build()
         return field
-
-    def refresh_choices(self) -> None:
-        """Read the tables of choices again, after something was registered."""
-        for field in self._fields.values():
-            if isinstance(field, ChoiceField):
-                field.refresh()
 
     # ----------------------------------------------------------------------------------------------------------------
 

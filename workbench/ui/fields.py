@@ -300,16 +300,6 @@ class ChoiceField(Field):
         auto = [("Automatic", "auto")] if self.declaration.auto else []
         return [*auto, *((domain[name].label, name) for name in names)]
 
-    def refresh(self) -> None:
-        """Read the table again: something may have been registered."""
-        menu = self.menu()
-        if self._parts and isinstance(self.control, widgets.Dropdown) and list(self.control.options) != menu:
-            self._quiet = True
-            value = self.control.value
-            self.control.options = menu
-            self.control.value = value if value in [v for _, v in menu] else menu[0][1]
-            self._quiet = False
-
     def value(self) -> Any:
         return self.control.value
 

@@ -52,7 +52,6 @@ LOADING_TICK_SECONDS = 2.0
 LOOK_SHARE = 0.05
 """While trials train, refreshing the tab in front takes at most this share of the time, unless a click asks for it."""
 
-
 W = TypeVar("W", bound="Bench")
 
 
@@ -265,11 +264,11 @@ class Presenter:
                 state = TrialState.PAUSED if TrialState.PAUSED in states else TrialState.RUNNING
             else:
                 state = TrialState.STOPPED if run.stopped else TrialState.FAILED if run.error else TrialState.COMPLETED
-            if run.error is not None:
-                live.message = str(run.error)
             status = search_status(run.title, state, run.progress, live.trials, live.metric_label)
         runs = self.runner.runs
         message = live.message if status.state else ""
+        if run is not None and run.grows and run.error is not None:
+            message = str(run.error)
         return replace(
             status, metric_label=live.metric_label, message=message, queued=max(0, len(runs) - 1), known=self._known,
             held_up=any(run.held_up for run in runs), task=self.task.name,
