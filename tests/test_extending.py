@@ -126,11 +126,9 @@ def test_a_tab_shows_what_the_log_has() -> None:
     class Bench:
         trials = pd.DataFrame({"state": ["completed", "failed", "completed"]})
 
-    class Presenter:
-        bench = Bench()
-
-    body = tab.build(Presenter())
+    bench = Bench()
+    body = tab.build(None, bench)
     assert (tab.title, body.text.value) == ("Counts", "completed: 2, failed: 1")
-    Presenter.bench.trials = pd.DataFrame({"state": ["pruned"]})
+    bench.trials = pd.DataFrame({"state": ["pruned"]})
     tab.refresh(body)
     assert body.widget.value == "pruned: 1"

@@ -294,7 +294,7 @@ class Notebook:
             if "wbc-picks" in (over.get_attribute("class") or ""):
                 self.page.mouse.click(x, y)
                 # what is typed before the controls are loaded would be overwritten
-                expect(self.root.locator(".wb-bar-words")).to_contain_text(f"after epoch {epoch}", timeout=PATIENCE)
+                expect(self.root.locator(".wb-bar-text")).to_contain_text(f"after epoch {epoch}", timeout=PATIENCE)
                 return
         raise AssertionError(f"no curve of chart {chart} has a point at epoch {epoch}")
 

@@ -93,7 +93,7 @@ def branch(notebook: Notebook) -> None:
     notebook.pick(16, 120)
     notebook.type_number("dropout", "0.2")
     notebook.type_number("batch_size", "64")
-    expect(notebook.root.locator(".wb-bar-words")).to_contain_text("batch size")
+    expect(notebook.root.locator(".wb-bar-text")).to_contain_text("batch size")
 
 
 def history(notebook: Notebook) -> None:
@@ -107,7 +107,7 @@ def history(notebook: Notebook) -> None:
     )
     notebook.open_tab("History")
     notebook.expect_message("a replay of trial 1")
-    expect(notebook.root.locator(".wb-bin option")).to_have_count(2, timeout=PATIENCE)
+    expect(notebook.root.locator(".wb-trash option")).to_have_count(2, timeout=PATIENCE)
 
 
 def search(notebook: Notebook) -> None:

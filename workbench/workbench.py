@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from workbench.methods.ensembles.ensemble import Ensemble
     from workbench.runs.trained_model import TrainedModel
     from workbench.tasks import Task
+    from workbench.ui.tab import Tab
 
 __all__ = ["Workbench"]
 
@@ -849,7 +850,8 @@ class Workbench(Scoped):
         return self._presenter
 
     def _ipython_display_(self) -> None:
-        self._presenter.show(self, TABS)
+        tabs: Sequence[Tab[Workbench, Any]] = TABS  # for mypy: a Workbench has what each tab calls
+        self._presenter.show(self, tabs)
 
     def __repr__(self) -> str:
         return f"<Workbench on {self.task.name!r}, log {self._session.log.url}: {self._reads.summary()}>"

@@ -9,7 +9,7 @@ import type { Chart } from "./wire";
 
 export const PLOT_HEIGHT = 240;
 const REACH = 14; // CSS pixels around a point in which a click picks it
-const SAMPLE = 20_000; // values looked at for the quantiles of the y range
+const SAMPLE = 20_000; // values that the quantiles of the y range are computed from
 
 export interface Zoom {
   x: Span | null;
@@ -34,7 +34,7 @@ export interface ChartEvents {
 export class LiveChart {
   readonly plot: uPlot;
   drawn: Drawn[] = [];
-  range: Range | null = null; // of the data in view; tells what is off the axis
+  range: Range | null = null; // of the data in view; values beyond it are off the axis
   zoomY: Span | null = null;
   private x: Span = { min: 0, max: 10 };
   private y: Span | null = null; // settled, without zoom
@@ -68,7 +68,7 @@ export class LiveChart {
     if (width > 0 && width !== this.plot.width) this.plot.setSize({ width, height: PLOT_HEIGHT });
   }
 
-  /** Computes paths and ranges anew and draws. */
+  /** Computes paths and ranges, and draws. */
   update(scene: Scene, zoomX: Span | null): void {
     this.scene = scene;
     const lines = scene.store.linesOf(this.chart.key).filter((line) => !scene.hidden.has(line.key));
@@ -228,7 +228,7 @@ export class LiveChart {
 
   private cursor(u: uPlot): void {
     const { left, top, event } = u.cursor;
-    if (!event) return; // told by the other chart, which speaks for both
+    if (!event) return; // set by the other chart, which reports for both
     if (left === undefined || top === undefined || left < 0) this.events.hover(null, null, this.offer(null));
     else {
       const { x, key } = this.at(left, top);

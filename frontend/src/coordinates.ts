@@ -16,7 +16,7 @@ export interface Brush {
   high: number;
 }
 
-/** Where a value lies on its axis, 0 to 1; NaN for a value that is missing or infinite. */
+/** The place of a value on its axis, 0 to 1; NaN for a value that is missing or infinite. */
 export function place(axis: Axis, value: number): number {
   if (!Number.isFinite(value)) return NaN;
   if (axis.high === axis.low) return 0.5;
@@ -48,7 +48,7 @@ export function axisTicks(axis: Axis): { share: number; text: string }[] {
   return [axis.low, middle, axis.high].map((value) => ({ share: place(axis, value), text: shown(value) }));
 }
 
-/** A number in few letters: 0.00012 as 1.2e-4. */
+/** A number in few characters: 0.00012 as 1.2e-4. */
 export function shown(value: number): string {
   if (value !== 0 && (Math.abs(value) < 1e-3 || Math.abs(value) >= 1e5)) {
     return value.toExponential(1).replace(".0e", "e").replace("e+", "e");
@@ -65,7 +65,7 @@ export function coloursFor(data: Float32Array, columns: number, dark: boolean, b
   const colours = new Array<string>(rows).fill(dark ? "#777" : "#aaa");
   order.forEach((row, rank) => {
     const t = order.length > 1 ? rank / (order.length - 1) : 1;
-    // from yellow over green to blue, of even lightness steps; on dark paper the other way about
+    // from yellow over green to blue, of even lightness steps; reversed on a dark page
     const hue = 60 + t * 180;
     const light = dark ? 40 + t * 32 : 72 - t * 40;
     colours[row] = `hsl(${hue.toFixed(0)} 75% ${light.toFixed(0)}%)`;

@@ -21,7 +21,7 @@ function pointOf(value: unknown): Settings["picked"] {
   return trial === undefined || epoch === undefined ? null : { trial, epoch };
 }
 
-const PATIENCE = 3000; // ms before a checkpoint is asked for again
+const PATIENCE = 3000; // ms until a checkpoint is requested again
 
 export default function widget(): { initialize(context: { model: Model }): void; render(context: { model: Model; el: HTMLElement }): () => void } {
   const store = new Store();

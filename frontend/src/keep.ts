@@ -1,11 +1,11 @@
-// Models that anywidget has given up are kept in touch with the kernel.
+// Reconnects widget models that anywidget has given up.
 //
 // anywidget holds a model's messages back until its module has been loaded. If that takes more than two seconds (a slow machine,
-// a page that is restored) it gives up waiting and from then on drops every message to the model, though the view still comes:
-// charts that stay empty, a table that stands still. The models named here get their messages from the base class instead, and
-// are sent their state anew.
+// a page that is restored) it gives up waiting and from then on drops every message to the model, though the view still appears:
+// charts that stay empty, a table that no longer changes. The models named here get their messages from the base class instead, and
+// their state is sent again.
 
-/** What is used of a widget model of the page. */
+/** The part of the page's widget model that is used here. */
 export interface Kept {
   _handle_comm_msg(message: unknown): Promise<void>;
   comm?: { send(data: unknown): unknown; on_msg(callback: (message: unknown) => Promise<void>): void };
@@ -15,11 +15,11 @@ export interface Manager {
   get_model(id: string): Promise<Kept> | undefined;
 }
 
-const PROBE = { content: { data: { method: "" } } }; // a message that no model does anything with
+const PROBE = { content: { data: { method: "" } } }; // a message that every model ignores
 const TRIES = 60;
 const PAUSE = 1000; // ms between them: in a page that is restored, another model may come late
 
-/** Sees to it that a model hears of the kernel; returns whether it had been given up. Does nothing where the page hides its models. */
+/** Connects a model with the kernel; returns whether it had been given up. Does nothing if the page hides its models. */
 export async function keep(manager: Manager, id: string, pause = PAUSE): Promise<boolean> {
   const model = await find(manager, id, pause);
   if (typeof model?._handle_comm_msg !== "function") return false;
@@ -30,7 +30,7 @@ export async function keep(manager: Manager, id: string, pause = PAUSE): Promise
     // two steps up: from the model to anywidget's class, and to the one that it extends
     const base = Object.getPrototypeOf(Object.getPrototypeOf(model)) as Partial<Kept> | null;
     if (typeof base?._handle_comm_msg !== "function" || !model.comm) return false;
-    model.comm.on_msg(base._handle_comm_msg.bind(model)); // in place of the one that drops them
+    model.comm.on_msg(base._handle_comm_msg.bind(model)); // replaces the handler that drops them
     model.comm.send({ method: "request_state" });
     return true;
   }
@@ -56,7 +56,7 @@ interface Proxy {
   widget_manager?: Manager;
 }
 
-/** Keeps all models that `kept` of a model names, itself first. again: called if the model itself had been given up. */
+/** Connects all models listed in a model's `kept`, itself first. again: called if the model itself had been given up. */
 export function keepAll(model: Proxy, again: () => void = () => {}): void {
   const known = new Set<string>();
   const look = (): void => {

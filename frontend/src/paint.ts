@@ -1,4 +1,4 @@
-// What stands between the axes: lines, bands, marks. Straight from the stored arrays, in canvas pixels.
+// Draws lines, bands and marks between the axes, from the stored arrays, in canvas pixels.
 
 import uPlot from "uplot";
 
@@ -8,7 +8,7 @@ import { colourAt, type Theme } from "./theme";
 
 const LINE_LIMIT = 2000; // points drawn per line
 
-/** What a chart needs to know of its view. */
+/** The state of the view that a chart needs. */
 export interface Scene {
   store: Store;
   theme: Theme;
@@ -32,7 +32,7 @@ export interface Frame {
   x: Span;
   y: Span;
   log: boolean;
-  arrows: boolean; // where a curve leaves the y axis; not in a zoom, which leaves out what it likes
+  arrows: boolean; // where a curve leaves the y axis; not in a zoom, which may leave out curves
 }
 
 /** Draws all lines and marks; highlighted ones lie on top. */
@@ -152,7 +152,7 @@ function exit(u: uPlot, frame: Frame, path: Pick<Path, "x" | "y">, start: number
   return null;
 }
 
-/** The curve of each trial that its marks stand on: of the validation split where there is one. */
+/** The curve of each trial that carries its marks: of the validation split if there is one. */
 function marked(drawn: readonly Drawn[]): Map<number, { line: Line; points: Points }> {
   const curves = new Map<number, { line: Line; points: Points }>();
   for (const { line } of drawn) {
@@ -221,7 +221,7 @@ function drawMarks(u: uPlot, frame: Frame, ratio: number): void {
       ctx.fill();
       continue;
     }
-    // A divergence is marked where the curve ends, a little aside when that is off the axis.
+    // A divergence is marked where the curve ends, a little shifted when that is off the axis.
     const i = lastFinite(points.y, mark.kind === "diverged" ? points.length - 1 : nearest(points.x, points.length, mark.epoch));
     if (i < 0) continue;
     const value = points.y[i]!;

@@ -19,7 +19,7 @@ const TOP = 34;
 const BOTTOM = 14;
 const SIDE = 44;
 const GRAB = 18; // px beside an axis that belong to it
-const CLICK = 4; // px below which a drag is a click, which takes the brush away
+const CLICK = 4; // px below which a drag is a click, which removes the brush
 
 export default {
   initialize({ model }: { model: Model }): void {
@@ -85,7 +85,7 @@ export default {
         for (let column = 0; column < columns; column++) {
           const at = place(shown[column]!, data[row * columns + column]!);
           if (Number.isNaN(at)) {
-            open = false; // a hyperparameter that this trial does not read
+            open = false; // a hyperparameter that this trial does not use
             continue;
           }
           if (open) pen.lineTo(x(column), y(at));
@@ -142,7 +142,7 @@ export default {
           : `${rows} trials. Drag along an axis to select trials in the table and in bench.selected.`;
     }
 
-    function tell(): void {
+    function send(): void {
       const shown = axes();
       const chosen = selectedRows(values(), shown.length, shown, brushes);
       const numbers = trials();
@@ -182,18 +182,18 @@ export default {
       if (Math.abs(spot(event).y - dragged.from) < CLICK) brushes.delete(dragged.axis);
       dragged = undefined;
       request();
-      tell();
+      send();
     });
     canvas.addEventListener("keydown", (event) => {
       if (event.key !== "Escape" || !brushes.size) return;
       event.stopPropagation();
       brushes.clear();
       request();
-      tell();
+      send();
     });
 
     const onAxes = (): void => {
-      // an axis that came or went moves the others: brushes follow their hyperparameter only by their place
+      // an added or removed axis moves the others; brushes are kept by the place of their axis
       if ([...brushes.keys()].some((index) => index >= axes().length)) brushes.clear();
       request();
     };

@@ -1,4 +1,4 @@
-// Numbers behind the picture: means with bands, axis ranges, thinning. Pure functions of arrays.
+// Numbers for the drawing: means with bands, axis ranges, thinning. Pure functions of arrays.
 
 import type { Points } from "./store";
 
@@ -74,7 +74,7 @@ export function band(members: readonly Points[]): Path {
   return { x, y, low, high, count, length: x.length };
 }
 
-/** Indices from `start` to `end` (exclusive) that keep the look of a long line: per bucket its ends and its extremes, and one gap. */
+/** Indices from `start` to `end` (exclusive) that keep the shape of a long line: per bucket its ends and its extremes, and one gap. */
 export function thin(y: ArrayLike<number>, start: number, end: number, limit: number): number[] {
   const n = end - start;
   const chosen: number[] = [];
@@ -114,7 +114,7 @@ export interface Range extends Span {
 }
 
 /**
- * The y range that shows everything except what would squash everything.
+ * The y range that shows everything except outliers that would flatten all other curves.
  *
  * Only the bad side is ever clipped: large values of a loss, low ones of a score. The good quarter of the values (c: its
  * edge, m: its end) and the curves' first values f (those within 20 times the good ones) set the limit
@@ -133,7 +133,7 @@ export function robustRange(values: Float64Array, firsts: number[], better: "low
   const c = quantile(sorted, 0.25);
   const starts = Float64Array.from(firsts.filter((v) => Number.isFinite(v) && (!log || v > 0)).map((v) => flip * v)).sort();
   const typical = starts.length ? Math.abs(quantile(starts, 0.25)) : 0;
-  // A score's bad start is an outlier like any other; a loss begins high by its nature.
+  // A score's bad start is an outlier like any other; a loss usually begins high.
   let start = -Infinity;
   if (flip > 0) for (const v of starts) if (v <= 20 * typical) start = v;
   const limit = log ? 1e4 * Math.max(c, start) : Math.max(c + 10 * (c - best), 10 * Math.abs(c), 1.5 * start);
@@ -149,7 +149,7 @@ export function robustRange(values: Float64Array, firsts: number[], better: "low
     : { min: -max, max: -floor, clipped, beyond: -worst };
 }
 
-/** Air around the data: 6 % of the height, and never a range of nothing. */
+/** A margin around the data: 6 % of the height; the range is never empty. */
 export function padded(range: Span, log: boolean): Span {
   if (log) {
     const air = Math.max(0.04 * Math.log10(range.max / range.min), 0.03);

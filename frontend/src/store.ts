@@ -1,4 +1,4 @@
-// The curves as the kernel told them: kept once per widget model, whatever number of views draw them.
+// The curves as the kernel sent them: kept once per widget model, for any number of views.
 
 import { unpack, type MarkKind, type Message, type Operation, type Series, type Style } from "./wire";
 
@@ -74,7 +74,7 @@ export class Store {
     return "applied";
   }
 
-  /** Forgets the number of the last message, so that any checkpoint is taken. */
+  /** Forgets the number of the last message: any checkpoint is accepted then. */
   distrust(): void {
     this.seq = -1;
   }
@@ -125,7 +125,7 @@ export class Store {
     let at = 0;
     for (let i = 0; i < handles.length; i++) {
       const end = at + counts[i]!;
-      // A curve may have been removed in the same breath: its points are then nobody's.
+      // A curve may have been removed in the same message; its points are ignored then.
       this.curves.get(handles[i]!)?.points.append(x.subarray(at, end), y.subarray(at, end));
       at = end;
     }
@@ -180,7 +180,7 @@ export class Store {
   }
 }
 
-/** What shares a colour: the seeds of one group, or the curves of one trial. */
+/** The key of a colour: shared by the seeds of one group, or the curves of one trial. */
 export function keyOf(series: Series): string {
   return series.group === null ? `trial ${series.trial}` : `group ${series.group}`;
 }

@@ -36,7 +36,7 @@ function luminance(colour: string): number {
   return (0.2126 * r + 0.7152 * g + 0.0722 * b) / scale;
 }
 
-/** Calls back when the page's theme changes; returns how to stop. */
+/** Calls back when the page's theme changes; returns a function that ends it. */
 export function watchTheme(callback: () => void): () => void {
   const observer = new MutationObserver(callback);
   const attributes = { attributes: true, attributeFilter: ["class", "style", "data-jp-theme-light", "data-jp-theme-name", "data-vscode-theme-kind", "theme"] };

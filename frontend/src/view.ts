@@ -7,7 +7,7 @@ import type { Store } from "./store";
 import { colourAt, themeOf, watchTheme } from "./theme";
 import type { Chart } from "./wire";
 
-const WIDE = 560; // from this width of the container the charts stand side by side
+const WIDE = 560; // from this width of the container on, the charts are side by side
 const CROWD = 30; // lines; beyond, redraws are capped near 10 a second
 const CROWD_PAUSE = 100; // ms
 
@@ -20,7 +20,7 @@ export interface Settings {
   pickHint: string;
 }
 
-/** How much a readout says: everything, the band of the validation line only, or the validation line only. */
+/** How much a readout shows: everything, the band of the validation line only, or the validation line only. */
 type Detail = "all" | "brief" | "validation";
 
 let views = 0;
@@ -85,7 +85,7 @@ export class View {
     this.root.replaceChildren();
   }
 
-  /** Makes the panels anew: the charts themselves have changed. */
+  /** Makes the panels again, after the charts themselves have changed. */
   build(): void {
     this.guard(() => {
       for (const { live } of this.panels) live.destroy();
@@ -113,7 +113,7 @@ export class View {
     else schedule();
   }
 
-  /** Shows an error in the widget's place, with a way back; the points stay. */
+  /** Shows an error in place of the charts, with a button to go back; the points stay. */
   fail(error: unknown): void {
     console.error("[workbench curves]", error);
     const again = element("button", "wbc-button", "Draw again");
@@ -234,7 +234,7 @@ export class View {
     this.read();
   }
 
-  /** The readout under each chart: what is under the cursor, else the latest values. One line, whatever there is to say. */
+  /** The readout under each chart: what is under the cursor, else the latest values. Always one line. */
   private read(): void {
     const { xLabel, pickHint } = this.settings();
     const asked = this.legendKey ?? this.hover?.key ?? null;
@@ -257,7 +257,7 @@ export class View {
       if (this.hover?.picks) {
         const hint = element("em", "wbc-hint", pickHint);
         readout.append(hint);
-        if (readout.scrollWidth > readout.clientWidth) hint.remove(); // the pointer and the ring say it too
+        if (readout.scrollWidth > readout.clientWidth) hint.remove(); // the pointer and the ring show it too
       }
     }
   }

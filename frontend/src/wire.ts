@@ -1,4 +1,4 @@
-// What comes over the wire. Kept free of the browser, so that it is tested in Node.
+// The messages of the kernel. Free of browser code: it is tested in Node.
 
 export type Role = "train" | "validation";
 export type Style = "live" | "selected" | "faint";
@@ -34,7 +34,7 @@ export type Operation =
 export interface Message {
   seq: number;
   checkpoint?: boolean;
-  ask?: boolean; // whether a page that hears this is to say so
+  ask?: boolean; // whether a page that receives this has to answer
   ops: Operation[];
 }
 

@@ -38,7 +38,7 @@ def opened(lab: Lab, name: str) -> Notebook:
 
 def test_branch_replay_delete(lab: Lab) -> None:
     notebook = opened(lab, "branch")
-    root, words = notebook.root, notebook.root.locator(".wb-bar-words")
+    root, words = notebook.root, notebook.root.locator(".wb-bar-text")
     notebook.type_number("epochs", "20")
     notebook.press("Train")
     notebook.expect_status("Trial 1 completed.*epoch 20/20")
@@ -122,7 +122,7 @@ def test_a_name_full_of_html_is_text(lab: Lab) -> None:
 
     # on the last epoch there is room for as many again
     notebook.pick(5, 5)
-    expect(root.locator(".wb-bar-words")).to_contain_text("epochs 5 → 10")
+    expect(root.locator(".wb-bar-text")).to_contain_text("epochs 5 → 10")
     notebook.press("Branch")
     notebook.expect_status("Trial 2 completed.*epoch 10/10")
     notebook.open_tab("History")
@@ -133,9 +133,9 @@ def test_a_name_full_of_html_is_text(lab: Lab) -> None:
     notebook.open_tab("Trials")
     notebook.select_rows(1)
     notebook.press_in_table("Branch…")
-    expect(root.locator(".wb-bar-words")).to_contain_text("Branch from trial 1 after epoch")
+    expect(root.locator(".wb-bar-text")).to_contain_text("Branch from trial 1 after epoch")
     root.locator(".wb-bar .wb-close").click()
-    expect(root.locator(".wb-bar-words")).to_have_count(0)
+    expect(root.locator(".wb-bar-text")).to_have_count(0)
     notebook.open_tab("Code")
     expect(root.locator(".wb-code").nth(1)).to_contain_text("bench.start(")
 
@@ -144,9 +144,9 @@ def test_a_name_full_of_html_is_text(lab: Lab) -> None:
     notebook.press_in_table("Delete")
     expect(notebook.rows).to_have_count(1)
     notebook.open_tab("History")
-    expect(root.locator(".wb-bin option").first).to_contain_text(HOSTILE)
-    root.locator(".wb-history button", has_text="Empty bin").click()
-    root.locator(".wb-history button", has_text="Remove 1 trial for good").click()
+    expect(root.locator(".wb-trash option").first).to_contain_text(HOSTILE)
+    root.locator(".wb-history button", has_text="Empty trash").click()
+    root.locator(".wb-history button", has_text="Remove 1 trial permanently").click()
     expect(root.locator(".wb-history .wb-note")).to_contain_text("Kept trial 1")
     assert root.locator("img[src=x], script").count() == 0
     assert not notebook.problems

@@ -10,7 +10,7 @@ import pytest
 
 import workbench as wb
 from workbench.tasks.data_warnings import data_warnings
-from workbench.ui.facts import Facts
+from workbench.ui.builtin_tabs import facts
 
 ROWS = 200
 RNG = np.random.default_rng(3)
@@ -130,7 +130,7 @@ def test_a_task_tells_them_in_its_summary_and_the_tab_escapes_them() -> None:
     said = " ".join(summary["value"])
     assert all(warning in said for warning in task.warnings)
     assert summary["value"].str.len().max() <= 50
-    shown = Facts(task).widget.value
+    shown = facts(task)
     assert "Column &#x27;&lt;b&gt;&#x27; is constant" in shown
     assert "<b>" not in shown
 

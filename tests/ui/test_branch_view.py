@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from torch import nn
 
 import workbench as wb
+from tests.ui.canned import SHORT, record
 from tests.ui.test_view import until
 from workbench.core.events import TrialState
 from workbench.core.registry import MODELS
@@ -22,25 +22,6 @@ from workbench.ui.trial_table import readable
 from workbench.ui.view import WorkbenchView
 
 HOSTILE = "<img src=x onerror=alert(1)>"
-SHORT = wb.Config(epochs=4, hidden_units=8)
-
-
-class FakeActions:
-    """Writes down what it is asked for, by the name of the method."""
-
-    def __init__(self) -> None:
-        self.calls: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
-
-    def __getattr__(self, name: str) -> Callable[..., None]:
-        return lambda *arguments, **options: self.calls.append((name, arguments, options))
-
-
-@pytest.fixture
-def asked(view: WorkbenchView) -> FakeActions:
-    """The view asks this from now on, and nothing happens."""
-    actions = FakeActions()
-    view._actions = actions  # type: ignore[assignment]
-    return actions
 
 
 def say(view: WorkbenchView, name: str, text: str) -> None:
@@ -54,9 +35,7 @@ def front(bench: wb.Workbench, view: WorkbenchView, title: str) -> None:
 
 def pick(bench: wb.Workbench, view: WorkbenchView, trial: int, epoch: float) -> None:
     """A click on a point, as the page sends it."""
-    live = bench.presenter._live
-    assert live is not None
-    live.curves._receive(live.curves, {"kind": "pick", "trial": trial, "epoch": epoch}, [])
+    view.curves._receive(view.curves, {"kind": "pick", "trial": trial, "epoch": epoch}, [])
     bench.presenter.tick()
 
 
@@ -71,36 +50,39 @@ def select(view: WorkbenchView, *trials: int) -> None:
 # --- branch ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_picked_point_opens_the_bar_with_the_setting_as_it_was(bench: wb.Workbench, view: WorkbenchView) -> None:
-    bench.run(SHORT.replace(learning_rate=0.05), changes=[(2, "learning_rate", 0.02)])
+def test_a_picked_point_opens_the_bar_with_the_configuration_of_then(bench: wb.Workbench, view: WorkbenchView) -> None:
+    record(bench, SHORT.replace(learning_rate=0.05), change=(1, 0.02))
     bench.presenter.tick()
     assert view.bar.widget not in slot(view)
-    assert "Click a point of a curve" in view.panel.message.value
     pick(bench, view, 1, 2.0)
     assert view.bar.widget in slot(view)
-    assert "Branch from trial 1 after epoch 2" in view.bar.words.value
-    assert "change controls, then press Branch" in view.bar.words.value
-    assert view.read().learning_rate == 0.02  # the live change before it included
-    assert view._curves.picked == (1, 2)
+    assert "Branch from trial 1 after epoch 2" in view.bar.text.value
+    assert "change controls, then press Branch" in view.bar.text.value
+    assert view.controls.read().learning_rate == 0.02  # the live change before it included
+    assert view.curves.picked == (1, 2)
     view.bar.close.click()
+    bench.presenter.tick()
     assert view.bar.widget not in slot(view)
-    assert view._curves.picked == ()
+    assert view.curves.picked == ()
 
 
 def test_the_bar_lists_the_changes_and_its_button_makes_the_call_that_the_code_tab_shows(
-    bench: wb.Workbench, view: WorkbenchView, asked: FakeActions
+    bench: wb.Workbench, view: WorkbenchView, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench.run(SHORT)
+    calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+    monkeypatch.setattr(bench, "branch", lambda *arguments, **options: calls.append((arguments, options)))
     pick(bench, view, 1, 2.0)
     say(view, "learning_rate", "0.0001")
     view.controls.field("optimizer").control.value = "sgd"  # type: ignore[attr-defined]
-    assert "optimizer adam → sgd" in view.bar.words.value
-    assert "learning rate 0.001 → 0.0001" in view.bar.words.value
+    assert "optimizer adam → sgd" in view.bar.text.value
+    assert "learning rate 0.001 → 0.0001" in view.bar.text.value
     view.panel.name.value, view.panel.seeds.value = "slower", 2
     view.bar.branch.click()
     bench.presenter.tick()
-    changes = {"learning_rate": 0.0001, "optimizer": "sgd"}
-    assert asked.calls == [("branch", (1, 2, changes), {"seeds": 2, "name": "slower", "device": "cpu"})]
+    options = {"seeds": 2, "name": "slower", "device": "cpu", "learning_rate": 0.0001, "optimizer": "sgd"}
+    assert calls == [((1, 2), options)]
+    monkeypatch.undo()
     assert view.bar.pick is None
     view.open_bar(1, 2, bench.config(1))
     say(view, "learning_rate", "0.0001")
@@ -112,7 +94,10 @@ def test_the_bar_lists_the_changes_and_its_button_makes_the_call_that_the_code_t
 
 def test_by_mouse_and_by_call_the_branch_is_the_same(bench: wb.Workbench, view: WorkbenchView) -> None:
     bench.run(SHORT)
+    bench.presenter.tick()
+    assert "Click a point of a curve" in view.panel.message.value
     pick(bench, view, 1, 2.0)
+    assert "Click a point of a curve" not in view.panel.message.value
     say(view, "learning_rate", "0.01")
     code = view.code.text
     view.bar.branch.click()
@@ -123,17 +108,15 @@ def test_by_mouse_and_by_call_the_branch_is_the_same(bench: wb.Workbench, view: 
     first, second = (bench.curves(trial).drop(columns=["trial", "seconds"]) for trial in (2, 3))
     assert first.equals(second)
     bench.presenter.tick()
-    live = bench.presenter._live
-    assert live is not None
-    assert live.curves.checkpoint()["3/val_loss"][0].tolist() == [2, 3, 4]  # from its parent's point
-    assert {series.trial for series in live.curves.series} == {1, 3}  # beside its parent
+    assert view.curves.checkpoint()["3/val_loss"][0].tolist() == [2, 3, 4]  # from its parent's point
+    assert {series.trial for series in view.curves.series} == {1, 3}  # with its parent
 
 
-def test_the_last_epoch_raises_the_epochs_and_says_so(bench: wb.Workbench, view: WorkbenchView) -> None:
+def test_the_last_epoch_raises_the_epochs_and_the_bar_shows_it(bench: wb.Workbench, view: WorkbenchView) -> None:
     bench.run(SHORT)
     pick(bench, view, 1, 4.0)
-    assert view.read().epochs == 8
-    assert "epochs 4 → 8" in view.bar.words.value
+    assert view.controls.read().epochs == 8
+    assert "epochs 4 → 8" in view.bar.text.value
     view.bar.branch.click()
     bench.presenter.tick()
     for run in bench.active:
@@ -143,8 +126,8 @@ def test_the_last_epoch_raises_the_epochs_and_says_so(bench: wb.Workbench, view:
     assert Pick(1, 100_000, most).config == most  # no more than there can be; the call then says it
 
 
-def test_what_a_branch_cannot_change_is_answered_beside_the_control(bench: wb.Workbench, view: WorkbenchView) -> None:
-    bench.run(SHORT)
+def test_what_a_branch_cannot_change_is_shown_under_the_control(bench: wb.Workbench, view: WorkbenchView) -> None:
+    record(bench)
     pick(bench, view, 1, 2.0)
     say(view, "hidden_units", "16")
     view.bar.branch.click()
@@ -159,10 +142,10 @@ def test_what_a_branch_cannot_change_is_answered_beside_the_control(bench: wb.Wo
     assert "epochs=2: the branch begins after epoch 2" in view.controls.field("epochs").message.value
     assert len(bench.trials) == 1
     say(view, "epochs", "many")
-    assert "see the marked controls" in view.bar.words.value
+    assert "see the marked controls" in view.bar.text.value
 
 
-def test_another_model_is_answered_too() -> None:
+def test_another_model_is_rejected_too() -> None:
     def build(task: Any, *, width=wb.IntRange(4, 64, default=8)) -> nn.Module:
         return nn.Sequential(nn.Flatten(), nn.Linear(task.input_shape[0], width), nn.Linear(width, task.output_size))
 
@@ -187,17 +170,17 @@ def test_another_model_is_answered_too() -> None:
 
 
 def test_the_first_point_of_a_branch_is_its_parents(bench: wb.Workbench, view: WorkbenchView) -> None:
-    bench.run(SHORT)
-    bench.branch(1, 2, epochs=5).wait()
+    record(bench)
+    record(bench, SHORT.replace(epochs=5), branch=(1, 2))
     pick(bench, view, 2, 2.0)
-    assert "trial 1 after epoch 2" in view.bar.words.value
+    assert "trial 1 after epoch 2" in view.bar.text.value
     pick(bench, view, 2, 3.0)
-    assert "trial 2 after epoch 3" in view.bar.words.value
+    assert "trial 2 after epoch 3" in view.bar.text.value
 
 
 def test_while_the_bar_is_open_a_live_control_leaves_the_run_alone(bench: wb.Workbench, view: WorkbenchView) -> None:
     run = bench.start(SHORT.replace(epochs=50_000))
-    until(bench, lambda: view._going and len(bench.curves(1)) > 2)
+    until(bench, lambda: view.active and len(bench.curves(1)) > 2)
     pick(bench, view, 1, 1.0)
     say(view, "learning_rate", "0.2")
     view.close_bar()
@@ -209,7 +192,7 @@ def test_while_the_bar_is_open_a_live_control_leaves_the_run_alone(bench: wb.Wor
 
 
 def test_the_button_in_the_table_picks_the_best_epoch(bench: wb.Workbench, view: WorkbenchView) -> None:
-    bench.run(SHORT)
+    record(bench)
     bench.presenter.tick()
     assert view.table.branch.disabled
     select(view, 1)
@@ -219,10 +202,10 @@ def test_the_button_in_the_table_picks_the_best_epoch(bench: wb.Workbench, view:
     assert view.bar.pick.epoch == int(bench.trials["best_epoch"].iloc[0])
 
 
-def test_the_source_says_where_a_branch_began(bench: wb.Workbench, view: WorkbenchView) -> None:
-    bench.run(SHORT)
-    bench.branch(1, 2, learning_rate=0.01).wait()
-    bench.replay(1).wait()
+def test_the_source_shows_where_a_branch_began(bench: wb.Workbench, view: WorkbenchView) -> None:
+    record(bench)
+    record(bench, SHORT.replace(learning_rate=0.01), branch=(1, 2))
+    record(bench, source="replay", parent=1, name="replay of 1")
     frame = readable(bench.presenter.task_log.trials(last=10))
     assert frame["source"].tolist() == ["replay", "branch of 1 @ 2", "manual"]
     assert frame["name"].iloc[0] == "replay of 1"
@@ -255,7 +238,7 @@ def test_the_verdict_of_a_replay_stays_until_the_next_run(bench: wb.Workbench, v
 
 def test_what_cannot_be_replayed_has_no_button(bench: wb.Workbench, view: WorkbenchView) -> None:
     run = bench.start(SHORT.replace(epochs=50_000))
-    until(bench, lambda: view._going and len(view.table._trials) == 1 and len(bench.curves(1)) > 0)
+    until(bench, lambda: view.active and len(view.table._trials) == 1 and len(bench.curves(1)) > 0)
     select(view, 1)
     assert view.table.replay.disabled
     run.stop()
@@ -303,7 +286,7 @@ def test_the_banner_counts(view: WorkbenchView, trials: int, searches: int, says
     assert (view.panel._banner_box in view.panel.widget.children) == bool(says)
 
 
-def test_looking_for_what_was_left_is_not_done_at_each_tick(
+def test_interrupted_trials_are_not_searched_at_each_tick(
     bench: wb.Workbench, view: WorkbenchView, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench.presenter.tick()
@@ -317,9 +300,9 @@ def test_looking_for_what_was_left_is_not_done_at_each_tick(
 # --- delete and the trash ---------------------------------------------------------------------------------------------
 
 
-def test_delete_says_so_and_undo_brings_back_what_was_selected(bench: wb.Workbench, view: WorkbenchView) -> None:
+def test_delete_is_reported_and_undo_restores_the_selection(bench: wb.Workbench, view: WorkbenchView) -> None:
     for _ in range(3):
-        bench.run(SHORT)
+        record(bench)
     bench.presenter.tick()
     select(view, 2, 3)
     bench.presenter.tick()
@@ -328,9 +311,7 @@ def test_delete_says_so_and_undo_brings_back_what_was_selected(bench: wb.Workben
     assert "Deleted trials 2, 3." in view.table.hint.value
     assert view.table.undo.layout.display != "none"
     assert bench.trials["trial"].tolist() == [1]
-    live = bench.presenter._live
-    assert live is not None
-    assert not live.drawn
+    assert not bench.presenter.drawn
     assert "1 trial on iris in the log" in view.panel.line.value
     assert bench.figure().axes  # of what is left
     view.table.undo.click()
@@ -338,23 +319,24 @@ def test_delete_says_so_and_undo_brings_back_what_was_selected(bench: wb.Workben
     assert bench.trials["trial"].tolist() == [1, 2, 3]
     assert sorted(view.table.selection) == sorted(bench.selected) == [2, 3]
     bench.presenter.tick()
-    assert live.drawn == {2, 3}
+    assert bench.presenter.drawn == {2, 3}
     assert view.table.undo.layout.display == "none"
 
 
-def test_a_trial_that_trains_is_not_deleted_and_that_is_said(bench: wb.Workbench, view: WorkbenchView) -> None:
+def test_a_running_trial_is_not_deleted_and_the_table_shows_why(bench: wb.Workbench, view: WorkbenchView) -> None:
     run = bench.start(SHORT.replace(epochs=50_000))
     until(bench, lambda: len(view.table._trials) == 1)
     select(view, 1)
     view.table.delete.click()
     bench.presenter.tick()
-    assert "stop it first" in view.panel.message.value
+    assert "stop it first" in view.table.problem.value
+    assert "stop it first" not in view.panel.message.value
     assert "Deleted" not in view.table.hint.value
     run.stop()
 
 
 def test_deleting_the_picked_trial_closes_the_bar(bench: wb.Workbench, view: WorkbenchView) -> None:
-    bench.run(SHORT)
+    record(bench)
     pick(bench, view, 1, 2.0)
     select(view, 1)
     view.table.delete.click()
@@ -362,13 +344,13 @@ def test_deleting_the_picked_trial_closes_the_bar(bench: wb.Workbench, view: Wor
     assert view.bar.pick is None
 
 
-def test_the_bin_lists_restores_and_asks_before_it_is_emptied(bench: wb.Workbench, view: WorkbenchView) -> None:
+def test_the_trash_lists_restores_and_asks_before_it_is_emptied(bench: wb.Workbench, view: WorkbenchView) -> None:
     for _ in range(3):
-        bench.run(SHORT)
-    bench.branch(2, 2, learning_rate=0.01).wait()
+        record(bench)
+    record(bench, SHORT.replace(learning_rate=0.01), branch=(2, 2))
     front(bench, view, "History")
-    history = view.body("History").history
-    assert "Nothing is in the trash" in history.trash_note.value
+    history = view.body("History")
+    assert "The trash is empty" in history.trash_note.value
     bench.delete(1, 2, 3)
     bench.presenter.tick()
     assert [number for _, number in history.list.options] == [3, 2, 1]
@@ -377,8 +359,10 @@ def test_the_bin_lists_restores_and_asks_before_it_is_emptied(bench: wb.Workbenc
     bench.presenter.tick()
     assert bench.trash["trial"].tolist() == [1, 2]
     history.empty.click()
-    assert history.remove.description == "Remove 2 trials for good"
+    bench.presenter.tick()
+    assert history.remove.description == "Remove 2 trials permanently"
     history.keep.click()
+    bench.presenter.tick()
     assert history.remove.layout.display == "none"
     assert len(bench.trash) == 2
     history.empty.click()
@@ -393,19 +377,20 @@ def test_the_bin_lists_restores_and_asks_before_it_is_emptied(bench: wb.Workbenc
 
 
 def test_the_tree_is_drawn_and_a_click_selects(bench: wb.Workbench, view: WorkbenchView) -> None:
-    bench.run(SHORT)
+    record(bench)
     front(bench, view, "History")
-    assert view.body("History").history.no_tree.layout.display != "none"
-    bench.branch(1, 2, learning_rate=0.01, name="deep").wait()
-    bench.run(SHORT)
+    assert view.body("History").no_tree.layout.display != "none"
+    record(bench, SHORT.replace(learning_rate=0.01), branch=(1, 2), name="deep")
+    record(bench)
     bench.presenter.tick()
-    tree = view.body("History").history.tree
+    tree = view.body("History").tree
     assert [(line["trial"], line["before"], line["shown"]) for line in tree.lines] == [
         (1, "", False),
         (2, "└─ ", False),
     ]
     assert "0.001 → 0.01" in tree.lines[1]["text"]
     tree._receive(tree, {"kind": "pick", "trial": 2}, [])
+    bench.presenter.tick()
     assert view.table.selection == [2]
     for _ in range(2):
         bench.presenter.tick()
@@ -416,15 +401,15 @@ def test_the_tree_is_drawn_and_a_click_selects(bench: wb.Workbench, view: Workbe
 
 
 def test_nothing_is_read_for_a_tab_that_is_not_in_front(bench: wb.Workbench, view: WorkbenchView) -> None:
-    bench.run(SHORT)
+    record(bench)
     bench.presenter.tick()
-    assert view.body("History").history.widget.children == ()
+    assert view.body("History").widget.children == ()
 
 
-def test_the_budget_is_set_and_what_it_cannot_be_is_told_beside_it(bench: wb.Workbench, view: WorkbenchView) -> None:
-    bench.run(SHORT)
+def test_the_budget_is_set_and_a_bad_one_is_reported_next_to_it(bench: wb.Workbench, view: WorkbenchView) -> None:
+    record(bench)
     front(bench, view, "History")
-    history = view.body("History").history
+    history = view.body("History")
     assert history.budget.value == "1"
     assert "of 1 GiB" in history.used.value
     history.budget.value = "0.5"
@@ -445,29 +430,31 @@ def test_the_budget_is_set_and_what_it_cannot_be_is_told_beside_it(bench: wb.Wor
     assert history.budget_note.value == "" or "More than the budget" in history.budget_note.value
 
 
-def test_trouble_with_the_checkpoints_is_told(bench: wb.Workbench, view: WorkbenchView) -> None:
+def test_trouble_with_the_checkpoints_is_shown(bench: wb.Workbench, view: WorkbenchView) -> None:
     bench.checkpoints._trouble = wb.CheckpointError(f"{HOSTILE} could not be written")
     front(bench, view, "History")
-    assert "could not be written" in view.body("History").history.budget_note.value
-    assert HOSTILE not in view.body("History").history.budget_note.value
+    assert "could not be written" in view.body("History").budget_note.value
+    assert HOSTILE not in view.body("History").budget_note.value
 
 
-def test_the_code_tab_has_the_script_of_the_selected_trial(bench: wb.Workbench, view: WorkbenchView) -> None:
-    bench.run(SHORT)
+def test_the_code_tab_has_the_script_of_the_selected_trial(
+    bench: wb.Workbench, view: WorkbenchView, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record(bench)
     bench.presenter.tick()
     select(view, 1)
     bench.presenter.tick()
     assert "again" not in view.code.widget.value  # not in front
     front(bench, view, "Code")
-    assert "Trial 1 again" in view.code.widget.value
+    assert "Reproduce trial 1" in view.code.widget.value
     assert "task = wb.Task.load(&#x27;iris&#x27;)" in view.code.widget.value
     pick(bench, view, 1, 2.0)
     bench.presenter.look_again()
     bench.presenter.tick()
     assert "bench.branch(1, epoch=2" in view.code.widget.value
-    assert "Trial 1 again" not in view.code.widget.value
+    assert "Reproduce trial 1" not in view.code.widget.value
     view.close_bar()
-    view._code_of = lambda trial: (_ for _ in ()).throw(wb.RunError(HOSTILE))
+    monkeypatch.setattr(bench, "code", lambda trial: (_ for _ in ()).throw(wb.RunError(HOSTILE)))
     view.show_script()
     assert "&lt;img" in view.code.widget.value
 
@@ -477,9 +464,9 @@ def test_the_code_tab_has_the_script_of_the_selected_trial(bench: wb.Workbench, 
 
 @pytest.mark.parametrize("name", [HOSTILE, "$\\frac{", "a\nb", "😀" * 40])
 def test_a_name_is_shown_as_text_everywhere(bench: wb.Workbench, view: WorkbenchView, name: str) -> None:
-    bench.run(SHORT, name=name, note=name, tags=[name])
-    bench.branch(1, 2, learning_rate=0.01, name=name).wait()
-    bench.run(SHORT, name=name)
+    record(bench, name=name, note=name, tags=[name])
+    record(bench, SHORT.replace(learning_rate=0.01), branch=(1, 2), name=name)
+    record(bench, name=name)
     bench.delete(3)
     bench.presenter.tick()
     for title in view.tabs.titles:
@@ -488,14 +475,14 @@ def test_a_name_is_shown_as_text_everywhere(bench: wb.Workbench, view: Workbench
     front(bench, view, "Code")
     pick(bench, view, 1, 2.0)
     view.panel.name.value = name
-    for widget in (view.bar.words, view.code.widget, view.panel.message, view.panel.line, view.table.hint):
+    for widget in (view.bar.text, view.code.widget, view.panel.message, view.panel.line, view.table.hint):
         assert HOSTILE not in widget.value
         assert not re.search(r"<(img|script)", widget.value)
     assert bench.figure(1, 2)._repr_png_()[:4] == b"\x89PNG"
     assert bench.presenter._picture()["image/png"]
 
 
-def test_a_run_whose_verdict_cannot_be_told_says_why(bench: wb.Workbench, view: WorkbenchView) -> None:
+def test_why_a_verdict_is_missing_is_shown(bench: wb.Workbench, view: WorkbenchView) -> None:
     class Doubtful(Run):
         @property
         def verdict(self) -> str:

@@ -293,7 +293,7 @@ def test_picks_reach_the_callbacks() -> None:
     assert picked == [(7, 12.0)]
 
 
-def test_traits_tell_the_charts_to_the_front_end() -> None:
+def test_traits_describe_the_charts_to_the_front_end() -> None:
     curves, _ = make_curves(epochs=30)
     state = curves.get_state()
     assert [chart["key"] for chart in state["charts"]] == ["loss", "metric"]
@@ -302,7 +302,7 @@ def test_traits_tell_the_charts_to_the_front_end() -> None:
     assert json.loads(json.dumps(state["charts"])) == state["charts"]
 
 
-def test_a_page_that_is_loaded_is_asked_to_say_when_it_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_page_that_loads_is_asked_to_answer_when_it_is_ready(monkeypatch: pytest.MonkeyPatch) -> None:
     curves, sent = make_curves()
     curves.declare([Series("a", "loss", 1, "#1")])
     assert "ask" not in sent[-1][0]
@@ -319,7 +319,7 @@ def test_a_page_that_is_loaded_is_asked_to_say_when_it_is_there(monkeypatch: pyt
     assert not curves.loading  # a page that never came
 
 
-def test_threads_may_append_and_say_hello_at_once() -> None:
+def test_threads_may_append_while_a_page_sends_hello() -> None:
     curves, sent = make_curves()
     curves.declare([Series(f"s{i}", "loss", i, f"#{i}") for i in range(4)])
 

@@ -11,7 +11,8 @@ import pytest
 from sklearn.datasets import load_iris
 
 import workbench as wb
-from tests.ui.test_branch_view import SHORT, front, select
+from tests.ui.canned import SHORT
+from tests.ui.test_branch_view import front, select
 from tests.ui.test_view import until
 from workbench.methods.tabs import TABS
 from workbench.ui.presenter import LOOK_SHARE
@@ -116,7 +117,7 @@ def test_a_trial_is_fine_tuned_by_mouse_as_by_call(bench: wb.Workbench, view: Wo
     assert bench.curves(2)[columns].equals(bench.curves(4)[columns])
 
 
-def test_what_cannot_be_fine_tuned_is_told_in_the_tab(bench: wb.Workbench, view: WorkbenchView) -> None:
+def test_why_a_trial_cannot_be_fine_tuned_is_shown_in_the_tab(bench: wb.Workbench, view: WorkbenchView) -> None:
     bench.run(SHORT)
     front(bench, view, "Transfer")
     panel = view.body("Transfer").finetuning.panel
@@ -136,7 +137,7 @@ def test_what_can_be_frozen_is_named_for_each_trial(bench: wb.Workbench, view: W
     def offered(trial: int) -> list[object]:
         panel.source.value = trial
         bench.presenter.tick()
-        until(bench, lambda: not bench.presenter.dispatch.aside.busy("groups"))
+        until(bench, lambda: not bench.presenter.dispatch.background.busy("groups"))
         bench.presenter.tick()
         return [value for _, value in panel.freeze.options]
 
@@ -170,7 +171,7 @@ def test_an_ensemble_is_made_in_the_leaderboard(bench: wb.Workbench, view: Workb
     assert bench.openings[["what", "ensemble"]].values.tolist() == [["ensemble 1", 1]]
 
 
-def test_a_sick_trial_is_judged_and_what_is_prescribed_is_tried(bench: wb.Workbench, view: WorkbenchView) -> None:
+def test_a_bad_trial_is_diagnosed_and_its_prescription_is_tried(bench: wb.Workbench, view: WorkbenchView) -> None:
     front(bench, view, "Diagnose")
     panel = view.body("Diagnose").panel
     assert "Select a trial" in panel.state.value
@@ -197,7 +198,8 @@ def test_a_range_test_puts_its_rate_into_the_controls(bench: wb.Workbench, view:
     until(bench, lambda: panel.button.description == "Range test" and panel.rate is not None)
     assert bench.trials.empty
     panel.take.click()
-    assert view.read().learning_rate == pytest.approx(panel.rate)
+    bench.presenter.tick()
+    assert view.controls.read().learning_rate == pytest.approx(panel.rate)
 
 
 def test_patience_and_cost_are_read_in_the_compare_tab(bench: wb.Workbench, view: WorkbenchView) -> None:
@@ -212,14 +214,15 @@ def test_patience_and_cost_are_read_in_the_compare_tab(bench: wb.Workbench, view
     assert bytes(view.body("Compare").panel.picture.value).startswith(b"\x89PNG")
     if advice.suggestion is not None:
         view.body("Compare").panel.use.click()
-    assert view.read().patience == advice.suggestion
+        bench.presenter.tick()
+    assert view.controls.read().patience == advice.suggestion
     patience = bytes(view.body("Compare").panel.picture.value)
     view.body("Compare").panel.kind.value = "complexity"
     bench.presenter.tick()
     assert bytes(view.body("Compare").panel.picture.value) not in (b"", patience)
 
 
-def test_a_deleted_trial_is_not_looked_at_and_comes_back(bench: wb.Workbench, view: WorkbenchView) -> None:
+def test_a_deleted_trial_is_not_diagnosed_until_it_is_restored(bench: wb.Workbench, view: WorkbenchView) -> None:
     bench.run(SHORT)
     front(bench, view, "Diagnose")
     panel = view.body("Diagnose").panel

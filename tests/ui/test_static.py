@@ -31,7 +31,7 @@ def test_built_file_is_up_to_date(name: str) -> None:
     assert found[1] == hash_of_sources(), f"{name} is stale: run `npm ci && npm run build` in frontend/ and commit it"
 
 
-def test_the_licence_of_what_is_bundled_lies_beside_it() -> None:
+def test_the_licence_of_the_bundled_library_is_next_to_it() -> None:
     licence = (STATIC / "uPlot-LICENSE.txt").read_text(encoding="utf-8")
     assert "MIT License" in licence
     assert "Leon Sorokin" in licence

@@ -5,25 +5,24 @@ from __future__ import annotations
 import ipywidgets
 
 import workbench as wb
+from tests.ui.canned import record
 from workbench.core.config import Config
 from workbench.core.errors import ConfigError
 from workbench.methods.tabs import TABS
 from workbench.ui.presenter import Presenter
 from workbench.ui.tab import Tab, TabBody
 
-SHORT = wb.Config(epochs=2, hidden_units=8)
-
 
 class CountBody(TabBody):
     """Says how many trials there are."""
 
-    def __init__(self, presenter: Presenter) -> None:
-        self._presenter = presenter
+    def __init__(self, bench: wb.Workbench) -> None:
+        self._bench = bench
         self.ticks: list[bool] = []
         super().__init__(ipywidgets.Label(""))
 
     def refresh(self) -> None:
-        self.widget.value = f"{len(self._presenter.bench.trials)} trials"
+        self.widget.value = f"{len(self._bench.trials)} trials"
 
     def tick(self, *, in_front: bool) -> None:
         self.ticks.append(in_front)
@@ -32,12 +31,12 @@ class CountBody(TabBody):
         return ["count = len(bench.trials)"] if in_front else []
 
 
-def test_a_tab_of_ones_own_is_made_at_the_first_look_and_brought_up_to_date_in_front() -> None:
+def test_a_custom_tab_is_made_when_it_is_first_shown_and_refreshed_in_front() -> None:
     bench = wb.Workbench(wb.Task.load("iris"))
     made: list[CountBody] = []
 
-    def build(presenter: Presenter) -> CountBody:
-        made.append(CountBody(presenter))
+    def build(presenter: Presenter, bench: wb.Workbench) -> CountBody:
+        made.append(CountBody(bench))
         return made[-1]
 
     view = bench.presenter.build(bench, [*TABS, Tab("Count", build, CountBody.refresh)])
@@ -51,13 +50,13 @@ def test_a_tab_of_ones_own_is_made_at_the_first_look_and_brought_up_to_date_in_f
     assert made[0].widget.value == "0 trials"
     view.panel.name.value = "mine"  # the controls say something else
     assert view.code.text.splitlines()[-1] == "count = len(bench.trials)"
-    bench.run(SHORT)
+    record(bench)
     bench.presenter.tick()
     assert made[0].widget.value == "1 trials"
     view.tabs.selected_index = 0
     bench.presenter.tick()
     assert made[0].ticks[-1] is False
-    bench.run(SHORT)
+    record(bench)
     bench.presenter.tick()
     assert made[0].widget.value == "1 trials"  # nothing is read for a tab that is not in front
     assert bench.presenter.build(bench, TABS[:1]).tabs.titles == ("Trials",)

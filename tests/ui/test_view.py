@@ -21,9 +21,10 @@ from IPython.utils.capture import capture_output
 from torch import nn
 
 import workbench as wb
+from tests.ui.canned import epoch_end, record
 from workbench.core.config import HYPERPARAMETERS
 from workbench.core.domains import Choice, IntRange, Range
-from workbench.core.events import EpochEnd, StepProgress, TrialEnded, TrialState
+from workbench.core.events import StepProgress, TrialEnded, TrialState
 from workbench.core.registry import MODELS
 from workbench.methods.tabs import TABS
 from workbench.ui.controls import Controls
@@ -31,6 +32,7 @@ from workbench.ui.fields import NumberField
 from workbench.ui.live import LiveRun
 from workbench.ui.presenter import LOADING_TICK_SECONDS, NUMBERS_SECONDS
 from workbench.ui.pump import TICK_SECONDS
+from workbench.ui.status import run_status
 from workbench.ui.view import WorkbenchView
 
 
@@ -61,12 +63,10 @@ def test_a_control_is_made_when_it_is_first_shown() -> None:
     assert shown.read().gamma == 0.3
 
 
-def test_the_views_are_told_less_while_a_page_is_loaded(bench: wb.Workbench) -> None:
+def test_the_views_are_refreshed_less_while_a_page_loads(bench: wb.Workbench) -> None:
     presenter = bench.presenter
     assert presenter._pause() == TICK_SECONDS
-    presenter.build(bench, TABS)
-    assert presenter._live is not None
-    curves = presenter._live.curves
+    curves = presenter.build(bench, TABS).curves
     assert presenter._pause() == TICK_SECONDS
     for answer in ("hello", "here"):
         curves.get_state("epochs")  # one trait is no page
@@ -77,13 +77,11 @@ def test_the_views_are_told_less_while_a_page_is_loaded(bench: wb.Workbench) -> 
         assert presenter._pause() == TICK_SECONDS
 
 
-def test_the_front_end_looks_after_every_widget_of_anywidget(bench: wb.Workbench) -> None:
+def test_the_front_end_keeps_every_anywidget_connected(bench: wb.Workbench) -> None:
     presenter = bench.presenter
-    presenter.build(bench, TABS)
-    assert presenter._live is not None
-    assert presenter.view is not None
-    table, parallel = presenter.view.table.table, presenter.view.body("Compare").panel.parallel
-    assert presenter._live.curves.kept == (presenter._live.curves.model_id, table.model_id)
+    view = presenter.build(bench, TABS)
+    table, parallel = view.table.table, view.body("Compare").panel.parallel
+    assert view.curves.kept == (view.curves.model_id, table.model_id)
     assert parallel.kept == (parallel.model_id,)
 
 
@@ -108,13 +106,13 @@ def values(name: str) -> st.SearchStrategy[Any]:
     return st.one_of(st.none(), strategy) if hyperparameter.optional else strategy
 
 
-SETTINGS = st.fixed_dictionaries({}, optional={name: values(name) for name in HYPERPARAMETERS})
+CONFIGURATIONS = st.fixed_dictionaries({}, optional={name: values(name) for name in HYPERPARAMETERS})
 SHOWN = controls()
 
 
 @settings(max_examples=60, deadline=None)
-@given(SETTINGS)
-def test_a_setting_comes_back_from_the_controls_as_it_went_in(chosen: dict[str, Any]) -> None:
+@given(CONFIGURATIONS)
+def test_a_configuration_is_read_from_the_controls_as_it_was_loaded(chosen: dict[str, Any]) -> None:
     try:
         config = wb.Config(**chosen)
     except wb.ConfigError:
@@ -123,7 +121,7 @@ def test_a_setting_comes_back_from_the_controls_as_it_went_in(chosen: dict[str, 
     assert SHOWN.read() == config
 
 
-def test_what_the_choices_do_not_read_is_hidden() -> None:
+def test_what_the_choices_do_not_use_is_hidden() -> None:
     shown = controls()
     assert {"beta1", "beta2"} <= visible(shown)
     assert not {"momentum", "step_size", "gamma", "decay"} & visible(shown)
@@ -136,7 +134,7 @@ def test_what_the_choices_do_not_read_is_hidden() -> None:
 
 
 @pytest.mark.parametrize("text", ["fast", "0", "-0.1", "nan", "inf", "1e9", "", "1,5"])
-def test_an_impossible_learning_rate_is_answered_beside_its_control(text: str) -> None:
+def test_the_problem_of_a_learning_rate_is_shown_under_its_control(text: str) -> None:
     shown = controls()
     field = shown.field("learning_rate")
     assert isinstance(field, NumberField)
@@ -149,7 +147,7 @@ def test_an_impossible_learning_rate_is_answered_beside_its_control(text: str) -
     assert shown.read().learning_rate == 0.01
 
 
-def test_slider_and_number_say_the_same() -> None:
+def test_slider_and_number_field_have_the_same_value() -> None:
     shown = controls()
     field = shown.field("learning_rate")
     assert isinstance(field, NumberField)
@@ -160,7 +158,7 @@ def test_slider_and_number_say_the_same() -> None:
     assert shown.read().learning_rate == 0.02
 
 
-def test_train_with_a_bad_value_starts_nothing_and_says_so(bench: wb.Workbench, view: WorkbenchView) -> None:
+def test_train_with_a_bad_value_starts_nothing_and_shows_why(bench: wb.Workbench, view: WorkbenchView) -> None:
     view.controls.field("batch_size").text.value = "many"  # type: ignore[attr-defined]
     view.panel.train.click()
     bench.presenter.tick()
@@ -169,7 +167,7 @@ def test_train_with_a_bad_value_starts_nothing_and_says_so(bench: wb.Workbench, 
     assert "batch_size=&#x27;many&#x27;" in view.controls.field("batch_size").message.value
 
 
-def test_what_only_the_task_can_refuse_is_shown_as_well(bench: wb.Workbench, view: WorkbenchView) -> None:
+def test_what_only_the_task_can_reject_is_shown_as_well(bench: wb.Workbench, view: WorkbenchView) -> None:
     view.controls.field("batch_size").text.value = "500"  # type: ignore[attr-defined]
     view.panel.train.click()
     bench.presenter.tick()
@@ -184,7 +182,7 @@ def test_the_buttons_do_what_the_calls_do(bench: wb.Workbench, view: WorkbenchVi
     bench.presenter.tick()
     (run,) = bench.active
     view.panel.pause.disabled = view.panel.stop.disabled = False
-    until(bench, lambda: view.panel.pause.description == "Pause" and view._going)
+    until(bench, lambda: view.panel.pause.description == "Pause" and view.active)
     view.controls.field("learning_rate").text.value = "0.03"  # type: ignore[attr-defined]
     view.panel.pause.click()
     until(bench, lambda: view.panel.paused)
@@ -199,7 +197,7 @@ def test_the_buttons_do_what_the_calls_do(bench: wb.Workbench, view: WorkbenchVi
     assert changes[["name", "new"]].to_numpy().tolist() == [["learning_rate", 0.03]]
 
 
-def test_while_a_cell_waits_the_view_says_how_to_stop(
+def test_while_a_cell_waits_the_view_shows_how_to_stop(
     bench: wb.Workbench, view: WorkbenchView, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said: list[str] = []
@@ -240,23 +238,21 @@ def until(bench: wb.Workbench, condition: Callable[[], bool]) -> None:
 
 
 def test_selected_trials_are_overlaid_and_load_into_the_controls(bench: wb.Workbench, view: WorkbenchView) -> None:
-    bench.run(wb.Config(epochs=2, learning_rate=0.05), name="first")
+    record(bench, wb.Config(epochs=2, learning_rate=0.05), name="first")
     bench.run(wb.Config(epochs=2))
     bench.presenter.tick()
     view.table.table.selected_rows = [1]  # newest first
     bench.presenter.tick()
     assert bench.selected == [1]
-    live = bench.presenter._live
-    assert live is not None
-    assert {series.trial for series in live.curves.series} == {1, 2}
+    assert bench.presenter.drawn == {1, 2}
     view.table.load_button.click()
     bench.presenter.tick()
-    assert view.read() == bench.config(1).replace(loss=view.read().loss)
+    assert view.controls.read() == bench.config(1).replace(loss=view.controls.read().loss)
     # a run that begins keeps what is selected, be it the run that was on show
     view.table.table.selected_rows = [0]
     bench.run(wb.Config(epochs=1))
     bench.presenter.tick()
-    assert {series.trial for series in live.curves.series} == {2, 3}
+    assert bench.presenter.drawn == {2, 3}
 
 
 def test_a_model_of_ones_own_brings_its_controls() -> None:
@@ -286,7 +282,7 @@ def test_names_and_labels_are_shown_as_text(bench: wb.Workbench) -> None:
     bench.presenter.build(bench, TABS)
     view = bench.presenter.view
     assert view is not None
-    bench.run(wb.Config(epochs=1), name=hostile)
+    record(bench, name=hostile)
     bench.presenter.tick()
     view.panel.name.value = hostile
     assert hostile not in view.code.widget.value
@@ -344,8 +340,8 @@ def test_the_time_left_follows_the_pace_and_not_each_epoch() -> None:
     def left_after(numbers: range, seconds: Callable[[int], float]) -> list[float]:
         found = []
         for number in numbers:
-            live.take([replace(epoch(1, number), seconds=seconds(number))])
-            found.append(live.status().seconds_left or 0.0)
+            live.show([replace(epoch_end(1, number), seconds=seconds(number))])
+            found.append(run_status(live.trials).seconds_left or 0.0)
         return found
 
     # the first one, too, takes long
@@ -361,25 +357,29 @@ def test_progress_of_an_epoch_that_was_read_from_the_log_already() -> None:
     """A run is put on show while its first events are still on their way."""
     live = LiveRun("accuracy", "cross_entropy")
     live.begin({1: wb.Config(epochs=9)}, "")
-    live.replay(pd.DataFrame([asdict(epoch(1, 1)), asdict(epoch(1, 2))]), {1: TrialState.RUNNING})
-    live.take([StepProgress(1, 1, 3, 5, 0.5), epoch(1, 1), StepProgress(1, 2, 8, 5, 0.5), epoch(1, 2), epoch(1, 3)])
-    assert list(live.curves._curves["1/val_loss"].x) == [1, 2, 3]
-    assert live.status().epoch == 3
+    live.replay(pd.DataFrame([asdict(epoch_end(1, 1)), asdict(epoch_end(1, 2))]), {1: TrialState.RUNNING})
+    live.show(
+        [
+            StepProgress(1, 1, 3, 5, 0.5),
+            epoch_end(1, 1),
+            StepProgress(1, 2, 8, 5, 0.5),
+            epoch_end(1, 2),
+            epoch_end(1, 3),
+        ]
+    )
+    assert live.curves.checkpoint()["1/val_loss"][0].tolist() == [1, 2, 3]
+    assert run_status(live.trials).epoch == 3
 
 
 def test_a_run_that_ended_early_has_the_whole_width_of_the_charts() -> None:
     live = LiveRun("accuracy", "cross_entropy")
     live.begin({1: wb.Config(epochs=900), 2: wb.Config(epochs=900)}, "")
-    live.take([epoch(1, 1), epoch(2, 1), epoch(2, 2), epoch(2, 3)])
-    live.take([TrialEnded(1, TrialState.EARLY_STOPPED, 1, 5, 1, 1.0, 0.5, 0.1)])
+    live.show([epoch_end(1, 1), epoch_end(2, 1), epoch_end(2, 2), epoch_end(2, 3)])
+    live.show([TrialEnded(1, TrialState.EARLY_STOPPED, 1, 5, 1, 1.0, 0.5, 0.1)])
     assert live.curves.epochs == 900  # the other one goes on
-    live.take([TrialEnded(2, TrialState.STOPPED, 3, 15, 1, 1.0, 0.5, 0.1)])
+    live.show([TrialEnded(2, TrialState.STOPPED, 3, 15, 1, 1.0, 0.5, 0.1)])
     assert live.curves.epochs == 3
     live.begin_search()
     live.join({3: wb.Config(epochs=70)})
-    live.take([epoch(3, 1), TrialEnded(3, TrialState.PRUNED, 1, 5, 1, 1.0, 0.5, 0.1)])
+    live.show([epoch_end(3, 1), TrialEnded(3, TrialState.PRUNED, 1, 5, 1, 1.0, 0.5, 0.1)])
     assert live.curves.epochs == 70  # more trials are to come
-
-
-def epoch(trial: int, number: int) -> EpochEnd:
-    return EpochEnd(trial, number, 5 * number, 1.0, 0.0, 0.5, 1.0, 0.5, 0.1, 1.0, 0.01)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from workbench.methods.comparison.tab import COMPARE
 from workbench.methods.data_versions.transfer_tab import TRANSFER
 from workbench.methods.diagnosis.tab import DIAGNOSE
@@ -11,10 +9,9 @@ from workbench.methods.layers.live_tab import LAYERS
 from workbench.methods.search.tab import SEARCH
 from workbench.methods.test_set.tab import TEST_SET
 from workbench.ui.builtin_tabs import CODE, DATA, HISTORY, TRIALS
-from workbench.ui.tab import Tab
 
 __all__ = ["TABS"]
 
-TABS: tuple[Tab[Any], ...] = (
+TABS = (
     TRIALS, HISTORY, SEARCH, COMPARE, DIAGNOSE, LAYERS, TRANSFER, TEST_SET, CODE, DATA,
 )  # fmt: skip

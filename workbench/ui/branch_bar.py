@@ -1,4 +1,4 @@
-"""The bar that a picked point opens: where a branch begins, and what it will change."""
+"""The bar that a click on a point opens: where a branch begins, and what it changes."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from typing import Any
 import ipywidgets as widgets
 
 from workbench.core.config import HYPERPARAMETERS, Config
-from workbench.ui.parts import make
+from workbench.ui.parts import button, make
 
 __all__ = ["BranchBar", "Pick", "branch_call"]
+
+HINT = "change controls, then press Branch"
 
 
 @dataclass(frozen=True)
 class Pick:
-    """The point that was picked. before: the trial's configuration as it was after that epoch."""
+    """A point on a curve. before: the configuration of the trial after that epoch, live changes included."""
 
     trial: int
     epoch: int
@@ -25,7 +27,7 @@ class Pick:
 
     @property
     def config(self) -> Config:
-        """The configuration that the controls begin with: `before`, with twice the epochs where none would be left."""
+        """The configuration for the controls: `before`, with twice the epochs if none would be left."""
         if self.before.epochs > self.epoch:
             return self.before
         most = HYPERPARAMETERS["epochs"].domain.high  # type: ignore[union-attr]
@@ -38,46 +40,42 @@ class Pick:
 
 
 class BranchBar:
-    """Says where the branch begins and what it changes. branch, close: what its buttons do."""
+    """Shows where the branch begins and what it changes. branch, close: called by its buttons; must only enqueue."""
 
     def __init__(self, branch: Callable[[], object], close: Callable[[], object]) -> None:
         self.pick: Pick | None = None
-        self.words = make(widgets.HTML, classes="wb-bar-words")
-        self.branch = make(
-            widgets.Button,
-            description="Branch",
-            icon="code-fork",
-            tooltip="Train on from this point, with these changes",
-            classes="wb-train",
+        self.text = make(widgets.HTML, classes="wb-bar-text")
+        self.branch = button(
+            "Branch", "code-fork", "Continue training from this point with these changes", classes="wb-train"
         )
-        self.close = make(widgets.Button, icon="times", tooltip="Leave it", classes="wb-close")
+        self.close = button(icon="times", tooltip="Close without branching", classes="wb-close")
         self.branch.on_click(lambda _: branch())
         self.close.on_click(lambda _: close())
         buttons = make(widgets.Box, [self.branch, self.close], classes="wb-buttons")
-        self.widget = make(widgets.Box, [self.words, buttons], classes="wb-bar")
+        self.widget = make(widgets.Box, [self.text, buttons], classes="wb-bar")
 
-    def tell(self, config: Config | None) -> None:
-        """Say what a branch with the configuration in the controls changes. None: they show one that cannot be."""
+    def update(self, config: Config | None) -> None:
+        """Show what a branch with the configuration in the controls changes. None: the controls show an impossible one."""
         pick = self.pick
         if pick is None:
             return
         if config is None:
-            says = "not possible yet: see the marked controls"
+            text = "not possible yet: see the marked controls"
         else:
             changes = pick.changes(config)
-            says = ", ".join(_change(name, pick.before, value) for name, value in changes.items())
+            text = ", ".join(_change(name, pick.before, value) for name, value in changes.items())
             if pick.config != pick.before and changes.keys() <= {"epochs"}:
-                says = f"{says + ', since ' if says else ''}it had {pick.before.epochs} · change controls, then press Branch"
-            says = says or "change controls, then press Branch"
+                text += f"{', since ' if text else ''}the trial had {pick.before.epochs} · {HINT}"
+            text = text or HINT
         head = f"Branch from trial {pick.trial} after epoch {pick.epoch}"
-        self.words.value = (
-            f'<div role="status" title="{html.escape(f"{head}: {says}")}"><b>{head}</b><br>'
-            f'<span class="wb-hint">{html.escape(says)}</span></div>'
+        self.text.value = (
+            f'<div role="status" title="{html.escape(f"{head}: {text}")}"><b>{head}</b><br>'
+            f'<span class="wb-hint">{html.escape(text)}</span></div>'
         )
 
 
 def _change(name: str, before: Config, new: Any) -> str:
-    """One change in words."""
+    """One change as text."""
     old = before.model_dump().get(name)
     return f"{name.replace('_', ' ')} {_short(old)} → {_short(new)}"
 
@@ -87,9 +85,9 @@ def _short(value: Any) -> str:
 
 
 def branch_call(pick: Pick, config: Config, *, seeds: int = 1, name: str = "", device: str = "cpu") -> str:
-    """The call of `bench.branch` as text; what is at its default is left out."""
-    options = {"seeds": seeds, "name": name, "device": device}
-    given = {key: value for key, value in options.items() if value != {"seeds": 1, "name": "", "device": "cpu"}[key]}
+    """The call of `bench.branch` as text to paste into a cell, without arguments at their default."""
+    options = [("seeds", seeds, 1), ("name", name, ""), ("device", device, "cpu")]
+    given = {key: value for key, value, default in options if value != default}
     arguments = [str(pick.trial), f"epoch={pick.epoch}"]
     arguments += [f"{key}={value!r}" for key, value in {**given, **pick.changes(config)}.items()]
     return f"run = bench.branch({', '.join(arguments)})"

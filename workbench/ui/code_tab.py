@@ -1,4 +1,4 @@
-"""The Python call that does what the button would do, and the script that does a trial again."""
+"""The Python call that does the same as the button, and the script that reproduces a trial."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from workbench.core.config import Config
 from workbench.core.errors import ConfigError
 from workbench.ui.parts import make
 
-__all__ = ["CodeTab", "call"]
+__all__ = ["CodeTab", "start_call"]
 
 
-def call(config: Config, *, seeds: int = 1, name: str = "", device: str = "cpu") -> str:
-    """The call as text that pastes into a cell; what is at its default is left out."""
+def start_call(config: Config, *, seeds: int = 1, name: str = "", device: str = "cpu") -> str:
+    """The call of `bench.start` as text to paste into a cell, without arguments at their default."""
     arguments = [repr(config)]
     if seeds != 1:
         arguments.append(f"seeds={seeds}")
@@ -26,7 +26,7 @@ def call(config: Config, *, seeds: int = 1, name: str = "", device: str = "cpu")
 
 
 class CodeTab:
-    """Shows `call`, or why there is none; below it the script of a trial."""
+    """Shows the calls that the buttons would make, or why there is none; below them the script of a trial."""
 
     def __init__(self) -> None:
         self.widget = make(widgets.HTML)
@@ -47,13 +47,13 @@ class CodeTab:
         self._draw()
 
     def show_script(self, trial: int | None, script: str | Exception = "") -> None:
-        """Below the call, the script that does a trial again, or why there is none; None for no trial."""
+        """Below the calls, the script that reproduces a trial, or why there is none; None for no trial."""
         self._script = ""
         if trial is not None:
             body = _problem(script) if isinstance(script, Exception) else _code(script.rstrip())
             self._script = (
-                f'<div class="wb-heading">Trial {trial} again</div>'
-                '<div class="wb-hint">A script that stands by itself.</div>' + body
+                f'<div class="wb-heading">Reproduce trial {trial}</div>'
+                '<div class="wb-hint">A complete script, to run on its own.</div>' + body
             )
         self._draw()
 

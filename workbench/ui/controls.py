@@ -1,4 +1,4 @@
-"""The controls: one for every declared hyperparameter, those the present choices do not read hidden."""
+"""The controls: one for each declared hyperparameter; those that the current choices do not use are hidden."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from workbench.core.domains import Domain
 from workbench.core.errors import ConfigError, Problem
 from workbench.core.text import counted
 from workbench.training import preview, resolve_loss
-from workbench.ui.fields import ChoiceField, Field, Throttle, make_field, shown
+from workbench.ui.fields import Field, Throttle, make_field, shown
 from workbench.ui.parts import make
 
 __all__ = ["Controls", "schedule_picture"]
@@ -23,8 +23,8 @@ __all__ = ["Controls", "schedule_picture"]
 class Controls:
     """All hyperparameters as controls.
 
-    kind: of the task, which decides the losses on offer. changed: called after each change by the user. live: called with
-    name and value when a live hyperparameter changed, at most ten times a second.
+    kind: of the task; the menu of losses depends on it. changed: called after each change by the user. live: called with name
+    and value when a live hyperparameter has changed, at most ten times a second.
     """
 
     def __init__(self, kind: str, *, changed: Callable[[], None], live: Callable[[str, float], None]) -> None:
@@ -47,7 +47,7 @@ class Controls:
         self._refresh()
 
     def read(self) -> Config:
-        """The configuration the controls show. Raises: ConfigError, after showing each message under its control."""
+        """The configuration in the controls. Raises: ConfigError, after showing each message under its control."""
         self.clear_problems()
         values: dict[str, Any] = {}
         problems: list[Problem] = []
@@ -56,7 +56,7 @@ class Controls:
             try:
                 values[name] = self._fields[name].check()
             except ConfigError as error:
-                if name in visible:  # what is hidden keeps its default
+                if name in visible:  # hidden ones keep their default
                     problems += error.problems
         try:
             config = Config(**values)
@@ -65,12 +65,10 @@ class Controls:
         except ConfigError as error:
             known = {problem.field for problem in problems}
             problems += [problem for problem in error.problems if problem.field not in known]
-        refusal = ConfigError(problems)
-        self.show(refusal)
-        raise refusal
+        raise self._shown(problems)
 
     def space(self) -> dict[str, Domain]:
-        """The domains of the hyperparameters that are searched and count. Raises: ConfigError, after showing it."""
+        """The domains of the visible hyperparameters that are searched. Raises: ConfigError, after showing it."""
         found: dict[str, Domain] = {}
         problems: list[Problem] = []
         visible = self._visible()
@@ -81,9 +79,7 @@ class Controls:
                 except ConfigError as error:
                     problems += error.problems
         if problems:
-            refusal = ConfigError(problems)
-            self.show(refusal)
-            raise refusal
+            raise self._shown(problems)
         return found
 
     def load(self, config: Config) -> None:
@@ -99,17 +95,22 @@ class Controls:
             self._loading = False
         self._refresh()
 
+    def _shown(self, problems: list[Problem]) -> ConfigError:
+        error = ConfigError(problems)
+        self.show(error)
+        return error
+
     def show(self, error: ConfigError) -> list[Problem]:
-        """Show each problem under its control. Returns those that have none."""
-        homeless = []
+        """Show each problem under its control. Returns those that belong to no control."""
+        others = []
         for problem in error.problems:
             field = self._fields.get(problem.field)
             if field is None:
-                homeless.append(problem)
+                others.append(problem)
             else:
                 field.show_problem(problem.message)
                 field.show(True)
-        return homeless
+        return others
 
     def clear_problems(self) -> None:
         for field in self._fields.values():
@@ -121,12 +122,6 @@ class Controls:
         field.build()
         return field
 
-    def refresh_choices(self) -> None:
-        """Read the tables of choices anew, after something was registered."""
-        for field in self._fields.values():
-            if isinstance(field, ChoiceField):
-                field.refresh()
-
     # ----------------------------------------------------------------------------------------------------------------
 
     def _make(self, hyperparameter: Hyperparameter) -> widgets.Widget:
@@ -134,7 +129,7 @@ class Controls:
         return field.widget
 
     def _add(self, hyperparameter: Hyperparameter) -> None:
-        """Put the control of a hyperparameter that a model of the user's brought along at the end of its section."""
+        """Put the control of a hyperparameter of the user's model at the end of its section."""
         section = self._sections[hyperparameter.group]
         section.children = (*section.children, self._make(hyperparameter))
 
@@ -163,7 +158,7 @@ class Controls:
             for name, f in self._fields.items()
             if f.declaration.options is not None and name in HYPERPARAMETERS
         }
-        choices |= {"batch_norm": False}  # cannot contradict anything, and decides about no other field
+        choices |= {"batch_norm": False}  # contradicts no choice, and no other field depends on it
         seen: set[str] = set()
         for changes in [{}, *self._searched_choices()]:
             config = resolve_loss(Config(**{**choices, **changes}), self._kind)
@@ -171,7 +166,7 @@ class Controls:
         return seen
 
     def _searched_choices(self) -> Iterator[dict[str, Any]]:
-        """Each option that a searched choice may take: what any of them reads, counts."""
+        """Each option that a searched choice may take: a field used by any of them is visible."""
         for name in CHOICES:
             field = self._fields[name]
             if field.searched:
@@ -179,7 +174,7 @@ class Controls:
                     yield from ({name: option} for option in field.domain().options)  # type: ignore[union-attr]
 
     def _refresh(self) -> None:
-        """Show the controls that count under the present choices, and the schedule they make."""
+        """Show the controls that the current choices use, and the picture of the schedule."""
         for name, hyperparameter in declared(self._model).items():
             if name not in self._fields:
                 self._add(hyperparameter)

@@ -1,8 +1,8 @@
 """Live curves: charts side by side that grow while trials train, drawn by a small front end on uPlot.
 
-The kernel keeps every point once and numbers every message; the front end's model does the same on its side, so that
-several views, a page reload and a busy kernel all end with the same picture. Values travel as binary float32: NaN and
-infinity survive. The protocol is told in docs/live-curves.md.
+The kernel keeps every point once and numbers every message; the front end's model does the same on its side, therefore
+several views, a page reload and a busy kernel all show the same picture in the end. Values travel as binary float32: NaN and
+infinity survive. The protocol is described in docs/live-curves.md.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ MarkKind = Literal["best", "change", "diverged", "stopped"]
 Points = tuple[Sequence[float] | NDArray[Any], Sequence[float] | NDArray[Any]]
 
 CHECKPOINT_POINTS = 500_000
-"""What a reloaded page is sent at most, 4 MB; beyond, curves are thinned to their extremes."""
+"""At most so many points (4 MB) go to a reloaded page; beyond, curves are thinned to their extremes."""
 LOADING_SECONDS = 120.0
-"""A page that has asked for the state and says nothing for so long will not come any more."""
+"""A page that has asked for the state and sends nothing for so long is given up."""
 
 
 def _one_of(field: str, value: object, choices: Any) -> None:
@@ -45,7 +45,7 @@ def _one_of(field: str, value: object, choices: Any) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """One of the charts side by side. `better` tells on which side an outlier may leave the axis."""
+    """One of the charts side by side. better: the worse side is the one where outliers may leave the axis."""
 
     key: str
     title: str
@@ -98,10 +98,10 @@ class LiveCurves(KeptWidget):
     """N charts over one x axis, appended to while trials train. Every method may be called from any thread.
 
     charts: the charts, left to right; fixed after construction.
-    x_label: what x counts.
-    epochs: the last x expected (0: unknown), so that the axis does not move at each new epoch.
-    empty_text: what stands in the charts while there is no point.
-    pick_hint: what a click on a point does, shown where one would pick a point; "" shows nothing.
+    x_label: the quantity on the x axis.
+    epochs: the last x expected (0: unknown); keeps the axis from moving at each new epoch.
+    empty_text: shown in the charts while there is no point.
+    pick_hint: what a click on a point does, shown at the pointer; "" shows nothing.
     picked: trial and epoch of a point that is marked, or ().
     """
 
@@ -134,11 +134,11 @@ class LiveCurves(KeptWidget):
 
     @property
     def loading(self) -> bool:
-        """Whether a page is being loaded: it has asked for the whole state, and has not said hello yet."""
+        """Whether a page is being loaded: it has asked for the whole state, and its `hello` has not come yet."""
         return time.monotonic() - self._loading_since < LOADING_SECONDS
 
     def get_state(self, key: Any = None, drop_defaults: bool = False) -> Any:
-        """As of any widget. Asked for everything, it is a page that is loaded."""
+        """As of any widget; a request for everything comes from a page that loads."""
         if key is None and self.comm is not None:
             self._loading_since = time.monotonic()
         return super().get_state(key, drop_defaults)
@@ -151,7 +151,7 @@ class LiveCurves(KeptWidget):
 
     @property
     def marks(self) -> tuple[Mark, ...]:
-        """The marks as they stand."""
+        """The current marks."""
         with self._lock:
             return tuple(self._marks.values())
 
@@ -182,7 +182,7 @@ class LiveCurves(KeptWidget):
                     curve = self._curves[one.id] = _Curve(self._handles, one)
                 curve.series = one
                 fresh.append(curve)
-            self._tell(_declaration(fresh))
+            self._enqueue(_declaration(fresh))
 
     def append(self, points: Mapping[str, Points]) -> None:
         """Adds points to declared series, in one message: series id to (x, y), x finite and increasing within a series.
@@ -203,7 +203,7 @@ class LiveCurves(KeptWidget):
                 if not (before < x[0] and isfinite(x[-1]) and (len(x) == 1 or bool(np.all(np.diff(x) > 0)))):
                     raise ValueError(
                         f"series {name!r}: x must be finite and increase, got {x[0]:g} ... {x[-1]:g} after {before:g}; "
-                        "to draw the curve anew, remove() and declare() it"
+                        "to draw the curve again, remove() and declare() it"
                     )
                 curves.append(curve)
                 runs.append((curve.handle, x, y))
@@ -211,13 +211,13 @@ class LiveCurves(KeptWidget):
                 curve.x.extend(x)
                 curve.y.extend(y)
             if runs:
-                self._tell(_appending(runs), pack(runs))
+                self._enqueue(_appending(runs), pack(runs))
 
     def restyle(self, ids: str | Iterable[str], style: Style) -> None:
         """Changes how series are drawn: live, selected, or faint in the background. Raises: ValueError if unknown."""
         names = [ids] if isinstance(ids, str) else list(ids)
         with self._lock:
-            self.declare([_styled(self._curve(name).series, style) for name in names])
+            self.declare([replace(self._curve(name).series, style=style) for name in names])
 
     def mark(self, trial: int, epoch: float, kind: MarkKind, text: str = "") -> None:
         """Marks a trial's curves. A trial has one best, one diverged and one stopped mark; a later one replaces it.
@@ -232,10 +232,10 @@ class LiveCurves(KeptWidget):
                 raise ValueError(f"trial {trial} has no series to mark; declare() one first")
             mark = Mark(trial, epoch, kind, text)
             self._marks[(trial, kind, epoch, text) if kind == "change" else (trial, kind)] = mark
-            self._tell(_marking(kind, [mark]))
+            self._enqueue(_marking(kind, [mark]))
 
     def remove(self, ids: str | Iterable[str]) -> None:
-        """Takes series away with their points, and the marks of trials that have none left.
+        """Removes series with their points, and the marks of trials that have none left.
 
         Raises: ValueError for an unknown id; nothing is removed then.
         """
@@ -247,22 +247,22 @@ class LiveCurves(KeptWidget):
             left = {curve.series.trial for curve in self._curves.values()}
             self._marks = {key: mark for key, mark in self._marks.items() if mark.trial in left}
             if handles:
-                self._tell({"op": "remove", "handles": sorted(set(handles))})
+                self._enqueue({"op": "remove", "handles": sorted(set(handles))})
 
     def clear(self) -> None:
-        """Takes everything away; the charts are empty again."""
+        """Removes everything; the charts are empty again."""
         with self.hold():
             self._curves.clear()
             self._marks.clear()
-            self._tell({"op": "clear"})
+            self._enqueue({"op": "clear"})
 
     def on_pick(self, callback: Callable[[int, float], object]) -> None:
-        """Calls `callback(trial, epoch)` when a point is clicked. It may run on another thread: let it only enqueue."""
+        """Calls `callback(trial, epoch)` when a point is clicked. It may run on any thread, and must only enqueue."""
         self._picked.append(callback)
 
     @contextmanager
     def hold(self) -> Iterator[None]:
-        """Everything called within leaves as one message at the end; other threads wait."""
+        """Send all that is called within as one message at the end; other threads wait."""
         with self._lock:
             self._held += 1
             try:
@@ -277,7 +277,7 @@ class LiveCurves(KeptWidget):
             operations, self._operations = _merged(self._operations), []
             buffers, self._buffers = self._buffers, []
             self._sequence += 1
-            # a page that is not being loaded, but has only lost the connection for a while, answers
+            # a page that does not load, but has lost the connection for a while, answers
             asks = {"ask": True} if self.loading else {}
             self.send({"seq": self._sequence, "ops": operations, **asks}, buffers)
 
@@ -289,7 +289,7 @@ class LiveCurves(KeptWidget):
                 f"unknown series {name!r}{did_you_mean(name, self._curves)}; declare() a series before using it"
             ) from None
 
-    def _tell(self, operation: dict[str, Any], *buffers: bytes) -> None:
+    def _enqueue(self, operation: dict[str, Any], *buffers: bytes) -> None:
         self._operations.append(operation)
         self._buffers.extend(buffers)
 
@@ -303,9 +303,9 @@ class LiveCurves(KeptWidget):
                 callback(int(content["trial"]), float(content["epoch"]))
 
     def _send_checkpoint(self) -> None:
-        """All that stands, under the number of the last message; a front end that is as far already passes it over."""
+        """Send the whole state under the number of the last message; a front end that has that message ignores it."""
         with self._lock:
-            self._flush()  # what is held back must not come again after the checkpoint that contains it
+            self._flush()  # what waits is in the checkpoint, and must not follow it
             curves = list(self._curves.values())
             operations = [_declaration(curves)]
             buffers: list[bytes] = []
@@ -320,10 +320,6 @@ class LiveCurves(KeptWidget):
             self.send({"seq": self._sequence, "checkpoint": True, "ops": _merged(operations)}, buffers)
 
 
-def _styled(series: Series, style: Style) -> Series:
-    return replace(series, style=style)
-
-
 def _declaration(curves: Iterable[_Curve]) -> dict[str, Any]:
     return {"op": "declare", "series": [{"handle": curve.handle, **asdict(curve.series)} for curve in curves]}
 
@@ -333,17 +329,12 @@ def _appending(runs: Sequence[tuple[int, Any, Any]]) -> dict[str, Any]:
 
 
 def _marking(kind: str, marks: Sequence[Mark]) -> dict[str, Any]:
-    return {
-        "op": "mark",
-        "kind": kind,
-        "trials": [mark.trial for mark in marks],
-        "epochs": [mark.epoch for mark in marks],
-        "texts": [mark.text for mark in marks],
-    }
+    trials, epochs, texts = ([getattr(mark, name) for mark in marks] for name in ("trial", "epoch", "text"))
+    return {"op": "mark", "kind": kind, "trials": trials, "epochs": epochs, "texts": texts}
 
 
 def _merged(operations: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Neighbouring marks of one kind as one operation: 64 trials with a new best epoch still make a small message."""
+    """Join neighbouring marks of one kind into one operation: 64 trials with a new best epoch make a small message."""
     merged: list[dict[str, Any]] = []
     for operation in operations:
         last = merged[-1] if merged else None

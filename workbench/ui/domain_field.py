@@ -1,4 +1,4 @@
-"""The editor of a search domain, which takes a control's place while its hyperparameter is searched."""
+"""The editor of a search domain, which replaces a control while its hyperparameter is searched."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["ChoiceDomain", "DomainEditor", "RangeDomain", "make_editor"]
 
 
 class DomainEditor:
-    """Shows and reads a domain. `widget` is what stands in the control's place."""
+    """Shows and reads a domain. `widget` replaces the control."""
 
     widget: widgets.Widget
 
@@ -109,14 +109,14 @@ def make_editor(
     show: Callable[[Any], str],
     changed: Callable[..., None],
 ) -> DomainEditor:
-    """The editor that suits a declaration. menu: labels and values of a choice, None for a number."""
+    """The editor for a declaration. menu: labels and values of a choice, None for a number."""
     if menu is None:
         return RangeDomain(hyperparameter, value, show, changed)
     return ChoiceDomain(hyperparameter, [(text, option) for text, option in menu if option != "auto"], changed)
 
 
 def _around(domain: Range | IntRange, value: Any) -> tuple[Any, Any]:
-    """A range to begin with: a decade to either side on a logarithmic scale, else the whole domain."""
+    """The first range shown: a decade to either side on a logarithmic scale, else the whole domain."""
     if domain.scale == "linear":
         wide = isinstance(domain, IntRange) and domain.high - domain.low > 1000
         return (domain.low, domain.low + 1000) if wide else (domain.low, domain.high)

@@ -24,16 +24,16 @@ WIDE = 1_000_000
 
 
 def shown(value: object) -> str:
-    """A number as it stands in a number field: short, and read back as the same number."""
+    """A number as text for a number field: short, and equal to the number when it is read back."""
     if isinstance(value, float):
         return repr(int(value)) if value == int(value) and abs(value) < 1e6 else repr(value)
     return "" if value is None else str(value)
 
 
 class Field:
-    """A labelled control with room for its message. Subclasses make the `parts`, and say how a value is `got` and `put`.
+    """A labelled control, and below it the message of its problem. Subclasses define `parts`, `value` and `set_value`.
 
-    The control is made when it is first shown; until then it stands at its default.
+    The control is made when it is first shown; until then the field has its default.
     """
 
     def __init__(self, hyperparameter: Hyperparameter, changed: Callable[[str], None], kind: str) -> None:
@@ -43,7 +43,7 @@ class Field:
         self._quiet = False
         self.editor: DomainEditor | None = None
         self._message: Any = None
-        self._held: list[widgets.Widget] = []
+        self._parts: list[widgets.Widget] = []
         self.widget = make(widgets.Box, [], classes=f"wb-field wb-field-{self.name}")
         tip = hyperparameter.meaning + (f" Unit: {hyperparameter.unit}." if hyperparameter.unit else "")
         if hyperparameter.options is None:
@@ -52,10 +52,14 @@ class Field:
 
     def build(self) -> None:
         """Make the control, if it is not there yet."""
-        if self._held:
+        if self._parts:
             return
         hyperparameter = self.declaration
-        badge = '<span class="wb-live" title="Acts on the running trial">live</span>' if hyperparameter.live else ""
+        badge = (
+            '<span class="wb-live" title="Changes take effect in the running trial">live</span>'
+            if hyperparameter.live
+            else ""
+        )
         label = html.escape(self.name.replace("_", " "))
         self.label = make(
             widgets.HTML,
@@ -66,17 +70,17 @@ class Field:
             widgets.ToggleButton,
             False,
             icon="search",
-            tooltip=f"Search {self.name.replace('_', ' ')} instead of holding it",
+            tooltip=f"Search {self.name.replace('_', ' ')} instead of using one value",
             classes="wb-toggle",
         )
         self.toggle.observe(self._toggled, "value")
-        self._held = self.parts()
+        self._parts = self.parts()
         self.load(self.declaration.default)
-        self.widget.children = (self.label, *self._held, self.toggle)
+        self.widget.children = (self.label, *self._parts, self.toggle)
 
     @property
     def message(self) -> Any:
-        """What stands under the control. Made when there is first something to say, or somebody looks."""
+        """The message under the control; made when it is first needed."""
         if self._message is None:
             self.build()
             self._message = make(widgets.HTML, classes="wb-problem")
@@ -84,15 +88,15 @@ class Field:
         return self._message
 
     def parts(self) -> list[widgets.Widget]:
-        """Make what stands between label and button."""
+        """Make the widgets between label and button."""
         raise NotImplementedError
 
-    def got(self) -> Any:
-        """What the control says, not yet checked; text that is no number stays text."""
+    def value(self) -> Any:
+        """The value in the control, not yet checked; text that is no number stays text."""
         raise NotImplementedError
 
-    def put(self, value: Any) -> None:
-        """Have the control show a value."""
+    def set_value(self, value: Any) -> None:
+        """Show a value in the control."""
         raise NotImplementedError
 
     def menu(self) -> list[tuple[str, Any]] | None:
@@ -101,11 +105,11 @@ class Field:
 
     @property
     def searched(self) -> bool:
-        """Whether the control stands for a range or a set of choices instead of one value."""
-        return bool(self._held and self.toggle.value)
+        """Whether a range or a set of choices is searched instead of one value."""
+        return bool(self._parts and self.toggle.value)
 
     def domain(self) -> Domain:
-        """What to search. Raises: ConfigError naming field, value and rule."""
+        """The domain to search. Raises: ConfigError naming field, value and rule."""
         assert self.editor is not None
         return self.editor.read()
 
@@ -118,25 +122,25 @@ class Field:
 
     def _toggled(self, _: object) -> None:
         if self.searched and self.editor is None:
-            self.editor = make_editor(self.declaration, self.menu(), self.raw, shown, self._tell)
-        middle = [self.editor.widget] if self.searched and self.editor is not None else self._held
+            self.editor = make_editor(self.declaration, self.menu(), self.raw, shown, self._notify)
+        middle = [self.editor.widget] if self.searched and self.editor is not None else self._parts
         last = [] if self._message is None else [self._message]
         self.widget.children = (self.label, *middle, self.toggle, *last)
         self.show_problem("")
-        self._tell()
+        self._notify()
 
     @property
     def raw(self) -> Any:
-        """What the control says, not yet checked."""
-        return self.got() if self._held else self.declaration.default
+        """The value of the field, not yet checked."""
+        return self.value() if self._parts else self.declaration.default
 
     def load(self, value: Any) -> None:
-        """Show a value without telling anyone."""
-        if self._held or value != self.declaration.default:
+        """Show a value, without a call of `changed`."""
+        if self._parts or value != self.declaration.default:
             self.build()
             self._quiet = True
             try:
-                self.put(value)
+                self.set_value(value)
             finally:
                 self._quiet = False
 
@@ -145,7 +149,7 @@ class Field:
         return self.declaration.check(self.raw)
 
     def show_problem(self, message: str) -> None:
-        """Show a message under the control; "" takes it away."""
+        """Show a message under the control; "" removes it."""
         if message or self._message is not None:
             self.message.value = f'<span role="alert">{html.escape(message)}</span>' if message else ""
 
@@ -154,13 +158,13 @@ class Field:
             self.build()
         show(self.widget, visible)
 
-    def _tell(self, *_: object) -> None:
+    def _notify(self, *_: object) -> None:
         if not self._quiet:
             self._changed(self.name)
 
 
 class NumberField(Field):
-    """A slider and a number field that say the same; the number field is what counts. None and 0 have a switch of their own."""
+    """A slider and a number field with the same value; the number field decides. An optional hyperparameter has a switch."""
 
     def parts(self) -> list[widgets.Widget]:
         default = self.declaration.default
@@ -202,15 +206,15 @@ class NumberField(Field):
         low = math.floor(low) if domain.scale == "power2" else low
         self._floor = low
         if self.declaration.zero:
-            low -= 4 * step  # the left end stands for 0
+            low -= 4 * step  # the left end means 0
         return make(widgets.FloatLogSlider, base**low, base=base, min=low, max=high, step=step, **options)
 
-    def got(self) -> Any:
+    def value(self) -> Any:
         if self.switch is not None and not self.switch.value:
             return None
         return number_of(self.text.value.strip())
 
-    def put(self, value: Any) -> None:
+    def set_value(self, value: Any) -> None:
         if self.switch is not None:
             self.switch.value = value is not None
             self.text.disabled = self.slider.disabled = value is None
@@ -218,15 +222,14 @@ class NumberField(Field):
         self._move_slider(value)
 
     def _move_slider(self, value: Any) -> None:
-        if isinstance(self.slider, widgets.HTML) or not isinstance(value, (int, float)):
+        slider = self.slider
+        if isinstance(slider, widgets.HTML) or not isinstance(value, (int, float)) or value != value:
             return
-        if isinstance(self.slider, widgets.FloatLogSlider):
-            low, high = self.slider.base**self.slider.min, self.slider.base**self.slider.max
-        else:
-            low, high = self.slider.min, self.slider.max
-        if value == value:
-            position = min(max(value, low), high)
-            self.slider.value = int(position) if isinstance(self.slider, widgets.IntSlider) else position
+        low, high = slider.min, slider.max
+        if isinstance(slider, widgets.FloatLogSlider):
+            low, high = slider.base**low, slider.base**high
+        position = min(max(value, low), high)
+        slider.value = int(position) if isinstance(slider, widgets.IntSlider) else position
 
     def _slider_value(self) -> Any:
         value = self.slider.value
@@ -244,21 +247,17 @@ class NumberField(Field):
         self._quiet = True
         self.text.value = shown(self._slider_value())
         self._quiet = False
-        self._tell()
+        self._notify()
 
     def _is_echo(self) -> bool:
-        """Whether the slider only fell into its nearest notch after a value was typed: the page then reports a move."""
+        """Whether the slider only moved to its step nearest to a typed value: the page then reports a move."""
         value, slider = self.raw, self.slider
         if not isinstance(value, (int, float)) or value != value:
             return False
+        there = slider.value
         if isinstance(slider, widgets.FloatLogSlider):
-            base = slider.base
-            place = math.log(value, base) if value > 0 else -math.inf
-            there = math.log(slider.value, base)
-            low, high = slider.min, slider.max
-        else:
-            place, there, low, high = value, slider.value, slider.min, slider.max
-        return bool(abs(min(max(place, low), high) - there) < 0.75 * slider.step)
+            value, there = (math.log(one, slider.base) if one > 0 else -math.inf for one in (value, there))
+        return bool(abs(min(max(value, slider.min), slider.max) - there) < 0.75 * slider.step)
 
     def _text_changed(self, _: object) -> None:
         if self._quiet:
@@ -266,7 +265,7 @@ class NumberField(Field):
         self._quiet = True
         self._move_slider(self.raw)
         self._quiet = False
-        self._tell()
+        self._notify()
 
     def _switched(self, _: object) -> None:
         if self._quiet or self.switch is None:
@@ -274,7 +273,7 @@ class NumberField(Field):
         domain = self.declaration.domain
         assert not isinstance(domain, Registry)
         self.load(domain.start if self.switch.value else None)
-        self._tell()
+        self._notify()
 
 
 class ChoiceField(Field):
@@ -288,12 +287,12 @@ class ChoiceField(Field):
             )
         else:
             self.control = make(widgets.Dropdown, options=self.menu(), value=self.declaration.default, tooltip=self.tip)
-        self.control.observe(self._tell, "value")
+        self.control.observe(self._notify, "value")
         box = make(widgets.Box, [self.control], classes="wb-input")
         return [box]
 
     def menu(self) -> list[tuple[str, Any]]:
-        """Labels and values, of a table those that suit the kind of task."""
+        """Labels and values; of a table, those for the kind of task."""
         domain = self.declaration.domain
         if not isinstance(domain, Registry):
             return [(str(option), option) for option in self.declaration.options or ()]
@@ -301,30 +300,20 @@ class ChoiceField(Field):
         auto = [("Automatic", "auto")] if self.declaration.auto else []
         return [*auto, *((domain[name].label, name) for name in names)]
 
-    def refresh(self) -> None:
-        """Read the table anew: something may have been registered."""
-        menu = self.menu()
-        if self._held and isinstance(self.control, widgets.Dropdown) and list(self.control.options) != menu:
-            self._quiet = True
-            value = self.control.value
-            self.control.options = menu
-            self.control.value = value if value in [v for _, v in menu] else menu[0][1]
-            self._quiet = False
-
-    def got(self) -> Any:
+    def value(self) -> Any:
         return self.control.value
 
-    def put(self, value: Any) -> None:
+    def set_value(self, value: Any) -> None:
         self.control.value = value
 
 
 def make_field(hyperparameter: Hyperparameter, changed: Callable[[str], None], kind: str) -> Field:
-    """The control that suits a declaration, on a task of a kind."""
+    """The control for a declaration, on a task of a kind."""
     return (NumberField if hyperparameter.options is None else ChoiceField)(hyperparameter, changed, kind)
 
 
 class Throttle:
-    """Hands values on at most every `seconds`, the last one for certain. For a slider that is being dragged."""
+    """Sends values on, at most one every `seconds`, and always the last one; for a slider that is dragged."""
 
     def __init__(self, send: Callable[[Any], None], seconds: float = 0.1) -> None:
         self._send, self._seconds = send, seconds

@@ -20,7 +20,7 @@ COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#00
 
 
 class NotebookFigure(Figure):
-    """A figure that a notebook shows as a picture, without pyplot and its global state."""
+    """A figure that a notebook shows as a picture; made without pyplot and its global state."""
 
     def _repr_png_(self) -> bytes:
         buffer = io.BytesIO()
@@ -39,9 +39,8 @@ def learning_curves(
     """Loss and metric against epochs, validation solid and training dashed.
 
     curves: one row an epoch, as `bench.curves()` returns it. groups: trials drawn together as their mean with a band from
-    lowest to highest (the seeds of one configuration); by default each trial on its own. labels: legend text by the
-    first trial of
-    a group. A dot marks the epoch of the lowest validation loss. Non-finite values are gaps.
+    lowest to highest (the seeds of one configuration); by default each trial on its own. labels: legend text by the first
+    trial of a group. A dot marks the epoch of the lowest validation loss. Non-finite values are gaps.
     """
     if groups is None:
         groups = [[int(trial)] for trial in curves["trial"].unique()]

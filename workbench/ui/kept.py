@@ -1,4 +1,4 @@
-"""Widgets with a front end of their own that stay in touch with the kernel on a slow page."""
+"""Widgets with their own front end that do not lose messages on a slow page."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ STATIC = Path(__file__).parent / "static"
 
 
 class KeptWidget(anywidget.AnyWidget):
-    """An anywidget that hears of the kernel however long its page takes to load it.
+    """An anywidget that receives its messages however long its page takes to load it.
 
-    anywidget waits two seconds for a model's module and drops all later messages to the model if that was not enough. The front
-    end looks after the models in `kept` (frontend/src/keep.ts): itself, and other anywidgets that are named to `keep`.
+    anywidget waits two seconds for a model's module, and if it takes longer drops all later messages to the model. The front
+    end keeps the models in `kept` alive (frontend/src/keep.ts): itself, and other anywidgets passed to `keep`.
     """
 
     kept: Any = traitlets.Tuple().tag(sync=True)
@@ -29,5 +29,5 @@ class KeptWidget(anywidget.AnyWidget):
         super().__init__(model_id=own, kept=(own,), **traits)
 
     def keep(self, other: anywidget.AnyWidget) -> None:
-        """Look after another one as well, whose front end does not do it."""
+        """Keep another anywidget alive, whose own front end does not."""
         self.kept = (*self.kept, other.model_id)

@@ -1,4 +1,4 @@
-"""Tabs whose parts are made when they are first shown: a display sends few messages (see parts.py)."""
+"""Parts that are made when they are first shown, so that a display sends few messages (see parts.py)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ P = TypeVar("P", bound=Part)
 
 
 class Late(Generic[P]):
-    """A place for a part that `build` makes at the first look. widget: the place."""
+    """A part that `build` makes when it is first needed. widget: an empty box until then."""
 
     def __init__(self, build: Callable[[], P]) -> None:
         self._build = build
@@ -32,12 +32,12 @@ class Late(Generic[P]):
 
     @property
     def made(self) -> bool:
-        """Whether the part is there."""
+        """Whether the part has been made."""
         return self._part is not None
 
     @property
     def part(self) -> P:
-        """The part, made now if it is not there yet."""
+        """The part; made now if it has not been."""
         if self._part is None:
             self._part = self._build()
             self.widget.children = (self._part.widget,)

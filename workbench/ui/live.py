@@ -1,13 +1,11 @@
-"""From events to views: which curves are drawn, and the one-line status of what is running."""
+"""From events to charts: which curves of the run on show are drawn, and the state of its trials."""
 
 from __future__ import annotations
 
-import html
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from dataclasses import fields as dataclass_fields
 from math import expm1
-from typing import Any, Protocol
+from typing import Any
 
 import pandas as pd
 
@@ -27,71 +25,24 @@ from workbench.core.events import (
 from workbench.core.registration import Metric
 from workbench.core.registry import LOSSES, METRICS
 from workbench.ui.curves import Chart, LiveCurves, Series
-from workbench.ui.run_panel import Status, duration
+from workbench.ui.status import COLUMNS, Shown
 
-__all__ = ["LiveRun", "Shown"]
+__all__ = ["LiveRun", "left_out"]
 
-COLUMNS = ("train_loss", "val_loss", "train_metric", "val_metric")
 VALIDATION = ("val_loss", "val_metric")
 DRAWN = 128
-"""Of a search, so many curves are drawn at most: beyond, the worst of the ended ones go."""
-SURE = 0.02
-"""Below this share of a search, its pace says little about the time left."""
+"""At most so many trials of a search are drawn; beyond, the worst of the ended ones leave the charts."""
 PACE_SECONDS = 5.0
-"""The time left is told by the pace of the last seconds, about so many."""
+"""The time left is estimated from the pace of about so many last seconds."""
 MARKED_TRIALS = 8
-"""Best epochs are marked as long as this many trials are drawn; among more, the marks hide the curves."""
-
-
-class SearchProgress(Protocol):
-    """What is shown of a search (see `search.Progress`)."""
-
-    @property
-    def planned(self) -> int | None: ...
-    @property
-    def done(self) -> int: ...
-    @property
-    def running(self) -> int: ...
-    @property
-    def pruned(self) -> int: ...
-    @property
-    def failed(self) -> int: ...
-    @property
-    def stopped(self) -> int: ...
-    @property
-    def seconds(self) -> float: ...
-    @property
-    def trials_per_second(self) -> float: ...
-    @property
-    def seconds_left(self) -> float | None: ...
-    @property
-    def best_trial(self) -> int | None: ...
-    @property
-    def best_value(self) -> float: ...
-    @property
-    def learned(self) -> int: ...
-
-
-@dataclass
-class Shown:
-    """One trial of the run on show."""
-
-    config: Config
-    label: str
-    group: str | None
-    state: TrialState = TrialState.QUEUED
-    epoch: int = 0
-    fraction: float = 0.0  # of the epoch under way
-    best: EpochEnd | None = None
-    seconds: float = 0.0
-    pace: float = 0.0  # epochs a second, of late
-    columns: tuple[str, ...] = COLUMNS
+"""Best epochs are marked while at most so many trials are drawn; more marks would hide the curves."""
 
 
 class LiveRun:
-    """Feeds the live charts and keeps the status. Lives on the main thread; takes in events, touches no database.
+    """Feeds the live charts and keeps the state of each trial. Main thread; reads events, no database.
 
-    metric: a name in the metrics table. loss: a name in the losses table, for the axis.
+    metric: a name in the metrics table. loss: a name in the losses table, for the axis. trials: of the run on show, by
+    number. overlaid: earlier trials drawn with it. message: the last one of the run.
     """
 
     def __init__(self, metric: str, loss: str) -> None:
@@ -115,73 +66,63 @@ class LiveRun:
 
     # --- which curves ----------------------------------------------------------------------------------------------
 
-    def begin(self, configs: Mapping[int, Config], label: str, beside: Collection[int] = ()) -> None:
+    def begin(self, configs: Mapping[int, Config], label: str, origins: Collection[int] = ()) -> None:
         """Put a new run on show: its curves replace those of the run before, overlaid trials stay.
 
-        beside: trials that are drawn with it; those that are on the charts keep their colours.
+        origins: trials that it began from, drawn with it; those in the charts already keep their colours.
         """
         self.message = ""
-        kept = {t: s for t, s in self.trials.items() if t in beside and t not in configs and s.columns == COLUMNS}
+        kept = {t: s for t, s in self.trials.items() if t in origins and t not in configs and s.columns == COLUMNS}
         self.overlaid = (*self.overlaid, *kept)
         self.curves.declare([one for t, s in kept.items() for one in _series(t, s.label, s.group, "faint")])
         groups = _groups(configs)
         self.trials = {
             trial: Shown(config, label or f"trial {trial}", groups[trial]) for trial, config in configs.items()
         }
-        known = {series.id for series in self.curves.series}
-        gone = {i for i in known if int(i.partition("/")[0]) not in {*self.trials, *self.overlaid}}
         with self.curves.hold():
-            self.curves.remove(gone)
+            self._keep_only(self.drawn)
             self._declare(self.trials, "live")
             self._restyle_overlays()
         self.curves.epochs = max(config.epochs for config in configs.values())
 
     def begin_search(self) -> None:
-        """Put a search on show: no curve yet, trials come by `join`; overlaid trials stay."""
+        """Put a search on show, without a trial yet (see `join`); overlaid trials stay."""
         self.message = ""
         self.trials, self._newest = {}, 0
-        known = {series.id for series in self.curves.series}
         with self.curves.hold():
-            self.curves.remove({i for i in known if int(i.partition("/")[0]) not in self.overlaid})
+            self._keep_only(self.drawn)
             self._restyle_overlays()
 
     def join(self, configs: Mapping[int, Config]) -> None:
-        """The trials of the search on show; those known are left as they are.
+        """Add new trials to the search on show; known ones stay as they are.
 
-        Only their validation curves are drawn, and as many as can be told apart.
+        Only their validation curves are drawn, of at most DRAWN trials.
         """
         configs = {trial: config for trial, config in configs.items() if trial > self._newest}
         groups = _groups(configs)
         new = {t: Shown(config, f"trial {t}", groups[t], columns=VALIDATION) for t, config in configs.items()}
         if not new:
             return
-        self._newest = max(new)  # what has left the charts does not come back
+        self._newest = max(new)  # trials that left the charts stay away
         drawn = {**self.trials, **new}
         gone = left_out(drawn, self.metric.better)
         with self.curves.hold():
             self._flush()
-            self.curves.remove(
-                [
-                    s.id
-                    for s in self.curves.series
-                    if s.trial in gone and s.trial not in self.overlaid and s.trial in self.trials
-                ]
-            )
             self.trials = {trial: shown for trial, shown in drawn.items() if trial not in gone}
+            self._keep_only(self.drawn)
             self._declare(new, "live")
         self.curves.epochs = max(
             self.curves.epochs if len(drawn) > len(new) else 0, *(c.epochs for c in configs.values()), 0
         )
 
     def overlay(self, trials: Sequence[int], curves: pd.DataFrame, labels: Mapping[int, str]) -> None:
-        """Draw earlier trials beside the run: `curves` holds their epochs, one row each."""
+        """Draw earlier trials together with the run. curves: one row an epoch, as in the log."""
         wanted = [trial for trial in trials if trial not in self.trials]
         with self.curves.hold():
-            shown = {series.id for series in self.curves.series}
-            self.curves.remove({i for i in shown if int(i.partition("/")[0]) in set(self.overlaid) - set(wanted)})
             new = [trial for trial in wanted if trial not in self.overlaid]
             self.overlaid = tuple(wanted)
-            style = "faint" if self.going else "selected"
+            self._keep_only(self.drawn)
+            style = "faint" if self.active else "selected"
             self.curves.declare([s for t in new for s in _series(t, labels.get(t, f"trial {t}"), None, style)])
             for trial in new:
                 rows = curves[curves["trial"] == trial]
@@ -191,18 +132,21 @@ class LiveRun:
             self.curves.epochs = int(curves["epoch"].max())
 
     def drop(self, trials: Collection[int]) -> None:
-        """Take trials off the charts, as those that were deleted."""
+        """Remove trials from the charts."""
         self.trials = {trial: shown for trial, shown in self.trials.items() if trial not in trials}
         self.overlaid = tuple(trial for trial in self.overlaid if trial not in trials)
-        self.curves.remove([series.id for series in self.curves.series if series.trial in trials])
+        self._keep_only(self.drawn)
+
+    def _keep_only(self, trials: Collection[int]) -> None:
+        self.curves.remove([series.id for series in self.curves.series if series.trial not in trials])
 
     @property
     def drawn(self) -> set[int]:
-        """The trials on the charts."""
+        """The trials in the charts."""
         return {*self.trials, *self.overlaid}
 
     def replay(self, curves: pd.DataFrame, states: Mapping[int, TrialState]) -> None:
-        """Catch up with a run that began before there was a view: `curves` holds its epochs as the log has them."""
+        """Show the earlier epochs of a run that began before the view. curves: one row an epoch, as in the log."""
         fields = [field.name for field in dataclass_fields(EpochEnd)]
         with self.curves.hold():
             for row in curves[fields].itertuples(index=False):
@@ -214,7 +158,7 @@ class LiveRun:
                 self.trials[trial].state = state
 
     def root(self, roots: pd.DataFrame) -> None:
-        """Let branches of the run on show begin at their parents' points: one row a branch, as `Reads.roots` gives them."""
+        """Begin the branches of the run on show at their parents' points. roots: as from `TaskLog.roots`."""
         points: dict[str, Any] = {}
         for row in roots.to_dict("records"):
             shown = self.trials.get(int(row["trial"]))
@@ -229,7 +173,7 @@ class LiveRun:
         )
 
     def _restyle_overlays(self) -> None:
-        style: Any = "faint" if self.going else "selected"
+        style: Any = "faint" if self.active else "selected"
         ids = [series.id for series in self.curves.series if series.trial in self.overlaid]
         if ids:
             self.curves.restyle(ids, style)
@@ -240,8 +184,8 @@ class LiveRun:
 
     # --- events -----------------------------------------------------------------------------------------------------
 
-    def take(self, events: Iterable[Event]) -> None:
-        """Take in what happened since the last refresh; the charts get it in one message."""
+    def show(self, events: Iterable[Event]) -> None:
+        """Draw the events since the last refresh; the charts get them in one message."""
         with self.curves.hold():
             for event in events:
                 shown = self.trials.get(event.trial)
@@ -250,7 +194,7 @@ class LiveRun:
                 if isinstance(event, EpochEnd):
                     self._epoch(shown, event)
                 elif isinstance(event, StepProgress):
-                    if event.epoch > shown.epoch:  # else it was on its way when its epoch was read from the log
+                    if event.epoch > shown.epoch:  # else the epoch was already read from the log
                         shown.epoch = event.epoch - 1
                         shown.fraction = (event.step % event.steps_per_epoch) / event.steps_per_epoch
                 elif isinstance(event, StateChanged):
@@ -270,7 +214,7 @@ class LiveRun:
         if event.epoch <= shown.epoch:
             return  # already read from the log
         shown.epoch, shown.fraction = event.epoch, 0.0
-        # a mean weighted by seconds: epochs by time, in which one that was held up counts no more than it lasted
+        # epochs a second, averaged with the seconds as weights: a single slow epoch hardly moves it
         seconds = max(event.seconds, 1e-9)
         shown.seconds += seconds
         shown.pace += max(-expm1(-seconds / PACE_SECONDS), seconds / shown.seconds) * (1 / seconds - shown.pace)
@@ -293,85 +237,24 @@ class LiveRun:
             self.curves.mark(event.trial, event.epochs_run, "stopped", "stopped")
         elif event.state is TrialState.FAILED:
             self.message = f"Trial {event.trial} failed: {event.reason}"
-        if not self.going:
+        if not self.active:
             self._restyle_overlays()
-            if shown.columns == COLUMNS:  # of a search, more are to come
-                # what ended early has the whole width: the epochs that were planned will not come
+            if shown.columns == COLUMNS:  # a search has more trials to come
+                # a run that ended early gets the whole width
                 self.curves.epochs = max(one.epoch for one in self.trials.values())
 
     def _flush(self) -> None:
         points, self._points = self._points, {}
         self._append(points)
 
-    # --- status -----------------------------------------------------------------------------------------------------
-
     @property
-    def going(self) -> bool:
+    def active(self) -> bool:
         """Whether a trial of the run on show has not ended."""
         return any(shown.state not in ENDED for shown in self.trials.values())
 
-    def _share(self, progress: SearchProgress) -> float:
-        """How much of a search is done, the epochs of its running trials included."""
-        running = [shown for shown in self.trials.values() if shown.state not in ENDED]
-        begun = sum(shown.epoch / shown.config.epochs for shown in running)
-        if running:  # the seeds of one configuration are one of those that are planned
-            begun *= progress.running / len(running)
-        return min(1.0, (progress.done + begun) / progress.planned) if progress.planned else 0.0
-
-    def search_status(self, label: str, state: TrialState, progress: SearchProgress, queued: int = 0) -> Status:
-        """The state of a search on show: counts, pace, time left and the best so far."""
-        planned = "" if progress.planned is None else f" of {progress.planned}"
-        parts = [f"<b>{html.escape(label)}</b> {state.value}", f"{progress.done}{planned} done"]
-        counts = {"running": progress.running, "pruned": progress.pruned, "failed": progress.failed}
-        counts["stopped"] = progress.stopped
-        parts += [f"{count} {word}" for word, count in counts.items() if count]
-        if progress.done:
-            parts.append(f"{progress.trials_per_second:.3g} configurations/s")
-        share = self._share(progress)
-        left = progress.seconds_left if not progress.planned or share < SURE else progress.seconds * (1 - share) / share
-        if state not in ENDED and left is not None:
-            parts.append(f"{duration(left)} left")
-        if progress.best_trial is not None:
-            value = f"best {html.escape(self.metric_label.lower())} <b>{progress.best_value:.4f}</b>"
-            parts.append(f"{value} (trial {progress.best_trial})")
-        if progress.learned:
-            parts.append(f"learns from {progress.learned} earlier trials")
-        return Status(
-            state=state.value, metric_label=self.metric_label, message=self.message, queued=queued, search=" · ".join(parts),
-            share=1.0 if state in ENDED and state is not TrialState.STOPPED else share,
-        )  # fmt: skip
-
-    def status(self, queued: int = 0, known: int = 0) -> Status:
-        """The state of the run on show in one record. known: how many trials the log has."""
-        if not self.trials:
-            return Status(metric_label=self.metric_label, queued=queued, known=known)
-        active = {t: s for t, s in self.trials.items() if s.state not in ENDED}
-        sample = min((active or self.trials).values(), key=lambda shown: shown.epoch)
-        states = {shown.state for shown in (active or self.trials).values()}
-        state = next(iter(states)) if len(states) == 1 else TrialState.RUNNING if active else TrialState.COMPLETED
-        bests = [(t, s.best) for t, s in self.trials.items() if s.best is not None]
-        top = min(bests, key=lambda pair: pair[1].val_loss, default=None)
-        left = None
-        if active and sample.pace:
-            left = (sample.config.epochs - sample.epoch - sample.fraction) / sample.pace
-        return Status(
-            state=state.value,
-            trials=tuple(self.trials),
-            epoch=sample.epoch,
-            epochs=sample.config.epochs,
-            fraction=sample.fraction,
-            seconds_left=left,
-            best_metric=None if top is None else top[1].val_metric,
-            best_epoch=None if top is None else top[1].epoch,
-            best_trial=None if top is None else top[0],
-            metric_label=self.metric_label,
-            message=self.message,
-            queued=queued,
-        )
-
 
 def _groups(configs: Mapping[int, Config]) -> dict[int, str | None]:
-    """The seeds of one configuration are drawn as one: the name of each trial's group, None for a configuration with one seed."""
+    """The group of each trial: the seeds of a configuration are drawn as one; None for a configuration with one seed."""
     configurations: dict[str, list[int]] = {}
     for trial, config in configs.items():
         configurations.setdefault(config.configuration, []).append(trial)
@@ -381,7 +264,7 @@ def _groups(configs: Mapping[int, Config]) -> dict[int, str | None]:
 
 
 def left_out(drawn: Mapping[int, Shown], better: Better) -> set[int]:
-    """The worst of the ended trials, as many as are too many to draw; a trial without a score is worse than any other."""
+    """The worst of the ended trials, as many as there are above DRAWN; a trial without a score is worse than any other."""
 
     def quality(trial: int) -> float:
         best = drawn[trial].best

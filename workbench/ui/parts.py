@@ -1,13 +1,14 @@
 """Building widgets with few messages to the page.
 
-A burst of more than 1,000 messages (500 on a bad day) overruns the socket between kernel and server, which then drops the rest:
-the page says "model not found". An ipywidget costs three messages, for itself, its layout and its style, and one more for each
-class that is added later. So widgets whose style nobody changes share it, there are two layouts, one shown and one hidden, and
-classes come at birth. What is seldom needed is made when it is.
+A burst of more than 1,000 messages (sometimes 500) overruns the socket between kernel and server, which then drops the rest:
+the page shows "model not found". An ipywidget costs three messages, for itself, its layout and its style, and one more for
+each class that is added later. Therefore widgets share styles and two layouts (shown and hidden), get their classes when they
+are made, and are made when they are first needed.
 """
 
 from __future__ import annotations
 
+import html
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,13 +16,13 @@ import ipywidgets as widgets
 
 from workbench.core.errors import WorkbenchError
 
-__all__ = ["labelled", "listed", "make", "number_of", "said", "show"]
+__all__ = ["button", "error_text", "labelled", "listed", "make", "message", "number_of", "show"]
 
 _shared: dict[tuple[type, str], Any] = {}
 
 
 def make(kind: type, *arguments: Any, classes: str = "", hidden: bool = False, **options: Any) -> Any:
-    """A widget of a kind with CSS classes (separated by spaces). Its layout and style are shared unless given: hands off.
+    """A widget of a kind with CSS classes (separated by spaces). Layout and style are shared unless given: do not change them.
 
     hidden: until `show`.
     """
@@ -48,6 +49,17 @@ def _common(kind: type, display: str = "") -> Any:
     return widget
 
 
+def button(description: str = "", icon: str = "", tooltip: str = "", **options: Any) -> Any:
+    """A button; options: as of `make`, such as `classes` and `disabled`."""
+    return make(widgets.Button, description=description, icon=icon, tooltip=tooltip, **options)
+
+
+def message(text: str, kind: str = "error") -> str:
+    """A message as HTML, its text escaped; "" for no text. kind: "error", "note" or "hint"."""
+    role = "alert" if kind == "error" else "status"
+    return f'<div class="wb-{kind}" role="{role}">{html.escape(text)}</div>' if text else ""
+
+
 def labelled(label: str, control: widgets.Widget) -> Any:
     """A control with a short word before it."""
     return make(widgets.Box, [make(widgets.HTML, f"<span>{label}</span>"), control], classes="wb-labelled")
@@ -61,7 +73,7 @@ def listed(trials: Sequence[int]) -> str:
 
 
 def number_of(text: str) -> Any:
-    """What a number field says: an int or a float, else the text itself, for the check to complain of."""
+    """The number in a text field as int or float; text that is no number stays text, which the check rejects."""
     for kind in (int, float):
         try:
             return kind(text)
@@ -70,8 +82,8 @@ def number_of(text: str) -> Any:
     return text
 
 
-def said(error: BaseException) -> str:
-    """An error in words; of one that is none of this package's own, the kind as well, and where its traceback is."""
+def error_text(error: BaseException) -> str:
+    """The message of an error; of an unexpected one also its class, and where its traceback is."""
     if isinstance(error, WorkbenchError):
         return str(error)
     return f"{type(error).__name__}: {error} (unexpected; %tb in a cell shows its traceback)"

@@ -1,4 +1,4 @@
-"""The one pump: calls the views' refresh a few times a second, on the main thread, as long as there is news."""
+"""The pump: refreshes the views a few times a second, on the main thread, as long as there is something new."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Pump:
         self._scheduled = False
 
     def wake(self) -> None:
-        """There is news. May be called from any thread."""
+        """Schedule a tick. May be called from any thread."""
         if threading.current_thread() is threading.main_thread():
             try:
                 self._loop = asyncio.get_running_loop()
@@ -45,23 +45,17 @@ class Pump:
             except RuntimeError:
                 self._loop = None
 
-    def settle(self, action: Callable[[], None]) -> None:
-        """Do something after the page's earlier messages were handled.
+    def after_messages(self, action: Callable[[], None]) -> None:
+        """Call an action after the main thread has handled the page's earlier messages; without an event loop, at once.
 
-        JupyterLab sends a widget's first message to the main thread and its later ones to a subshell's thread, so that a
-        click can overtake the value typed before it. On the main thread the action is put off a little; on any other this
-        waits until the main thread has had its turn, at most a second, since a long cell may keep it busy.
+        JupyterLab sends a widget's first message to the main thread and its later ones to a subshell's thread, where a
+        click can overtake the value typed before it. May be called from any thread, and does not wait.
         """
-        if self._loop is None or self._loop.is_closed():
+        loop = self._loop
+        if loop is None or loop.is_closed():
             action()
-        elif threading.current_thread() is threading.main_thread():
-            self._loop.call_later(SETTLE_SECONDS, action)
         else:
-            turn = threading.Event()
-            loop = self._loop
-            loop.call_soon_threadsafe(lambda: loop.call_later(SETTLE_SECONDS, turn.set))
-            turn.wait(1.0)
-            action()
+            loop.call_soon_threadsafe(loop.call_later, SETTLE_SECONDS, action)
 
     def _schedule(self, seconds: float | None = None) -> None:
         if not self._scheduled and self._loop is not None:
@@ -72,7 +66,9 @@ class Pump:
         self._scheduled = False
         try:
             more = self._tick()
-        except Exception:  # such as a log that cannot be read just now: the event loop tells it, and the views go on
+        except (
+            Exception
+        ):  # such as a log that cannot be read just now: the event loop reports it, and the next tick tries again
             self._schedule(RETRY_SECONDS)
             raise
         if more:

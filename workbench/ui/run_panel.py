@@ -1,80 +1,40 @@
-"""Buttons, progress and messages of the run under way."""
+"""Buttons, progress and messages of the current run."""
 
 from __future__ import annotations
 
 import html
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import ipywidgets as widgets
 
 from workbench.core.text import counted
 from workbench.ui.branch_bar import BranchBar
-from workbench.ui.parts import labelled, make, said
+from workbench.ui.parts import button, labelled, make
+from workbench.ui.status import Status, duration
 
-__all__ = ["RunPanel", "Status", "duration"]
+__all__ = ["RunPanel"]
 
-GOING = frozenset({"queued", "running", "paused"})
 HINT = "Click a point of a curve to branch from it."
-HELD_UP = "A cell waits for this run, and clicks wait with it. To stop now, interrupt the kernel (■)."
-
-
-@dataclass(frozen=True)
-class Status:
-    """What the panel shows. state: a trial state, "" before the first run. fraction: of the epoch under way, 0 to 1."""
-
-    state: str = ""
-    trials: tuple[int, ...] = ()
-    epoch: int = 0
-    epochs: int = 0
-    fraction: float = 0.0
-    seconds_left: float | None = None
-    best_metric: float | None = None
-    best_epoch: int | None = None
-    best_trial: int | None = None
-    metric_label: str = ""
-    message: str = ""
-    queued: int = 0
-    known: int = 0  # trials in the log
-    verdict: str = ""  # on the run, when it has ended
-    good: bool = False  # whether that is what was hoped for
-    search: str = ""  # of a search: its state in words, in place of the trial's
-    share: float = 0.0  # of a search: how much is done
-    held_up: bool = False  # whether a cell that waits keeps the kernel from hearing of clicks
-    task: str = ""  # what it is called
-
-    @property
-    def going(self) -> bool:
-        return self.state in GOING
+HELD_UP = "A running cell blocks the kernel; buttons respond when it finishes. To stop now, interrupt the kernel (■)."
 
 
 class RunPanel:
-    """Train, Pause/Resume, Stop; progress; the place for messages that belong to no control, and for the branch bar.
+    """Train, Pause/Resume, Stop; progress; below them messages that belong to no control, and the branch bar.
 
-    resume: called by the button of the banner.
+    resume: called by the button of the banner; must only enqueue.
     """
 
     def __init__(self, devices: list[str], bar: BranchBar, resume: Callable[[], object]) -> None:
-        self.train = make(
-            widgets.Button,
-            description="Train",
-            icon="play",
-            tooltip="Train a new trial with these configurations",
-            classes="wb-train",
-        )
-        self.pause = make(
-            widgets.Button, description="Pause", icon="pause", disabled=True, tooltip="Wait after the present step"
-        )
-        self.stop = make(
-            widgets.Button, description="Stop", icon="stop", disabled=True, tooltip="End the run, keep what is done"
-        )
+        self.train = button("Train", "play", "Train a new trial with this configuration", classes="wb-train")
+        self.pause = button("Pause", "pause", "Pause after the current step", disabled=True)
+        self.stop = button("Stop", "stop", "End the run; its finished epochs are kept", disabled=True)
         self.name = make(
-            widgets.Text, placeholder="name (optional)", tooltip="How the log calls this trial", classes="wb-name"
+            widgets.Text, placeholder="name (optional)", tooltip="Name of the trial in the log", classes="wb-name"
         )
         self.seeds = make(
-            widgets.BoundedIntText, 1, min=1, max=1000, tooltip="Train this many seeds of the configuration together"
+            widgets.BoundedIntText, 1, min=1, max=1000, tooltip="Train the configuration with this many seeds together"
         )
-        self.device = make(widgets.Dropdown, options=devices, value=devices[0], tooltip="Where to train")
+        self.device = make(widgets.Dropdown, options=devices, value=devices[0], tooltip="Device to train on")
         self.progress = make(widgets.FloatProgress, 0.0, min=0.0, max=1.0, classes="wb-progress")
         self.line = make(widgets.HTML, classes="wb-status")
         self.message = make(widgets.HTML, classes="wb-message")
@@ -89,31 +49,21 @@ class RunPanel:
         self._slot = make(widgets.VBox, [self.message], classes="wb-slot")
         self._parts = (top, self.progress, self.line, self._slot)
         self.widget = make(widgets.VBox, self._parts, classes="wb-panel")
-        self.resume = make(
-            widgets.Button,
-            description="Resume",
-            icon="play",
-            tooltip="Go on with them to the same end",
-            classes="wb-resume",
-        )
+        self.resume = button("Resume", "play", "Continue the interrupted training", classes="wb-resume")
         self.resume.on_click(lambda _: resume())
         self.banner = make(widgets.HTML)
         self._banner_box = make(widgets.Box, [self.banner, self.resume], classes="wb-banner")
-        self._paused = False
-        self._own_message = ""
+        self.paused = False
+        self._error = ""
         self._status = Status()
         self.update(Status())
 
-    @property
-    def paused(self) -> bool:
-        return self._paused
-
     def update(self, status: Status) -> None:
-        """Show where the run stands."""
-        self._paused = status.state == "paused"
-        self.pause.disabled = self.stop.disabled = not status.going
-        self.pause.description, self.pause.icon = ("Resume", "play") if self._paused else ("Pause", "pause")
-        self.train.description = "Train next" if status.going else "Train"
+        """Show the state of the run."""
+        self.paused = status.state == "paused"
+        self.pause.disabled = self.stop.disabled = not status.active
+        self.pause.description, self.pause.icon = ("Resume", "play") if self.paused else ("Pause", "pause")
+        self.train.description = "Train next" if status.active else "Train"
         done = (status.epoch + status.fraction) / status.epochs if status.epochs else 0.0
         done = status.share if status.search else done
         self.progress.value = min(done, 1.0)
@@ -129,27 +79,26 @@ class RunPanel:
         self._write()
 
     def show_left(self, trials: int, searches: int) -> None:
-        """Offer to go on with what a kernel that died has left behind; nothing without any."""
+        """Offer to resume what was interrupted when a kernel died; without any, show no banner."""
         text = _left(trials, searches)
         self.banner.value = f'<div role="status">{text}</div>' if text else ""
         children = (self._banner_box, *self._parts) if text else self._parts
         if self.widget.children != children:
             self.widget.children = children
 
-    def show_error(self, error: Exception | str) -> None:
-        """Show an error until the next run or change."""
-        self._own_message = error if isinstance(error, str) else said(error)
+    def show_error(self, text: str) -> None:
+        """Show the message of an error until the next click."""
+        self._error = text
         self._write()
 
     def clear_error(self) -> None:
-        self._own_message = ""
-        self._write()
+        self.show_error("")
 
     def _write(self) -> None:
         status = self._status
         lines = [("good" if status.good else "verdict", status.verdict)]
         kind = "error" if status.state == "failed" else "note"
-        lines.append(("error", self._own_message) if self._own_message else (kind, status.message))
+        lines.append(("error", self._error) if self._error else (kind, status.message))
         if status.held_up:
             lines.append(("hint", HELD_UP))
         if status.state and not any(text for _, text in lines) and self._bar.widget not in self._slot.children:
@@ -184,7 +133,7 @@ def _line(status: Status) -> str:
     numbers = status.trials
     who = f"Trial {numbers[0]}" if len(numbers) == 1 else f"Trials {numbers[0]}-{numbers[-1]}" if numbers else ""
     parts = [f"<b>{who}</b> {html.escape(status.state.replace('_', ' '))}", f"epoch {status.epoch}/{status.epochs}"]
-    if status.going and status.seconds_left is not None:
+    if status.active and status.seconds_left is not None:
         parts.append(f"{duration(status.seconds_left)} left")
     if status.best_metric is not None:
         trial = f" (trial {status.best_trial})" if len(numbers) > 1 else ""
@@ -193,11 +142,3 @@ def _line(status: Status) -> str:
     if status.queued:
         parts.append(f"{status.queued} waiting")
     return " · ".join(parts)
-
-
-def duration(seconds: float) -> str:
-    """A time in words."""
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

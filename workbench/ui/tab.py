@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from workbench.ui.bench import Bench
+
 if TYPE_CHECKING:
     from workbench.core.config import Config
     from workbench.core.errors import ConfigError
@@ -25,32 +27,33 @@ class TabBody:
 
     @property
     def cheap(self) -> bool:
-        """Whether bringing it up to date costs so little that it is done whenever the table is, while trials train."""
+        """Whether a refresh costs so little that it follows each refresh of the table while trials train."""
         return True
 
     def tick(self, *, in_front: bool) -> None:
-        """Show how far work under way is; called some times a second."""
+        """Show the progress of work under way; called some times a second."""
 
     def configured(self, config: Config | ConfigError, *, in_front: bool) -> list[str]:
-        """The controls have changed, to a configuration or an error. Returns calls of the same in Python, for the code tab."""
+        """The controls have changed, to a configuration or an error. Returns the tab's calls as Python, for the code tab."""
         return []
 
 
+W = TypeVar("W", bound=Bench, contravariant=True)
 B = TypeVar("B", bound=TabBody)
 
 
 @dataclass(frozen=True)
-class Tab(Generic[B]):
-    """One tab. `Workbench` hands the view a list of them, and nothing else knows their titles or their number.
+class Tab(Generic[W, B]):
+    """One tab. `Workbench` hands the view a list of them; the view compares no titles and knows no number.
 
-    build: makes the body, given the presenter, when the tab is first looked at. refresh: brings it up to date, when it comes to
-    the front and when the log has changed meanwhile. early: whether the body is made with the view. follows_selection: whether
-    it is brought up to date when other trials are selected. searches: whether it comes to the front when a hyperparameter is to
-    be searched in another range.
+    build: makes the body when the tab is first shown, given the presenter and the workbench (in `W`, a protocol, a tab
+    declares which calls it makes). refresh: brings the body up to date when the tab comes to the front and when the log has
+    changed. early: make the body with the view. follows_selection: refresh when other trials are selected. searches: show
+    the tab when a hyperparameter is to be searched in another range.
     """
 
     title: str
-    build: Callable[[Presenter], B]
+    build: Callable[[Presenter, W], B]
     refresh: Callable[[B], object] = lambda body: None
     early: bool = False
     follows_selection: bool = False

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["TABLE_TRIALS", "TaskLog"]
 
 TABLE_TRIALS = 2000
-"""The views show the newest so many trials; all are in `bench.trials`."""
+"""The views show at most so many of the newest trials; `bench.trials` has all."""
 
 
 class TaskLog:
@@ -31,11 +31,11 @@ class TaskLog:
         self.task, self.log = task, log
 
     def trials(self, last: int | None = None) -> pd.DataFrame:
-        """The log's trials on this very task: scores on other data cannot be compared with theirs. last: the newest only."""
+        """The trials on this task; scores on other data are not comparable. last: only so many of the newest."""
         return self.log.trials(task_fingerprint=self.task.fingerprint, last=last)
 
     def seeds_together(self, trials: Sequence[int]) -> list[list[int]]:
-        """Trials by configuration: the seeds of one are drawn as mean and band."""
+        """Trials grouped by configuration: its seeds are drawn as mean and band."""
         groups: dict[str, list[int]] = {}
         for trial, config in self.log.configs(trials).items():
             groups.setdefault(json.dumps({**config, "seed": 0}, sort_keys=True), []).append(trial)
@@ -43,7 +43,7 @@ class TaskLog:
 
     @property
     def better(self) -> Any:
-        """Which way the task's metric goes."""
+        """Whether a higher or a lower value of the task's metric is better."""
         return METRICS[self.task.metric].value.better
 
     @property
@@ -51,13 +51,13 @@ class TaskLog:
         return f"validation {METRICS[self.task.metric].label.lower()}"
 
     def roots(self, trials: Sequence[int]) -> pd.DataFrame:
-        """Where the branches among some trials begin: columns as in the curves, of the parent at that epoch, and `parent`.
+        """The points where the branches among some trials begin, one row a branch.
 
-        Without a branch among them there is no row.
+        Columns: as in the curves, with the values of the parent at that epoch, and `parent`.
         """
         table = self.log.branches(self.task.fingerprint)
         table = table[table["trial"].isin(list(trials))]
-        if table.empty:  # most runs, each time they are drawn
+        if table.empty:  # the common case
             return table
         curves = self.log.curves(*sorted({int(parent) for parent in table["parent"]}))
         keys = table.rename(columns={"trial": "branch", "parent": "trial"})[["branch", "trial", "epoch"]]
@@ -65,7 +65,7 @@ class TaskLog:
         return found.rename(columns={"trial": "parent", "branch": "trial"})
 
     def curves(self, *trials: int) -> pd.DataFrame:
-        """The curves of some trials as they are drawn: a branch from its parent's point."""
+        """The curves of some trials as they are drawn: a branch begins at its parent's point."""
         own, roots = self.log.curves(*trials), self.roots(trials)
         if roots.empty:
             return own

@@ -13,10 +13,10 @@ __all__ = ["TreeList"]
 
 
 class TreeList(KeptWidget):
-    """One line a trial; text is shown as text.
+    """One line a trial; text is escaped.
 
-    lines: of each its trial, `before` (the lines of the drawing), text, whether it is `shown` in the charts (bold), and
-    whether it is `gone` into the trash (pale, no click).
+    lines: one dict a trial: its number, `before` (the lines of the drawing), text, whether it is `shown` in the charts
+    (bold), and whether it is in the trash (`gone`: pale, no click). pick: called with the trial that was clicked, on any thread.
     """
 
     _esm = STATIC / "tree.js"

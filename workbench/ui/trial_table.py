@@ -1,4 +1,4 @@
-"""The trial log as a table to sort, search and select from."""
+"""The trials of the log as a table to sort, search and select from."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import pandas as pd
 from itables import JavascriptFunction
 from itables.widget import ITable
 
-from workbench.ui.parts import listed, make, show
+from workbench.ui.parts import button, listed, make, message, show
 
 __all__ = ["TrialTable", "readable"]
 
 ALWAYS = ("learning_rate", "optimizer", "batch_size")
 LAST = ("best_val_loss", "best_epoch", "epochs_run", "seconds", "source", "note")
 WRITTEN = ("name", "note")
-"""By hand, and shown where somebody has."""
+"""Typed by the user; a column without any text is not shown."""
 
 KEPT: dict[str, Any] = {
     "warn_on_undocumented_option": False,  # of the two functions, which it passes on
@@ -30,16 +30,16 @@ KEPT: dict[str, Any] = {
     ),
     "stateLoadCallback": JavascriptFunction("function (settings) { return settings.nTable.workbenchState || null; }"),
 }
-"""Page, order and search are kept, with the table's element, when it is filled anew. The selection is the widget's to keep."""
+"""Page, order and search stay, with the table's element, when it is filled again. The widget keeps the selection itself."""
 
 
 def readable(frame: pd.DataFrame) -> pd.DataFrame:
-    """The columns worth reading, newest trial first: what a trial is called and came to, and the hyperparameters that differ."""
+    """The columns of the table, newest trial first: name, state, scores, and the hyperparameters that differ."""
     varying = [name for name in frame.columns[5 : frame.columns.get_loc("epochs_run")] if name in frame]
     varied = [name for name in varying if name not in ALWAYS and frame[name].nunique(dropna=False) > 1]
-    made = ["source"] if (frame["source"] != "manual").any() else []  # from which other trial, say
+    made = ["source"] if (frame["source"] != "manual").any() else []
     opened = ["test"] if (frame["test_set"] != "").any() else []
-    # the configuration beside the score, where a narrow window still shows both
+    # the configuration follows the score, so that a narrow window shows both
     columns = ["trial", "name", *made, "state", "best_val_metric", *opened, *ALWAYS, *varied]
     columns += [name for name in LAST if name not in made]
     columns = [name for name in columns if name not in WRITTEN or frame[name].fillna("").ne("").any()]
@@ -57,10 +57,10 @@ def readable(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _sources(frame: pd.DataFrame) -> list[str]:
-    """What each trial was made by, and from which other one."""
+    """The call that made each trial, and the trial and epoch it began from."""
     found = []
     for source, parent, epoch in zip(frame["source"], frame["parent"], frame["parent_epoch"], strict=True):
-        if source == "replay" or pd.isna(parent):  # whose name says of what
+        if source == "replay" or pd.isna(parent):  # the name of a replay has its original
             found.append(str(source))
         else:
             found.append(f"{source} of {parent}" + ("" if pd.isna(epoch) else f" @ {epoch}"))
@@ -74,7 +74,7 @@ def _tests(frame: pd.DataFrame) -> list[str]:
 
 
 def _button(label: str, icon: str, tooltip: str) -> Any:
-    return make(widgets.Button, description=label, icon=icon, tooltip=tooltip, disabled=True)
+    return button(label, icon, tooltip, disabled=True)
 
 
 def _metric(frame: pd.DataFrame) -> str:
@@ -83,10 +83,11 @@ def _metric(frame: pd.DataFrame) -> str:
 
 
 class TrialTable:
-    """Rows by trial number; the selection is kept when rows come in.
+    """One row a trial; the selection is kept when rows are added.
 
-    selected: called with the trial numbers of the selected rows. load, branch, replay, annotate, delete: what the buttons do
-    with the selection. restore: what Undo does with the trials that were deleted last.
+    selected: called with the trial numbers of the selected rows. load, branch, replay, annotate, delete: called with the
+    selection by the buttons; undo: called by Undo, for the trials of `take_deleted`. All are called on any thread and must
+    only enqueue.
     """
 
     def __init__(
@@ -96,12 +97,11 @@ class TrialTable:
         load: Callable[[int], None],
         branch: Callable[[int], None],
         replay: Callable[[int], None],
-        annotate: Callable[[int, str | None, str | None, list[str] | None], None],
+        annotate: Callable[..., None],
         delete: Callable[[list[int]], None],
-        restore: Callable[[list[int]], None],
+        undo: Callable[[], None],
     ) -> None:
         self._selected, self._annotate = selected, annotate
-        self._restore = restore
         self._deleted: list[int] = []
         self._wanted: list[int] = []
         self._trials: list[int] = []
@@ -125,41 +125,30 @@ class TrialTable:
         )
         self.table.observe(self._rows_selected, "selected_rows")
         self.hint = make(widgets.HTML, classes="wb-hint")
-        self.undo = make(widgets.Button, description="Undo", icon="undo", tooltip="Bring them back", hidden=True)
-        self.undo.on_click(lambda _: self._undo())
+        self.undo = button("Undo", "undo", "Restore the deleted trials", hidden=True)
+        self.undo.on_click(lambda _: undo())
         self.load_button = _button("Load into controls", "sliders", "Put this trial's configuration into the controls")
-        self.branch = _button("Branch…", "code-fork", "Train on from this trial's best epoch, with changes")
+        self.branch = _button("Branch…", "code-fork", "Continue from this trial's best epoch, with changes")
         self.replay = _button("Replay", "repeat", "Train this trial again from its first step, and compare")
         self.delete = _button("Delete", "trash", "Move the selected trials to the trash (see History)")
-        for button, action in ((self.load_button, load), (self.branch, branch), (self.replay, replay)):
-            button.on_click(self._for_one(action))
+        for one, action in ((self.load_button, load), (self.branch, branch), (self.replay, replay)):
+            one.on_click(self._for_one(action))
         self.delete.on_click(lambda _: delete(self.selection) if self.selection else None)
-        self.name = make(
-            widgets.Text, placeholder="name", continuous_update=False, tooltip="Name of the selected trial"
-        )
-        self.note = make(
-            widgets.Text, placeholder="note", continuous_update=False, tooltip="Note to the selected trial"
-        )
-        self.tags = make(widgets.Text, placeholder="tags, separated by commas", continuous_update=False)
-        self.save = make(
-            widgets.Button,
-            description="Save",
-            icon="pencil",
-            disabled=True,
-            tooltip="Write name, note and tags to the log",
-        )
+        typed: dict[str, Any] = {"continuous_update": False}
+        self.name = make(widgets.Text, placeholder="name", tooltip="Name of the selected trial", **typed)
+        self.note = make(widgets.Text, placeholder="note", tooltip="Note on the selected trial", **typed)
+        self.tags = make(widgets.Text, placeholder="tags, separated by commas", **typed)
+        self.save = _button("Save", "pencil", "Write name, note and tags to the log")
         self.save.on_click(self._save)
-        said = make(widgets.Box, [self.hint, self.undo], classes="wb-tablehint")
-        buttons = make(
-            widgets.Box,
-            [self.load_button, self.branch, self.replay, self.delete],
-            classes="wb-tablebar wb-tablebuttons",
-        )
+        self.problem = make(widgets.HTML, classes="wb-message")
+        top = make(widgets.Box, [self.hint, self.undo], classes="wb-tablehint")
+        buttons = [self.load_button, self.branch, self.replay, self.delete]
+        row = make(widgets.Box, buttons, classes="wb-tablebar wb-tablebuttons")
         bar = make(widgets.Box, [self.name, self.note, self.tags, self.save], classes="wb-tablebar")
         box = make(widgets.VBox, [self.table], classes="wb-table")
-        self.widget = make(widgets.VBox, [said, box, buttons, bar])
+        self.widget = make(widgets.VBox, [top, box, row, bar, self.problem])
         self._frame = pd.DataFrame()
-        self._tell_selection()
+        self._show_selection()
 
     @property
     def selection(self) -> list[int]:
@@ -170,18 +159,18 @@ class TrialTable:
         return lambda _: action(self.selection[0]) if self.selection else None
 
     def select(self, trials: list[int]) -> None:
-        """Select the rows of these trials, as a brush in the parallel coordinates does."""
+        """Select the rows of these trials."""
         self._quiet = True
         try:
             self.table.selected_rows = [self._trials.index(trial) for trial in trials if trial in self._trials]
         finally:
             self._quiet = False
-        self._tell_selection()
+        self._show_selection()
 
     def update(self, frame: pd.DataFrame, count: int | None = None) -> None:
-        """Show the log as it is now, or its newest of `count` trials.
+        """Show these trials, the newest of `count` in the log.
 
-        An unchanged table is left alone, so that a search is not disturbed.
+        An unchanged table is not sent again, which would disturb what is typed into its search field.
         """
         self._frame = frame
         self._more = "" if count is None or count <= len(frame) else f" The newest {len(frame):,} of {count:,} trials."
@@ -200,34 +189,39 @@ class TrialTable:
             self.table.update(short, selected_rows=rows, **KEPT)
         finally:
             self._quiet = False
-        self._tell_selection()
+        self._show_selection()
         if back:
             self._selected(self.selection)
 
-    def tell_deleted(self, trials: list[int]) -> None:
-        """Say which trials were deleted, and offer to undo it, until rows are selected."""
+    def show_deleted(self, trials: list[int]) -> None:
+        """Show which trials were deleted, and offer to undo it, until rows are selected."""
         self._deleted = trials
-        self._tell_selection()
+        self._show_selection()
 
-    def _undo(self) -> None:
-        trials, self._deleted = self._deleted, []
-        self._wanted = trials
-        self._tell_selection()
-        self._restore(trials)
+    def take_deleted(self) -> list[int]:
+        """The trials that were deleted last, to be restored: they are selected when they are back."""
+        self._wanted, self._deleted = self._deleted, []
+        self._show_selection()
+        return self._wanted
+
+    def show_problem(self, text: str) -> None:
+        """Show what could not be done, under the buttons; "" takes the message away."""
+        self.problem.value = message(text)
 
     def _rows_selected(self, _: object) -> None:
         if not self._quiet:
             if self.table.selected_rows:
                 self._deleted = []
-            self._tell_selection()
+            self._show_selection()
             self._selected(self.selection)
 
-    def _tell_selection(self) -> None:
+    def _show_selection(self) -> None:
         count = len(self.selection)
-        state, epochs = "", 0
+        row = None
         if count == 1 and len(self._frame):
             row = self._frame[self._frame["trial"] == self.selection[0]].iloc[0]
-            state, epochs = str(row["state"]), 0 if pd.isna(row["best_epoch"]) else int(row["best_epoch"])
+        state = "" if row is None else str(row["state"])
+        epochs = 0 if row is None or pd.isna(row["best_epoch"]) else int(row["best_epoch"])
         self.load_button.disabled = count != 1
         self.branch.disabled = not epochs
         self.replay.disabled = state in ("", "queued", "running", "paused", "failed")
@@ -237,12 +231,11 @@ class TrialTable:
         self.hint.value = (
             f"Deleted {listed(self._deleted)}."
             if self._deleted
-            else f"Every attempt is here. Select rows to draw them in the charts.{self._more}"
+            else f"All trials of this task. Select rows to draw them in the charts.{self._more}"
             if not count
             else f"{count} selected and drawn in the charts. Ctrl or Shift and click to select more."
         )
-        if count == 1 and len(self._frame):
-            row = self._frame[self._frame["trial"] == self.selection[0]].iloc[0]
+        if row is not None:
             self.name.value, self.note.value, self.tags.value = row["name"], row["note"], ", ".join(row["tags"])
         elif count != 1:
             self.name.value = self.note.value = self.tags.value = ""
@@ -250,4 +243,4 @@ class TrialTable:
     def _save(self, _: object) -> None:
         if len(self.selection) == 1:
             tags = [tag.strip() for tag in self.tags.value.split(",") if tag.strip()]
-            self._annotate(self.selection[0], self.name.value, self.note.value, tags)
+            self._annotate(self.selection[0], name=self.name.value, note=self.note.value, tags=tags)

@@ -128,7 +128,7 @@ def test_the_line_tells_where_a_search_stands(view: WorkbenchView, bench: wb.Wor
     assert "configurations/s" in line
     assert view.panel.progress.value == 1.0
     assert [number for _, number in view.body("Search").panel.continues.options] == [0, 1]
-    assert len({series.trial for series in bench.presenter._live.curves.series}) == 10  # type: ignore[union-attr]
+    assert len({series.trial for series in view.curves.series}) == 10
 
 
 def test_a_brush_selects_in_the_table_and_in_python(view: WorkbenchView, bench: wb.Workbench) -> None:
@@ -141,6 +141,7 @@ def test_a_brush_selects_in_the_table_and_in_python(view: WorkbenchView, bench: 
     table = np.frombuffer(parallel.values, "<f4").reshape(8, 3)
     np.testing.assert_allclose(table, bench.trials[["l2", "learning_rate", "best_val_metric"]], rtol=1e-6)
     parallel.selected = [2, 5]
+    bench.presenter.tick()
     assert sorted(bench.selected) == sorted(view.table.selection) == [2, 5]
 
 
@@ -175,6 +176,7 @@ def test_a_border_is_warned_of_and_its_button_widens_the_range() -> None:
     words, button = row.children
     assert "lie at the high end" in words.value
     button.click()
+    bench.presenter.tick()
     assert view.controls.space() == {"learning_rate": wb.LogRange(1e-6, 1e-3)}
 
 
@@ -195,7 +197,7 @@ def test_text_from_the_log_is_shown_as_text(view: WorkbenchView, bench: wb.Workb
 
 def test_a_live_change_during_a_search_says_for_whom_it_is(view: WorkbenchView, bench: wb.Workbench) -> None:
     search = bench.search("random", {"l1": wb.LogRange(1e-6, 1e-3)}, wb.Config(epochs=100_000), trials=4, cohort=2)
-    until(bench, lambda: view._going)
+    until(bench, lambda: view.active)
     view.controls.field("learning_rate").text.value = "0.03"  # type: ignore[attr-defined]
     until(bench, lambda: "Learning rate 0.03 for the trials that train now" in view.panel.message.value)
     search.stop()
@@ -229,7 +231,7 @@ def test_a_long_search_draws_so_many_curves_and_keeps_the_best() -> None:
             live.join(dict.fromkeys(trials, BASE))
             for trial in trials:
                 score = 1.0 if trial == 7 else trial / 1000
-                live.take(
+                live.show(
                     [
                         StateChanged(trial, TrialState.RUNNING),
                         EpochEnd(trial, 1, 1, 1.0, 0.0, 0.5, 1.0, score, 0.01, 1.0, 0.1),
@@ -268,7 +270,7 @@ def test_a_trial_that_joins_again_keeps_its_points() -> None:
     live.begin_search()
     for _ in range(2):
         live.join({1: BASE})
-        live.take(
+        live.show(
             [EpochEnd(1, 1, 1, 1.0, 0.0, 0.5, 1.0, 0.5, 0.01, 1.0, 0.1)]
         )  # the same news, read from the log before
     assert len(live.curves.checkpoint()["1/val_loss"][0]) == 1

@@ -7,7 +7,7 @@ import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import ipywidgets as widgets
 import pandas as pd
@@ -18,10 +18,15 @@ from workbench.methods.comparison.importance import varied
 from workbench.methods.comparison.parallel import ParallelCoordinates
 from workbench.methods.comparison.range_edges import RangeEdge
 from workbench.methods.comparison.reads import Reads, listed_searches
+from workbench.ui.bench import Bench
 from workbench.ui.parts import labelled, make, show
 from workbench.ui.presenter import Presenter
 from workbench.ui.tab import Tab, TabBody
 from workbench.ui.task_log import TABLE_TRIALS
+
+if TYPE_CHECKING:
+    from workbench.methods.comparison.patience_advice import PatienceAdvice
+    from workbench.methods.ensembles.ensemble import Ensemble
 
 __all__ = ["COMPARE", "ComparePanel", "CompareTab", "Look"]
 
@@ -265,20 +270,32 @@ def _short(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
+class CompareBench(Bench, Protocol):
+    """What the tab asks of a workbench."""
+
+    def add_seeds(self, top: int, seeds: int) -> object: ...
+    def ensemble(self, *arguments: Any, **options: Any) -> Ensemble: ...
+    def suggest_patience(self) -> PatienceAdvice: ...
+
+
 class CompareTab(TabBody):
     """The compare tab: what its buttons do, and what it reads."""
 
-    def __init__(self, presenter: Presenter) -> None:
-        view = presenter.shown
-        self._presenter, self._bench, self._reads = presenter, presenter.bench, Reads.of(presenter.session)
+    def __init__(self, presenter: Presenter, bench: CompareBench) -> None:
+        self._presenter, self._bench, self._reads = presenter, bench, Reads.of(presenter.session)
         self.look = Look()
+        view = presenter.shown
+
+        def ask(action: Callable[..., object], *arguments: object) -> None:
+            presenter.dispatch.ask(action, *arguments, show=self.panel.tell_problem)
+
         self.panel = ComparePanel(
             self._ask_for,
-            view.guarded(view.select_trials),
-            view.request(self._bench.add_seeds),
-            view.guarded(lambda edge: view.search_in(edge.name, edge.wider)),
-            lambda size, select: presenter.dispatch.ask(self.build_ensemble, size, select),
-            lambda patience: view.put({"patience": patience}),
+            lambda trials: ask(view.select_trials, trials),
+            lambda top, seeds: ask(bench.add_seeds, top, seeds),
+            lambda edge: ask(view.search_in, edge.name, edge.wider),
+            lambda size, select: ask(self.build_ensemble, size, select),
+            lambda patience: ask(lambda: view.put(patience=patience)),
         )
         super().__init__(self.panel.widget)
 
@@ -313,7 +330,7 @@ class CompareTab(TabBody):
     def build_ensemble(self, size: int, select: str | None) -> None:
         """Make an ensemble of the best configurations, or of so many votes, and show it in the leaderboard."""
         dispatch, bench, panel = self._presenter.dispatch, self._bench, self.panel
-        if dispatch.aside.busy("ensemble"):
+        if dispatch.background.busy("ensemble"):
             return  # a double click
         options = {"top": size} if select is None else {"select": select, "size": size}
         panel.tell("Measuring the members and their optimism …")
@@ -325,7 +342,7 @@ class CompareTab(TabBody):
             else:
                 panel.tell(" ".join([f"Ensemble {made.number}:", *made.says]))
 
-        dispatch.aside.ask("ensemble", lambda: bench.ensemble(**options), then)
+        dispatch.background.submit("ensemble", lambda: bench.ensemble(**options), then)
 
     def _ask_for(self, look: Look) -> None:
         self.look = look

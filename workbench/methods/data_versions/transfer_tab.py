@@ -2,25 +2,46 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import ipywidgets as widgets
+import pandas as pd
 
 from workbench.core.config import Config
 from workbench.core.errors import ConfigError, TaskError
 from workbench.core.text import counted
 from workbench.methods.data_versions.namespace import as_code, fitting, looked_up, notebook_variables
 from workbench.methods.data_versions.tab import VersionsPanel, continue_call, transfer_calls
-from workbench.methods.finetuning.tab import FinetunePart
+from workbench.methods.finetuning.tab import FinetuneBench, FinetunePart
 from workbench.tasks import Task
-from workbench.ui.aside import keep_traceback
+from workbench.ui.dispatch import keep_traceback
 from workbench.ui.parts import make
 from workbench.ui.presenter import Presenter
 from workbench.ui.tab import Tab, TabBody
 
+if TYPE_CHECKING:
+    from workbench.log import TrialLog
+    from workbench.methods.data_versions.continue_on import Continuation
+
 __all__ = ["TRANSFER", "TransferTab", "VersionsPart"]
 
 IN_MEMORY = "sqlite://"
+
+
+class TransferBench(FinetuneBench, Protocol):
+    """What the tab asks of a workbench."""
+
+    task: Task
+
+    @property
+    def log(self) -> TrialLog: ...
+    @property
+    def versions(self) -> pd.DataFrame: ...
+    @property
+    def version_changes(self) -> pd.DataFrame: ...
+    @property
+    def drift(self) -> pd.DataFrame: ...
+    def continue_on(self, new_data: Any, *, top: int, seeds: int, name: str, device: str) -> Continuation[Any]: ...
 
 
 class VersionsPart(TabBody):
@@ -29,17 +50,19 @@ class VersionsPart(TabBody):
     variables: those of the notebook, by name.
     """
 
-    def __init__(self, presenter: Presenter) -> None:
-        self._presenter, self.variables = presenter, notebook_variables
-        self._continuation: Any = None  # as `bench.continue_on` returned it
+    def __init__(self, presenter: Presenter, bench: TransferBench) -> None:
+        self._presenter, self._bench, self.variables = presenter, bench, notebook_variables
+        self._continuation: Continuation[Any] | None = None
         self._continued = ("", "")  # Python that shows its trials: while it goes on, and later
         table = presenter.task.schema.columns is not None
-        self.panel = VersionsPanel(self._ask, self.stop, presenter.shown.refresh_code, table=table)
+        self.panel = VersionsPanel(
+            lambda: presenter.dispatch.ask(self._start), self.stop, presenter.shown.refresh_code, table=table
+        )
         super().__init__(self.panel.widget)
 
     def refresh(self) -> None:
         """Read the tables, and offer the notebook's variables."""
-        bench, panel = self._presenter.bench, self.panel
+        bench, panel = self._bench, self.panel
         label = self._presenter.task_log.metric_label.removeprefix("validation ")
         panel.offer(fitting(self.variables(), self._presenter.task))
         changes = bench.version_changes
@@ -49,9 +72,9 @@ class VersionsPart(TabBody):
 
     def continue_on(self, data: str, options: dict[str, Any]) -> None:
         """Begin a new version of the task on data that a text names (see `looked_up`); checking them may take its time."""
-        if self._continuation is not None or self._presenter.dispatch.aside.busy("continue"):
+        if self._continuation is not None or self._presenter.dispatch.background.busy("continue"):
             return  # a double click
-        bench, panel, dispatch = self._presenter.bench, self.panel, self._presenter.dispatch
+        bench, panel, dispatch = self._bench, self.panel, self._presenter.dispatch
         try:
             value = looked_up(data, self.variables(), bench.task)
         except TaskError as error:
@@ -69,7 +92,7 @@ class VersionsPart(TabBody):
             self._continued = (f"{continue_call(data, options)}.bench", _reopened(version, bench.log.url))
             self.refresh()  # the version is in the log by now
 
-        self._presenter.dispatch.aside.ask("continue", lambda: bench.continue_on(value, **options), then)
+        self._presenter.dispatch.background.submit("continue", lambda: bench.continue_on(value, **options), then)
 
     def stop(self) -> None:
         """End the training on the new version; what there is by then is compared."""
@@ -77,9 +100,8 @@ class VersionsPart(TabBody):
         if made is not None:
             made.stop()
 
-    def _ask(self) -> None:
-        view, panel = self._presenter.shown, self.panel
-        view.request(lambda: self.continue_on(panel.data.value, {**panel.options(), **view.about()}))()
+    def _start(self) -> None:
+        self.continue_on(self.panel.data.value, {**self.panel.options(), **self._presenter.shown.about()})
 
     def tick(self, *, in_front: bool) -> None:
         made = self._continuation
@@ -97,7 +119,8 @@ class VersionsPart(TabBody):
         if made.error is None:
             counts = ", ".join(f"{count} {word}" for word, count in made.table["verdict"].value_counts().items())
             ended = "was stopped" if made.stopped else "is trained"
-            missing = made.task.former.missing
+            former = made.task.former
+            missing = 0 if former is None else former.missing
             left_out = f" {counted(missing, 'row')} of the former version are not in it." if missing else ""
             panel.show_done(f"{version} {ended}: {counts}.{left_out}{' Its workbench:' if later else ''}", later)
         else:
@@ -109,9 +132,9 @@ class VersionsPart(TabBody):
 class TransferTab(TabBody):
     """Fine-tuning above, versions of the data below."""
 
-    def __init__(self, presenter: Presenter) -> None:
+    def __init__(self, presenter: Presenter, bench: TransferBench) -> None:
         self._view = presenter.shown
-        self.finetuning, self.versions = FinetunePart(presenter), VersionsPart(presenter)
+        self.finetuning, self.versions = FinetunePart(presenter, bench), VersionsPart(presenter, bench)
         super().__init__(make(widgets.VBox, [self.finetuning.widget, self.versions.widget]))
 
     def refresh(self) -> None:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import html
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import ipywidgets as widgets
 
 from workbench.methods.diagnosis.case import HEALTHY, Finding, Judgement
-from workbench.ui.parts import make, said, show
+from workbench.ui.bench import Bench
+from workbench.ui.parts import error_text, make, show
 from workbench.ui.presenter import Presenter
 from workbench.ui.tab import Tab, TabBody
+
+if TYPE_CHECKING:
+    from workbench.methods.diagnosis.diagnose import Diagnosis
 
 __all__ = ["DIAGNOSE", "DiagnosisPanel", "DiagnosisTab"]
 
@@ -143,11 +147,18 @@ class _Card:
         self._press(self._rule)
 
 
+class DiagnosisBench(Bench, Protocol):
+    """What the tab asks of a workbench."""
+
+    def diagnose(self, trial: int) -> Diagnosis: ...
+    def try_it(self, diagnosis: int, rule: str) -> object: ...
+
+
 class DiagnosisTab(TabBody):
     """The diagnosis of the trial in view, judged again when anything has happened to it."""
 
-    def __init__(self, presenter: Presenter) -> None:
-        self._presenter, self._bench, self._aside = presenter, presenter.bench, presenter.dispatch.aside
+    def __init__(self, presenter: Presenter, bench: DiagnosisBench) -> None:
+        self._presenter, self._bench, self._background = presenter, bench, presenter.dispatch.background
         self._judged: tuple[Any, ...] | None = None
         self._judged_at = 0.0
         self._behind = False  # whether there was something to judge while another diagnosis went on
@@ -155,7 +166,7 @@ class DiagnosisTab(TabBody):
         super().__init__(self.panel.widget)
 
     def tick(self, *, in_front: bool) -> None:
-        if self._behind and in_front and not self._aside.busy("diagnosis"):
+        if self._behind and in_front and not self._background.busy("diagnosis"):
             self.refresh()
 
     def refresh(self) -> None:
@@ -171,7 +182,7 @@ class DiagnosisTab(TabBody):
         log, task = session.log, session.task
         state = (trial, going, log.count(task.fingerprint), len(log.scores(task.fingerprint, task.metric)))
         fresh = state == self._judged and not (going and now - self._judged_at > JUDGED_SECONDS)
-        self._behind = not fresh and self._aside.busy("diagnosis")
+        self._behind = not fresh and self._background.busy("diagnosis")
         if fresh or self._behind:
             return
         if self._judged is None or self._judged[0] != trial:
@@ -184,15 +195,15 @@ class DiagnosisTab(TabBody):
         def then(found: Any, error: Exception | None) -> None:
             self._judged, self._judged_at = state, time.monotonic()
             if error is not None:
-                panel.show_problem(said(error))
+                panel.show_problem(error_text(error))
             else:
                 panel.show(*found)
 
-        self._aside.ask("diagnosis", work, then)
+        self._background.submit("diagnosis", work, then)
 
     def try_it(self, trial: int, rule: str) -> None:
         """Start what a rule prescribes; the trial is judged again first, so that it is what stands there."""
-        if self._aside.busy("try-it"):
+        if self._background.busy("try-it"):
             return  # a double click
         bench, panel = self._bench, self.panel
         panel.busy("Starting what is prescribed …")
@@ -203,7 +214,7 @@ class DiagnosisTab(TabBody):
             else:
                 self._judged = None  # judged at the next reading
 
-        self._aside.ask("try-it", lambda: bench.try_it(trial, rule), then)
+        self._background.submit("try-it", lambda: bench.try_it(trial, rule), then)
 
 
 DIAGNOSE = Tab("Diagnose", DiagnosisTab, DiagnosisTab.refresh, follows_selection=True)

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import ipywidgets as widgets
 
 from workbench.core.config import Config
 from workbench.core.errors import ConfigError, Problem
 from workbench.methods.comparison.reads import Reads
+from workbench.ui.bench import Bench
 from workbench.ui.parts import labelled, make, number_of
 from workbench.ui.presenter import Presenter
 from workbench.ui.tab import TabBody
 
-__all__ = ["FinetunePart", "TransferPanel", "finetune_call"]
+__all__ = ["FinetuneBench", "FinetunePart", "TransferPanel", "finetune_call"]
 
 ABOUT = (
     "Take a trained trial's layers along, give them a new head, and train on: on this task, or from another whose inputs have "
@@ -135,14 +136,24 @@ def finetune_call(trial: int, options: dict[str, Any], config: Config) -> str:
     return f"run = bench.finetune({', '.join([f'from_trial={trial}', f'config={config!r}', *given])})"
 
 
+class FinetuneBench(Bench, Protocol):
+    """What the part asks of a workbench."""
+
+    def finetune(self, *arguments: Any, **options: Any) -> object: ...
+
+
 class FinetunePart(TabBody):
     """The panel with what its button does: a part of the transfer tab."""
 
-    def __init__(self, presenter: Presenter) -> None:
-        self._presenter, self._reads = presenter, Reads.of(presenter.session)
+    def __init__(self, presenter: Presenter, bench: FinetuneBench) -> None:
+        self._presenter, self._bench, self._reads = presenter, bench, Reads.of(presenter.session)
         self._grouped: int | None = None  # the trial whose groups of layers are on offer
         view = presenter.shown
-        self.panel = TransferPanel(self._ask, view.refresh_code, presenter.look_again)
+        self.panel = TransferPanel(
+            lambda: presenter.dispatch.ask(self._start, show=self.panel.show_problem),
+            view.refresh_code,
+            presenter.look_again,
+        )
         super().__init__(self.panel.widget)
 
     def refresh(self) -> None:
@@ -156,7 +167,7 @@ class FinetunePart(TabBody):
 
     def finetune(self, trial: int, config: Config, options: dict[str, Any]) -> None:
         """Fine-tune a trial with the configuration in the controls; its weights may have to be trained again first."""
-        dispatch, bench, panel = self._presenter.dispatch, self._presenter.bench, self.panel
+        dispatch, bench, panel = self._presenter.dispatch, self._bench, self.panel
         panel.busy(f"Taking the layers of trial {trial} …")
 
         def then(run: Any, error: Exception | None) -> None:
@@ -165,21 +176,12 @@ class FinetunePart(TabBody):
             else:
                 panel.busy("")
 
-        dispatch.aside.ask("finetune", lambda: bench.finetune(from_trial=trial, config=config, **options), then)
+        dispatch.background.submit("finetune", lambda: bench.finetune(from_trial=trial, config=config, **options), then)
 
-    def _ask(self) -> None:
+    def _start(self) -> None:
         view, panel = self._presenter.shown, self.panel
-        view.panel.clear_error()
-
-        def start() -> None:
-            try:
-                options = {**panel.options(), "seeds": view.panel.seeds.value, **view.about()}
-            except ConfigError as error:
-                panel.show_problem(str(error))
-            else:
-                self.finetune(panel.source.value, view.controls.read(), options)
-
-        view.request(start)()
+        options = {**panel.options(), "seeds": view.panel.seeds.value, **view.about()}
+        self.finetune(panel.source.value, view.controls.read(), options)
 
     def _offer_groups(self) -> None:
         """Name what can be frozen of the trial that is chosen to start from; its model is built for it, at the side."""
@@ -193,4 +195,4 @@ class FinetunePart(TabBody):
             if panel.source.value == trial:
                 panel.offer_groups(groups or [])
 
-        self._presenter.dispatch.aside.ask("groups", lambda: reads.layer_groups(trial), then)
+        self._presenter.dispatch.background.submit("groups", lambda: reads.layer_groups(trial), then)

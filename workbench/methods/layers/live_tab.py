@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Protocol
+
 from workbench.methods.layers.tab import LayersPanel
 from workbench.methods.layers.watch import Watcher
+from workbench.ui.bench import Bench
 from workbench.ui.presenter import Presenter
 from workbench.ui.tab import Tab, TabBody
 
+if TYPE_CHECKING:
+    from workbench.runs.trained_model import TrainedModel
+
 __all__ = ["LAYERS", "LayersTab"]
+
+
+class LayersBench(Bench, Protocol):
+    """What the tab asks of a workbench."""
+
+    def model(self, trial: int, epoch: int | None) -> TrainedModel: ...
 
 
 class LayersTab(TabBody):
     """The layers of the trial in view."""
 
-    def __init__(self, presenter: Presenter) -> None:
+    def __init__(self, presenter: Presenter, bench: LayersBench) -> None:
         self._presenter = presenter
         self.panel = LayersPanel(lambda epoch: presenter.dispatch.ask(self.look, epoch))
         self._watcher = Watcher(
             presenter.task,
             self.panel,
             run_of=presenter.session.run_of,
-            model_of=presenter.bench.model,
+            model_of=bench.model,
             epochs_of=self._epochs_of,
             wake=presenter.pump.wake,
         )

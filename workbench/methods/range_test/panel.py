@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Protocol
 
 import ipywidgets as widgets
 
 from workbench.core.config import Config
+from workbench.ui.bench import Bench
 from workbench.ui.parts import make, show
 from workbench.ui.presenter import Presenter
 from workbench.ui.tab import TabBody
 
-__all__ = ["RangePanel", "RangePart"]
+if TYPE_CHECKING:
+    from workbench.methods.range_test.range_test import RangeTest
+
+__all__ = ["RangeBench", "RangePanel", "RangePart"]
 
 HINT = (
     "Trains many learning rates for a moment each, beside whatever else trains; nothing of it is entered into the log."
@@ -90,20 +94,30 @@ class RangePanel:
         self.words.value = f'<div class="wb-{kind}" role="{role}">{html.escape(text)}</div>'
 
 
+class RangeBench(Bench, Protocol):
+    """What the part asks of a workbench."""
+
+    def lr_range_test(self, config: Config, *, device: str) -> RangeTest: ...
+
+
 class RangePart(TabBody):
     """The panel with what its buttons do: a part of the search tab."""
 
-    def __init__(self, presenter: Presenter) -> None:
-        self._presenter = presenter
-        self._test: Any = None  # the range test under way, as `bench.lr_range_test` returned it
-        view = presenter.shown
-        self.panel = RangePanel(self._ask, lambda rate: view.put({"learning_rate": rate}), self.stop)
+    def __init__(self, presenter: Presenter, bench: RangeBench) -> None:
+        self._presenter, self._bench = presenter, bench
+        self._test: RangeTest | None = None  # the range test under way
+        view, ask = presenter.shown, presenter.dispatch.ask
+        self.panel = RangePanel(
+            lambda: ask(self._start, show=self.panel.show_problem),
+            lambda rate: ask(lambda: view.put(learning_rate=rate), show=self.panel.show_problem),
+            self.stop,
+        )
         super().__init__(self.panel.widget)
 
     def begin(self, config: Config, device: str) -> None:
         """Find a learning rate for a configuration, beside whatever trains. Raises: ConfigError, ModelError."""
         if self._test is None:
-            self._test = self._presenter.bench.lr_range_test(config, device=device)
+            self._test = self._bench.lr_range_test(config, device=device)
             self.panel.show_running(0.0)
 
     def stop(self) -> None:
@@ -127,9 +141,8 @@ class RangePart(TabBody):
             else:
                 panel.show(test.suggestion, test.reason, png)
 
-        dispatch.aside.ask("range-test", lambda: test.figure()._repr_png_(), then)
+        dispatch.background.submit("range-test", lambda: test.figure()._repr_png_(), then)
 
-    def _ask(self) -> None:
+    def _start(self) -> None:
         view = self._presenter.shown
-        view.panel.clear_error()
-        view.request(lambda: self.begin(view.controls.read(), view.panel.device.value))()
+        self.begin(view.controls.read(), view.panel.device.value)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import ipywidgets as widgets
 
 from workbench.core.config import Config
 from workbench.core.domains import Domain
-from workbench.core.errors import ConfigError, Problem, WorkbenchError
+from workbench.core.errors import ConfigError, Problem
 from workbench.core.space import Space
 from workbench.methods.comparison.reads import Reads, listed_searches
-from workbench.methods.range_test.panel import RangePart
+from workbench.methods.range_test.panel import RangeBench, RangePart
 from workbench.methods.search.options import DEFAULTS
 from workbench.methods.search.strategies import PRUNERS, STRATEGIES
 from workbench.training import kept_apart
@@ -173,14 +173,20 @@ def search_call(space: Space, options: Mapping[str, Any], *, name: str = "", dev
     return f"search = bench.search({', '.join(arguments)})"
 
 
+class SearchBench(RangeBench, Protocol):
+    """What the tab asks of a workbench."""
+
+    def search(self, *arguments: Any, **options: Any) -> object: ...
+
+
 class SearchTab(TabBody):
     """The search tab: a search of the space in the controls, and below it the learning-rate range test."""
 
-    def __init__(self, presenter: Presenter) -> None:
-        self._presenter, self._view = presenter, presenter.shown
+    def __init__(self, presenter: Presenter, bench: SearchBench) -> None:
+        self._presenter, self._bench, self._view = presenter, bench, presenter.shown
         self.panel = SearchPanel(self._view.refresh_code)
-        self.panel.start.on_click(lambda _: self._search())
-        self._range = Late(lambda: RangePart(presenter))
+        self.panel.start.on_click(lambda _: presenter.dispatch.ask(self._search, show=self.panel.show_error))
+        self._range = Late(lambda: RangePart(presenter, bench))
         super().__init__(make(widgets.VBox, [self.panel.widget, self._range.widget], classes="wb-search"))
 
     @property
@@ -212,21 +218,12 @@ class SearchTab(TabBody):
 
     def _search(self) -> None:
         self.panel.show_error("")
-
-        def start() -> None:
-            controls = self._view.controls
-            try:
-                space, base, options = controls.space(), controls.read(), self.panel.options()
-                if not space and "continues" not in options:
-                    message = "press the magnifier beside a hyperparameter to search it"
-                    raise ConfigError([Problem("space", space, f"there is nothing to search: {message}")])
-                self._presenter.bench.search(space=space or None, base=base, **options, **self._view.about())
-            except WorkbenchError as error:
-                homeless = controls.show(error) if isinstance(error, ConfigError) else []
-                told = "\n".join(problem.message for problem in homeless) if homeless else str(error)
-                self.panel.show_error(told)
-
-        self._view.ask(start)
+        controls = self._view.controls
+        space, base, options = controls.space(), controls.read(), self.panel.options()
+        if not space and "continues" not in options:
+            message = "press the magnifier beside a hyperparameter to search it"
+            raise ConfigError([Problem("space", space, f"there is nothing to search: {message}")])
+        self._bench.search(space=space or None, base=base, **options, **self._view.about())
 
 
 SEARCH = Tab("Search", SearchTab, SearchTab.refresh, early=True, searches=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import ipywidgets as widgets
 import pandas as pd
@@ -12,9 +12,14 @@ import pandas as pd
 from workbench.core.text import counted
 from workbench.methods.comparison.reads import Reads
 from workbench.methods.test_set.figure import opened_scores
+from workbench.ui.bench import Bench
 from workbench.ui.parts import labelled, make, show
 from workbench.ui.presenter import Presenter
 from workbench.ui.tab import Tab, TabBody
+
+if TYPE_CHECKING:
+    from workbench.methods.ensembles.ensemble import Ensemble
+    from workbench.methods.test_set.open import TestResult
 
 __all__ = ["TEST_SET", "SealTab", "TestSetTab"]
 
@@ -205,13 +210,22 @@ def _table(openings: pd.DataFrame, metric_label: str, metric: str) -> str:
     return f'<table class="wb-leaderboard"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
 
 
+class TestSetBench(Bench, Protocol):
+    """What the tab asks of a workbench."""
+
+    @property
+    def openings(self) -> pd.DataFrame: ...
+    def load_ensemble(self, number: int) -> Ensemble: ...
+    def open_test_set(self, trial: int | Ensemble, *, again: bool, only_unseen: bool) -> TestResult: ...
+
+
 class TestSetTab(TabBody):
     """The test-set tab: what may be measured, and the opening."""
 
     __test__ = False  # no test of pytest's
 
-    def __init__(self, presenter: Presenter) -> None:
-        self._presenter, self._bench = presenter, presenter.bench
+    def __init__(self, presenter: Presenter, bench: TestSetBench) -> None:
+        self._presenter, self._bench = presenter, bench
         ask = presenter.dispatch.ask
         self.panel = SealTab(lambda key, again, only_unseen: ask(self.open, key, again, only_unseen))
         super().__init__(self.panel.widget)
@@ -235,7 +249,7 @@ class TestSetTab(TabBody):
     def open(self, key: Key, again: bool, only_unseen: bool) -> None:
         """Measure ("trial", 7) or ("ensemble", 2) on the test split, or its unseen rows, and show what came of it."""
         dispatch, bench, panel = self._presenter.dispatch, self._bench, self.panel
-        if dispatch.aside.busy("test-set"):
+        if dispatch.background.busy("test-set"):
             return  # a double click
         kind, number = key
         panel.busy()
@@ -251,7 +265,7 @@ class TestSetTab(TabBody):
                 panel.show_result(lines or [])
             self.refresh()
 
-        dispatch.aside.ask("test-set", work, then)
+        dispatch.background.submit("test-set", work, then)
 
 
 TEST_SET = Tab("Test set", TestSetTab, TestSetTab.refresh, follows_selection=True)

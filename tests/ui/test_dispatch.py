@@ -1,24 +1,30 @@
-"""Clicks come on any thread: they only enqueue, and the main thread does the rest at its next tick."""
+"""The dispatch: a click on any thread only enqueues a request, and the main thread executes it at its next tick."""
 
 from __future__ import annotations
 
+import asyncio
 import html
 import logging
 import re
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import ipywidgets
 import pandas as pd
 import pytest
+from sqlalchemy import Engine
+from torch import nn
 
 import workbench as wb
-from tests.ui.test_branch_view import SHORT, front, pick, select
+from tests.ui.canned import SHORT, record
+from tests.ui.test_branch_view import front, pick, select
 from tests.ui.test_view import until
 from workbench.methods.tabs import TABS
+from workbench.ui.dispatch import Dispatch
+from workbench.ui.pump import Pump
 from workbench.ui.view import WorkbenchView
 
 TITLES = ("Search", "Compare", "Diagnose", "Layers", "Transfer", "Test set")
@@ -35,20 +41,23 @@ REQUESTS: dict[str, Callable[[WorkbenchView], tuple[Any, ...]]] = {
 }  # fmt: skip
 
 
-def elsewhere(call: Callable[[], object]) -> None:
-    """Do something in another thread, as a subshell does."""
+CALLBACK = "callback"
+
+
+def elsewhere(call: Callable[..., object], *arguments: object, ok: bool = True) -> None:
+    """Do something in another thread, as a subshell does. ok: whether it raises nothing."""
     raised: list[BaseException] = []
 
     def work() -> None:
         try:
-            call()
+            call(*arguments)
         except BaseException as error:
             raised.append(error)
 
-    thread = threading.Thread(target=work)
+    thread = threading.Thread(target=work, name=CALLBACK)
     thread.start()
     thread.join(30)
-    assert raised == []
+    assert (raised == []) == ok
 
 
 @pytest.fixture
@@ -78,13 +87,13 @@ def test_a_click_on_another_thread_changes_nothing_before_the_tick(
     elsewhere(lambda: dispatch.ask(*request))
     assert changed == []
     until(bench, lambda: bool(changed))
-    until(bench, lambda: not any(map(dispatch.aside.busy, ("test-set", "ensemble", "try-it", "finetune"))))
+    until(bench, lambda: not any(map(dispatch.background.busy, ("test-set", "ensemble", "try-it", "finetune"))))
     view.body("Search").range.stop()
     until(bench, lambda: view.body("Search").range.panel.button.description == "Range test")
     assert {thread for _, thread in changed} == {threading.main_thread().name}
 
 
-def test_a_look_inside_is_taken_by_the_main_thread(
+def test_the_layers_are_read_on_the_main_thread(
     bench: wb.Workbench, view: WorkbenchView, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looks: list[tuple[int, threading.Thread]] = []
@@ -100,7 +109,7 @@ def test_a_look_inside_is_taken_by_the_main_thread(
 def test_a_click_on_a_button_touches_neither_log_nor_widgets_before_the_tick(
     bench: wb.Workbench, view: WorkbenchView, monkeypatch: pytest.MonkeyPatch, button: str
 ) -> None:
-    bench.run(SHORT)
+    record(bench)
     bench.presenter.tick()
     select(view, 1)
     pick(bench, view, 1, 2.0)
@@ -112,21 +121,166 @@ def test_a_click_on_a_button_touches_neither_log_nor_widgets_before_the_tick(
     done: list[str] = []
     for name in ("start", "branch", "search", "replay", "delete", "config"):
         monkeypatch.setattr(
-            bench, name, lambda *arguments, name=name, **options: done.append(threading.current_thread().name)
+            bench, name, lambda *arguments, **options: done.append(threading.current_thread().name) or SHORT
         )
-    monkeypatch.setattr(view, "_config_of", lambda trial: done.append(threading.current_thread().name) or SHORT)
     elsewhere(buttons[button].click)
     assert done == []
     bench.presenter.tick()
     assert done == [threading.main_thread().name]
 
 
-def test_a_request_wakes_the_pump(bench: wb.Workbench, view: WorkbenchView, monkeypatch: pytest.MonkeyPatch) -> None:
-    dispatch, woken = bench.presenter.dispatch, threading.Event()
-    monkeypatch.setattr(dispatch, "_wake", woken.set)
-    body = view.body("Compare")
-    elsewhere(body.panel.build.click)
-    assert woken.is_set()
+def buttons_in(widget: Any) -> Iterator[ipywidgets.Button]:
+    if isinstance(widget, ipywidgets.Button):
+        yield widget
+    for child in getattr(widget, "children", ()):
+        yield from buttons_in(child)
+
+
+def test_no_click_touches_the_log_a_lock_or_a_model_on_its_own_thread(
+    bench: wb.Workbench, view: WorkbenchView, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every button of the view, the hidden and disabled ones too."""
+    bench.run(wb.Config(optimizer="sgd", learning_rate=10.0, epochs=4))
+    for title in view.tabs.titles:
+        front(bench, view, title)
+    until(bench, lambda: "Diagnosis of trial 1" in view.body("Diagnose").panel.state.value)
+    select(view, 1)
+    pick(bench, view, 1, 2.0)
+    touched: list[str] = []
+    pressed = ""
+
+    def guard(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def guarded(*arguments: Any, **options: Any) -> Any:
+            if threading.current_thread().name == CALLBACK:
+                touched.append(f"{pressed}: {name}")  # ipywidgets catches what a callback raises
+                raise AssertionError(name)
+            return call(*arguments, **options)
+
+        return guarded
+
+    for owner, name in ((Engine, "connect"), (Engine, "begin"), (nn.Module, "__init__")):
+        monkeypatch.setattr(owner, name, guard(name, getattr(owner, name)))
+    session = bench.presenter.session
+    monkeypatch.setattr(session, "lock", GuardedLock(guard("lock", session.lock.acquire), session.lock.release))
+    buttons = list(buttons_in(view.widget))
+    assert len(buttons) > 25
+    for button in buttons:
+        pressed = button.description or button.icon
+        elsewhere(button.click)
+    assert touched == []
+    elsewhere(lambda: bench.log.count(bench.task.fingerprint), ok=False)
+    elsewhere(bench.replay, 1, ok=False)
+    assert len(touched) == 2  # so it would have been noticed
+
+
+class GuardedLock:
+    """A lock whose acquisition is guarded."""
+
+    def __init__(self, acquire: Callable[..., Any], release: Callable[[], None]) -> None:
+        self.acquire, self.release = acquire, release
+
+    def __enter__(self) -> None:
+        self.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
+def test_pause_stop_and_live_changes_act_before_the_tick(bench: wb.Workbench, view: WorkbenchView) -> None:
+    """As while a cell keeps the kernel busy."""
+    run = bench.start(SHORT.replace(epochs=100_000))
+    until(bench, lambda: not view.panel.pause.disabled and len(bench.curves(1)) > 0)
+    elsewhere(lambda: setattr(view.controls.field("learning_rate").text, "value", "0.05"))  # type: ignore[attr-defined]
+    elsewhere(view.panel.stop.click)
+    assert run.stopped
+    run.wait(60)
+    assert bench.events(1).query("kind == 'change'")["new"].tolist() == [0.05]
+
+
+@pytest.mark.parametrize(
+    ("title", "button", "call", "place"),
+    [
+        ("Compare", "add", "add_seeds", "note"),
+        ("Compare", "build", "ensemble", "note"),
+        ("Search", "start", "search", "message"),
+        ("Search", "range", "lr_range_test", "words"),
+        ("Transfer", "finetuning", "finetune", "message"),
+    ],
+)
+def test_the_error_of_a_request_is_shown_next_to_what_was_clicked(
+    bench: wb.Workbench,
+    view: WorkbenchView,
+    monkeypatch: pytest.MonkeyPatch,
+    title: str,
+    button: str,
+    call: str,
+    place: str,
+) -> None:
+    record(bench)
+    view.controls.field("learning_rate").search(wb.LogRange(1e-3, 1e-1))
+    front(bench, view, title)
+    body = view.body(title)
+    panel = getattr(body, button).panel if hasattr(body, button) else body.panel
+
+    def fail(*arguments: Any, **options: Any) -> None:
+        raise wb.RunError("the device is gone")
+
+    monkeypatch.setattr(bench, call, fail)
+    (getattr(panel, button, None) or panel.button).click()
+    until(bench, lambda: "the device is gone" in getattr(panel, place).value)
+    assert "the device is gone" not in view.panel.message.value
+
+
+def test_a_request_waits_for_the_earlier_messages_of_the_page() -> None:
+    """A click that overtakes the value typed before it is executed after the main thread has handled that value."""
+    handled: list[Callable[[], None]] = []
+    woken: list[str] = []
+    dispatch = Dispatch(lambda error, show: None, lambda: woken.append("woken"), handled.append)
+    done: list[int] = []
+    for number in (1, 2):
+        elsewhere(lambda number=number: dispatch.ask(done.append, number))
+    dispatch.tick()
+    assert (done, woken) == ([], [])
+    handled[0]()
+    assert woken == ["woken"]
+    dispatch.tick()
+    assert done == [1]
+
+
+def test_a_request_does_not_wait_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cell that waits for a run executes requests, but its event loop handles no message."""
+    monkeypatch.setattr("workbench.ui.dispatch.ORDER_SECONDS", 0.0)
+    dispatch, done = Dispatch(lambda error, show: None, lambda: None, lambda call: None), []
+    dispatch.ask(done.append, 1)
+    dispatch.tick()
+    assert done == [1]
+
+
+def test_after_messages_calls_later_on_the_main_thread_and_does_not_wait() -> None:
+    pump, called = Pump(lambda: False), []
+
+    async def main() -> None:
+        pump.attach()
+        elsewhere(lambda: pump.after_messages(lambda: called.append(threading.current_thread())))
+        assert called == []
+        await asyncio.sleep(0.2)
+
+    asyncio.run(main())
+    assert called == [threading.main_thread()]
+    pump.after_messages(lambda: called.append("no loop any more"))
+    assert called[1:] == ["no loop any more"]
+
+
+def test_a_request_wakes_the_pump(bench: wb.Workbench, view: WorkbenchView) -> None:
+    dispatch, woken = bench.presenter.dispatch, []
+
+    async def main() -> None:
+        bench.presenter.pump.attach()
+        elsewhere(lambda: dispatch.ask(woken.append, 1))
+        while not woken:
+            await asyncio.sleep(0.01)
+
+    asyncio.run(asyncio.wait_for(main(), 30))
 
 
 def test_a_double_click_makes_one_ensemble(bench: wb.Workbench, view: WorkbenchView) -> None:
@@ -162,7 +316,7 @@ def test_what_a_request_raises_is_shown_and_the_next_is_done(
     assert record.exc_info[0] is ZeroDivisionError
 
 
-def test_an_error_nobody_foresaw_is_told_with_its_kind_and_its_traceback_is_kept(
+def test_an_unexpected_error_is_shown_with_its_class_and_its_traceback_is_kept(
     bench: wb.Workbench, view: WorkbenchView, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench.run(SHORT)
@@ -180,7 +334,7 @@ def test_an_error_nobody_foresaw_is_told_with_its_kind_and_its_traceback_is_kept
     assert repr(sys.last_value) == "KeyError('votes')"  # what `%tb` shows
 
 
-def test_why_a_prescription_was_not_tried_stays_while_the_trial_is_judged_anew(
+def test_why_a_prescription_was_not_tried_stays_while_the_trial_is_diagnosed_again(
     bench: wb.Workbench, view: WorkbenchView, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench.run(wb.Config(optimizer="sgd", learning_rate=10.0, epochs=8))
@@ -295,7 +449,7 @@ def bench_variables(bench: wb.Workbench) -> dict[str, object]:
         ("nowhere.csv", "nowhere.csv"),
     ],
 )
-def test_what_cannot_be_continued_on_is_told_and_stays_told(
+def test_why_data_cannot_be_continued_on_is_shown_and_stays(
     shop: wb.Workbench, view_of_shop: WorkbenchView, data: str, message: str
 ) -> None:
     panel = view_of_shop.body("Transfer").versions.panel
@@ -327,7 +481,7 @@ def test_continuing_is_stopped_by_the_same_button(shop: wb.Workbench, view_of_sh
     assert set(shop.trials["state"][shop.trials["source"] == "continue"]) <= {"stopped", "completed"}
 
 
-def test_a_failed_training_is_told(
+def test_a_failed_training_is_shown(
     shop: wb.Workbench, view_of_shop: WorkbenchView, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     panel = view_of_shop.body("Transfer").versions.panel
