@@ -220,6 +220,15 @@ class Scoped:
         made.choices = user_choices()
         return made
 
+    def _scoped(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """A callback for others to call, with the same choices."""
+
+        def scoped(*args: Any, **kwargs: Any) -> Any:
+            with self.choices.active():
+                return function(*args, **kwargs)
+
+        return scoped
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         for name, value in list(vars(cls).items()):

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
     from workbench.checkpoints import CheckpointStore
     from workbench.core.config import Config
+    from workbench.core.registry import UserChoices
     from workbench.runs.branch import Tree
 
 __all__ = ["Bench"]
@@ -19,6 +20,7 @@ class Bench(Protocol):
     own; mypy checks `Workbench` against all of them where it shows its tabs."""
 
     device: str
+    choices: UserChoices
 
     @property
     def checkpoints(self) -> CheckpointStore: ...

@@ -12,6 +12,7 @@ import ipywidgets as widgets
 from workbench.core.config import CHOICES, HYPERPARAMETERS, Config, Hyperparameter, declared
 from workbench.core.domains import Domain
 from workbench.core.errors import ConfigError, Problem
+from workbench.core.registry import Scoped
 from workbench.core.text import counted
 from workbench.training import preview, resolve_loss
 from workbench.ui.fields import Field, Throttle, make_field, shown
@@ -20,7 +21,7 @@ from workbench.ui.parts import make
 __all__ = ["Controls", "schedule_picture"]
 
 
-class Controls:
+class Controls(Scoped):
     """All hyperparameters as controls.
 
     kind: of the task; the menu of losses depends on it. changed: called after each change by the user. live: called with name
@@ -125,7 +126,7 @@ class Controls:
     # ----------------------------------------------------------------------------------------------------------------
 
     def _make(self, hyperparameter: Hyperparameter) -> widgets.Widget:
-        field = self._fields[hyperparameter.name] = make_field(hyperparameter, self._touched, self._kind)
+        field = self._fields[hyperparameter.name] = make_field(hyperparameter, self._scoped(self._touched), self._kind)
         return field.widget
 
     def _add(self, hyperparameter: Hyperparameter) -> None:

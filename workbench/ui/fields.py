@@ -13,7 +13,7 @@ import ipywidgets as widgets
 
 from workbench.core.config import Hyperparameter
 from workbench.core.domains import Choice, Domain, IntRange
-from workbench.core.registry import Registry
+from workbench.core.registry import Registry, Scoped
 from workbench.ui.domain_field import DomainEditor, make_editor
 from workbench.ui.parts import make, number_of, show
 
@@ -30,7 +30,7 @@ def shown(value: object) -> str:
     return "" if value is None else str(value)
 
 
-class Field:
+class Field(Scoped):
     """A labelled control, and below it the message of its problem. Subclasses define `parts`, `value` and `set_value`.
 
     The control is made when it is first shown; until then the field has its default.
@@ -73,7 +73,7 @@ class Field:
             tooltip=f"Search {self.name.replace('_', ' ')} instead of using one value",
             classes="wb-toggle",
         )
-        self.toggle.observe(self._toggled, "value")
+        self.toggle.observe(self._scoped(self._toggled), "value")
         self._parts = self.parts()
         self.load(self.declaration.default)
         self.widget.children = (self.label, *self._parts, self.toggle)
@@ -177,16 +177,16 @@ class NumberField(Field):
             tooltip=self.tip,
             classes="wb-number",
         )
-        self.text.observe(self._text_changed, "value")
+        self.text.observe(self._scoped(self._text_changed), "value")
         self.slider = self._make_slider()
-        self.slider.observe(self._slider_moved, "value")
+        self.slider.observe(self._scoped(self._slider_moved), "value")
         self.switch: widgets.Checkbox | None = None
         row = [self.slider, self.text]
         if self.declaration.optional:
             self.switch = make(
                 widgets.Checkbox, False, indent=False, tooltip=f"{self.name}: off or on", classes="wb-switch"
             )
-            self.switch.observe(self._switched, "value")
+            self.switch.observe(self._scoped(self._switched), "value")
             row = [self.switch, *row]
         return [make(widgets.Box, row, classes="wb-input")]
 
@@ -287,7 +287,7 @@ class ChoiceField(Field):
             )
         else:
             self.control = make(widgets.Dropdown, options=self.menu(), value=self.declaration.default, tooltip=self.tip)
-        self.control.observe(self._notify, "value")
+        self.control.observe(self._scoped(self._notify), "value")
         box = make(widgets.Box, [self.control], classes="wb-input")
         return [box]
 

@@ -17,7 +17,7 @@ import torch
 
 from workbench.core.config import Config
 from workbench.core.events import EpochEnd, Event, KnobChanged, StepProgress, TrialState
-from workbench.core.registry import Scoped, user_choices
+from workbench.core.registry import Scoped
 from workbench.runs.publisher import LogChanged, Notice
 from workbench.runs.replay import Replay
 from workbench.runs.run import Run
@@ -73,7 +73,6 @@ class Presenter(Scoped):
         if presenter is None:
             presenter = cls(session)
             cls._all[session] = weakref.ref(presenter)  # which its session keeps
-        presenter.choices = user_choices()
         return presenter
 
     def __init__(self, session: Session) -> None:
@@ -148,8 +147,8 @@ class Presenter(Scoped):
         """Display the view in the running cell, and below it the picture that a saved notebook keeps."""
         from IPython.display import display
 
-        if self.view is None:
-            self.build(bench, tabs)
+        if self.view is None or bench.choices.entries != self.choices.entries:
+            self.build(bench, tabs)  # again for a Workbench that was made again with other models
         self.pump.attach()
         self._table_due = True  # another process may have written to the log
         self.tick()
@@ -166,9 +165,11 @@ class Presenter(Scoped):
         from workbench.ui.live import LiveRun
         from workbench.ui.view import WorkbenchView
 
-        self._live = LiveRun(self.task.metric, resolve_loss(Config(), self.task.kind).loss)
-        self.view = WorkbenchView(self, bench, self._live.curves)
-        self.view.add_tabs(tabs)
+        self.choices = bench.choices
+        with self.choices.active():
+            self._live = LiveRun(self.task.metric, resolve_loss(Config(), self.task.kind).loss)
+            self.view = WorkbenchView(self, bench, self._live.curves)
+            self.view.add_tabs(tabs)
         self._events.clear()  # earlier epochs are read from the log
         if self._on_show is None and self.runner.current is not None:
             self._on_show = self.runner.current
