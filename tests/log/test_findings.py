@@ -98,9 +98,9 @@ def test_they_are_never_changed_and_outlive_their_trials() -> None:
     log = TrialLog.open(None)
     (trial,) = ended(log)
     log.add_finding("a", {"trial": trial}, task_fingerprint="f")
-    log.delete([trial])
-    assert log.empty_trash() == ([trial], [])
+    log.trash.delete([trial])
+    assert log.trash.empty() == ([trial], [])
     assert [one.data for one in log.findings("a")] == [{"trial": trial}]
     for statement in ("DELETE FROM findings", "UPDATE findings SET kind = 'b'"):
-        with pytest.raises(wb.LogError, match="append-only"), log._write() as connection:
+        with pytest.raises(wb.LogError, match="append-only"), log.database.write() as connection:
             connection.execute(text(statement))

@@ -13,7 +13,7 @@ TABLES = [table for table in schema.metadata.sorted_tables if table is not schem
 
 
 def refuses(log: TrialLog, statement: str, words: str = "append-only") -> None:
-    with pytest.raises(wb.LogError, match=words), log._write() as connection:
+    with pytest.raises(wb.LogError, match=words), log.database.write() as connection:
         connection.execute(text(statement))
 
 

@@ -8,29 +8,20 @@ import subprocess
 import sys
 import traceback
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
-from sqlalchemy.exc import (
-    DatabaseError,
-    DBAPIError,
-    IntegrityError,
-    InternalError,
-    OperationalError,
-    ProgrammingError,
-    SQLAlchemyError,
-)
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 import workbench as wb
 from tests.log.making import CONFIG, end, epoch, new, running
 from workbench.core.errors import LogError
 from workbench.core.events import Branched, EpochEnd, KnobChanged, Message, StateChanged, StepProgress, TrialState
 from workbench.log import SearchStep, TrialLog, schema
-from workbench.log.database import explain, where
+from workbench.log.database import log_name
 
 number = st.floats(width=64)
 
@@ -67,9 +58,9 @@ def check_text(name: str, note: str, tags: list[str]) -> None:
     log.append([Message(first, note), Branched(second, first, 1, {"model": (name, note)})])
     for row in log.trials().itertuples():
         assert (row.name, row.note, list(row.tags)) == (name, note, tags)
-    assert log.config(first)["model"] == name
+    assert log.record(first).config["model"] == name
     assert log.events(first)["message"].tolist() == [note]
-    assert log.branches()["changes"].tolist() == [{"model": (name, note)}]
+    assert log.history.branches()["changes"].tolist() == [{"model": (name, note)}]
     assert f"model {name!r} → {note!r}" in log.events(second)["message"][0]
     log.close()
 
@@ -116,7 +107,7 @@ def test_a_trials_life(log: TrialLog) -> None:
     assert ended["state"] == "diverged"
     assert math.isnan(ended["val_loss"])
     assert ended["learning_rate"] == wb.Config().learning_rate
-    assert log.config(one) == CONFIG
+    assert log.record(one).config == CONFIG
     assert list(log.events(one)["kind"]) == ["state", "change", "message"]
     assert log.state(two) is TrialState.QUEUED
     assert list(log.trials().columns[:5]) == ["trial", "name", "source", "state", "parent"]
@@ -167,28 +158,28 @@ def test_an_ended_trial_takes_nothing_more(log: TrialLog) -> None:
 def test_nothing_is_changed_or_removed(log: TrialLog) -> None:
     gone, one, two = log.create([new(), new(), new()])
     log.append([end(gone)])
-    log.delete([gone])
-    log.empty_trash()
+    log.trash.delete([gone])
+    log.trash.empty()
     log.append([epoch(one, 1), Message(one, "x"), end(one, 1)])
     log.annotate(one, name="x")
-    log.mark_interrupted()
-    log.adopt([two])
+    log.ownership.mark_interrupted()
+    log.ownership.adopt([two])
     log.next_cohort()
-    log.add_step(SearchStep(log.create_search("grid", {}, task_fingerprint="f"), "ask", {}))
+    log.searches.add_step(SearchStep(log.searches.create("grid", {}, task_fingerprint="f"), "ask", {}))
     log.add_finding("opening", {}, task_fingerprint="f")
     for table in set(schema.metadata.tables) - {"leases"}:
-        with log._read() as connection:
+        with log.database.read() as connection:
             assert connection.execute(text(f"SELECT count(*) FROM {table}")).scalar(), table
             on_server = connection.dialect.name == "postgresql"
         column = next(iter(schema.metadata.tables[table].c)).name
         statements = [f"DELETE FROM {table}", f"UPDATE {table} SET {column} = {column}"]
         for statement in [*statements, f"TRUNCATE {table} CASCADE"] if on_server else statements:
-            with pytest.raises((wb.LogError, SQLAlchemyError), match="append-only"), log._write() as connection:
+            with pytest.raises((wb.LogError, SQLAlchemyError), match="append-only"), log.database.write() as connection:
                 connection.execute(text(statement))
 
 
 def test_unknown_trials_are_named(log: TrialLog) -> None:
-    for call in (log.config, log.curves, log.events, log.state):
+    for call in (log.record, log.curves, log.events, log.state):
         with pytest.raises(wb.LogError, match="trial 77 is not in the log"):
             call(77)
     with pytest.raises(wb.LogError, match="trial 77"):
@@ -218,11 +209,11 @@ def test_bad_places_for_a_log(tmp_path: Path) -> None:
 def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
     log = TrialLog.open(tmp_path / "trials.db")
     (one,) = log.create([new()])
-    with log._write() as connection:
+    with log.database.write() as connection:
         pages = connection.execute(text("PRAGMA page_count")).scalar()
-    log._engine.dispose()  # the limit belongs to a connection: let the pool keep just one
+    log.database.engine.dispose()  # the limit belongs to a connection: let the pool keep just one
     kept = 0
-    with log._writing.connect() as connection:
+    with log.database.engine.connect() as connection:
         connection.exec_driver_sql(f"PRAGMA max_page_count = {pages + 2}")
         connection.rollback()
     with pytest.raises(wb.LogError, match="disk is full; free some space") as caught:
@@ -232,7 +223,7 @@ def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
     assert 0 < kept < 1999
     assert caught.value.passing
     assert len(log.curves(one)) == kept
-    with log._writing.connect() as connection:
+    with log.database.engine.connect() as connection:
         connection.exec_driver_sql("PRAGMA max_page_count = 1000000")
         connection.rollback()
     log.append([epoch(one, kept + 1)])
@@ -279,7 +270,7 @@ def test_a_killed_writer_leaves_what_was_acknowledged(tmp_path: Path) -> None:
     log = TrialLog.open(path)
     there = set(map(tuple, log.curves()[["trial", "epoch"]].to_numpy().tolist()))
     assert {(int(trial), int(n)) for trial, n in filter(lambda words: len(words) == 2, told)} <= there
-    with log._read() as connection:
+    with log.database.read() as connection:
         assert connection.execute(text("PRAGMA integrity_check")).scalar() == "ok"
     log.close()
 
@@ -303,54 +294,17 @@ def test_a_password_is_never_shown(url: str) -> None:
 
 
 def test_a_password_is_not_in_the_name_of_a_log() -> None:
-    assert where("postgresql+psycopg://me:hunter2@host/x") == "postgresql+psycopg://me:***@host/x"
-    assert where("postgresql+psycopg://host/x?sslPassword=hunter2") == "postgresql+psycopg://host/x"
+    assert log_name("postgresql+psycopg://me:hunter2@host/x") == "postgresql+psycopg://me:***@host/x"
+    assert log_name("postgresql+psycopg://host/x?sslPassword=hunter2") == "postgresql+psycopg://host/x"
     log = TrialLog.open(None)
     assert repr(log) == "<TrialLog sqlite://>"
     log.close()
 
 
-class ServerError(Exception):
-    """Stands for what a server's driver raises."""
-
-
-@pytest.mark.parametrize(
-    ("kind", "cause", "told", "passing"),
-    [
-        (OperationalError, sqlite3.OperationalError("database or disk is full"), "the disk is full; free", True),
-        (OperationalError, sqlite3.OperationalError("database is locked"), "is locked by another program", True),
-        (OperationalError, sqlite3.OperationalError("attempt to write a readonly database"), "read-only", True),
-        (OperationalError, sqlite3.OperationalError("disk I/O error"), "the disk does not answer", True),
-        (OperationalError, sqlite3.OperationalError("no such table: x"), "refused: no such table: x", False),
-        (DatabaseError, sqlite3.DatabaseError("database disk image is malformed"), "is damaged", False),
-        (OperationalError, ServerError("connection refused"), "check that the server runs", True),
-        (OperationalError, ServerError("No space left on device"), "the disk is full; free", True),
-        (InternalError, ServerError("cannot execute INSERT in a read-only transaction"), "read-only", True),
-        (IntegrityError, ServerError('violates unique constraint "epochs_pkey"'), "epoch already in the log", False),
-        (IntegrityError, ServerError('violates unique constraint "ends_pkey"'), "a trial ends once", False),
-        (ProgrammingError, ServerError("syntax error"), "refused: syntax error", False),
-    ],
-)
-def test_causes_that_may_pass_are_told_from_others(kind: Any, cause: Exception, told: str, passing: bool) -> None:
-    error = explain(kind("INSERT", {}, cause), "trials.db")
-    assert "log='trials.db'" in str(error)
-    assert told in str(error)
-    assert error.passing is passing
-
-
-def test_a_lost_connection_may_come_back() -> None:
-    lost = DBAPIError(
-        "INSERT", {}, ServerError("server closed the connection unexpectedly"), connection_invalidated=True
-    )
-    assert explain(lost, "x").passing
-
-
 def test_an_epoch_is_told_once(log: TrialLog) -> None:
     (one,) = log.create([new()])
     log.append([*running(one), epoch(one, 1)])
-    with pytest.raises(
-        wb.LogError, match="epoch already in the log: another process goes on with this trial"
-    ) as caught:
+    with pytest.raises(wb.LogError, match="epoch already in the log: another process continues this trial") as caught:
         log.append([epoch(one, 2), epoch(one, 1)])
     assert not caught.value.passing
     assert log.curves(one)["epoch"].tolist() == [1]
@@ -386,9 +340,9 @@ def test_what_is_told_of_some_trials_is_not_told_of_others(log: TrialLog) -> Non
 
 def test_a_drivers_error_with_the_password_is_not_reachable(log: TrialLog, monkeypatch: pytest.MonkeyPatch) -> None:
     secret = "hunter2-of-the-server"
-    monkeypatch.setattr(log._engine, "url", log._engine.url.set(password=secret))
+    monkeypatch.setattr(log.database.engine, "url", log.database.engine.url.set(password=secret))
     driver = sqlite3.OperationalError(f"connection to server failed: password={secret}")
-    with pytest.raises(LogError) as caught, log._write():
+    with pytest.raises(LogError) as caught, log.database.write():
         raise OperationalError("INSERT", {}, driver) from driver
     pending: list[BaseException | None] = [caught.value]
     while pending:

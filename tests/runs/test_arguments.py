@@ -34,7 +34,7 @@ def bench() -> wb.Workbench:
 
 def rows(bench: wb.Workbench) -> list[int]:
     """How much there is in each table of the log."""
-    with bench.log._read() as connection:
+    with bench.log.database.read() as connection:
         return [connection.execute(select(func.count()).select_from(table)).scalar_one() for table in TABLES]
 
 

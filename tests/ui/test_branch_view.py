@@ -273,7 +273,7 @@ def test_the_banner_offers_what_was_interrupted_and_goes_when_pressed(
     # a trial that nobody trains any more, as a killed kernel leaves one
     session = bench.presenter.session
     left = session.log.create([session.new_trial(bench.config(1), source="manual")])
-    assert session.log.mark_interrupted(session.runner.trials) == left
+    assert session.log.ownership.mark_interrupted(session.runner.trials) == left
     bench.presenter.refresh_table()
     bench.presenter.tick()
     assert view.panel.widget.children[0] is banner

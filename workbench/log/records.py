@@ -28,7 +28,18 @@ from workbench.core.events import (
 )
 from workbench.log import schema
 
-__all__ = ["ID_CHUNK", "NewTrial", "SearchStep", "chunks", "event_row", "event_rows", "now", "trial_row", "waves"]
+__all__ = [
+    "ID_CHUNK",
+    "NewTrial",
+    "SearchStep",
+    "TrialRecord",
+    "chunks",
+    "event_row",
+    "event_rows",
+    "now",
+    "trial_row",
+    "waves",
+]
 
 EPOCH_FIELDS = tuple(field.name for field in dataclasses.fields(EpochEnd))
 ID_CHUNK = 500
@@ -66,6 +77,20 @@ class NewTrial:
     suggestion: int | None = None
     configuration: str | None = None
     replicates: int | None = None
+
+
+class TrialRecord(NamedTuple):
+    """What was recorded when a trial was created.
+
+    config: its hyperparameters. task_fingerprint: of the data it was trained on. metric: a name in the metrics table. device:
+    where it was trained. builder: identity of the user's builder, None for a built-in model.
+    """
+
+    config: dict[str, Any]
+    task_fingerprint: str
+    metric: str
+    device: str
+    builder: str | None
 
 
 class SearchStep(NamedTuple):

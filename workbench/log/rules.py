@@ -12,7 +12,7 @@ __all__ = ["create_or_check"]
 OPENING_LOCK = 7_240_917
 """PostgreSQL's number of the lock that those who open a log take in turn: two that create the tables would collide."""
 APPEND_ONLY, HAS_ENDED = "the trial log is append-only", "trial has ended"
-"""What the triggers say; `database.REMEDIES` knows these words."""
+"""What the triggers say; `database.TRIGGERED` has their messages."""
 RULED = [table for table in schema.metadata.sorted_tables if table is not schema.leases]
 TOLD = (schema.epochs, schema.events)
 """Tables that take nothing more of a trial that has ended."""

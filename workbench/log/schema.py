@@ -28,7 +28,7 @@ __all__ = [
     "versions",
 ]
 
-VERSION = 5
+VERSION = 6
 """Raised with each change of the tables; a log of another version is rejected."""
 
 metadata = MetaData()

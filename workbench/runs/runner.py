@@ -85,7 +85,7 @@ class Runner:
         """Renew this process's lease as long as it trains."""
         while training.is_alive():
             with suppress(LogError):  # the next one will do
-                self._log.renew_lease()
+                self._log.ownership.renew_lease()
             training.join(LEASE_SECONDS)
 
     def _work(self) -> None:
@@ -131,7 +131,7 @@ class Runner:
         finally:
             if run.search is not None:
                 with suppress(LogError):  # not written, the search counts as interrupted and can be resumed
-                    self._log.add_step(SearchStep(run.search, "ended", {}))
+                    self._log.searches.add_step(SearchStep(run.search, "ended", {}))
         return None
 
     def _fail(self, run: Run, unfinished: _Unfinished, error: Exception) -> Exception:

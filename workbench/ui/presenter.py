@@ -115,7 +115,7 @@ class Presenter:
 
     def last_trials(self) -> tuple[int, ...]:
         if self._on_show is not None:
-            trashed = set(self.log.trash()["trial"])
+            trashed = set(self.log.trash.trials()["trial"])
             kept = tuple(trial for trial in self._on_show.trials if trial not in trashed)
             if kept:
                 return kept[-PICTURED:]
@@ -240,7 +240,7 @@ class Presenter:
             if self._table_due or (self._stale and (not going or now - self._table_read > pause)):
                 self._table_due, self._stale, self._table_read = False, False, now
                 frame = self.task_log.trials(last=TABLE_TRIALS)
-                self._known = self.log.count(self.task.fingerprint)
+                self._known = self.log.results.count(self.task.fingerprint)
                 self._newest = [int(trial) for trial in frame["trial"].tail(1)]
                 self.view.show_trials(frame, self._known)
                 self.view.panel.show_left(*self._left())
@@ -296,7 +296,9 @@ class Presenter:
         """How many trials and searches can be resumed."""
         going = {run.search for run in self.runner.runs if run.search is not None}
         fingerprint = self.task.fingerprint
-        return len(self.log.interrupted(fingerprint)), len(self.log.unfinished(fingerprint, going))
+        return len(self.log.ownership.interrupted(fingerprint)), len(
+            self.log.ownership.unfinished_searches(fingerprint, going)
+        )
 
     def look_again(self) -> None:
         """Have the tab in front brought up to date at the next tick. Any thread."""
