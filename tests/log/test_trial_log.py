@@ -146,6 +146,18 @@ def test_what_unended_trials_have_come_to_whatever_their_losses(losses: list[lis
     log.close()
 
 
+def test_a_hyperparameter_that_only_later_trials_have(log: TrialLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows are converted in parts; a column that begins in a later one is empty before it."""
+    monkeypatch.setattr("workbench.log.queries.PART", 2)
+    wide = {**CONFIG, "width": 7}
+    log.create([new(), new(), new(), new(config=wide), new(), new(config={**wide, "depth": 2})])
+    frame = log.trials()
+    assert frame["trial"].tolist() == [1, 2, 3, 4, 5, 6]
+    assert frame["width"].fillna(-1).tolist() == [-1, -1, -1, 7, -1, 7]
+    assert frame["depth"].fillna(-1).tolist() == [-1] * 5 + [2]
+    assert frame["seed"].tolist() == [CONFIG["seed"]] * 6
+
+
 def test_an_ended_trial_takes_nothing_more(log: TrialLog) -> None:
     one, two = log.create([new(), new()])
     log.append([epoch(one, 1), end(one, 1)])

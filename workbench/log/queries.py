@@ -32,6 +32,8 @@ LAST = (
     "device", "cohort", "created", "note", "tags", "task", "metric", "reason", "parent_epoch", "search", "suggestion",
     "task_fingerprint", "test_metric", "test_set",
 )  # fmt: skip
+PART = 1000
+"""Rows that are converted together."""
 INTERNAL = ("cohort", "script")
 """Events that only a resumed or replayed trial needs."""
 
@@ -67,19 +69,26 @@ def _trials(connection: Connection, wanted: Select[Any]) -> pd.DataFrame:
     columns = [table.c.id, *(table.c[name] for name in begun), *(ends.c[name] for name in ended)]
     statement = select(*columns).outerjoin(ends, ends.c.trial == table.c.id).where(table.c.id.in_(wanted))
     statement = statement.order_by(table.c.id)
-    names = ["trial", *begun, *ended]
-    found = list(zip(*connection.execute(statement).all(), strict=True)) or [()] * len(names)
     # lists by column, and one frame at the end: each frame, and each change of one, costs a table of a few rows milliseconds
-    values: dict[str, list[Any]] = {name: list(column) for name, column in zip(names, found, strict=True)}
-    configs = json.loads(f"[{','.join(values.pop('config'))}]")
-    configurations = list(dict.fromkeys((*HYPERPARAMETERS, *chain.from_iterable(configs))))
-    values |= {name: [config.get(name, math.nan) for config in configs] for name in configurations}
+    values: dict[str, list[Any]] = {name: [] for name in ("trial", *begun, *ended)}
+    hyperparameters: dict[str, list[Any]] = {name: [] for name in HYPERPARAMETERS}
+    # in parts that are freed at once: else the garbage collector traverses the rows of all trials again and again
+    for part in connection.execute(statement).partitions(PART):
+        for column, entries in zip(values.values(), zip(*part, strict=True), strict=True):
+            column += entries
+        configs = json.loads(f"[{','.join(values['config'])}]")
+        values["config"].clear()
+        for name in dict.fromkeys(chain.from_iterable(configs)):
+            hyperparameters.setdefault(name, [math.nan] * (len(values["trial"]) - len(part)))
+        for name, column in hyperparameters.items():
+            column += [config.get(name, math.nan) for config in configs]
+    values |= hyperparameters
     rows = {int(trial): row for row, trial in enumerate(values["trial"])}
     _fill_open(connection, values, rows)
     _fill_annotations(connection, values, rows)
     _fill_openings(connection, values, rows)
     tags = {text: tuple(json.loads(text)) for text in set(values["tags"])}
-    arrays: dict[str, Any] = {name: values[name] for name in (*FIRST, *configurations, *RESULTS, *LAST)}
+    arrays: dict[str, Any] = {name: values[name] for name in (*FIRST, *hyperparameters, *RESULTS, *LAST)}
     arrays["tags"] = pd.Series([tags[text] for text in values["tags"]], dtype=object).array
     arrays["created"] = pd.to_datetime(values["created"], format="ISO8601", utc=True)
     arrays["reason"] = [reason or "" for reason in values["reason"]]
