@@ -225,12 +225,12 @@ def test_stop_ends_the_waiting_for_a_checkpoint(
     check_log(tmp_path / "trials.db", heard)
     assert heard.messages == [told]  # nothing was written: it must not say so
     disk.free()
-    assert bench.checkpoints.flush(PATIENCE) or bench.checkpoints.trouble is not None
+    assert bench.checkpoints.flush(PATIENCE) or bench.checkpoints.write_error is not None
     with bench.checkpoints._lock:  # what could not be written is written now
         assert bench.checkpoints._lock.wait_for(
             lambda: not bench.checkpoints._waiting and not bench.checkpoints._busy, PATIENCE
         )
-    assert bench.checkpoints.trouble is None
+    assert bench.checkpoints.write_error is None
     assert [path.name for path in disk.folder.rglob("*") if ".tmp" in path.name] == []
 
 

@@ -446,7 +446,7 @@ def test_the_budget_is_set_and_what_it_cannot_be_is_told_beside_it(bench: wb.Wor
 
 
 def test_trouble_with_the_checkpoints_is_told(bench: wb.Workbench, view: WorkbenchView) -> None:
-    bench.checkpoints._trouble = wb.CheckpointError(f"{HOSTILE} could not be written")
+    bench.checkpoints._write_error = wb.CheckpointError(f"{HOSTILE} could not be written")
     front(bench, view, "History")
     assert "could not be written" in view.body("History").history.budget_note.value
     assert HOSTILE not in view.body("History").history.budget_note.value

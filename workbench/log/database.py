@@ -23,7 +23,7 @@ from workbench.log.rules import APPEND_ONLY, HAS_ENDED
 __all__ = ["Database", "explain", "log_name"]
 
 LOCK_SECONDS = 60
-"""How long a writer waits for another process's transaction, which takes milliseconds, before it gives up."""
+"""How long a writer waits for another process's transaction, which takes milliseconds, before an error is raised."""
 
 
 class Database:
@@ -261,12 +261,12 @@ REPEATED = {
     "ends": "is not changed: the trial has ended, and a trial ends once",
     "epochs": "epoch already in the log: another process continues this trial",
 }
-"""What to say of a second row with the same key, by table."""
+"""The message for a second row with the same key, by table."""
 TRIGGERED = {
     APPEND_ONLY: "is not changed: it is append-only",
     HAS_ENDED: "is not changed: the trial has ended, and an ended trial takes no more events",
 }
-"""What to say of the errors that the triggers in rules.py raise."""
+"""The messages for the errors that the triggers in rules.py raise."""
 
 
 def explain(error: SQLAlchemyError, name: str, secret: str | None = None) -> LogError:

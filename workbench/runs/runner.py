@@ -145,7 +145,7 @@ class Runner:
         """Before the next run: wait for the last checkpoints, and for room if there is none, which is said."""
         if not self._checkpoints.flush(FLUSH_SECONDS) and self._wait_for_room(run):
             self._checkpoints.flush(FLUSH_SECONDS)
-            if self._checkpoints.trouble is None:
+            if self._checkpoints.write_error is None:
                 self._say(run, "Written now: the last checkpoint is kept.")
 
     def _record(self, run: Run, unfinished: _Unfinished, events: Sequence[Event]) -> None:
@@ -163,7 +163,7 @@ class Runner:
                     self._say(run, f"{error} Training waits and tries again; Stop ends it.")
                 run._commands.wait_for_stop(RETRY_SECONDS)
         told = self._wait_for_room(run) or told
-        if told and self._checkpoints.trouble is None:
+        if told and self._checkpoints.write_error is None:
             self._say(run, "Written now: training goes on.")
         for event in events:
             run._hear(event)
@@ -172,7 +172,7 @@ class Runner:
 
     def _wait_for_room(self, run: Run) -> bool:
         """Wait while a checkpoint cannot be written for want of room; returns whether there was something to wait for."""
-        trouble = self._checkpoints.trouble
+        trouble = self._checkpoints.write_error
         if trouble is None or run._commands.stopped:
             return False
         if not trouble.passing:
@@ -181,7 +181,7 @@ class Runner:
                 self._say(run, f"{trouble}. Training goes on without checkpoints.")
             return False
         self._say(run, f"{trouble}. Training waits and goes on when there is room; Stop ends it.")
-        while self._checkpoints.trouble is not None and not run._commands.stopped:
+        while self._checkpoints.write_error is not None and not run._commands.stopped:
             run._commands.wait_for_stop(RETRY_SECONDS)
         return True
 

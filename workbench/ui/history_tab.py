@@ -127,7 +127,7 @@ class HistoryTab:
         )
         if self._typed == self.budget.value:  # nothing is being said about what was typed
             self._typed = self.budget.value = f"{budget / GIB:.4g}"
-            trouble = store.trouble or store.budget_error
+            trouble = store.write_error or store.budget_error
             if trouble is not None:
                 self._say(self.budget_note, str(trouble))
             elif used > budget:
