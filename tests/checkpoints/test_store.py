@@ -154,7 +154,7 @@ def test_thinning_is_what_brute_force_finds(
     assert count == min(sum(map(len, epochs.values())), max(budget, stays))
 
 
-def test_damaged_and_dangerous_files_are_refused(store: CheckpointStore, tmp_path: Path) -> None:
+def test_damaged_and_dangerous_files_are_rejected(store: CheckpointStore, tmp_path: Path) -> None:
     fill(store, 1, range(1, 4))
     path = store.folder / "00000001" / "000002.pt"
     whole = path.read_bytes()
@@ -189,7 +189,7 @@ def test_damaged_and_dangerous_files_are_refused(store: CheckpointStore, tmp_pat
     assert torch.equal(store.load(1, 3).theta, torch.full((1, 100), 3.0))  # the others are none the worse
 
 
-def test_a_full_disk_is_told_and_waited_for(store: CheckpointStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported_and_waited_for(store: CheckpointStore, monkeypatch: pytest.MonkeyPatch) -> None:
     full = [True]
     real = os.fsync
 
@@ -213,7 +213,7 @@ def test_a_full_disk_is_told_and_waited_for(store: CheckpointStore, monkeypatch:
     assert [file.name for file in (store.folder / "00000001").iterdir()] == ["000001.pt"]
 
 
-def test_a_folder_that_cannot_be_written_is_told_and_given_up(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     (tmp_path / "s").write_text("in the way")
     store = CheckpointStore(tmp_path / "s")
     store.take(state(1, 1))

@@ -1,4 +1,4 @@
-"""Findings: kept in order, whole, unless the check forbids it, and longer than the trials they speak of."""
+"""Findings: kept in order and unchanged, unless the check rejects them, and longer than the trials they name."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_a_check_that_raises_keeps_it_out(tmp_path: Path) -> None:
 def test_of_many_at_once_one_passes_the_check(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     """All of them open a log that is not there yet."""
     target = request.getfixturevalue("postgresql") if kind == "postgresql" else tmp_path / "trials.db"
-    start, refused = threading.Barrier(6), []
+    start, rejected = threading.Barrier(6), []
 
     def race() -> None:
         start.wait()
@@ -80,7 +80,7 @@ def test_of_many_at_once_one_passes_the_check(kind: str, request: pytest.Fixture
         try:
             log.add_finding("a", {}, task_fingerprint="f", check=once)
         except wb.LogError as error:
-            refused.append(str(error))
+            rejected.append(str(error))
         log.close()
 
     threads = [threading.Thread(target=race) for _ in range(6)]
@@ -90,7 +90,7 @@ def test_of_many_at_once_one_passes_the_check(kind: str, request: pytest.Fixture
         thread.join()
     log = TrialLog.open(target)
     assert len(log.findings()) == 1
-    assert refused == ["only once"] * 5
+    assert rejected == ["only once"] * 5
     log.close()
 
 

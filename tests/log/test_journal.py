@@ -62,7 +62,7 @@ def test_trials_and_their_step_are_entered_together(log: TrialLog) -> None:
     assert len(log.trials()) == 3  # not one without the other
 
 
-def test_a_moment_is_told_with_its_events(log: TrialLog) -> None:
+def test_a_moment_is_written_with_its_events(log: TrialLog) -> None:
     search, other = (log.searches.create("random", {}, task_fingerprint="f") for _ in range(2))
     one, two = log.create([new(), new()])
     log.append(running(two, one), search=search)  # nothing that a search learns from
@@ -90,7 +90,7 @@ def test_an_epoch_is_not_kept_without_its_moment(log: TrialLog) -> None:
     assert log.curves(one).empty
 
 
-def test_the_last_seat_counts(log: TrialLog) -> None:
+def test_the_last_cohort_counts(log: TrialLog) -> None:
     one, two, three = log.create([new()] * 3)
     log.append([CohortJoined(one, 4, 0), CohortJoined(two, 4, 3)])
     log.append([CohortJoined(one, 9, 12)])
@@ -120,10 +120,10 @@ def test_branches(log: TrialLog) -> None:
     assert list(frame.columns) == ["trial", "parent", "epoch", "changes"]
     assert frame.to_numpy().tolist() == [[first, one, 12, changes], [second, other, 3, {}]]
     assert list(log.history.branches("g")["trial"]) == [second]
-    told = log.events(first)
-    assert list(told["kind"]) == ["branch", "message"]
-    assert told.loc[0, ["name", "epoch"]].tolist() == ["", 12]
-    assert told["message"][0] == (
+    events = log.events(first)
+    assert list(events["kind"]) == ["branch", "message"]
+    assert events.loc[0, ["name", "epoch"]].tolist() == ["", 12]
+    assert events["message"][0] == (
         f"from trial {one} after epoch 12: learning_rate 0.01 → 0.001, optimizer 'adam' → 'sgd', clip None → inf"
     )
     assert log.events(second)["message"].tolist() == [f"from trial {other} after epoch 3"]

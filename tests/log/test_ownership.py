@@ -1,4 +1,4 @@
-"""Who goes on with an unfinished trial: signs of life, interrupted trials, and the race to adopt them."""
+"""The owners of unfinished trials: leases, interrupted trials, and the race to adopt them."""
 
 from __future__ import annotations
 
@@ -75,8 +75,8 @@ def test_trials_of_a_killed_process_are_interrupted(path: Path) -> None:
         child.wait()
         assert log.ownership.mark_interrupted() == theirs
     assert log.ownership.interrupted() == theirs
-    told = log.events(theirs[0]).iloc[-1]
-    assert (told["kind"], told["name"], told["step"]) == ("state", "interrupted", 10)
+    last = log.events(theirs[0]).iloc[-1]
+    assert (last["kind"], last["name"], last["step"]) == ("state", "interrupted", 10)
     assert log.ownership.mark_interrupted() == []
     assert len(log.events(theirs[0])) == 2
     log.close()
@@ -155,7 +155,7 @@ def test_without_a_lease_what_was_written_last_is_the_sign_of_life(path: Path) -
 
 
 def test_another_machine_of_the_same_host_name_is_another_machine(path: Path) -> None:
-    """A process number of a container says nothing about this one's processes."""
+    """A process number of a container does not identify this one's processes."""
     log = TrialLog.open(path)
     host = ownership.machine().split()[0]
     session = planted_session(path, host=host, machine=f"{host} other-boot 1", pid=2**22 + 1)
@@ -167,7 +167,7 @@ def test_another_machine_of_the_same_host_name_is_another_machine(path: Path) ->
     log.close()
 
 
-def test_a_session_from_before_machines_were_told_apart_goes_by_its_host(path: Path) -> None:
+def test_a_session_from_without_a_machine_is_identified_by_its_host(path: Path) -> None:
     log = TrialLog.open(path)
     nobody = 2**22 + 1  # above the highest process number there is
     here = planted_trial(path, planted_session(path, machine=None, host=socket.gethostname(), pid=nobody))
@@ -239,7 +239,7 @@ def test_ended_trials_cost_nothing_to_mark(path: Path) -> None:
         ]
     scans = [plan for plan in plans if plan.startswith("SCAN")]
     assert len(plans) > 5
-    assert [plan for plan in scans if "COVERING INDEX" not in plan and "bin" not in plan] == []
+    assert [plan for plan in scans if "COVERING INDEX" not in plan and "trash" not in plan] == []
     log.close()
 
 
@@ -325,8 +325,8 @@ def test_of_several_who_adopt_one_wins(path: Path) -> None:
         for thread in threads:
             thread.join()
         (winner,) = [outcome for outcome in outcomes if isinstance(outcome, int)]
-        refused = f"trial {trials[0]} is not interrupted any more: another kernel continues it"
-        assert [outcome for outcome in outcomes if outcome != winner] == [refused] * 3
+        rejected = f"trial {trials[0]} is not interrupted any more: another kernel continues it"
+        assert [outcome for outcome in outcomes if outcome != winner] == [rejected] * 3
         with first.database.read() as connection:
             owners = connection.execute(text(f"SELECT session FROM adoptions WHERE trial IN {tuple(trials)}"))
             assert owners.scalars().all() == [winner, winner]

@@ -116,7 +116,7 @@ def test_what_broke_off_is_not_the_best(log: TrialLog, state: TrialState) -> Non
     assert log.results.best("f", "accuracy", "higher") == {"trial": whole, "best_val_metric": 0.9, "best_epoch": 1}
 
 
-def test_what_is_in_the_bin_is_out_of_sight(log: TrialLog) -> None:
+def test_what_is_in_the_trash_is_in_no_table(log: TrialLog) -> None:
     search = log.searches.create("random", {}, task_fingerprint="f")
     (kept,) = ended(log, search=search, configuration="s")
     (trashed,) = log.create([new(search=search, configuration="s")])
@@ -142,7 +142,7 @@ def test_what_is_in_the_bin_is_out_of_sight(log: TrialLog) -> None:
     assert log.ownership.interrupted() == list(log.history.branches()["trial"]) == [left]
 
 
-def test_the_bin_is_shown_like_trials(log: TrialLog) -> None:
+def test_the_trash_is_shown_like_trials(log: TrialLog) -> None:
     _one, two = ended(log, 2, name="x", tags=["a"])
     before = log.trials()
     assert log.trash.trials().empty
@@ -219,7 +219,7 @@ def test_many_are_removed_at_once(log: TrialLog) -> None:
     assert log.trials().empty
 
 
-def test_purging_is_for_the_bin_only(log: TrialLog) -> None:
+def test_purging_is_for_the_trash_only(log: TrialLog) -> None:
     (one,) = ended(log)
     with pytest.raises(wb.LogError, match="append-only"), log.database.write() as connection:
         connection.execute(text(f"INSERT INTO purged (trial, created) VALUES ({one}, '')"))

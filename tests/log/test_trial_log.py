@@ -98,7 +98,7 @@ def test_a_trials_life(log: TrialLog) -> None:
     assert log.state(one) is TrialState.QUEUED
     log.append([StateChanged(one, TrialState.RUNNING), StepProgress(one, 1, 3, 10, 0.1)])
     log.append([epoch(one, 1, 0.7)])
-    log.append([epoch(one, 2, 0.3), KnobChanged(one, 2, 15, "l2", 0.0, 0.1), Message(one, "a remark")])
+    log.append([epoch(one, 2, 0.3), KnobChanged(one, 2, 15, "l2", 0.0, 0.1), Message(one, "a note")])
     running = log.trials().set_index("trial").loc[one]
     assert (running["state"], running["epochs_run"], running["best_epoch"]) == ("running", 2, 2)
     assert running["best_val_loss"] == 0.3
@@ -114,22 +114,22 @@ def test_a_trials_life(log: TrialLog) -> None:
 
 
 def check_unended(log: TrialLog, losses: list[list[float]]) -> None:
-    """What the table says of trials that have not ended, told by the losses of their epochs."""
+    """Compare the table of unfinished trials with the losses of their epochs."""
     trials = log.create([new()] * len(losses))
-    for trial, told in zip(trials, losses, strict=True):
-        log.append([epoch(trial, number, loss) for number, loss in enumerate(told, 1)])
+    for trial, losses_of in zip(trials, losses, strict=True):
+        log.append([epoch(trial, number, loss) for number, loss in enumerate(losses_of, 1)])
     (over,) = log.create([new()])
     log.append([epoch(over, 1, -1.0), end(over, 1)])
     frame = log.trials().set_index("trial")
-    for trial, told in zip(trials, losses, strict=True):
-        row, finite = frame.loc[trial], [loss for loss in told if not math.isnan(loss)]
-        assert row["epochs_run"] == len(told)
-        assert row["seconds"] == pytest.approx(0.1 * len(told) or math.nan, nan_ok=True)
-        assert str(row["val_loss"]) == str(told[-1] if told else math.nan)
-        if not told:
+    for trial, losses_of in zip(trials, losses, strict=True):
+        row, finite = frame.loc[trial], [loss for loss in losses_of if not math.isnan(loss)]
+        assert row["epochs_run"] == len(losses_of)
+        assert row["seconds"] == pytest.approx(0.1 * len(losses_of) or math.nan, nan_ok=True)
+        assert str(row["val_loss"]) == str(losses_of[-1] if losses_of else math.nan)
+        if not losses_of:
             assert row["best_epoch"] is pd.NA
         else:
-            assert row["best_epoch"] == (told.index(min(finite)) + 1 if finite else 0)
+            assert row["best_epoch"] == (losses_of.index(min(finite)) + 1 if finite else 0)
         assert str(row["best_val_loss"]) == str(min(finite) if finite else math.nan)
 
 
@@ -164,7 +164,7 @@ def test_an_ended_trial_takes_nothing_more(log: TrialLog) -> None:
     for late in ([epoch(one, 2)], [Message(one, "late")], [end(one)], [epoch(two, 1), epoch(one, 2)]):
         with pytest.raises(wb.LogError, match="ended"):
             log.append(late)
-    assert len(log.curves()) == 1  # the other trial's epoch of the refused group is not there either
+    assert len(log.curves()) == 1  # the other trial's epoch of the rejected group is not there either
 
 
 def test_nothing_is_changed_or_removed(log: TrialLog) -> None:
@@ -261,8 +261,8 @@ def test_four_processes_share_a_log(tmp_path: Path) -> None:
     script = [sys.executable, "-c", WRITER, path, "250"]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
     writers = [subprocess.Popen([*script, str(i)], **quiet) for i in range(4)]
-    complaints = [writer.communicate(timeout=200)[1] for writer in writers]
-    assert ([writer.returncode for writer in writers], complaints) == ([0] * 4, [""] * 4)
+    errors = [writer.communicate(timeout=200)[1] for writer in writers]
+    assert ([writer.returncode for writer in writers], errors) == ([0] * 4, [""] * 4)
     log = TrialLog.open(path)
     assert log.trials().groupby("name").size().to_dict() == {str(i): 250 for i in range(4)}
     assert sorted(log.trials()["trial"]) == list(range(1, 1001))
@@ -274,14 +274,14 @@ def test_a_killed_writer_leaves_what_was_acknowledged(tmp_path: Path) -> None:
     path = tmp_path / "trials.db"
     writer = subprocess.Popen([sys.executable, "-c", WRITER, str(path), "9999", "x"], stdout=subprocess.PIPE, text=True)
     assert writer.stdout is not None
-    told = [writer.stdout.readline().split() for _ in range(200)]
+    printed = [writer.stdout.readline().split() for _ in range(200)]
     writer.kill()
-    told += [line.split() for line in writer.stdout.read().splitlines()]
+    printed += [line.split() for line in writer.stdout.read().splitlines()]
     writer.stdout.close()
     writer.wait()
     log = TrialLog.open(path)
     there = set(map(tuple, log.curves()[["trial", "epoch"]].to_numpy().tolist()))
-    assert {(int(trial), int(n)) for trial, n in filter(lambda words: len(words) == 2, told)} <= there
+    assert {(int(trial), int(n)) for trial, n in filter(lambda words: len(words) == 2, printed)} <= there
     with log.database.read() as connection:
         assert connection.execute(text("PRAGMA integrity_check")).scalar() == "ok"
     log.close()
@@ -313,7 +313,7 @@ def test_a_password_is_not_in_the_name_of_a_log() -> None:
     log.close()
 
 
-def test_an_epoch_is_told_once(log: TrialLog) -> None:
+def test_an_epoch_is_written_once(log: TrialLog) -> None:
     (one,) = log.create([new()])
     log.append([*running(one), epoch(one, 1)])
     with pytest.raises(wb.LogError, match="epoch already in the log: another process continues this trial") as caught:
@@ -322,7 +322,7 @@ def test_an_epoch_is_told_once(log: TrialLog) -> None:
     assert log.curves(one)["epoch"].tolist() == [1]
 
 
-def test_a_locked_log_is_waited_for_and_then_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_locked_log_is_waited_for_and_then_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("workbench.log.database.LOCK_SECONDS", 0)
     log = TrialLog.open(tmp_path / "trials.db")
     (one,) = log.create([new()])
@@ -338,7 +338,7 @@ def test_a_locked_log_is_waited_for_and_then_told(tmp_path: Path, monkeypatch: p
     log.close()
 
 
-def test_what_is_told_of_some_trials_is_not_told_of_others(log: TrialLog) -> None:
+def test_events_of_other_trials_are_not_in_the_table(log: TrialLog) -> None:
     """Unfinished and renamed trials of another task, or older than the newest asked for, stay out of the table."""
     other, ours = log.create([new(task_fingerprint="g"), new()])
     log.append([*running(other), epoch(other, 1), *running(ours), epoch(ours, 1, 0.25)])
