@@ -14,7 +14,7 @@ from sqlalchemy.exc import DatabaseError, DBAPIError, IntegrityError, Operationa
 import workbench as wb
 from tests.log.making import epoch, new
 from workbench.log import TrialLog
-from workbench.log.database import explain
+from workbench.log.database import _switch_to_wal, explain
 
 
 def coded(name: str, text: str = "planted") -> sqlite3.OperationalError:
@@ -98,3 +98,20 @@ def test_a_lost_connection_may_come_back() -> None:
     cause = psycopg.DatabaseError("server closed the connection unexpectedly")
     assert explain(DBAPIError("INSERT", {}, cause, connection_invalidated=True), "x").passing
     assert not explain(DBAPIError("INSERT", {}, cause), "x").passing
+
+
+@pytest.mark.parametrize("code", ["SQLITE_BUSY", "SQLITE_LOCKED_SHAREDCACHE"])
+def test_the_switch_to_wal_is_tried_again_while_the_file_is_locked(code: str) -> None:
+    raised = [coded(code), coded(code)]
+
+    class Cursor:
+        def execute(self, statement: str) -> None:
+            if raised:
+                raise raised.pop()
+
+    _switch_to_wal(Cursor())  # type: ignore[arg-type]
+    assert raised == []
+    raised += [coded("SQLITE_IOERR_LOCK", "database is locked")] * 2
+    with pytest.raises(sqlite3.OperationalError):
+        _switch_to_wal(Cursor())  # type: ignore[arg-type]
+    assert len(raised) == 1

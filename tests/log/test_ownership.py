@@ -195,6 +195,16 @@ def test_a_number_that_another_process_has_got_is_no_sign_of_life(path: Path) ->
     log.close()
 
 
+@pytest.mark.parametrize(("seconds", "gone"), [(0.0, False), (0.9, False), (-0.9, False), (1.5, True), (-1.5, True)])
+def test_a_process_is_recognised_by_its_start_within_a_second(path: Path, seconds: float, gone: bool) -> None:
+    log = TrialLog.open(path)
+    started = psutil.Process().create_time() + seconds
+    session = planted_session(path, machine=ownership.machine(), pid=os.getpid(), process_started=started)
+    trial = planted_trial(path, session)
+    assert log.ownership.mark_interrupted() == ([trial] if gone else [])
+    log.close()
+
+
 def test_a_lease_is_renewed(path: Path) -> None:
     log = TrialLog.open(path)
     times = []
