@@ -47,7 +47,7 @@ def fill(log: TrialLog, task: wb.Task, trials: int) -> None:
             ]
         )  # fmt: skip
         finals = rng.uniform(0.5, 1.0, count)
-        with log._write() as connection:
+        with log.database.write() as connection:
             epochs = [
                 {
                     "trial": trial, "epoch": epoch, "step": 34 * epoch, "train_loss": 1 / epoch, "penalty": 0.0,

@@ -115,7 +115,7 @@ def test_an_impossible_live_change_is_refused_at_once(
 def test_the_same_call_while_it_runs_is_the_same_run(bench: wb.Workbench) -> None:
     run = bench.start(LONG)
     assert bench.start(LONG) is run
-    again = wb.Workbench(bench.task, log=str(bench.log._name))
+    again = wb.Workbench(bench.task, log=str(bench.log.database.name))
     assert again._session is bench._session
     other = bench.start(wb.Config(epochs=1))
     assert other is not run

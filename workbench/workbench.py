@@ -253,7 +253,7 @@ class Workbench(Scoped):
         seeds = check_count("seeds", seeds, MAX_SEEDS)
         board = self._reads.leaderboard(top)
         contenders = board[
-            board["tied"] & ~board["trial"].isin(self._session.log.altered())
+            board["tied"] & ~board["trial"].isin(self._session.log.results.altered())
         ]  # which no seed can repeat
         if contenders.empty:
             message = "there is no ended trial to add seeds to; train one with bench.run(wb.Config())"
@@ -413,12 +413,12 @@ class Workbench(Scoped):
         Raises: LogError if one is unknown, already in the trash, or still training; nothing is changed then.
         """
         numbers = trial_numbers("delete", trials)
-        self._session.log.delete(numbers)
+        self._session.log.trash.delete(numbers)
         self._session.forget(numbers)
 
     def restore(self, *trials: int) -> list[int]:
         """Bring deleted trials back, all of them by default; returns their numbers. Raises: LogError for one not in the trash."""
-        restored = self._session.log.restore(trial_numbers("restore", trials) or None)
+        restored = self._session.log.trash.restore(trial_numbers("restore", trials) or None)
         self._session.publish([LogChanged(restored=tuple(restored))])
         return restored
 
@@ -556,7 +556,7 @@ class Workbench(Scoped):
     @property
     def searches(self) -> pd.DataFrame:
         """Every search in the log, one row each: number, strategy, space, budget and how many trials it started."""
-        return self._session.log.searches()
+        return self._session.log.searches.table()
 
     def leaderboard(self, top: int | None = 20) -> pd.DataFrame:
         """The configurations on this task by their mean validation metric over seeds, best first; only trials that ended by
@@ -619,7 +619,7 @@ class Workbench(Scoped):
         if number is None:
             return None
         number = whole("search", number)
-        if number not in set(self._session.log.searches()["search"]):
+        if number not in set(self._session.log.searches.table()["search"]):
             raise LogError(f"search {number} is not in the log; see bench.searches")
         return number
 
@@ -690,7 +690,7 @@ class Workbench(Scoped):
     def config(self, trial: int) -> Config:
         """The Config a trial started with. Raises: LogError for an unknown trial; ConfigError naming what is not registered."""
         trial = whole("trial", trial)
-        return logged_config(trial, self._session.log.config(trial))
+        return logged_config(trial, self._session.log.record(trial).config)
 
     def code(self, trial: int) -> str:
         """A self-contained Python script that repeats this trial: its task, its configuration, its live changes and, for a
@@ -810,7 +810,7 @@ class Workbench(Scoped):
         """The deleted trials, one row each; `bench.restore()` brings them back, `bench.empty_trash()` removes them
         permanently.
         """
-        return self._session.log.trash()
+        return self._session.log.trash.trials()
 
     def figure(self, *trials: int) -> NotebookFigure:
         """Learning curves of the given trials, or of the last run, as a matplotlib figure. Raises: RunError if there are none."""

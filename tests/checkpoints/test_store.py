@@ -154,7 +154,7 @@ def test_thinning_is_what_brute_force_finds(
     assert count == min(sum(map(len, epochs.values())), max(budget, stays))
 
 
-def test_damaged_and_dangerous_files_are_refused(store: CheckpointStore, tmp_path: Path) -> None:
+def test_damaged_and_dangerous_files_are_rejected(store: CheckpointStore, tmp_path: Path) -> None:
     fill(store, 1, range(1, 4))
     path = store.folder / "00000001" / "000002.pt"
     whole = path.read_bytes()
@@ -182,14 +182,14 @@ def test_damaged_and_dangerous_files_are_refused(store: CheckpointStore, tmp_pat
             store.load(1, 2)
     assert not mark.exists()
     path.write_bytes(files.pack("checkpoint", {"theta": torch.zeros(3)}))  # whole, and nonsense
-    with pytest.raises(wb.CheckpointError, match="refused"):
+    with pytest.raises(wb.CheckpointError, match="is damaged and was not loaded"):
         store.load(1, 2)
     with pytest.raises(wb.CheckpointError, match="no such file"):
         store.load(1, 9)
     assert torch.equal(store.load(1, 3).theta, torch.full((1, 100), 3.0))  # the others are none the worse
 
 
-def test_a_full_disk_is_told_and_waited_for(store: CheckpointStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported_and_waited_for(store: CheckpointStore, monkeypatch: pytest.MonkeyPatch) -> None:
     full = [True]
     real = os.fsync
 
@@ -202,24 +202,24 @@ def test_a_full_disk_is_told_and_waited_for(store: CheckpointStore, monkeypatch:
     monkeypatch.setattr("os.fsync", fsync)
     store.take(state(1, 1))
     assert not store.flush(20)
-    assert store.trouble is not None
-    assert store.trouble.passing
-    assert "disk is full; free some space" in str(store.trouble)
+    assert store.write_error is not None
+    assert store.write_error.passing
+    assert "disk is full; free some space" in str(store.write_error)
     full[0] = False
     with store._lock:
-        assert store._lock.wait_for(lambda: store._trouble is None, 20)
+        assert store._lock.wait_for(lambda: store._write_error is None, 20)
     assert store.flush(20)
     assert store.epochs(1) == [1]
     assert [file.name for file in (store.folder / "00000001").iterdir()] == ["000001.pt"]
 
 
-def test_a_folder_that_cannot_be_written_is_told_and_given_up(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     (tmp_path / "s").write_text("in the way")
     store = CheckpointStore(tmp_path / "s")
     store.take(state(1, 1))
     store.flush(20)
-    assert store.trouble is not None
-    assert not store.trouble.passing
+    assert store.write_error is not None
+    assert not store.write_error.passing
 
 
 def test_forgetting_a_series(store: CheckpointStore) -> None:

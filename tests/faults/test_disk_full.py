@@ -77,7 +77,7 @@ class PretendedDisk:
             full = self._full and Path(connection.engine.url.database or "").is_relative_to(self.folder)
             connection.exec_driver_sql(f"PRAGMA max_page_count = {1 if full else 2**30}")
 
-        event.listen(bench.log._engine, "begin", limit)
+        event.listen(bench.log.database.engine, "begin", limit)
 
     def fill(self) -> None:
         self._full = True
@@ -167,7 +167,7 @@ def check_whole(bench: wb.Workbench, undisturbed: pd.DataFrame, checkpoints: Pat
     pd.testing.assert_frame_equal(curves(bench), undisturbed, check_exact=True)
     assert bench.checkpoints.flush(PATIENCE)
     assert [path.name for path in checkpoints.rglob("*") if ".tmp" in path.name] == []
-    series, _ = bench.log.seats(1)[1]
+    series, _ = bench.log.history.cohorts(1)[1]
     epochs = bench.checkpoints.epochs(series)
     assert epochs[-1] == CONFIG.epochs
     for epoch in epochs:
@@ -225,12 +225,12 @@ def test_stop_ends_the_waiting_for_a_checkpoint(
     check_log(tmp_path / "trials.db", heard)
     assert heard.messages == [told]  # nothing was written: it must not say so
     disk.free()
-    assert bench.checkpoints.flush(PATIENCE) or bench.checkpoints.trouble is not None
+    assert bench.checkpoints.flush(PATIENCE) or bench.checkpoints.write_error is not None
     with bench.checkpoints._lock:  # what could not be written is written now
         assert bench.checkpoints._lock.wait_for(
             lambda: not bench.checkpoints._waiting and not bench.checkpoints._busy, PATIENCE
         )
-    assert bench.checkpoints.trouble is None
+    assert bench.checkpoints.write_error is None
     assert [path.name for path in disk.folder.rglob("*") if ".tmp" in path.name] == []
 
 
@@ -287,7 +287,7 @@ def test_full_at_the_very_end_is_told_too(tmp_path: Path, monkeypatch: pytest.Mo
         disk.free()
     run.wait(PATIENCE)
     heard.wait_for_remark("Written now: the last checkpoint is kept")
-    assert bench.checkpoints.epochs(bench.log.seats(1)[1][0])[-1] == 5
+    assert bench.checkpoints.epochs(bench.log.history.cohorts(1)[1][0])[-1] == 5
     assert bench.trials["state"].tolist() == ["completed"]
 
 
@@ -434,7 +434,7 @@ def test_checkpoints_stay_within_their_budget_during_long_runs(tmp_path: Path) -
     written = 3 * 120 * largest[0]
     assert written > 5 * budget  # it had to thin out
     for trial in (1, 2, 3):  # and thinned out evenly, so that each trial can still be looked back on
-        series, _ = bench.log.seats(trial)[trial]
+        series, _ = bench.log.history.cohorts(trial)[trial]
         epochs = bench.checkpoints.epochs(series)
         assert epochs[-1] == 120
         assert bench.checkpoints.load(series, epochs[-1]).epoch == 120

@@ -226,11 +226,11 @@ def test_set_and_stop_while_it_is_trained_again_in_silence(victims: Victims, log
     run.set(l2=0.5)
     run.stop()
     run.wait()
-    end = bench.log.ends(1)[1]
+    end = bench.log.history.ends(1)[1]
     assert str(end.state) == "stopped"
     assert end.epochs_run == len(bench.curves(1)) >= len(curve)
     assert end.best_val_loss == bench.curves(1)["val_loss"].min()
-    assert all(name != "l2" for _, name, _ in bench.log.changes(1))
+    assert all(name != "l2" for _, name, _ in bench.log.history.changes(1))
     assert bench.replay(1).wait().identical
 
 

@@ -115,9 +115,11 @@ def outcome(bench: wb.Workbench) -> dict[str, Any]:
     """All that an uninterrupted training leaves, without times: the log's numbers, and the last state of each cohort."""
     curves = bench.curves().drop(columns="seconds")
     assert bench.checkpoints.flush(120)  # a disk may be busy with something else
-    ends = bench.log.ends(*map(int, bench.trials["trial"]))
+    ends = bench.log.history.ends(*map(int, bench.trials["trial"]))
     states = {}
-    for series in sorted({series for series, _ in bench.log.seats(*map(int, bench.trials["trial"])).values()}):
+    for series in sorted(
+        {series for series, _ in bench.log.history.cohorts(*map(int, bench.trials["trial"])).values()}
+    ):
         kept = bench.checkpoints.epochs(series)
         if not kept:  # killed before the first burst, with nothing left to be resumed
             states[series] = [0, [], ""]
@@ -131,7 +133,7 @@ def outcome(bench: wb.Workbench) -> dict[str, Any]:
         "curves": curves.to_json(orient="split", double_precision=15),
         "bits": hashlib.sha256(curves.to_numpy(float).tobytes()).hexdigest(),
         "ends": {t: [str(e.state), e.epochs_run, e.step, e.best_epoch, repr(e.best_val_loss)] for t, e in ends.items()},
-        "configs": bench.log.configs(list(map(int, bench.trials["trial"]))),
+        "configs": {n: one.config for n, one in bench.log.records(list(map(int, bench.trials["trial"]))).items()},
         "states": states,
     }  # fmt: skip
 

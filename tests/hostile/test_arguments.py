@@ -41,7 +41,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
 
 def rows(bench: wb.Workbench) -> list[int]:
     """How much there is in each table of the log."""
-    with bench.log._read() as connection:
+    with bench.log.database.read() as connection:
         tables = schema.metadata.sorted_tables
         return [connection.execute(select(func.count()).select_from(table)).scalar_one() for table in tables]
 

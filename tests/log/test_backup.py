@@ -65,6 +65,6 @@ def test_a_database_that_raises_at_a_runs_end_does_not_stop_the_queue(
     def broken() -> None:
         raise sqlite3.DatabaseError("planted")
 
-    monkeypatch.setattr(bench.log._engine, "raw_connection", broken)
+    monkeypatch.setattr(bench.log.database.engine, "raw_connection", broken)
     assert bench.run(wb.Config(epochs=1)).done
     assert bench.run(wb.Config(epochs=1, seed=1)).done

@@ -1,4 +1,4 @@
-"""Findings: kept in order, whole, unless the check forbids it, and longer than the trials they speak of."""
+"""Findings: kept in order and unchanged, unless the check rejects them, and longer than the trials they name."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_a_check_that_raises_keeps_it_out(tmp_path: Path) -> None:
 def test_of_many_at_once_one_passes_the_check(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     """All of them open a log that is not there yet."""
     target = request.getfixturevalue("postgresql") if kind == "postgresql" else tmp_path / "trials.db"
-    start, refused = threading.Barrier(6), []
+    start, rejected = threading.Barrier(6), []
 
     def race() -> None:
         start.wait()
@@ -80,7 +80,7 @@ def test_of_many_at_once_one_passes_the_check(kind: str, request: pytest.Fixture
         try:
             log.add_finding("a", {}, task_fingerprint="f", check=once)
         except wb.LogError as error:
-            refused.append(str(error))
+            rejected.append(str(error))
         log.close()
 
     threads = [threading.Thread(target=race) for _ in range(6)]
@@ -90,7 +90,7 @@ def test_of_many_at_once_one_passes_the_check(kind: str, request: pytest.Fixture
         thread.join()
     log = TrialLog.open(target)
     assert len(log.findings()) == 1
-    assert refused == ["only once"] * 5
+    assert rejected == ["only once"] * 5
     log.close()
 
 
@@ -98,9 +98,9 @@ def test_they_are_never_changed_and_outlive_their_trials() -> None:
     log = TrialLog.open(None)
     (trial,) = ended(log)
     log.add_finding("a", {"trial": trial}, task_fingerprint="f")
-    log.delete([trial])
-    assert log.empty_trash() == ([trial], [])
+    log.trash.delete([trial])
+    assert log.trash.empty() == ([trial], [])
     assert [one.data for one in log.findings("a")] == [{"trial": trial}]
     for statement in ("DELETE FROM findings", "UPDATE findings SET kind = 'b'"):
-        with pytest.raises(wb.LogError, match="append-only"), log._write() as connection:
+        with pytest.raises(wb.LogError, match="append-only"), log.database.write() as connection:
             connection.execute(text(statement))

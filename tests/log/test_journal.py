@@ -50,35 +50,37 @@ def test_a_replicate_comes_after_what_it_replicates(log: TrialLog, index: int) -
 
 
 def test_trials_and_their_step_are_entered_together(log: TrialLog) -> None:
-    search = log.create_search("random", {}, task_fingerprint="f")
+    search = log.searches.create("random", {}, task_fingerprint="f")
     step = SearchStep(search, "rows", {"joins": True, "note": "é <b>"})
     numbers = log.create([new(), new(replicates=0), new()], step=step)
-    assert plain(log.steps(search)) == [SearchStep(search, "rows", {"joins": True, "note": "é <b>", "trials": numbers})]
+    assert plain(log.searches.steps(search)) == [
+        SearchStep(search, "rows", {"joins": True, "note": "é <b>", "trials": numbers})
+    ]
     assert step.data == {"joins": True, "note": "é <b>"}
     with pytest.raises(wb.LogError, match="search 99 is not in the log"):
         log.create([new()], step=SearchStep(99, "rows", {}))
     assert len(log.trials()) == 3  # not one without the other
 
 
-def test_a_moment_is_told_with_its_events(log: TrialLog) -> None:
-    search, other = (log.create_search("random", {}, task_fingerprint="f") for _ in range(2))
+def test_a_moment_is_written_with_its_events(log: TrialLog) -> None:
+    search, other = (log.searches.create("random", {}, task_fingerprint="f") for _ in range(2))
     one, two = log.create([new(), new()])
     log.append(running(two, one), search=search)  # nothing that a search learns from
     log.append(iter([epoch(two, 1), Message(two, "x"), epoch(one, 1)]), search=search)
     log.append([epoch(one, 2), end(two, 1), end(one, 2)], search=search)
-    log.add_step(SearchStep(search, "ask", {"value": [1, None, "x"]}))
-    log.add_step(SearchStep(other, "ask", {}))
-    assert plain(log.steps(search)) == [
+    log.searches.add_step(SearchStep(search, "ask", {"value": [1, None, "x"]}))
+    log.searches.add_step(SearchStep(other, "ask", {}))
+    assert plain(log.searches.steps(search)) == [
         SearchStep(search, "moment", {"epochs": [two, one], "ends": []}),
         SearchStep(search, "moment", {"epochs": [one], "ends": [two, one]}),
         SearchStep(search, "ask", {"value": [1, None, "x"]}),
     ]
-    assert plain(log.steps(other)) == [SearchStep(other, "ask", {})]
+    assert plain(log.searches.steps(other)) == [SearchStep(other, "ask", {})]
     with pytest.raises(wb.LogError, match="ended"):
         log.append([epoch(one, 3)], search=search)
-    assert len(log.steps(search)) == 3
+    assert len(log.searches.steps(search)) == 3
     with pytest.raises(wb.LogError, match="search 99 is not in the log"):
-        log.add_step(SearchStep(99, "ask", {}))
+        log.searches.add_step(SearchStep(99, "ask", {}))
 
 
 def test_an_epoch_is_not_kept_without_its_moment(log: TrialLog) -> None:
@@ -88,13 +90,13 @@ def test_an_epoch_is_not_kept_without_its_moment(log: TrialLog) -> None:
     assert log.curves(one).empty
 
 
-def test_the_last_seat_counts(log: TrialLog) -> None:
+def test_the_last_cohort_counts(log: TrialLog) -> None:
     one, two, three = log.create([new()] * 3)
     log.append([CohortJoined(one, 4, 0), CohortJoined(two, 4, 3)])
     log.append([CohortJoined(one, 9, 12)])
-    assert log.seats(one, two, three) == {one: (9, 12), two: (4, 3)}
-    assert log.seats(three, two) == {two: (4, 3)}
-    assert log.seats() == {}
+    assert log.history.cohorts(one, two, three) == {one: (9, 12), two: (4, 3)}
+    assert log.history.cohorts(three, two) == {two: (4, 3)}
+    assert log.history.cohorts() == {}
     assert log.events(one).empty
     assert log.events().empty
 
@@ -103,10 +105,10 @@ def test_live_changes_come_back_in_order(log: TrialLog) -> None:
     one, two = log.create([new()] * 2)
     log.append([KnobChanged(one, 2, 15, "l2", 0.0, 0.1), KnobChanged(two, 1, 1, "l1", 0.0, 0.5)])
     log.append([KnobChanged(one, 2, 15, "learning_rate", 0.01, 1e-3), KnobChanged(one, 3, 21, "l2", 0.1, math.inf)])
-    assert log.changes(one) == [(15, "l2", 0.1), (15, "learning_rate", 0.001), (21, "l2", math.inf)]
-    assert log.changes(log.create([new()])[0]) == []
+    assert log.history.changes(one) == [(15, "l2", 0.1), (15, "learning_rate", 0.001), (21, "l2", math.inf)]
+    assert log.history.changes(log.create([new()])[0]) == []
     with pytest.raises(wb.LogError, match="trial 77"):
-        log.changes(77)
+        log.history.changes(77)
 
 
 def test_branches(log: TrialLog) -> None:
@@ -114,22 +116,22 @@ def test_branches(log: TrialLog) -> None:
     first, second = log.create([new(source="branch", parent=one), new(parent=other, task_fingerprint="g")])
     changes = {"learning_rate": (0.01, 0.001), "optimizer": ("adam", "sgd"), "clip": (None, math.inf)}
     log.append([Branched(first, one, 12, changes), Message(first, "x"), Branched(second, other, 3, {})])
-    frame = log.branches()
+    frame = log.history.branches()
     assert list(frame.columns) == ["trial", "parent", "epoch", "changes"]
     assert frame.to_numpy().tolist() == [[first, one, 12, changes], [second, other, 3, {}]]
-    assert list(log.branches("g")["trial"]) == [second]
-    told = log.events(first)
-    assert list(told["kind"]) == ["branch", "message"]
-    assert told.loc[0, ["name", "epoch"]].tolist() == ["", 12]
-    assert told["message"][0] == (
+    assert list(log.history.branches("g")["trial"]) == [second]
+    events = log.events(first)
+    assert list(events["kind"]) == ["branch", "message"]
+    assert events.loc[0, ["name", "epoch"]].tolist() == ["", 12]
+    assert events["message"][0] == (
         f"from trial {one} after epoch 12: learning_rate 0.01 → 0.001, optimizer 'adam' → 'sgd', clip None → inf"
     )
     assert log.events(second)["message"].tolist() == [f"from trial {other} after epoch 3"]
 
 
 def test_no_branches_have_the_same_columns(log: TrialLog) -> None:
-    assert list(log.branches().columns) == ["trial", "parent", "epoch", "changes"]
-    assert log.branches().empty
+    assert list(log.history.branches().columns) == ["trial", "parent", "epoch", "changes"]
+    assert log.history.branches().empty
 
 
 def test_a_branch_is_kept_as_json(tmp_path: Path) -> None:

@@ -12,15 +12,15 @@ from workbench.log import TrialLog, schema
 TABLES = [table for table in schema.metadata.sorted_tables if table is not schema.leases]
 
 
-def refuses(log: TrialLog, statement: str, words: str = "append-only") -> None:
-    with pytest.raises(wb.LogError, match=words), log._write() as connection:
+def rejects(log: TrialLog, statement: str, words: str = "append-only") -> None:
+    with pytest.raises(wb.LogError, match=words), log.database.write() as connection:
         connection.execute(text(statement))
 
 
 def test_an_ended_trial_takes_no_more(log: TrialLog) -> None:
     (trial,) = ended(log)
-    refuses(log, f"INSERT INTO epochs (trial, epoch, step) VALUES ({trial}, 2, 20)", "ended trial takes no more events")
+    rejects(log, f"INSERT INTO epochs (trial, epoch, step) VALUES ({trial}, 2, 20)", "ended trial takes no more events")
     values = "'message', '', '', ''"
-    refuses(
+    rejects(
         log, f"INSERT INTO events (trial, kind, name, message, created) VALUES ({trial}, {values})", "takes no more"
     )

@@ -60,7 +60,7 @@ steps = st.one_of(
 @given(st.lists(steps, max_size=16))
 def test_any_sequence_does_what_the_model_does(sequence: list[tuple[str, list[int] | None]]) -> None:
     log, model = TrialLog.open(None), Model()
-    search = log.create_search("random", {}, task_fingerprint="f")
+    search = log.searches.create("random", {}, task_fingerprint="f")
     for step, given_numbers in sequence:
         wanted = given_numbers or []
         match step:
@@ -79,31 +79,31 @@ def test_any_sequence_does_what_the_model_does(sequence: list[tuple[str, list[in
                         model.over.add(trial)
             case "delete":
                 if set(wanted) <= set(model.parents) & model.over - model.trashed:
-                    log.delete(wanted)
+                    log.trash.delete(wanted)
                     model.trashed |= set(wanted)
                 else:
                     with pytest.raises(wb.LogError, match=r"not in the log|in the trash already|stop it first"):
-                        log.delete(wanted)
+                        log.trash.delete(wanted)
             case "restore":
                 if given_numbers is None:
-                    assert log.restore() == sorted(model.trashed)
+                    assert log.trash.restore() == sorted(model.trashed)
                     model.trashed.clear()
                 elif set(wanted) <= model.trashed:
-                    assert sorted(log.restore(wanted)) == sorted(set(wanted))
+                    assert sorted(log.trash.restore(wanted)) == sorted(set(wanted))
                     model.trashed -= set(wanted)
                 else:
                     with pytest.raises(wb.LogError, match="is not in the trash"):
-                        log.restore(wanted)
+                        log.trash.restore(wanted)
             case "empty":
-                assert log.empty_trash() == model.empty()
+                assert log.trash.empty() == model.empty()
         outside = sorted(set(model.parents) - model.trashed)
         assert list(log.trials()["trial"]) == outside
-        assert log.suggestions(search) == model.suggested
-    assert list(log.trash()["trial"]) == sorted(model.trashed)
+        assert log.searches.suggestions(search) == model.suggested
+    assert list(log.trash.trials()["trial"]) == sorted(model.trashed)
     outside = sorted(set(model.parents) - model.trashed)
-    assert log.count("f") == len(outside)
+    assert log.results.count("f") == len(outside)
     assert list(log.curves()["trial"]) == [trial for trial in outside if trial in model.over]
-    assert list(log.searches()["trials"]) == [len(outside)]
+    assert list(log.searches.table()["trials"]) == [len(outside)]
     log.close()
 
 
@@ -111,48 +111,48 @@ def test_any_sequence_does_what_the_model_does(sequence: list[tuple[str, list[in
 def test_what_broke_off_is_not_the_best(log: TrialLog, state: TrialState) -> None:
     broken = log.create([new()])
     log.append([*running(*broken), epoch(broken[0], 1), TrialEnded(broken[0], state, 1, 10, 1, 0.1, 0.99, 1.0)])
-    assert log.best("f", "accuracy", "higher") is None
+    assert log.results.best("f", "accuracy", "higher") is None
     (whole,) = ended(log)
-    assert log.best("f", "accuracy", "higher") == {"trial": whole, "best_val_metric": 0.9, "best_epoch": 1}
+    assert log.results.best("f", "accuracy", "higher") == {"trial": whole, "best_val_metric": 0.9, "best_epoch": 1}
 
 
-def test_what_is_in_the_bin_is_out_of_sight(log: TrialLog) -> None:
-    search = log.create_search("random", {}, task_fingerprint="f")
+def test_what_is_in_the_trash_is_in_no_table(log: TrialLog) -> None:
+    search = log.searches.create("random", {}, task_fingerprint="f")
     (kept,) = ended(log, search=search, configuration="s")
     (trashed,) = log.create([new(search=search, configuration="s")])
     log.append([epoch(trashed, 1), TrialEnded(trashed, TrialState.COMPLETED, 1, 10, 1, 0.1, 0.99, 1.0)])
     (left,) = log.create([new()])
     log.append([*running(left), Branched(left, kept, 1, {"seed": (0, 1)}), epoch(left, 1)])
-    log.mark_interrupted()
-    assert log.best("f", "accuracy", "higher")["trial"] == trashed  # type: ignore[index]
-    assert list(log.scores("f", "accuracy")["trial"]) == [kept, trashed]
-    assert list(log.branches()["trial"]) == [left]
-    log.delete([trashed, left])
+    log.ownership.mark_interrupted()
+    assert log.results.best("f", "accuracy", "higher")["trial"] == trashed  # type: ignore[index]
+    assert list(log.results.scores("f", "accuracy")["trial"]) == [kept, trashed]
+    assert list(log.history.branches()["trial"]) == [left]
+    log.trash.delete([trashed, left])
     assert list(log.trials()["trial"]) == list(log.trials(last=2)["trial"]) == [kept]
-    assert log.count("f") == 1
-    assert log.best("f", "accuracy", "higher")["trial"] == kept  # type: ignore[index]
-    assert list(log.scores("f", "accuracy")["trial"]) == [kept]
+    assert log.results.count("f") == 1
+    assert log.results.best("f", "accuracy", "higher")["trial"] == kept  # type: ignore[index]
+    assert list(log.results.scores("f", "accuracy")["trial"]) == [kept]
     assert set(log.curves()["trial"]) == set(log.events()["trial"]) == {kept}
-    assert log.branches().empty
-    assert log.interrupted() == []
-    assert list(log.searches()["trials"]) == [1]
+    assert log.history.branches().empty
+    assert log.ownership.interrupted() == []
+    assert list(log.searches.table()["trials"]) == [1]
     assert list(log.curves(trashed)["trial"]) == [trashed]
     assert set(log.events(left)["trial"]) == {left}
-    log.restore([left])
-    assert log.interrupted() == list(log.branches()["trial"]) == [left]
+    log.trash.restore([left])
+    assert log.ownership.interrupted() == list(log.history.branches()["trial"]) == [left]
 
 
-def test_the_bin_is_shown_like_trials(log: TrialLog) -> None:
+def test_the_trash_is_shown_like_trials(log: TrialLog) -> None:
     _one, two = ended(log, 2, name="x", tags=["a"])
     before = log.trials()
-    assert log.trash().empty
-    assert list(log.trash().columns) == [*before.columns, "deleted"]
-    log.delete([two])
-    row = log.trash().iloc[0]
+    assert log.trash.trials().empty
+    assert list(log.trash.trials().columns) == [*before.columns, "deleted"]
+    log.trash.delete([two])
+    row = log.trash.trials().iloc[0]
     same = before.columns
     assert row[same].astype(str).tolist() == before.iloc[1][same].astype(str).tolist()
     assert row["deleted"] >= row["created"]
-    assert str(log.trash()["deleted"].dtype).endswith("UTC]")
+    assert str(log.trash.trials()["deleted"].dtype).endswith("UTC]")
 
 
 def test_only_what_stands_still_is_deleted(log: TrialLog) -> None:
@@ -165,31 +165,31 @@ def test_only_what_stands_still_is_deleted(log: TrialLog) -> None:
         (99, "trial 99 is not in the log"),
     ):
         with pytest.raises(wb.LogError, match=message):
-            log.delete([over, trial])
-    assert log.trash().empty  # all or nothing
-    log.delete([over, over])
+            log.trash.delete([over, trial])
+    assert log.trash.trials().empty  # all or nothing
+    log.trash.delete([over, over])
     with pytest.raises(wb.LogError, match=f"trial {over} is in the trash already"):
-        log.delete([over])
+        log.trash.delete([over])
     with pytest.raises(wb.LogError, match=f"trial {going} is not in the trash"):
-        log.restore([over, going])
-    assert list(log.trash()["trial"]) == [over]
+        log.trash.restore([over, going])
+    assert list(log.trash.trials()["trial"]) == [over]
 
 
 def test_an_interrupted_trial_can_be_removed_for_good(log: TrialLog) -> None:
     (trial,) = log.create([new()])
     log.append([*running(trial), epoch(trial, 1)])
-    log.mark_interrupted()
-    log.adopt([trial])
+    log.ownership.mark_interrupted()
+    log.ownership.adopt([trial])
     log.annotate(trial, note="x")
-    log.mark_interrupted()
-    log.delete([trial])
-    assert log.trash()["state"].tolist() == ["interrupted"]
-    assert log.empty_trash() == ([trial], [])
-    with log._read() as connection:
+    log.ownership.mark_interrupted()
+    log.trash.delete([trial])
+    assert log.trash.trials()["state"].tolist() == ["interrupted"]
+    assert log.trash.empty() == ([trial], [])
+    with log.database.read() as connection:
         for table in ("epochs", "events", "ends", "annotations", "adoptions", "trials"):
             assert connection.execute(text(f"SELECT count(*) FROM {table}")).scalar() == 0
-    assert log.trash().empty
-    assert log.restore() == []
+    assert log.trash.trials().empty
+    assert log.trash.restore() == []
     with pytest.raises(wb.LogError, match="no trial of that number"):
         log.append([epoch(trial, 2)])
 
@@ -198,10 +198,10 @@ def test_what_others_were_made_from_is_kept(log: TrialLog) -> None:
     first, alone = ended(log, 2)
     second, *_ = ended(log, 1, parent=first)
     third, *_ = ended(log, 1, parent=second)
-    log.delete([first, second, alone])
-    assert log.empty_trash() == ([alone], [first, second])
-    log.delete([third])
-    assert log.empty_trash() == ([first, second, third], [])
+    log.trash.delete([first, second, alone])
+    assert log.trash.empty() == ([alone], [first, second])
+    log.trash.delete([third])
+    assert log.trash.empty() == ([first, second, third], [])
     assert ended(log) == [third + 1]  # a number is never given twice
 
 
@@ -214,18 +214,18 @@ def test_many_are_removed_at_once(log: TrialLog) -> None:
         log.append([end(trial) for trial in group])
         trials += group
         previous = group[0]
-    log.delete(trials)
-    assert log.empty_trash() == (trials, [])
+    log.trash.delete(trials)
+    assert log.trash.empty() == (trials, [])
     assert log.trials().empty
 
 
-def test_purging_is_for_the_bin_only(log: TrialLog) -> None:
+def test_purging_is_for_the_trash_only(log: TrialLog) -> None:
     (one,) = ended(log)
-    with pytest.raises(wb.LogError, match="append-only"), log._write() as connection:
+    with pytest.raises(wb.LogError, match="append-only"), log.database.write() as connection:
         connection.execute(text(f"INSERT INTO purged (trial, created) VALUES ({one}, '')"))
-    log.delete([one])
-    log.restore()
-    with pytest.raises(wb.LogError, match="append-only"), log._write() as connection:
+    log.trash.delete([one])
+    log.trash.restore()
+    with pytest.raises(wb.LogError, match="append-only"), log.database.write() as connection:
         connection.execute(text(f"INSERT INTO purged (trial, created) VALUES ({one}, '')"))
 
 
@@ -233,7 +233,7 @@ def test_a_replay_is_no_attempt(log: TrialLog) -> None:
     (one,) = ended(log, configuration="s")
     (replay,) = log.create([new(source="replay", parent=one, configuration="s")])
     log.append([epoch(replay, 1), TrialEnded(replay, TrialState.COMPLETED, 1, 10, 1, 0.1, 0.99, 1.0)])
-    assert log.best("f", "accuracy", "higher") == {"trial": one, "best_val_metric": 0.9, "best_epoch": 1}
-    assert list(log.scores("f", "accuracy")["trial"]) == [one]
+    assert log.results.best("f", "accuracy", "higher") == {"trial": one, "best_val_metric": 0.9, "best_epoch": 1}
+    assert list(log.results.scores("f", "accuracy")["trial"]) == [one]
     assert list(log.trials()["trial"]) == [one, replay]
     assert math.isclose(log.trials()["best_val_metric"][1], 0.99)

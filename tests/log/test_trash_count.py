@@ -14,8 +14,8 @@ def test_removed_trials_count_if_they_had_an_epoch_each_for_its_own_task(log: Tr
     log.append([*running(unmeasured), end(unmeasured, 0, TrialState.FAILED)])
     (kept,) = log.create([new()])
     log.append([*running(kept), epoch(kept, 1), epoch(kept, 2), end(kept, 2)])
-    before = {task: log.looked(task) for task in ("f", "g", "h")}
+    before = {task: log.results.count_measured(task) for task in ("f", "g", "h")}
     assert before == {"f": 3, "g": 1, "h": 0}
-    log.delete([*measured, elsewhere, unmeasured])
-    assert log.empty_trash() == ([*measured, elsewhere, unmeasured], [])
-    assert {task: log.looked(task) for task in before} == before
+    log.trash.delete([*measured, elsewhere, unmeasured])
+    assert log.trash.empty() == ([*measured, elsewhere, unmeasured], [])
+    assert {task: log.results.count_measured(task) for task in before} == before

@@ -8,29 +8,20 @@ import subprocess
 import sys
 import traceback
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
-from sqlalchemy.exc import (
-    DatabaseError,
-    DBAPIError,
-    IntegrityError,
-    InternalError,
-    OperationalError,
-    ProgrammingError,
-    SQLAlchemyError,
-)
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 import workbench as wb
 from tests.log.making import CONFIG, end, epoch, new, running
 from workbench.core.errors import LogError
 from workbench.core.events import Branched, EpochEnd, KnobChanged, Message, StateChanged, StepProgress, TrialState
 from workbench.log import SearchStep, TrialLog, schema
-from workbench.log.database import explain, where
+from workbench.log.database import log_name
 
 number = st.floats(width=64)
 
@@ -67,9 +58,9 @@ def check_text(name: str, note: str, tags: list[str]) -> None:
     log.append([Message(first, note), Branched(second, first, 1, {"model": (name, note)})])
     for row in log.trials().itertuples():
         assert (row.name, row.note, list(row.tags)) == (name, note, tags)
-    assert log.config(first)["model"] == name
+    assert log.record(first).config["model"] == name
     assert log.events(first)["message"].tolist() == [note]
-    assert log.branches()["changes"].tolist() == [{"model": (name, note)}]
+    assert log.history.branches()["changes"].tolist() == [{"model": (name, note)}]
     assert f"model {name!r} → {note!r}" in log.events(second)["message"][0]
     log.close()
 
@@ -107,7 +98,7 @@ def test_a_trials_life(log: TrialLog) -> None:
     assert log.state(one) is TrialState.QUEUED
     log.append([StateChanged(one, TrialState.RUNNING), StepProgress(one, 1, 3, 10, 0.1)])
     log.append([epoch(one, 1, 0.7)])
-    log.append([epoch(one, 2, 0.3), KnobChanged(one, 2, 15, "l2", 0.0, 0.1), Message(one, "a remark")])
+    log.append([epoch(one, 2, 0.3), KnobChanged(one, 2, 15, "l2", 0.0, 0.1), Message(one, "a note")])
     running = log.trials().set_index("trial").loc[one]
     assert (running["state"], running["epochs_run"], running["best_epoch"]) == ("running", 2, 2)
     assert running["best_val_loss"] == 0.3
@@ -116,29 +107,29 @@ def test_a_trials_life(log: TrialLog) -> None:
     assert ended["state"] == "diverged"
     assert math.isnan(ended["val_loss"])
     assert ended["learning_rate"] == wb.Config().learning_rate
-    assert log.config(one) == CONFIG
+    assert log.record(one).config == CONFIG
     assert list(log.events(one)["kind"]) == ["state", "change", "message"]
     assert log.state(two) is TrialState.QUEUED
     assert list(log.trials().columns[:5]) == ["trial", "name", "source", "state", "parent"]
 
 
 def check_unended(log: TrialLog, losses: list[list[float]]) -> None:
-    """What the table says of trials that have not ended, told by the losses of their epochs."""
+    """Compare the table of unfinished trials with the losses of their epochs."""
     trials = log.create([new()] * len(losses))
-    for trial, told in zip(trials, losses, strict=True):
-        log.append([epoch(trial, number, loss) for number, loss in enumerate(told, 1)])
+    for trial, losses_of in zip(trials, losses, strict=True):
+        log.append([epoch(trial, number, loss) for number, loss in enumerate(losses_of, 1)])
     (over,) = log.create([new()])
     log.append([epoch(over, 1, -1.0), end(over, 1)])
     frame = log.trials().set_index("trial")
-    for trial, told in zip(trials, losses, strict=True):
-        row, finite = frame.loc[trial], [loss for loss in told if not math.isnan(loss)]
-        assert row["epochs_run"] == len(told)
-        assert row["seconds"] == pytest.approx(0.1 * len(told) or math.nan, nan_ok=True)
-        assert str(row["val_loss"]) == str(told[-1] if told else math.nan)
-        if not told:
+    for trial, losses_of in zip(trials, losses, strict=True):
+        row, finite = frame.loc[trial], [loss for loss in losses_of if not math.isnan(loss)]
+        assert row["epochs_run"] == len(losses_of)
+        assert row["seconds"] == pytest.approx(0.1 * len(losses_of) or math.nan, nan_ok=True)
+        assert str(row["val_loss"]) == str(losses_of[-1] if losses_of else math.nan)
+        if not losses_of:
             assert row["best_epoch"] is pd.NA
         else:
-            assert row["best_epoch"] == (told.index(min(finite)) + 1 if finite else 0)
+            assert row["best_epoch"] == (losses_of.index(min(finite)) + 1 if finite else 0)
         assert str(row["best_val_loss"]) == str(min(finite) if finite else math.nan)
 
 
@@ -155,40 +146,52 @@ def test_what_unended_trials_have_come_to_whatever_their_losses(losses: list[lis
     log.close()
 
 
+def test_a_hyperparameter_that_only_later_trials_have(log: TrialLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows are converted in parts; a column that begins in a later one is empty before it."""
+    monkeypatch.setattr("workbench.log.queries.PART", 2)
+    wide = {**CONFIG, "width": 7}
+    log.create([new(), new(), new(), new(config=wide), new(), new(config={**wide, "depth": 2})])
+    frame = log.trials()
+    assert frame["trial"].tolist() == [1, 2, 3, 4, 5, 6]
+    assert frame["width"].fillna(-1).tolist() == [-1, -1, -1, 7, -1, 7]
+    assert frame["depth"].fillna(-1).tolist() == [-1] * 5 + [2]
+    assert frame["seed"].tolist() == [CONFIG["seed"]] * 6
+
+
 def test_an_ended_trial_takes_nothing_more(log: TrialLog) -> None:
     one, two = log.create([new(), new()])
     log.append([epoch(one, 1), end(one, 1)])
     for late in ([epoch(one, 2)], [Message(one, "late")], [end(one)], [epoch(two, 1), epoch(one, 2)]):
         with pytest.raises(wb.LogError, match="ended"):
             log.append(late)
-    assert len(log.curves()) == 1  # the other trial's epoch of the refused group is not there either
+    assert len(log.curves()) == 1  # the other trial's epoch of the rejected group is not there either
 
 
 def test_nothing_is_changed_or_removed(log: TrialLog) -> None:
     gone, one, two = log.create([new(), new(), new()])
     log.append([end(gone)])
-    log.delete([gone])
-    log.empty_trash()
+    log.trash.delete([gone])
+    log.trash.empty()
     log.append([epoch(one, 1), Message(one, "x"), end(one, 1)])
     log.annotate(one, name="x")
-    log.mark_interrupted()
-    log.adopt([two])
+    log.ownership.mark_interrupted()
+    log.ownership.adopt([two])
     log.next_cohort()
-    log.add_step(SearchStep(log.create_search("grid", {}, task_fingerprint="f"), "ask", {}))
+    log.searches.add_step(SearchStep(log.searches.create("grid", {}, task_fingerprint="f"), "ask", {}))
     log.add_finding("opening", {}, task_fingerprint="f")
     for table in set(schema.metadata.tables) - {"leases"}:
-        with log._read() as connection:
+        with log.database.read() as connection:
             assert connection.execute(text(f"SELECT count(*) FROM {table}")).scalar(), table
             on_server = connection.dialect.name == "postgresql"
         column = next(iter(schema.metadata.tables[table].c)).name
         statements = [f"DELETE FROM {table}", f"UPDATE {table} SET {column} = {column}"]
         for statement in [*statements, f"TRUNCATE {table} CASCADE"] if on_server else statements:
-            with pytest.raises((wb.LogError, SQLAlchemyError), match="append-only"), log._write() as connection:
+            with pytest.raises((wb.LogError, SQLAlchemyError), match="append-only"), log.database.write() as connection:
                 connection.execute(text(statement))
 
 
 def test_unknown_trials_are_named(log: TrialLog) -> None:
-    for call in (log.config, log.curves, log.events, log.state):
+    for call in (log.record, log.curves, log.events, log.state):
         with pytest.raises(wb.LogError, match="trial 77 is not in the log"):
             call(77)
     with pytest.raises(wb.LogError, match="trial 77"):
@@ -218,11 +221,11 @@ def test_bad_places_for_a_log(tmp_path: Path) -> None:
 def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
     log = TrialLog.open(tmp_path / "trials.db")
     (one,) = log.create([new()])
-    with log._write() as connection:
+    with log.database.write() as connection:
         pages = connection.execute(text("PRAGMA page_count")).scalar()
-    log._engine.dispose()  # the limit belongs to a connection: let the pool keep just one
+    log.database.engine.dispose()  # the limit belongs to a connection: let the pool keep just one
     kept = 0
-    with log._writing.connect() as connection:
+    with log.database.engine.connect() as connection:
         connection.exec_driver_sql(f"PRAGMA max_page_count = {pages + 2}")
         connection.rollback()
     with pytest.raises(wb.LogError, match="disk is full; free some space") as caught:
@@ -232,7 +235,7 @@ def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
     assert 0 < kept < 1999
     assert caught.value.passing
     assert len(log.curves(one)) == kept
-    with log._writing.connect() as connection:
+    with log.database.engine.connect() as connection:
         connection.exec_driver_sql("PRAGMA max_page_count = 1000000")
         connection.rollback()
     log.append([epoch(one, kept + 1)])
@@ -258,8 +261,8 @@ def test_four_processes_share_a_log(tmp_path: Path) -> None:
     script = [sys.executable, "-c", WRITER, path, "250"]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
     writers = [subprocess.Popen([*script, str(i)], **quiet) for i in range(4)]
-    complaints = [writer.communicate(timeout=200)[1] for writer in writers]
-    assert ([writer.returncode for writer in writers], complaints) == ([0] * 4, [""] * 4)
+    errors = [writer.communicate(timeout=200)[1] for writer in writers]
+    assert ([writer.returncode for writer in writers], errors) == ([0] * 4, [""] * 4)
     log = TrialLog.open(path)
     assert log.trials().groupby("name").size().to_dict() == {str(i): 250 for i in range(4)}
     assert sorted(log.trials()["trial"]) == list(range(1, 1001))
@@ -271,15 +274,15 @@ def test_a_killed_writer_leaves_what_was_acknowledged(tmp_path: Path) -> None:
     path = tmp_path / "trials.db"
     writer = subprocess.Popen([sys.executable, "-c", WRITER, str(path), "9999", "x"], stdout=subprocess.PIPE, text=True)
     assert writer.stdout is not None
-    told = [writer.stdout.readline().split() for _ in range(200)]
+    printed = [writer.stdout.readline().split() for _ in range(200)]
     writer.kill()
-    told += [line.split() for line in writer.stdout.read().splitlines()]
+    printed += [line.split() for line in writer.stdout.read().splitlines()]
     writer.stdout.close()
     writer.wait()
     log = TrialLog.open(path)
     there = set(map(tuple, log.curves()[["trial", "epoch"]].to_numpy().tolist()))
-    assert {(int(trial), int(n)) for trial, n in filter(lambda words: len(words) == 2, told)} <= there
-    with log._read() as connection:
+    assert {(int(trial), int(n)) for trial, n in filter(lambda words: len(words) == 2, printed)} <= there
+    with log.database.read() as connection:
         assert connection.execute(text("PRAGMA integrity_check")).scalar() == "ok"
     log.close()
 
@@ -303,60 +306,23 @@ def test_a_password_is_never_shown(url: str) -> None:
 
 
 def test_a_password_is_not_in_the_name_of_a_log() -> None:
-    assert where("postgresql+psycopg://me:hunter2@host/x") == "postgresql+psycopg://me:***@host/x"
-    assert where("postgresql+psycopg://host/x?sslPassword=hunter2") == "postgresql+psycopg://host/x"
+    assert log_name("postgresql+psycopg://me:hunter2@host/x") == "postgresql+psycopg://me:***@host/x"
+    assert log_name("postgresql+psycopg://host/x?sslPassword=hunter2") == "postgresql+psycopg://host/x"
     log = TrialLog.open(None)
     assert repr(log) == "<TrialLog sqlite://>"
     log.close()
 
 
-class ServerError(Exception):
-    """Stands for what a server's driver raises."""
-
-
-@pytest.mark.parametrize(
-    ("kind", "cause", "told", "passing"),
-    [
-        (OperationalError, sqlite3.OperationalError("database or disk is full"), "the disk is full; free", True),
-        (OperationalError, sqlite3.OperationalError("database is locked"), "is locked by another program", True),
-        (OperationalError, sqlite3.OperationalError("attempt to write a readonly database"), "read-only", True),
-        (OperationalError, sqlite3.OperationalError("disk I/O error"), "the disk does not answer", True),
-        (OperationalError, sqlite3.OperationalError("no such table: x"), "refused: no such table: x", False),
-        (DatabaseError, sqlite3.DatabaseError("database disk image is malformed"), "is damaged", False),
-        (OperationalError, ServerError("connection refused"), "check that the server runs", True),
-        (OperationalError, ServerError("No space left on device"), "the disk is full; free", True),
-        (InternalError, ServerError("cannot execute INSERT in a read-only transaction"), "read-only", True),
-        (IntegrityError, ServerError('violates unique constraint "epochs_pkey"'), "epoch already in the log", False),
-        (IntegrityError, ServerError('violates unique constraint "ends_pkey"'), "a trial ends once", False),
-        (ProgrammingError, ServerError("syntax error"), "refused: syntax error", False),
-    ],
-)
-def test_causes_that_may_pass_are_told_from_others(kind: Any, cause: Exception, told: str, passing: bool) -> None:
-    error = explain(kind("INSERT", {}, cause), "trials.db")
-    assert "log='trials.db'" in str(error)
-    assert told in str(error)
-    assert error.passing is passing
-
-
-def test_a_lost_connection_may_come_back() -> None:
-    lost = DBAPIError(
-        "INSERT", {}, ServerError("server closed the connection unexpectedly"), connection_invalidated=True
-    )
-    assert explain(lost, "x").passing
-
-
-def test_an_epoch_is_told_once(log: TrialLog) -> None:
+def test_an_epoch_is_written_once(log: TrialLog) -> None:
     (one,) = log.create([new()])
     log.append([*running(one), epoch(one, 1)])
-    with pytest.raises(
-        wb.LogError, match="epoch already in the log: another process goes on with this trial"
-    ) as caught:
+    with pytest.raises(wb.LogError, match="epoch already in the log: another process continues this trial") as caught:
         log.append([epoch(one, 2), epoch(one, 1)])
     assert not caught.value.passing
     assert log.curves(one)["epoch"].tolist() == [1]
 
 
-def test_a_locked_log_is_waited_for_and_then_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_locked_log_is_waited_for_and_then_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("workbench.log.database.LOCK_SECONDS", 0)
     log = TrialLog.open(tmp_path / "trials.db")
     (one,) = log.create([new()])
@@ -372,7 +338,7 @@ def test_a_locked_log_is_waited_for_and_then_told(tmp_path: Path, monkeypatch: p
     log.close()
 
 
-def test_what_is_told_of_some_trials_is_not_told_of_others(log: TrialLog) -> None:
+def test_events_of_other_trials_are_not_in_the_table(log: TrialLog) -> None:
     """Unfinished and renamed trials of another task, or older than the newest asked for, stay out of the table."""
     other, ours = log.create([new(task_fingerprint="g"), new()])
     log.append([*running(other), epoch(other, 1), *running(ours), epoch(ours, 1, 0.25)])
@@ -386,9 +352,9 @@ def test_what_is_told_of_some_trials_is_not_told_of_others(log: TrialLog) -> Non
 
 def test_a_drivers_error_with_the_password_is_not_reachable(log: TrialLog, monkeypatch: pytest.MonkeyPatch) -> None:
     secret = "hunter2-of-the-server"
-    monkeypatch.setattr(log._engine, "url", log._engine.url.set(password=secret))
+    monkeypatch.setattr(log.database.engine, "url", log.database.engine.url.set(password=secret))
     driver = sqlite3.OperationalError(f"connection to server failed: password={secret}")
-    with pytest.raises(LogError) as caught, log._write():
+    with pytest.raises(LogError) as caught, log.database.write():
         raise OperationalError("INSERT", {}, driver) from driver
     pending: list[BaseException | None] = [caught.value]
     while pending:

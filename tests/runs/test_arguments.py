@@ -34,7 +34,7 @@ def bench() -> wb.Workbench:
 
 def rows(bench: wb.Workbench) -> list[int]:
     """How much there is in each table of the log."""
-    with bench.log._read() as connection:
+    with bench.log.database.read() as connection:
         return [connection.execute(select(func.count()).select_from(table)).scalar_one() for table in TABLES]
 
 
@@ -210,7 +210,7 @@ def test_a_wrong_argument_is_named_and_leaves_nothing_behind(
 @pytest.mark.parametrize("trial", [1.5, True, "a", [1]])
 def test_the_log_takes_no_part_of_a_number_for_a_trial(bench: wb.Workbench, trial: Any) -> None:
     for read in (bench.log.curves, bench.log.events):
-        with pytest.raises(wb.LogError, match="is not in the log: its number is a whole one"):
+        with pytest.raises(wb.LogError, match="is not in the log: expected a whole number"):
             read(trial)
 
 

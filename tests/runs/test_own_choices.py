@@ -82,7 +82,7 @@ def test_a_search_goes_on_with_the_builder_it_began_with(tmp_path: Path) -> None
     (own,) = second.run(wb.Config(model="mine", epochs=1)).trials
     assert {activation_of(first, trial) for trial in search.trials} == {"ReLU"}
     assert activation_of(second, own) == "Tanh"
-    assert len({*first.log.builders(search.trials).values()}) == 1
+    assert len({one.builder for one in first.log.records(search.trials).values()}) == 1
     with pytest.raises(wb.ModelError, match="another version of the model 'mine'"):
         second.model(search.trials[0])
 
@@ -201,7 +201,7 @@ def test_code_that_a_builder_refers_to_and_that_changes_meanwhile_ends_the_searc
     for handle in (search, queued):
         with pytest.raises(wb.ModelError, match="model 'mine': the code that its builder refers to was changed"):
             handle.wait()
-    assert len({*bench.log.builders(list(bench.trials["trial"])).values()}) == 1
+    assert len({one.builder for one in bench.log.records(list(bench.trials["trial"])).values()}) == 1
     with pytest.raises(wb.ModelError, match="another version"):
         bench.model(search.trials[0])
     assert bench.run(config.replace(seed=5)).done

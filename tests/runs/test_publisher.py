@@ -33,7 +33,7 @@ def test_a_subscriber_hears_each_epoch_after_it_is_in_the_log_and_acts_while_a_c
     assert all(lag >= 0 for lag in in_log)
     assert [one.state for one in heard if isinstance(one, TrialEnded)] == [TrialState.COMPLETED]
     assert waited[-1] == len(heard)  # once more at the end
-    session.log.delete([1])
+    session.log.trash.delete([1])
     session.forget([1])
     assert heard[-1] == LogChanged(deleted=(1,))
     end()

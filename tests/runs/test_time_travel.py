@@ -481,14 +481,14 @@ def test_nothing_begins_from_a_trial_in_the_bin_and_nothing_is_claimed_of_it(ben
         lambda: bench.ensemble(trials=[2]),
         lambda: bench.open_test_set(2),
     ]
-    before = [len(bench.log.findings()), bench.log.count(bench.task.fingerprint), list(MODELS)]
+    before = [len(bench.log.findings()), bench.log.results.count(bench.task.fingerprint), list(MODELS)]
     for begin in begins:
         with pytest.raises(wb.RunError, match=r"^trial 2 is in the trash; bring it back with bench\.restore\(2\)$"):
             begin()
     for begin in (lambda: bench.open_test_set(together), lambda: bench.load_ensemble(1)):
         with pytest.raises(wb.RunError, match=r"^trial 1 is in the trash"):
             begin()
-    assert [len(bench.log.findings()), bench.log.count(bench.task.fingerprint), list(MODELS)] == before
+    assert [len(bench.log.findings()), bench.log.results.count(bench.task.fingerprint), list(MODELS)] == before
     assert len(bench.curves(2)) == SHORT.epochs
     assert bench.model(2).trial == 2
     assert "bench.start" in bench.code(2)
@@ -523,7 +523,7 @@ def test_a_value_that_is_set_and_taken_back_while_paused(bench: wb.Workbench) ->
         run.set(learning_rate=rate)
     run.resume()
     run.wait()
-    assert [value for _, _, value in bench.log.changes(1)] == [0.1, 0.2, 0.1]
+    assert [value for _, _, value in bench.log.history.changes(1)] == [0.1, 0.2, 0.1]
     assert bench.replay(1).wait().identical
 
 
@@ -563,7 +563,7 @@ def test_a_stop_after_some_steps_stops_each_trial_there() -> None:
 
     bench = wb.Workbench(wb.Task.load("iris"), models={"odd": build})
     run = bench.run(wb.Config(model="odd", epochs=20), seeds=3, stop_after=8)
-    assert {trial: end.step for trial, end in bench.log.ends(*run.trials).items()} == {1: 8, 2: 8, 3: 8}
+    assert {trial: end.step for trial, end in bench.log.history.ends(*run.trials).items()} == {1: 8, 2: 8, 3: 8}
 
 
 def test_mates_that_were_removed_still_count(bench: wb.Workbench) -> None:
@@ -591,7 +591,7 @@ def test_impossible_stops(bench: wb.Workbench, options: dict[str, Any], message:
 
 def test_steps_out_of_tables_and_scripts_before_a_branch(bench: wb.Workbench) -> None:
     bench.run(SHORT, stop_after=np.int64(12), changes=[(np.int64(4), "l2", np.float64(0.1))])
-    assert bench.log.ends(1)[1].step == 12
+    assert bench.log.history.ends(1)[1].step == 12
     with pytest.raises(wb.ConfigError, match=r"script: \(0, 'l2', 0.1\) lies before step 9"):
         bench.branch(1, 3, script=[(0, "l2", 0.1)])
     assert len(bench.trials) == 1

@@ -256,7 +256,7 @@ def test_the_banner_offers_what_was_interrupted_and_goes_when_pressed(
     # a trial that nobody trains any more, as a killed kernel leaves one
     session = bench.presenter.session
     left = session.log.create([session.new_trial(bench.config(1), source="manual")])
-    assert session.log.mark_interrupted(session.runner.trials) == left
+    assert session.log.ownership.mark_interrupted(session.runner.trials) == left
     bench.presenter.refresh_table()
     bench.presenter.tick()
     assert view.panel.widget.children[0] is banner
@@ -431,7 +431,7 @@ def test_the_budget_is_set_and_a_bad_one_is_reported_next_to_it(bench: wb.Workbe
 
 
 def test_trouble_with_the_checkpoints_is_shown(bench: wb.Workbench, view: WorkbenchView) -> None:
-    bench.checkpoints._trouble = wb.CheckpointError(f"{HOSTILE} could not be written")
+    bench.checkpoints._write_error = wb.CheckpointError(f"{HOSTILE} could not be written")
     front(bench, view, "History")
     assert "could not be written" in view.body("History").budget_note.value
     assert HOSTILE not in view.body("History").budget_note.value

@@ -168,7 +168,7 @@ def test_no_click_touches_the_log_a_lock_or_a_model_on_its_own_thread(
         pressed = button.description or button.icon
         elsewhere(button.click)
     assert touched == []
-    elsewhere(lambda: bench.log.count(bench.task.fingerprint), ok=False)
+    elsewhere(lambda: bench.log.results.count(bench.task.fingerprint), ok=False)
     elsewhere(bench.replay, 1, ok=False)
     assert len(touched) == 2  # so it would have been noticed
 

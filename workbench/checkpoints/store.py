@@ -1,4 +1,4 @@
-"""The folder of checkpoints: one file a cohort and epoch, written by a thread of its own, thinned out to a budget."""
+"""The folder of checkpoints: one file per cohort and epoch, written by a thread of its own, thinned out to a budget."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ __all__ = ["BUDGET", "CheckpointStore", "remove_former"]
 
 BUDGET = 2**30
 SHARE = 0.03
-"""Of the time that training takes, what writing may cost."""
+"""The share of the training time that writing may take."""
 ALLOWANCE_SECONDS = 0.03
-"""What writing may cost beyond that, so that every epoch of a short training is kept."""
+"""What writing may take beyond that, so that every epoch of a short training is kept."""
 WAITING_BYTES = 64 * 2**20
-"""What may wait for the disk; beyond, the oldest gives way, since it can be trained again from the one before."""
+"""What may wait for the disk; beyond, the oldest is dropped: it can be trained again from the one before."""
 GATHER_SECONDS = 0.2
-"""States are written in bursts: what runs once in ten milliseconds finds nothing of itself in the processor's caches, and
-takes three times as long."""
+"""States are written in bursts: a thread that runs once in ten milliseconds finds the processor's caches cold and takes three
+times as long."""
 FLUSH_SECONDS = 10.0
 RETRY_SECONDS = 0.5
 LINGER_SECONDS = 2.0
@@ -43,46 +43,45 @@ KIND = "checkpoint"
 SETTINGS = "settings.json"
 
 Kept = Callable[[], tuple[Mapping[int, Set[int]], Set[int]]]
-"""Asked when the budget is spent: epochs that must stay, by series, and the series that still train."""
+"""Called when the budget is exceeded. Returns the epochs that must stay, by series, and the series that still train."""
 
 
 class CheckpointStore:
     """Keeps the states of cohorts. May be used from several threads, and one folder by several processes.
 
-    folder: where, made when the first state comes; None for a temporary one that goes with the process. kept: see `Kept`.
+    folder: created with the first state; None for a temporary one, removed at the end of the process. kept: see `Kept`.
     """
 
     def __init__(self, folder: Path | None, kept: Kept = lambda: ({}, frozenset())) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="workbench-")) if folder is None else folder
         if folder is None:
             weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
-        # the writer is a daemon, which the interpreter ends wherever it is; in the middle of torch that would abort the process
-        me = weakref.ref(self)
-        atexit.register(_leave, me, folder is not None)
+        # the writer is a daemon thread: stopped by the interpreter in the middle of torch, it would abort the process
+        atexit.register(_at_exit, weakref.ref(self), folder is not None)
         self._kept = kept
         self._lock = threading.Condition()
         self._waiting: deque[CohortState] = deque()
         self._busy: CohortState | None = None
-        self._hurried = 0  # how many wait for the disk
-        self._left = False  # the process ends
+        self._flushing = 0  # threads in `flush`
+        self._closed = False
         self._thread: threading.Thread | None = None
         self._sizes: dict[int, dict[int, int]] | None = None
         self._used = 0
         self._budget = self._read_budget()
         self._allowance, self._asked = ALLOWANCE_SECONDS, time.monotonic()
-        self._made: set[int] = set()  # series whose folder is there
+        self._made: set[int] = set()  # series with a folder
         self._cost = 0.0  # of the last state written
-        self._trouble: CheckpointError | None = None
+        self._write_error: CheckpointError | None = None
         self._budget_error: CheckpointError | None = None
-        self._warned: set[str] = set()  # errors of thinning that gave a warning
+        self._warned: set[str] = set()  # messages of errors in thinning that gave a warning
         self._thinning = threading.Lock()
-        self._needed = 0  # bytes found to be left when all that may go had gone
+        self._needed = 0  # bytes that were left when all that may be removed was
 
     # --- what is kept -----------------------------------------------------------------------------------------------
 
     @property
     def budget(self) -> int:
-        """Bytes that checkpoints may take; 0 keeps none. It is remembered in the folder."""
+        """Bytes that checkpoints may take; 0 keeps none. Stored in the folder."""
         return self._budget
 
     @budget.setter
@@ -100,13 +99,13 @@ class CheckpointStore:
     def used(self) -> int:
         """Bytes that the checkpoints take."""
         with self._lock:
-            self._look()
+            self._known_sizes()
             return self._used
 
     @property
-    def trouble(self) -> CheckpointError | None:
-        """What keeps a checkpoint from being written, None if nothing does."""
-        return self._trouble
+    def write_error(self) -> CheckpointError | None:
+        """Why the last checkpoint could not be written, None if it was."""
+        return self._write_error
 
     @property
     def budget_error(self) -> CheckpointError | None:
@@ -114,18 +113,18 @@ class CheckpointStore:
         return self._budget_error
 
     def epochs(self, series: int) -> list[int]:
-        """The epochs of a series of which there is a checkpoint, ascending. Waits for what is on its way to the disk."""
+        """The epochs of a series that have a checkpoint, ascending. Waits for those that are being written."""
         self.flush(FLUSH_SECONDS)
         return sorted(_listed(self._place(series)))
 
     def load(self, series: int, epoch: int) -> CohortState:
-        """A state. Raises: CheckpointError if it is missing, damaged, or anything but a checkpoint."""
+        """Read a state. Raises: CheckpointError if it is missing, damaged, or anything but a checkpoint."""
         path = self._file(series, epoch)
         content = files.read(path, KIND)
         try:
             return CohortState.of(content)
-        except Exception:  # well-formed, yet not what this version writes
-            raise CheckpointError(f"{KIND} file {str(path)!r}: is damaged and was refused") from None
+        except Exception:  # a valid file, but not of this version
+            raise CheckpointError(f"{KIND} file {str(path)!r}: is damaged and was not loaded") from None
 
     def forget(self, series: int) -> None:
         """Remove all checkpoints of a series."""
@@ -135,7 +134,7 @@ class CheckpointStore:
         for epoch in _listed(self._place(series)):
             self._remove(series, epoch)
         _sweep(self._place(series))
-        with suppress(OSError):  # somebody writes into it
+        with suppress(OSError):  # another process writes into it
             self._place(series).rmdir()
             self._made.discard(series)
 
@@ -143,16 +142,16 @@ class CheckpointStore:
         failed = "" if self._budget_error is None else f"; {self._budget_error}"
         return f"<Checkpoints: {shown(self.used)} of {shown(self.budget)}, in {str(self.folder)!r}{failed}>"
 
-    # --- what training gives (see `training.Keeper`) ----------------------------------------------------------------
+    # --- called by training (see `training.Keeper`) ----------------------------------------------------------------
 
     def begin(self, series: int) -> None:
-        """A cohort is formed anew: what was kept under its number belongs to one that broke off."""
+        """Remove what an interrupted cohort of the same number has left."""
         self.forget(series)
 
     def wants(self, last: bool) -> bool:
-        """Whether to keep the state after this epoch: each, as long as writing costs no more than its share of the time.
+        """Whether to keep the state after this epoch: each, as long as writing takes no more than its share of the time.
 
-        What is left out can be trained again from the checkpoint before; the last one of a cohort is always kept.
+        An epoch left out can be trained again from the checkpoint before. last: the cohort's last one, which is always kept.
         """
         with self._lock:
             now = time.monotonic()
@@ -161,7 +160,7 @@ class CheckpointStore:
             return self._budget > 0 and (last or self._allowance > self._cost * len(self._waiting))
 
     def take(self, state: CohortState) -> None:
-        """Keep a state, soon; returns at once."""
+        """Queue a state for writing; returns at once."""
         with self._lock:
             self._waiting.append(state)
             if len(self._waiting) > 1:
@@ -174,24 +173,24 @@ class CheckpointStore:
                 self._lock.notify_all()
 
     def flush(self, timeout: float | None = None) -> bool:
-        """Wait until all that was taken is on disk, or something keeps it from there; returns whether it is."""
+        """Wait until all queued states are on disk, or one cannot be written; returns whether they are. timeout: seconds."""
         with self._lock:
-            self._hurried += 1
+            self._flushing += 1
             self._lock.notify_all()
             try:
-                self._lock.wait_for(lambda: not (self._waiting or self._busy) or self._trouble is not None, timeout)
+                self._lock.wait_for(lambda: not (self._waiting or self._busy) or self._write_error is not None, timeout)
             finally:
-                self._hurried -= 1
+                self._flushing -= 1
             return not (self._waiting or self._busy)
 
-    def _leave(self, *, keep: bool) -> None:
-        """The process ends: bring what is on its way to the disk, or let it go."""
+    def close(self, *, keep: bool) -> None:
+        """End the writing thread. keep: write the waiting states first, else drop them."""
         if not keep:
             with self._lock:
                 self._waiting.clear()
         self.flush(FLUSH_SECONDS)
         with self._lock:
-            thread, self._left = self._thread, True
+            thread, self._closed = self._thread, True
             self._lock.notify_all()
         if thread is not None:
             thread.join(FLUSH_SECONDS)
@@ -201,11 +200,11 @@ class CheckpointStore:
     def _work(self) -> None:
         while True:
             with self._lock:
-                self._lock.wait_for(lambda: self._waiting or self._left, LINGER_SECONDS)
+                self._lock.wait_for(lambda: self._waiting or self._closed, LINGER_SECONDS)
                 if not self._waiting:
                     self._thread = None
                     return
-                self._lock.wait_for(lambda: self._hurried, GATHER_SECONDS)
+                self._lock.wait_for(lambda: self._flushing, GATHER_SECONDS)
             while self._next():
                 self._keep()
 
@@ -215,13 +214,15 @@ class CheckpointStore:
             return self._busy is not None
 
     def _keep(self) -> None:
-        """Write the state at hand."""
+        """Write the state in `_busy`."""
         state, before = self._busy, time.thread_time()
         assert state is not None
         try:
             self._write(state)
-        except Exception as error:  # whatever it is, the next one may go through
-            self._tell(CheckpointError(f"no checkpoint after epoch {state.epoch}: {type(error).__name__}: {error}"))
+        except Exception as error:  # recorded; the next one may succeed
+            self._set_error(
+                CheckpointError(f"no checkpoint after epoch {state.epoch}: {type(error).__name__}: {error}")
+            )
         finally:
             with self._lock:
                 self._cost = time.thread_time() - before
@@ -230,7 +231,7 @@ class CheckpointStore:
                 self._lock.notify_all()
 
     def _write(self, state: CohortState) -> None:
-        """Write one state, trying again while the disk is full; any other trouble gives it up."""
+        """Write one state, trying again while the disk is full; after any other error it is left out."""
         path = self._file(state.series, state.epoch)
         data = files.pack(KIND, state.content())
         while True:
@@ -241,22 +242,22 @@ class CheckpointStore:
                 files.write(path, data, through=False)
                 break
             except (CheckpointError, OSError) as error:
-                trouble = error if isinstance(error, CheckpointError) else _put(path, error)
+                failed = error if isinstance(error, CheckpointError) else _not_written(path, error)
                 self._made.discard(state.series)
-                self._tell(trouble)
-                if not trouble.passing or self._left:
+                self._set_error(failed)
+                if not failed.passing or self._closed:
                     return
                 time.sleep(RETRY_SECONDS)
-        self._tell(None)
+        self._set_error(None)
         with self._lock:
-            epochs = self._look().setdefault(state.series, {})
+            epochs = self._known_sizes().setdefault(state.series, {})
             self._used += len(data) - epochs.get(state.epoch, 0)
             epochs[state.epoch] = len(data)
         self._thin()
 
-    def _tell(self, trouble: CheckpointError | None) -> None:
+    def _set_error(self, error: CheckpointError | None) -> None:
         with self._lock:
-            self._trouble = trouble
+            self._write_error = error
             self._lock.notify_all()
 
     # --- the budget -------------------------------------------------------------------------------------------------
@@ -267,20 +268,20 @@ class CheckpointStore:
         try:
             kept, going = self._kept()
             with self._lock:
-                self._sizes = None  # another process may have written or thinned out here too
-                sizes = {series: dict(epochs) for series, epochs in self._look().items()}
-            # a little below the budget, so that not every checkpoint has to ask again
+                self._sizes = None  # another process may have written or removed some
+                sizes = {series: dict(epochs) for series, epochs in self._known_sizes().items()}
+            # a little below the budget, so that not every checkpoint exceeds it again
             for series, epoch in to_drop(sizes, kept, going, int(self._budget * 0.95)):
                 self._remove(series, epoch)
             self._needed = int(self.used * 1.05) if self.used > self._budget else 0
             self._budget_error = None
-        except Exception as error:  # the checkpoint is written: report that the budget is not held, and try again later
+        except Exception as error:  # the checkpoint is written; the budget is enforced later
             self._report_budget(error)
         finally:
             self._thinning.release()
 
     def _report_budget(self, error: Exception) -> None:
-        """Record why the budget is not held, and warn once for each message; a log that is away for a while gives no warning."""
+        """Record why the budget is not enforced, and warn once per message, unless it may pass by itself."""
         text = f"The checkpoint budget is not enforced: {type(error).__name__}: {error}"
         self._budget_error = CheckpointError(text)
         if text not in self._warned and not getattr(error, "passing", False):
@@ -290,10 +291,10 @@ class CheckpointStore:
     def _remove(self, series: int, epoch: int) -> None:
         self._file(series, epoch).unlink(missing_ok=True)
         with self._lock:
-            self._used -= self._look().get(series, {}).pop(epoch, 0)
+            self._used -= self._known_sizes().get(series, {}).pop(epoch, 0)
 
-    def _look(self) -> dict[int, dict[int, int]]:
-        """Bytes by series and epoch: of what is in the folder, when it is asked for the first time. With the lock held."""
+    def _known_sizes(self) -> dict[int, dict[int, int]]:
+        """Bytes by series and epoch, read from the folder when they are not known. The lock must be held."""
         if self._sizes is None:
             places = [place for place in self.folder.glob("*") if place.name.isdigit()]
             for place in places:
@@ -315,21 +316,21 @@ class CheckpointStore:
         return self._place(series) / f"{epoch:06d}.pt"
 
 
-def _leave(store: weakref.ref[CheckpointStore], keep: bool) -> None:
+def _at_exit(store: weakref.ref[CheckpointStore], keep: bool) -> None:
     found = store()
     if found is not None:
-        found._leave(keep=keep)
+        found.close(keep=keep)
 
 
 def remove_former(folder: Path, identity: str) -> None:
-    """Remove the states of logs that were in a log's place before it: a file was deleted, and one of the same name made."""
+    """Remove the checkpoints of earlier logs of the same path, whose file was deleted. identity: of the present log."""
     for place in folder.glob("*"):
         if place.name != identity and re.fullmatch("[0-9a-f]{12}", place.name):
             shutil.rmtree(place, ignore_errors=True)
 
 
 def _sweep(place: Path) -> None:
-    """Take away what processes that died left half written: `.<name>.<pid>-<thread>.tmp`, see `files.write`."""
+    """Remove the incomplete files of processes that died: `.<name>.<pid>-<thread>.tmp`, see `files.write`."""
     for file in place.glob(".*.tmp"):
         pid = file.name.split(".")[-2].partition("-")[0]
         if pid.isdigit() and not psutil.pid_exists(int(pid)):
@@ -346,13 +347,13 @@ def _listed(place: Path) -> dict[int, int]:
     return found
 
 
-def _put(path: Path, error: OSError) -> CheckpointError:
+def _not_written(path: Path, error: OSError) -> CheckpointError:
     full = error.errno in files.FULL
     return CheckpointError(f"{str(path)!r} could not be written: {error.strerror or error}", passing=full)
 
 
 def shown(size: int) -> str:
-    """A number of bytes in words."""
+    """A number of bytes with its unit, for people."""
     for unit, factor in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
         if size >= factor:
             return f"{size / factor:.3g} {unit}"

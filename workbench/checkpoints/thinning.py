@@ -1,4 +1,4 @@
-"""Which checkpoints go when they take more than the budget."""
+"""Which checkpoints to remove when they take more than the budget."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ Sizes = Mapping[int, Mapping[int, int]]
 def to_drop(
     sizes: Sizes, kept: Mapping[int, Set[int]], open_series: Set[int], budget: int
 ) -> Iterator[tuple[int, int]]:
-    """Series and epoch of one checkpoint after the other to drop, until the rest fits into `budget` bytes or must stay.
+    """Yield series and epoch of the checkpoints to remove until the rest fits into `budget` bytes or must stay.
 
-    kept: epochs that must stay, by series: those that a branch began from and those of the leaderboard's top. First go
-    epochs between a series' first, last and best one, always where the gap that they leave is the smallest, so that what
-    stays lies evenly. If that is not enough, the oldest series go as a whole, all but the last of one that still trains
+    kept: epochs that must stay, by series: those that a branch began from and those of the leaderboard's top. First come the
+    epochs between a series' first and last one, always the one that leaves the smallest gap, so that the rest is spaced
+    evenly. If that is not enough, the oldest series are removed, except for the last epoch of one that still trains
     (`open_series`).
     """
     left = {series: dict(epochs) for series, epochs in sizes.items()}
@@ -40,9 +40,9 @@ def to_drop(
 
 
 def _inner(sizes: Sizes, kept: Mapping[int, Set[int]]) -> Iterator[tuple[int, int]]:
-    """All checkpoints between first and last that need not stay, always the one next whose neighbours lie closest.
+    """Yield the checkpoints between first and last that need not stay, next always the one with the closest neighbours.
 
-    Closest as a share of the series' length; of two, the one of the older series, the earlier epoch.
+    Closest as a share of the series' length; of equal ones that of the older series, then the earlier epoch.
     """
     neighbours: dict[tuple[int, int], tuple[int, int]] = {}
     lengths: dict[int, int] = {}
@@ -65,7 +65,7 @@ def _inner(sizes: Sizes, kept: Mapping[int, Set[int]]) -> Iterator[tuple[int, in
             continue
         before, after = neighbours[series, epoch]
         if gap != (after - before) / lengths[series]:
-            continue  # a neighbour has gone since: it stands in the heap again with its wider gap
+            continue  # a neighbour was removed: the heap has it again with its wider gap
         del neighbours[series, epoch]
         if (series, before) in neighbours:
             push(series, before, neighbours[series, before][0], after)

@@ -1,5 +1,7 @@
-"""What was found out about trials and data after the training: openings of the test set, ensembles, versions of a task,
-prescriptions that were tried. Added in order, read back in order, never changed; they outlive the trials they speak of."""
+"""Results found after the training: openings of the test set, ensembles, versions of a task, prescriptions that were tried.
+
+Added in order, read back in order, never changed; they outlive the trials they name.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,7 @@ class Finding(NamedTuple):
 
 
 Check = Callable[[Sequence[Finding]], object]
-"""Looks at the earlier findings of the kind; raises what forbids a further one."""
+"""Gets the earlier findings of the kind; raises an error if they forbid another one."""
 
 
 def add(connection: Connection, session: int, kind: str, data: Mapping[str, Any], task_fingerprint: str) -> int:

@@ -1,85 +1,128 @@
-"""Where trials stand and what they went through: reads that are no DataFrames, for those who go on with a trial."""
+"""What trials went through: cohorts, live changes, branches and ends, for those who resume, branch or replay a trial."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
-from sqlalchemy import Connection, ScalarSelect, Select, func, select
+import numpy as np
+import pandas as pd
+from sqlalchemy import Connection, Select, func, select
 
-from workbench.core.errors import LogError
 from workbench.core.events import TrialEnded, TrialState
-from workbench.core.text import counted
 from workbench.log import schema
+from workbench.log.conditions import check_known, outside_trash
+from workbench.log.database import Database
 from workbench.log.records import chunks
 
-__all__ = [
-    "changes",
-    "check_known",
-    "ends",
-    "last_state",
-    "members",
-    "origin",
-    "pairs",
-    "script",
-    "seats",
-    "states",
-    "together",
-    "unfinished",
-]
+__all__ = ["History", "branch_changes"]
 
 
-def check_known(connection: Connection, trials: Sequence[int]) -> None:
-    """Raises: LogError for a number that is not in the log."""
-    for wanted in chunks(trials):
-        found = connection.execute(select(schema.trials.c.id).where(schema.trials.c.id.in_(wanted))).scalars()
-        missing = set(wanted) - set(found)
-        if missing:
-            count = connection.execute(select(func.count()).select_from(schema.trials)).scalar_one()
-            raise LogError(
-                f"trial {min(missing)} is not in the log, which has {counted(count, 'trial')}; see bench.trials"
-            )
+class History:
+    """Reads of the events of trials."""
 
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
-def unfinished() -> Select[Any]:
-    """The numbers of the trials without an end."""
-    ends = schema.ends
-    return select(schema.trials.c.id).where(~select(ends.c.trial).where(ends.c.trial == schema.trials.c.id).exists())
+    def cohorts(self, *trials: int) -> dict[int, tuple[int, int]]:
+        """The (series, after) of the cohort each trial joined last; trials in no cohort are left out.
 
+        series: of the cohort's checkpoints. after: the trial's epochs before it joined (see `events.CohortJoined`).
+        """
+        with self._database.read() as connection:
+            return _cohorts(connection, trials)
 
-def last_state() -> ScalarSelect[Any]:
-    """The state that a trial told last, NULL before it started; correlated with `trials`."""
-    table = schema.events
-    told = select(table.c.name).where(table.c.trial == schema.trials.c.id, table.c.kind == "state")
-    return told.order_by(table.c.id.desc()).limit(1).correlate(schema.trials).scalar_subquery()
+    def members(self, series: int) -> dict[int, int]:
+        """The trials that joined a series of checkpoints last, ascending, each with its `after` as in `cohorts`."""
+        with self._database.read() as connection:
+            return _members(connection, series)
 
+    def largest_cohort(self, trial: int) -> int:
+        """The most rows of all cohorts that a trial was in: 1 if it has always trained alone."""
+        with self._database.read() as connection:
+            rows = connection.execute(_events(trial, "cohort", func.max(schema.events.c.step))).scalar()
+            cohort = _cohorts(connection, [trial]).get(trial)
+            members = 0 if cohort is None else len(_members(connection, cohort[0]))
+            return max(int(rows or 1), members)
 
-def states(connection: Connection, trials: Sequence[int]) -> dict[int, TrialState]:
-    """Where trials stand. Raises: LogError for a number that is not in the log."""
-    check_known(connection, trials)
-    found: dict[int, TrialState] = {}
-    for wanted in chunks(trials):
+    def origin(self, trial: int) -> tuple[int, int] | None:
+        """The trial and epoch that a branch began from, also if these are in the trash; None for any other trial."""
+        table = schema.events
+        with self._database.read() as connection:
+            statement = _events(trial, "branch", table.c.name, table.c.epoch).order_by(table.c.id).limit(1)
+            row = connection.execute(statement).first()
+            return None if row is None else (int(row[0]), int(row[1]))
+
+    def branches(self, task_fingerprint: str | None = None) -> pd.DataFrame:
+        """One row a branch outside the trash: trial, parent, epoch, changes ((old, new) by field)."""
+        table = schema.events
         statement = (
-            select(schema.trials.c.id, schema.ends.c.state, last_state())
-            .outerjoin(schema.ends, schema.ends.c.trial == schema.trials.c.id)
-            .where(schema.trials.c.id.in_(wanted))
+            select(table.c.trial, table.c.name, table.c.epoch, table.c.message)
+            .join(schema.trials, schema.trials.c.id == table.c.trial)
+            .where(table.c.kind == "branch", outside_trash())
+            .order_by(table.c.id)
         )
-        for trial, end, told in connection.execute(statement):
-            found[int(trial)] = TrialState(end or told or TrialState.QUEUED)
-    return found
+        if task_fingerprint is not None:
+            statement = statement.where(schema.trials.c.task_fingerprint == task_fingerprint)
+        with self._database.read() as connection:
+            rows = connection.execute(statement).all()
+        frame = pd.DataFrame(rows, columns=["trial", "parent", "epoch", "changes"])
+        frame["changes"] = [branch_changes(message) for message in frame["changes"]]
+        return frame.astype({"trial": np.int64, "parent": np.int64, "epoch": np.int64, "changes": object})
+
+    def changes(self, trial: int) -> list[tuple[int, str, float]]:
+        """A trial's live changes in order: step, hyperparameter, new value. Raises: LogError for an unknown trial."""
+        table = schema.events
+        with self._database.read() as connection:
+            check_known(connection, [trial])
+            statement = _events(trial, "change", table.c.step, table.c.name, table.c.new).order_by(table.c.id)
+            rows = connection.execute(statement).all()
+        return [(int(step), str(name), math.nan if new is None else float(new)) for step, name, new in rows]
+
+    def script(self, trial: int) -> tuple[list[tuple[int, str, float]], int | None]:
+        """The live changes that a trial was started with, and the step to stop after, None for none."""
+        table = schema.events
+        statement = _events(trial, "script", table.c.message).order_by(table.c.id.desc()).limit(1)
+        with self._database.read() as connection:
+            message = connection.execute(statement).scalar()
+        if message is None:
+            return [], None
+        script = json.loads(message)
+        return [(int(step), str(name), float(value)) for step, name, value in script["changes"]], script["stop_after"]
+
+    def ends(self, *trials: int) -> dict[int, TrialEnded]:
+        """The end of each of some trials that has ended."""
+        columns = [schema.ends.c[field.name] for field in fields(TrialEnded)]
+        found: dict[int, TrialEnded] = {}
+        with self._database.read() as connection:
+            for some in chunks(trials):
+                for row in connection.execute(select(*columns).where(schema.ends.c.trial.in_(some))):
+                    values: dict[str, Any] = {
+                        name: math.nan if value is None else value for name, value in row._mapping.items()
+                    }
+                    found[int(row.trial)] = TrialEnded(**{**values, "state": TrialState(row.state)})
+        return found
 
 
-def seats(connection: Connection, trials: Sequence[int]) -> dict[int, tuple[int, int]]:
-    """Series and offset that each trial took last; trials that never joined a cohort are left out."""
+def branch_changes(message: str) -> dict[str, tuple[Any, Any]]:
+    """Old and new value by field, from the message of a branch."""
+    return {field: (old, new) for field, (old, new) in json.loads(message).items()}
+
+
+def _events(trial: int, kind: str, *columns: Any) -> Select[Any]:
+    """Columns of a trial's events of one kind."""
+    return select(*columns).where(schema.events.c.kind == kind, schema.events.c.trial == trial)
+
+
+def _cohorts(connection: Connection, trials: tuple[int, ...] | list[int]) -> dict[int, tuple[int, int]]:
     table = schema.events
     found: dict[int, tuple[int, int]] = {}
-    for wanted in chunks(trials):
+    for some in chunks(trials):
         statement = (
             select(table.c.trial, table.c.name, table.c.epoch)
-            .where(table.c.kind == "cohort", table.c.trial.in_(wanted))
+            .where(table.c.kind == "cohort", table.c.trial.in_(some))
             .order_by(table.c.id)
         )
         for trial, series, after in connection.execute(statement):
@@ -90,68 +133,8 @@ def seats(connection: Connection, trials: Sequence[int]) -> dict[int, tuple[int,
     return found
 
 
-def together(connection: Connection, trial: int) -> int:
-    """The most rows that a cohort had, of those a trial was in: 1 if it has always trained alone."""
-    table = schema.events
-    statement = select(func.max(table.c.step)).where(table.c.kind == "cohort", table.c.trial == trial)
-    most = int(connection.execute(statement).scalar() or 1)
-    seat = seats(connection, [trial]).get(trial)
-    return most if seat is None else max(most, len(members(connection, seat[0])))
-
-
-def origin(connection: Connection, trial: int) -> tuple[int, int] | None:
-    """The trial and epoch that a branch began from, wherever these are now; None for any other trial."""
-    table = schema.events
-    statement = select(table.c.name, table.c.epoch).where(table.c.kind == "branch", table.c.trial == trial)
-    row = connection.execute(statement.order_by(table.c.id).limit(1)).first()
-    return None if row is None else (int(row[0]), int(row[1]))
-
-
-def members(connection: Connection, series: int) -> dict[int, int]:
-    """The trials that joined a series last, ascending, each with its `after` (see `events.CohortJoined`)."""
+def _members(connection: Connection, series: int) -> dict[int, int]:
     table = schema.events
     statement = select(table.c.trial).where(table.c.kind == "cohort", table.c.name == str(series)).distinct()
     ever = [int(trial) for trial in connection.execute(statement).scalars()]
-    return {trial: after for trial, (last, after) in sorted(seats(connection, ever).items()) if last == series}
-
-
-def ends(connection: Connection, trials: Sequence[int]) -> dict[int, TrialEnded]:
-    """The end of each trial that has ended."""
-    names = [field.name for field in fields(TrialEnded)]
-    found: dict[int, TrialEnded] = {}
-    for wanted in chunks(trials):
-        statement = select(*(schema.ends.c[name] for name in names)).where(schema.ends.c.trial.in_(wanted))
-        for row in connection.execute(statement):
-            values: dict[str, Any] = {
-                name: math.nan if value is None else value for name, value in row._mapping.items()
-            }
-            found[int(row.trial)] = TrialEnded(**{**values, "state": TrialState(row.state)})
-    return found
-
-
-def changes(connection: Connection, trial: int) -> list[tuple[int, str, float]]:
-    """A trial's live changes in order: step, hyperparameter, new value."""
-    table = schema.events
-    statement = (
-        select(table.c.step, table.c.name, table.c.new)
-        .where(table.c.kind == "change", table.c.trial == trial)
-        .order_by(table.c.id)
-    )
-    rows = connection.execute(statement)
-    return [(int(step), str(name), math.nan if new is None else float(new)) for step, name, new in rows]
-
-
-def script(connection: Connection, trial: int) -> tuple[list[tuple[int, str, float]], int | None]:
-    """The changes that a trial was started with, to be made by themselves, and the step to stop after."""
-    table = schema.events
-    statement = select(table.c.message).where(table.c.kind == "script", table.c.trial == trial)
-    message = connection.execute(statement.order_by(table.c.id.desc()).limit(1)).scalar()
-    if message is None:
-        return [], None
-    told = json.loads(message)
-    return [(int(step), str(name), float(value)) for step, name, value in told["changes"]], told["stop_after"]
-
-
-def pairs(message: str) -> dict[str, tuple[Any, Any]]:
-    """Old and new value by field, from the message of a branch."""
-    return {field: (old, new) for field, (old, new) in json.loads(message).items()}
+    return {trial: after for trial, (last, after) in sorted(_cohorts(connection, ever).items()) if last == series}

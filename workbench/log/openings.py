@@ -1,4 +1,4 @@
-"""The openings of sealed test sets: whoever has looked, at which rows, and how often these were looked at before."""
+"""The openings of sealed test sets: which rows were evaluated, and how often each was evaluated before."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ KIND = "opening"
 
 
 class Opening(NamedTuple):
-    """number: of the openings so far that saw any of the same rows, this one included; from 2 on the test set is reused.
+    """One evaluation on a test set. number: of the openings so far with any of the same rows; from 2 on the set is reused.
 
-    keys: of the rows it saw. seen: how many of them an earlier one had seen.
+    keys: of the evaluated rows. seen: how many of them an earlier opening had evaluated.
     """
 
     finding: Finding
@@ -29,15 +29,15 @@ class Opening(NamedTuple):
 
     @property
     def stamp(self) -> str:
-        """What stands beside its score wherever that is shown."""
+        """The label next to its score."""
         return "opened once" if self.number == 1 else f"reused ({self.number})"
 
 
 def openings(findings: Sequence[Finding]) -> list[Opening]:
     """The openings among the findings of that kind, in order, each counted against those before it.
 
-    Rows are told by their keys, so that neither another preprocessing, nor another division, nor a newer version of the data
-    makes a test row that was seen unseen.
+    Rows are identified by their keys: a test row that was evaluated stays so under another preprocessing, another split and a
+    newer version of the data.
     """
     found: list[Opening] = []
     for finding in findings:
@@ -49,7 +49,7 @@ def openings(findings: Sequence[Finding]) -> list[Opening]:
 
 
 def unseen(keys: NDArray[np.uint64], earlier: Sequence[Opening]) -> NDArray[np.bool_]:
-    """Which rows, by their keys (rows,), none of these openings has seen."""
+    """A mask of the rows, by their keys (rows,), that none of these openings has evaluated."""
     found = np.ones(len(keys), bool)
     for opening in earlier:
         found &= ~np.isin(keys, opening.keys)

@@ -1,4 +1,4 @@
-"""What is handed to the log, and the rows it becomes."""
+"""The inputs of the log, and the rows they become."""
 
 from __future__ import annotations
 
@@ -28,7 +28,18 @@ from workbench.core.events import (
 )
 from workbench.log import schema
 
-__all__ = ["ID_CHUNK", "NewTrial", "SearchStep", "chunks", "event_row", "event_rows", "now", "trial_row", "waves"]
+__all__ = [
+    "ID_CHUNK",
+    "NewTrial",
+    "SearchStep",
+    "TrialRecord",
+    "chunks",
+    "event_row",
+    "event_rows",
+    "now",
+    "trial_row",
+    "waves",
+]
 
 EPOCH_FIELDS = tuple(field.name for field in dataclasses.fields(EpochEnd))
 ID_CHUNK = 500
@@ -37,15 +48,13 @@ ID_CHUNK = 500
 
 @dataclass(frozen=True)
 class NewTrial:
-    """What is known of a trial before it starts.
+    """A trial before it starts.
 
-    config: every hyperparameter by name, as JSON values. source: who asked for it (manual, replicate, random...).
+    config: every hyperparameter by name, as JSON values. source: who requested it (manual, replicate, random...).
     parent, parent_epoch: the trial it was made from. replicates: index, in the same call of `TrialLog.create`, of the trial
-    whose replicate it is and whose number becomes its parent. search, suggestion: the search that asked for it, and which
-    of its configurations it is. configuration: what the seeds of one configuration share (`Config.configuration`).
-    builder: identity of the user's
-    builder (`builder_identity`), None for a built-in model. builder_source: source text of
-    the user's model builder.
+    it replicates; that trial's number becomes its parent. search, suggestion: the search that requested it, and the index of
+    its configuration in the search. configuration: what the seeds of one configuration share (`Config.configuration`).
+    builder: identity of the user's builder (`builder_identity`), None for a built-in model. builder_source: its source text.
     """
 
     config: Mapping[str, Any]
@@ -68,6 +77,20 @@ class NewTrial:
     replicates: int | None = None
 
 
+class TrialRecord(NamedTuple):
+    """What was recorded when a trial was created.
+
+    config: its hyperparameters. task_fingerprint: of the data it was trained on. metric: a name in the metrics table. device:
+    where it was trained. builder: identity of the user's builder, None for a built-in model.
+    """
+
+    config: dict[str, Any]
+    task_fingerprint: str
+    metric: str
+    device: str
+    builder: str | None
+
+
 class SearchStep(NamedTuple):
     """One entry in the journal of a search. data: JSON values. created: when it was entered, ISO 8601; "" before that."""
 
@@ -83,22 +106,22 @@ def now() -> str:
 
 
 def chunks(trials: Sequence[int]) -> Iterator[list[int]]:
-    """Trial numbers in groups that fit into one condition. Raises: LogError for what is no whole number."""
+    """Trial numbers in groups that fit into one condition. Raises: LogError for anything but a whole number."""
     for start in range(0, len(trials), ID_CHUNK):
         yield [_number(trial) for trial in trials[start : start + ID_CHUNK]]
 
 
 def _number(trial: object) -> int:
-    """A trial's number, one of numpy's too: a part of a number, or True, is no trial."""
+    """A trial's number as an int, also from numpy; a fraction or a bool is rejected."""
     if isinstance(trial, bool) or not isinstance(trial, Integral):
-        raise LogError(f"trial {trial!r} is not in the log: its number is a whole one; see bench.trials")
+        raise LogError(f"trial {trial!r} is not in the log: expected a whole number; see bench.trials")
     return int(trial)
 
 
 def waves(trials: Sequence[NewTrial]) -> Iterator[Sequence[NewTrial]]:
-    """Trials in order, cut so that each replicates only ones of earlier parts, whose numbers are known by then.
+    """Trials in order, in parts: each trial replicates only trials of earlier parts, which have their numbers by then.
 
-    Raises: ValueError for a replicate that does not come after what it replicates, or that names another parent as well.
+    Raises: ValueError for a replicate that does not come after what it replicates, or that has a parent as well.
     """
     start = 0
     for index, trial in enumerate(trials):
@@ -130,7 +153,7 @@ def trial_row(trial: NewTrial, numbers: Sequence[int], session: int) -> dict[str
 
 
 def event_rows(events: Iterable[Event]) -> dict[Table, list[dict[str, Any]]]:
-    """Rows by table, the ends last, since nothing may follow them."""
+    """Rows by table, the ends last, because an ended trial takes no more rows."""
     rows: dict[Table, list[dict[str, Any]]] = {schema.epochs: [], schema.events: [], schema.ends: []}
     for event in events:
         match event:
@@ -162,6 +185,6 @@ def event_rows(events: Iterable[Event]) -> dict[Table, list[dict[str, Any]]]:
 
 
 def event_row(trial: int, kind: str, **values: Any) -> dict[str, Any]:
-    """A row of `events`, what is not given left empty."""
+    """A row of `events`; values that are not given are empty."""
     blank = {"epoch": None, "step": None, "name": "", "old": None, "new": None, "message": ""}
     return {"trial": trial, "kind": kind, **blank, **values, "created": now()}

@@ -10,12 +10,12 @@ from workbench.log import schema
 __all__ = ["create_or_check"]
 
 OPENING_LOCK = 7_240_917
-"""PostgreSQL's number of the lock that those who open a log take in turn: two that create the tables would collide."""
+"""PostgreSQL's number of the lock that processes take in turn to open a log: two that create the tables would collide."""
 APPEND_ONLY, HAS_ENDED = "the trial log is append-only", "trial has ended"
-"""What the triggers say; `database.REMEDIES` knows these words."""
+"""The errors that the triggers raise; `database.TRIGGERED` has the messages for people."""
 RULED = [table for table in schema.metadata.sorted_tables if table is not schema.leases]
-TOLD = (schema.epochs, schema.events)
-"""Tables that take nothing more of a trial that has ended."""
+TRIAL_ROWS = (schema.epochs, schema.events)
+"""Tables that take no more rows of a trial that has ended."""
 NOT_IN_TRASH = "coalesce((SELECT action FROM trash WHERE trial = NEW.trial ORDER BY id DESC LIMIT 1), '') != 'deleted'"
 
 
@@ -30,7 +30,7 @@ def create_or_check(connection: Connection, where: str) -> None:
     if not tables:
         schema.metadata.create_all(connection)
         connection.execute(insert(schema.versions).values(version=schema.VERSION, name="schema"))
-        _set_rules(connection)
+        _create_triggers(connection)
         return
     if schema.versions.name not in tables:
         raise LogError(
@@ -45,7 +45,7 @@ def create_or_check(connection: Connection, where: str) -> None:
         )
 
 
-def _set_rules(connection: Connection) -> None:
+def _create_triggers(connection: Connection) -> None:
     """Set the triggers of this schema."""
     if connection.dialect.name == "sqlite":
         _set_sqlite_triggers(connection)
@@ -56,36 +56,36 @@ def _set_rules(connection: Connection) -> None:
 def _set_sqlite_triggers(connection: Connection) -> None:
     for name in connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'trigger'").scalars().all():
         connection.exec_driver_sql(f'DROP TRIGGER "{name}"')
-    refused = f"BEGIN SELECT RAISE(ABORT, '{APPEND_ONLY}'); END"
+    reject = f"BEGIN SELECT RAISE(ABORT, '{APPEND_ONLY}'); END"
     for table in RULED:
-        connection.exec_driver_sql(f"CREATE TRIGGER {table.name}_no_update BEFORE UPDATE ON {table.name} {refused}")
+        connection.exec_driver_sql(f"CREATE TRIGGER {table.name}_no_update BEFORE UPDATE ON {table.name} {reject}")
         column = _purged_by(table)
         purged = f"WHEN NOT EXISTS (SELECT 1 FROM purged WHERE trial = OLD.{column})" if column else ""
         connection.exec_driver_sql(
-            f"CREATE TRIGGER {table.name}_no_delete BEFORE DELETE ON {table.name} {purged} {refused}"
+            f"CREATE TRIGGER {table.name}_no_delete BEFORE DELETE ON {table.name} {purged} {reject}"
         )
-    for table in TOLD:
+    for table in TRIAL_ROWS:
         connection.exec_driver_sql(
             f"CREATE TRIGGER {table.name}_ended BEFORE INSERT ON {table.name} "
             f"WHEN EXISTS (SELECT 1 FROM ends WHERE trial = NEW.trial) BEGIN SELECT RAISE(ABORT, '{HAS_ENDED}'); END"
         )
-    connection.exec_driver_sql(  # else a row here would open the way to deleting what is not in the trash
-        f"CREATE TRIGGER purged_only_from_trash BEFORE INSERT ON purged WHEN {NOT_IN_TRASH} {refused}"
+    connection.exec_driver_sql(  # else a row here would allow the deletion of a trial outside the trash
+        f"CREATE TRIGGER purged_only_from_trash BEFORE INSERT ON purged WHEN {NOT_IN_TRASH} {reject}"
     )
 
 
 def _set_postgresql_triggers(connection: Connection) -> None:
-    """The same rules. A condition that looks into other tables has to stand in a function there."""
+    """The same rules. A condition on other tables needs a function there."""
     functions = {
-        "workbench_refuse": f"RAISE EXCEPTION '{APPEND_ONLY}';",
-        "workbench_refuse_unless_purged": (
+        "workbench_reject": f"RAISE EXCEPTION '{APPEND_ONLY}';",
+        "workbench_reject_unless_purged": (
             "IF NOT EXISTS (SELECT 1 FROM purged WHERE trial = (to_jsonb(OLD) ->> TG_ARGV[0])::bigint) "
             f"THEN RAISE EXCEPTION '{APPEND_ONLY}'; END IF; RETURN OLD;"
         ),
-        "workbench_refuse_ended": (
+        "workbench_reject_ended": (
             f"IF EXISTS (SELECT 1 FROM ends WHERE trial = NEW.trial) THEN RAISE EXCEPTION '{HAS_ENDED}'; END IF; RETURN NEW;"
         ),
-        "workbench_refuse_outside_trash": f"IF {NOT_IN_TRASH} THEN RAISE EXCEPTION '{APPEND_ONLY}'; END IF; RETURN NEW;",
+        "workbench_reject_outside_trash": f"IF {NOT_IN_TRASH} THEN RAISE EXCEPTION '{APPEND_ONLY}'; END IF; RETURN NEW;",
     }
     for name, body in functions.items():
         connection.exec_driver_sql(
@@ -101,13 +101,13 @@ def _set_postgresql_triggers(connection: Connection) -> None:
 
     for table in RULED:
         column = _purged_by(table)
-        trigger("no_update", "UPDATE", table, "workbench_refuse()")
-        trigger("no_truncate", "TRUNCATE", table, "workbench_refuse()")
-        deleting = f"workbench_refuse_unless_purged('{column}')" if column else "workbench_refuse()"
+        trigger("no_update", "UPDATE", table, "workbench_reject()")
+        trigger("no_truncate", "TRUNCATE", table, "workbench_reject()")
+        deleting = f"workbench_reject_unless_purged('{column}')" if column else "workbench_reject()"
         trigger("no_delete", "DELETE", table, deleting)
-    for table in TOLD:
-        trigger("ended", "INSERT", table, "workbench_refuse_ended()")
-    trigger("only_from_trash", "INSERT", schema.purged, "workbench_refuse_outside_trash()")
+    for table in TRIAL_ROWS:
+        trigger("ended", "INSERT", table, "workbench_reject_ended()")
+    trigger("only_from_trash", "INSERT", schema.purged, "workbench_reject_outside_trash()")
 
 
 def _purged_by(table: Table) -> str | None:

@@ -1,7 +1,7 @@
 """The tables of the trial log.
 
 Rows are inserted and never changed; what a trial is now follows from its rows. They are removed in one case only: when
-the trash is emptied, those of the trials in it. `leases`, which tell who is alive, are no history and are overwritten.
+the trash is emptied, those of the trials in it. `leases` are no history and are overwritten.
 """
 
 from __future__ import annotations
@@ -9,52 +9,64 @@ from __future__ import annotations
 from sqlalchemy import Column, Float, ForeignKey, Integer, MetaData, Table, Text
 
 __all__ = [
-    "VERSION",
-    "adoptions",
-    "cohorts",
-    "edits",
-    "ends",
-    "epochs",
-    "events",
-    "findings",
-    "leases",
-    "metadata",
-    "purged",
-    "search_steps",
-    "searches",
-    "sessions",
-    "trash_moves",
-    "trials",
-    "versions",
-]
+    "VERSION", "adoptions", "cohorts", "edits", "ends", "epochs", "events", "findings", "leases", "metadata", "purged",
+    "search_steps", "searches", "sessions", "trash_moves", "trials", "versions",
+]  # fmt: skip
 
-VERSION = 5
+VERSION = 6
 """Raised with each change of the tables; a log of another version is rejected."""
 
 metadata = MetaData()
+
+
+def _id() -> Column[int]:
+    return Column("id", Integer, primary_key=True)
+
+
+def _trial() -> Column[int]:
+    return Column("trial", Integer, ForeignKey("trials.id"), nullable=False, index=True)
+
+
+def _session() -> Column[int]:
+    return Column("session", Integer, ForeignKey("sessions.id"), nullable=False)
+
+
+def _texts(*names: str) -> list[Column[str]]:
+    """Columns of texts, none of them NULL."""
+    return [Column(name, Text, nullable=False) for name in names]
+
+
+def _integers(*names: str) -> list[Column[int]]:
+    """Columns of integers or NULL."""
+    return [Column(name, Integer) for name in names]
+
+
+def _floats(*names: str) -> list[Column[float]]:
+    """Columns of numbers or NULL."""
+    return [Column(name, Float) for name in names]
+
 
 versions = Table(
     "schema_versions",
     metadata,
     Column("version", Integer, primary_key=True, autoincrement=False),
-    Column("name", Text, nullable=False),
+    *_texts("name"),
 )
 
-# a process that writes; on its machine, pid and start together tell whether it still lives
+# a process that writes; on its machine, pid and start together identify it
 # process_started: epoch seconds. machine: where the pid can be looked up
 sessions = Table(
     "sessions",
     metadata,
-    Column("id", Integer, primary_key=True),
-    Column("host", Text, nullable=False),
+    _id(),
+    *_texts("host"),
     Column("pid", Integer, nullable=False),
     Column("process_started", Float, nullable=False),
-    Column("created", Text, nullable=False),
-    Column("versions", Text, nullable=False),
+    *_texts("created", "versions"),
     Column("machine", Text),
 )
 
-# when a session last said that it is alive: epoch seconds by the database server's clock, or this machine's for a file
+# when a session last renewed its lease: epoch seconds by the database server's clock, or this machine's for a file
 leases = Table(
     "leases",
     metadata,
@@ -63,67 +75,55 @@ leases = Table(
 )
 
 # numbers for trials that train together
-cohorts = Table("cohorts", metadata, Column("id", Integer, primary_key=True), Column("created", Text, nullable=False))
+cohorts = Table("cohorts", metadata, _id(), Column("created", Text, nullable=False))
 
 trials = Table(
     "trials",
     metadata,
-    Column("id", Integer, primary_key=True),
-    Column("session", Integer, ForeignKey("sessions.id"), nullable=False),
-    Column("created", Text, nullable=False),
-    Column("name", Text, nullable=False),
-    Column("note", Text, nullable=False),
-    Column("tags", Text, nullable=False),
-    Column("source", Text, nullable=False),
+    _id(),
+    _session(),
+    *_texts("created", "name", "note", "tags", "source"),
     Column("parent", Integer, ForeignKey("trials.id"), index=True),
     Column("parent_epoch", Integer),
-    Column("task", Text, nullable=False),
-    Column("task_fingerprint", Text, nullable=False),
-    Column("metric", Text, nullable=False),
-    Column("device", Text, nullable=False),
+    *_texts("task", "task_fingerprint", "metric", "device"),
     Column("cohort", Integer),
-    Column("config", Text, nullable=False),
+    *_texts("config"),
     Column("builder", Text),
     Column("builder_source", Text),
-    Column("search", Integer),
-    Column("suggestion", Integer),
+    *_integers("search", "suggestion"),
     Column("configuration", Text),
     sqlite_autoincrement=True,
 )
 
-# what was searched and how; options: JSON of the space, the base setting, the budget and the pruner
+# what was searched and how; options: JSON of the space, the base configuration, the budget and the pruner
 searches = Table(
     "searches",
     metadata,
-    Column("id", Integer, primary_key=True),
-    Column("session", Integer, ForeignKey("sessions.id"), nullable=False),
-    Column("created", Text, nullable=False),
-    Column("task_fingerprint", Text, nullable=False),
-    Column("strategy", Text, nullable=False),
+    _id(),
+    _session(),
+    *_texts("created", "task_fingerprint", "strategy"),
     Column("continues", Integer),
-    Column("options", Text, nullable=False),
+    *_texts("options"),
     sqlite_autoincrement=True,
 )
 
-# the journal of a search: what it asked for and heard, in order, so that it can be taken up; data: JSON
+# the journal of a search: what it requested and received, in order, so that it can be resumed; data: JSON
 search_steps = Table(
     "search_steps",
     metadata,
-    Column("id", Integer, primary_key=True),
+    _id(),
     Column("search", Integer, ForeignKey("searches.id"), nullable=False, index=True),
-    Column("kind", Text, nullable=False),
-    Column("data", Text, nullable=False),
-    Column("created", Text, nullable=False),
+    *_texts("kind", "data", "created"),
 )
 
-# sessions that go on with a trial another one left unfinished: the last one owns it, else `trials.session`
+# sessions that continue the unfinished trial of another one: the last one owns it, else `trials.session`
 adoptions = Table(
     "adoptions",
     metadata,
-    Column("id", Integer, primary_key=True),
-    Column("trial", Integer, ForeignKey("trials.id"), nullable=False, index=True),
-    Column("session", Integer, ForeignKey("sessions.id"), nullable=False),
-    Column("created", Text, nullable=False),
+    _id(),
+    _trial(),
+    _session(),
+    *_texts("created"),
 )
 
 # SQLite keeps NaN as NULL; these columns have no other use for NULL
@@ -133,14 +133,9 @@ epochs: Table = Table(
     Column("trial", Integer, ForeignKey("trials.id"), primary_key=True, autoincrement=False),
     Column("epoch", Integer, primary_key=True, autoincrement=False),
     Column("step", Integer, nullable=False),
-    Column("train_loss", Float),
-    Column("penalty", Float),
-    Column("train_metric", Float),
-    Column("val_loss", Float),
-    Column("val_metric", Float),
-    Column("learning_rate", Float),
-    Column("grad_norm", Float),
-    Column("seconds", Float),
+    *_floats(
+        "train_loss", "penalty", "train_metric", "val_loss", "val_metric", "learning_rate", "grad_norm", "seconds"
+    ),
 )
 
 # kind: state (name: the state), change (of a hyperparameter by hand), message, cohort (name: the series, epoch: after how
@@ -148,60 +143,47 @@ epochs: Table = Table(
 events = Table(
     "events",
     metadata,
-    Column("id", Integer, primary_key=True),
-    Column("trial", Integer, ForeignKey("trials.id"), nullable=False, index=True),
-    Column("kind", Text, nullable=False),
-    Column("epoch", Integer),
-    Column("step", Integer),
-    Column("name", Text, nullable=False),
-    Column("old", Float),
-    Column("new", Float),
-    Column("message", Text, nullable=False),
-    Column("created", Text, nullable=False),
+    _id(),
+    _trial(),
+    *_texts("kind"),
+    *_integers("epoch", "step"),
+    *_texts("name"),
+    *_floats("old", "new"),
+    *_texts("message", "created"),
 )
 
-# the last word on a trial, with what a table of many trials shows, so that it need not read their epochs
+# how a trial ended, with what a table of many trials shows, so that it need not read their epochs
 ends = Table(
     "ends",
     metadata,
     Column("trial", Integer, ForeignKey("trials.id"), primary_key=True, autoincrement=False),
-    Column("state", Text, nullable=False),
+    *_texts("state"),
     Column("epochs_run", Integer, nullable=False),
     Column("step", Integer, nullable=False),
     Column("best_epoch", Integer, nullable=False),
-    Column("best_val_loss", Float),
-    Column("best_val_metric", Float),
-    Column("train_loss", Float),
-    Column("val_loss", Float),
-    Column("val_metric", Float),
-    Column("seconds", Float),
-    Column("reason", Text, nullable=False),
-    Column("traceback", Text, nullable=False),
-    Column("created", Text, nullable=False),
+    *_floats("best_val_loss", "best_val_metric", "train_loss", "val_loss", "val_metric", "seconds"),
+    *_texts("reason", "traceback", "created"),
 )
 
-# later words on a trial's name, note or tags: the last one counts
+# edits of a trial's name, note or tags: the last one counts
 edits = Table(
     "annotations",
     metadata,
-    Column("id", Integer, primary_key=True),
-    Column("trial", Integer, ForeignKey("trials.id"), nullable=False, index=True),
-    Column("field", Text, nullable=False),
-    Column("value", Text, nullable=False),
-    Column("created", Text, nullable=False),
+    _id(),
+    _trial(),
+    *_texts("field", "value", "created"),
 )
 
-# what was found out after the training (see findings.py): kind and its data, JSON. It speaks of trials by number and
-# outlives them: that a test set was opened stays true when the trial is removed
+# results found after the training (see findings.py): kind and its data, JSON. They refer to trials by number and
+# outlive them: that a test set was opened stays true when the trial is removed
 findings = Table(
     "findings",
     metadata,
-    Column("id", Integer, primary_key=True),
-    Column("session", Integer, ForeignKey("sessions.id"), nullable=False),
-    Column("created", Text, nullable=False),
+    _id(),
+    _session(),
+    *_texts("created"),
     Column("kind", Text, nullable=False, index=True),
-    Column("task_fingerprint", Text, nullable=False),
-    Column("data", Text, nullable=False),
+    *_texts("task_fingerprint", "data"),
     sqlite_autoincrement=True,
 )
 
@@ -210,10 +192,9 @@ findings = Table(
 trash_moves = Table(
     "trash",
     metadata,
-    Column("id", Integer, primary_key=True),
+    _id(),
     Column("trial", Integer, nullable=False, index=True),
-    Column("action", Text, nullable=False),
-    Column("created", Text, nullable=False),
+    *_texts("action", "created"),
 )
 
 # trials whose rows are removed for good; search, suggestion: what a search needs to know when it is continued
@@ -221,7 +202,6 @@ purged = Table(
     "purged",
     metadata,
     Column("trial", Integer, primary_key=True, autoincrement=False),
-    Column("search", Integer),
-    Column("suggestion", Integer),
-    Column("created", Text, nullable=False),
+    *_integers("search", "suggestion"),
+    *_texts("created"),
 )

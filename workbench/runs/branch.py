@@ -174,7 +174,7 @@ class Tree:
 
 def tree(session: Session, trial: int | None = None) -> Tree:
     """The tree of all branches on this task, or the one that a trial belongs to."""
-    frame = session.log.branches(session.task.fingerprint)
+    frame = session.log.history.branches(session.task.fingerprint)
     if trial is not None:
         session.log.state(trial)  # complains of an unknown one
     table = session.log.trials(task_fingerprint=session.task.fingerprint).set_index("trial")

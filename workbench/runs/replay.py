@@ -16,7 +16,7 @@ from workbench.core.errors import RunError
 from workbench.core.events import ENDED, Branched, Event, TrialState
 from workbench.core.registry import LOSSES, METRICS, MODELS, OPTIMIZERS, SCHEDULES
 from workbench.core.text import counted
-from workbench.log import made_here
+from workbench.log import environment
 from workbench.models import Backbone, is_builtin, read_source, source_of
 from workbench.runs.branch import differences
 from workbench.runs.restore import logged_config
@@ -127,11 +127,11 @@ def replay(session: Session, trial: int, *, device: str | None = None) -> Replay
         raise RunError(
             f"trial {trial} failed, so there is nothing to compare a replay with; see bench.log.traceback({trial})"
         )
-    config = prepare(session.task, logged_config(trial, log.config(trial)))
+    config = prepare(session.task, logged_config(trial, log.record(trial).config))
     recall.check_outside_trash(trial)
     recall.check_builder(trial)
     origin, changes, stop = recall.origin(trial), recall.changes(trial), _stop_after(session, trial)
-    device = device or log.device(trial)
+    device = device or log.record(trial).device
     parent, epoch = origin or (trial, None)
     changed = {} if origin is None else differences(recall.config(*origin), config)
 
@@ -159,7 +159,7 @@ def _stop_after(session: Session, trial: int) -> int | None:
     """The step after which a trial was stopped from outside, None if it ended by itself."""
     if session.log.state(trial) in (TrialState.COMPLETED, TrialState.EARLY_STOPPED, TrialState.DIVERGED):
         return None
-    end = session.log.ends(trial).get(trial)
+    end = session.log.history.ends(trial).get(trial)
     return end.step if end is not None else int(session.log.curves(trial)["step"].iloc[-1])
 
 
@@ -170,14 +170,14 @@ def _why_not_exact(session: Session, trial: int, device: str) -> str:
     while (origin := session.recall.origin(path[-1])) is not None:
         path.append(origin[0])
     for one in path:
-        here = made_here()
-        if device != log.device(one):
-            return f"it ran on {log.device(one)}, this on {device}"
-        for about in log.made_on(one):
+        here = environment()
+        if device != log.record(one).device:
+            return f"it ran on {log.record(one).device}, this on {device}"
+        for about in log.ownership.environments(one):
             for name, value in here.items():
                 if about.get(name) != value:
                     return f"it ran with {name} {about.get(name, 'unknown')}, this with {value}"
-        if log.together(one) > 1:
+        if log.history.largest_cohort(one) > 1:
             return f"trial {one} trained together with others, whose shared operations round otherwise"
     return ""
 
@@ -194,12 +194,12 @@ def _same(one: Any, other: Any) -> bool:
 def script(session: Session, trial: int) -> str:
     """A Python script, using the public names only, that does a trial again."""
     log, recall, task = session.log, session.recall, session.task
-    if log.task_fingerprint(trial) != task.fingerprint:
+    if log.record(trial).task_fingerprint != task.fingerprint:
         raise RunError(f"trial {trial} was trained on other data than {task.name!r}; make a Workbench on its own task")
     path = [trial]
     while (origin := recall.origin(path[-1])) is not None:
         path.append(origin[0])
-    configs = {one: logged_config(one, log.config(one)) for one in path}
+    configs = {one: logged_config(one, log.record(one).config) for one in path}
     lines = [f'"""Does trial {trial} again, live changes included."""', "", "import workbench as wb", ""]
     needs = task.recipe_needs
     if needs:
@@ -220,7 +220,7 @@ def script(session: Session, trial: int) -> str:
         lines += ["", f"# model {name!r} is {trained.label}, which is kept beside the checkpoints of its log"]
     kept = f", log={log.url!r}" if begun else ""
     lines += ["", f"bench = wb.Workbench(task{kept}{f', models={{{given}}}' if given else ''})"]
-    device = log.device(trial)
+    device = log.record(trial).device
     where = f", device={device!r}" if device != "cpu" else ""
     before: str | None = None
     for one in reversed(path):

@@ -82,7 +82,7 @@ class Recall:
 
     def changes(self, trial: int) -> list[Change]:
         """The live changes of a trial, in order."""
-        return [Change(*change) for change in self.log.changes(trial)]
+        return [Change(*change) for change in self.log.history.changes(trial)]
 
     def check_epoch(self, trial: int, epoch: int | None) -> int:
         """A finished epoch of a trial on this task, by default the last. Raises: LogError, RunError naming what is wrong."""
@@ -107,12 +107,12 @@ class Recall:
         """A trial's configuration as it was after an epoch, the live changes before it included."""
         steps = self.steps(trial, epoch)
         made = {change.name: change.value for change in self.changes(trial) if change.step < steps}
-        config = logged_config(trial, self.log.config(trial))
+        config = logged_config(trial, self.log.record(trial).config)
         return config.replace(**made) if made else config
 
     def origin(self, trial: int) -> tuple[int, int] | None:
         """The trial and epoch that a branch began from, None for any other trial."""
-        return self.log.origin(trial)
+        return self.log.history.origin(trial)
 
     def needed(self) -> tuple[dict[int, set[int]], set[int]]:
         """The checkpoints that must stay, as epochs by series, and the series of trials that have not ended.
@@ -121,8 +121,8 @@ class Recall:
         members of ensembles vote with.
         """
         frame = self.log.trials()  # of all tasks, whose checkpoints lie in the same folder
-        branches = self.log.branches()
-        seats = self.log.seats(*(int(trial) for trial in frame["trial"]))
+        branches = self.log.history.branches()
+        seats = self.log.history.cohorts(*(int(trial) for trial in frame["trial"]))
         stays: dict[int, set[int]] = {}
 
         def stay(trial: int, epoch: int) -> None:
@@ -157,7 +157,7 @@ class Recall:
 
         Raises: RunError naming the first that is in it, and the remedy.
         """
-        kept = self.log.outside_trash(trials)
+        kept = self.log.trash.outside(trials)
         for trial in trials:
             if trial not in kept and self.log.state(trial):  # which complains of one that is not there at all
                 raise RunError(f"trial {trial} is in the trash; bring it back with bench.restore({trial})")
@@ -168,7 +168,7 @@ class Recall:
         The weights of a trial fit any network of the same shapes, so its model is built by the very builder that it had.
         Raises ModelError if neither the registered builder nor an earlier version of it is the one.
         """
-        name, logged = logged_config(trial, self.log.config(trial)).model, self.log.builder(trial)
+        name, logged = logged_config(trial, self.log.record(trial).config).model, self.log.record(trial).builder
         now = builder_identity(name)
         if logged is None or logged == now:
             return None
@@ -189,7 +189,7 @@ class Recall:
         weights: the trial's, where they are at hand; those of the whole network need nothing else. Raises ModelError if the
         network is built in another way, or has other weights, than when the trial was entered.
         """
-        config = logged_config(trial, self.log.config(trial))
+        config = logged_config(trial, self.log.record(trial).config)
         builder = MODELS[config.model].value
         if self.former_builder(trial) is not None:
             raise ModelError(
@@ -225,7 +225,7 @@ class Recall:
 
     def kept(self, trial: int, epoch: int) -> Trained | None:
         """The newest checkpoint of a trial at an epoch or before it, None if there is none."""
-        seat = self.log.seats(trial).get(trial)
+        seat = self.log.history.cohorts(trial).get(trial)
         if seat is None:
             return None
         series, joined = seat
@@ -245,8 +245,8 @@ class Recall:
     def again(self, trial: int, epoch: int, start: Trained | None = None) -> Trained:
         """Train a trial again up to an epoch, without a record: from `start`, or from the first step."""
         self.check_builder(trial, None if start is None else start.weights)
-        config, changes = logged_config(trial, self.log.config(trial)), self.changes(trial)
-        catcher, device = _Catcher(epoch), torch.device(self.log.device(trial))
+        config, changes = logged_config(trial, self.log.record(trial).config), self.changes(trial)
+        catcher, device = _Catcher(epoch), torch.device(self.log.record(trial).device)
         options: dict[str, Any] = {"device": device, "around": partial(fitting_threads, device), "keeper": catcher}
         if start is not None:
             told = {trial: Told(start.progress.epoch, changes)}
@@ -289,7 +289,7 @@ class Recall:
         from workbench.runs.trained_model import TrainedModel
 
         self._check_task(trial)
-        config = logged_config(trial, self.log.config(trial))
+        config = logged_config(trial, self.log.record(trial).config)
         if weights is None or epoch is not None:
             weights, epoch = self.weights(trial, epoch)
         else:
@@ -298,12 +298,12 @@ class Recall:
         if former is None:
             self.check_builder(trial, weights)
         module = filled(build_model(self.task, config, former), weights)
-        return TrainedModel(module, config, self.task.schema, trial=trial, epoch=epoch, builder=self.log.builder(trial))
+        return TrainedModel(module, config, self.task.schema, trial=trial, epoch=epoch, builder=self.log.record(trial).builder)
 
     # ----------------------------------------------------------------------------------------------------------------
 
     def _check_task(self, trial: int) -> None:
-        fingerprint = self.log.task_fingerprint(trial)
+        fingerprint = self.log.record(trial).task_fingerprint
         if fingerprint != self.task.fingerprint:
             message = f"was trained on other data than {self.task.name!r}; make a Workbench on its own task"
             raise RunError(f"trial {trial} {message}")

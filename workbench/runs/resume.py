@@ -25,10 +25,12 @@ __all__ = ["Resumed", "SearchResumer", "left", "resume", "take_ups"]
 def left(session: Session) -> tuple[list[int], list[int]]:
     """Trials and searches on this task that are unfinished and whose process is gone."""
     with session.lock:  # no trial may be entered meanwhile: it would have no run yet, and count as abandoned
-        session.log.mark_interrupted(session.trials_going)
+        session.log.ownership.mark_interrupted(session.trials_going)
         going = {run.search for run in session.runner.runs if run.search is not None}
         fingerprint = session.task.fingerprint
-        return session.log.interrupted(fingerprint), session.log.unfinished(fingerprint, going)
+        return session.log.ownership.interrupted(fingerprint), session.log.ownership.unfinished_searches(
+            fingerprint, going
+        )
 
 
 def resume(session: Session, search: SearchResumer) -> Runs:
@@ -42,10 +44,10 @@ def resume(session: Session, search: SearchResumer) -> Runs:
     with session.lock:
         trials, searches = left(session)
         log = session.log
-        configs = {trial: logged_config(trial, values) for trial, values in log.configs(trials).items()}
+        configs = {trial: logged_config(trial, record.config) for trial, record in log.records(trials).items()}
         frame = log.trials(task_fingerprint=session.task.fingerprint).set_index("trial").loc[trials]
         _check(session, configs, frame)
-        journals = {number: log.steps(number) for number in searches}
+        journals = {number: log.searches.steps(number) for number in searches}
         of_search = {
             t: number for number, steps in journals.items() for step in steps for t in step.data.get("trials", [])
         }
@@ -57,11 +59,11 @@ def resume(session: Session, search: SearchResumer) -> Runs:
         for _, group in frame.loc[rest].groupby(frame.loc[rest, "cohort"].fillna(0)):
             found.append(_run(session, {int(trial): configs[int(trial)] for trial in group.index}, group))
         found.sort(key=lambda one: one.first)
-        log.adopt(trials, searches)
+        log.ownership.adopt(trials, searches)
         log.append([event for one in found for event in one.events])
         runs = [one.run for one in found if one.run.trials or one.run.grows]
         for number in sorted(set(searches) - {run.search for run in runs}):
-            log.add_step(SearchStep(number, "ended", {}))
+            log.searches.add_step(SearchStep(number, "ended", {}))
         session.continue_runs(runs)
         return Runs(runs)
 
@@ -94,7 +96,7 @@ def _check(session: Session, configs: Mapping[int, Config], frame: pd.DataFrame)
 def _run(session: Session, configs: dict[int, Config], frame: pd.DataFrame) -> Resumed:
     """A run of trials that were started together."""
     cohorts, unseated, events = take_ups(session, configs, {})
-    scripts = {trial: session.log.script(trial) for trial in configs}
+    scripts = {trial: session.log.history.script(trial) for trial in configs}
     first = min(configs)
     training = Training(
         session.task, unseated, device=str(frame.loc[first, "device"]), take_ups=cohorts,
@@ -122,14 +124,14 @@ def take_ups(
     entered: trials that were asked for, to join the cohort under way, and had not joined it.
     """
     log = session.log
-    seats = log.seats(*configs)
+    seats = log.history.cohorts(*configs)
     take_ups: list[TakeUp] = []
     events: list[Event] = []
     known = sorted({series for series, _ in seats.values()})
     for series in known:
         # those that have ended count, as long as they are there: they shared the operations of the others
-        members = log.members(series)
-        ended = log.ends(*members)
+        members = log.history.members(series)
+        ended = log.history.ends(*members)
         members = {trial: after for trial, after in members.items() if trial in configs or trial in ended}
         one, messages = _take_up(session, series, members, entered if series == known[-1] else {})
         take_ups.append(one)
@@ -153,7 +155,7 @@ def take_ups(
 
 def _told(session: Session, trials: Sequence[int]) -> dict[int, Told]:
     """What the log has of trials, of which it has something."""
-    ends = session.log.ends(*trials)
+    ends = session.log.history.ends(*trials)
     found = {}
     for trial, curve in session.log.curves(*trials).groupby("trial"):
         found[int(trial)] = Told(
@@ -171,7 +173,7 @@ def _take_up(
     session: Session, series: int, members: Mapping[int, int], entered: Mapping[int, Config]
 ) -> tuple[TakeUp, list[str]]:
     """One cohort. members: its epochs less the trial's own, by trial."""
-    configs = {trial: Config(**values) for trial, values in session.log.configs(list(members)).items()}
+    configs = {trial: Config(**record.config) for trial, record in session.log.records(list(members)).items()}
     told = _told(session, list(members))
     epochs = max((members[trial] + one.epochs for trial, one in told.items() if one.epochs), default=0)
     joins: dict[int, dict[int, Config]] = {}

@@ -89,7 +89,7 @@ class Runner:
         """Renew this process's lease as long as it trains."""
         while training.is_alive():
             with suppress(LogError):  # the next one will do
-                self._log.renew_lease()
+                self._log.ownership.renew_lease()
             training.join(LEASE_SECONDS)
 
     def _work(self) -> None:
@@ -139,7 +139,7 @@ class Runner:
         finally:
             if run.search is not None:
                 with suppress(LogError):  # not written, the search counts as interrupted and can be resumed
-                    self._log.add_step(SearchStep(run.search, "ended", {}))
+                    self._log.searches.add_step(SearchStep(run.search, "ended", {}))
         return None
 
     def _fail(self, run: Run, unfinished: _Unfinished, error: Exception) -> Exception:
@@ -153,7 +153,7 @@ class Runner:
         """Before the next run: wait for the last checkpoints and, with a message, for disk space if there is none."""
         if not self._checkpoints.flush(FLUSH_SECONDS) and self._wait_for_room(run):
             self._checkpoints.flush(FLUSH_SECONDS)
-            if self._checkpoints.trouble is None:
+            if self._checkpoints.write_error is None:
                 self._message(run, "Written now: the last checkpoint is kept.")
 
     def _record(self, run: Run, unfinished: _Unfinished, events: Sequence[Event]) -> None:
@@ -171,7 +171,7 @@ class Runner:
                     self._message(run, f"{error} Training waits and tries again; Stop ends it.")
                 run._commands.wait_for_stop(RETRY_SECONDS)
         reported = self._wait_for_room(run) or reported
-        if reported and self._checkpoints.trouble is None:
+        if reported and self._checkpoints.write_error is None:
             self._message(run, "Written now: training goes on.")
         for event in events:
             run._update(event)
@@ -180,7 +180,7 @@ class Runner:
 
     def _wait_for_room(self, run: Run) -> bool:
         """Wait while a checkpoint cannot be written for want of room; returns whether there was something to wait for."""
-        trouble = self._checkpoints.trouble
+        trouble = self._checkpoints.write_error
         if trouble is None or run._commands.stopped:
             return False
         if not trouble.passing:
@@ -189,7 +189,7 @@ class Runner:
                 self._message(run, f"{trouble}. Training goes on without checkpoints.")
             return False
         self._message(run, f"{trouble}. Training waits and goes on when there is room; Stop ends it.")
-        while self._checkpoints.trouble is not None and not run._commands.stopped:
+        while self._checkpoints.write_error is not None and not run._commands.stopped:
             run._commands.wait_for_stop(RETRY_SECONDS)
         return True
 

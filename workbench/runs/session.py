@@ -251,10 +251,10 @@ class Session:
 
     def empty_trash(self) -> tuple[list[int], list[int]]:
         """Remove the trashed trials permanently, and the checkpoints that only they used."""
-        trashed = [int(trial) for trial in self.log.trash()["trial"]]
-        series = {series for series, _ in self.log.seats(*trashed).values()}
-        members = {one: set(self.log.members(one)) for one in series}
-        removed, kept = self.log.empty_trash()
+        trashed = [int(trial) for trial in self.log.trash.trials()["trial"]]
+        series = {series for series, _ in self.log.history.cohorts(*trashed).values()}
+        members = {one: set(self.log.history.members(one)) for one in series}
+        removed, kept = self.log.trash.empty()
         for one, trials in members.items():
             if trials <= set(removed):
                 self.checkpoints.forget(one)

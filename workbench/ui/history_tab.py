@@ -112,7 +112,7 @@ class HistoryTab(TabBody):
         )
         if self._typed == self.budget.value:  # else the note is about what was typed
             self._typed = self.budget.value = f"{budget / GIB:.4g}"
-            trouble = store.trouble or store.budget_error
+            trouble = store.write_error or store.budget_error
             if trouble is not None:
                 _write(self.budget_note, str(trouble))
             else:

@@ -121,7 +121,7 @@ class Presenter(Scoped):
     def last_trials(self) -> tuple[int, ...]:
         """The trials of the run on show outside the trash, else the newest trial of the task."""
         if self._on_show is not None:
-            trashed = set(self.log.trash()["trial"])
+            trashed = set(self.log.trash.trials()["trial"])
             kept = tuple(trial for trial in self._on_show.trials if trial not in trashed)
             if kept:
                 return kept[-PICTURED:]
@@ -237,7 +237,7 @@ class Presenter(Scoped):
             if self._table_due or (self._stale and (not training or now - self._table_read > pause)):
                 self._table_due, self._stale, self._table_read = False, False, now
                 frame = self.task_log.trials(last=TABLE_TRIALS)
-                self._known = self.log.count(self.task.fingerprint)
+                self._known = self.log.results.count(self.task.fingerprint)
                 self._newest = [int(trial) for trial in frame["trial"].tail(1)]
                 self.view.table.update(frame, self._known)
                 self.view.panel.show_left(*self._left())
@@ -296,7 +296,9 @@ class Presenter(Scoped):
         """How many trials and searches can be resumed."""
         training = {run.search for run in self.runner.runs if run.search is not None}
         fingerprint = self.task.fingerprint
-        return len(self.log.interrupted(fingerprint)), len(self.log.unfinished(fingerprint, training))
+        return len(self.log.ownership.interrupted(fingerprint)), len(
+            self.log.ownership.unfinished_searches(fingerprint, training)
+        )
 
     def look_again(self) -> None:
         """Refresh the tab in front at the next tick."""

@@ -37,8 +37,8 @@ class TaskLog:
     def seeds_together(self, trials: Sequence[int]) -> list[list[int]]:
         """Trials grouped by configuration: its seeds are drawn as mean and band."""
         groups: dict[str, list[int]] = {}
-        for trial, config in self.log.configs(trials).items():
-            groups.setdefault(json.dumps({**config, "seed": 0}, sort_keys=True), []).append(trial)
+        for trial, record in self.log.records(trials).items():
+            groups.setdefault(json.dumps({**record.config, "seed": 0}, sort_keys=True), []).append(trial)
         return list(groups.values())
 
     @property
@@ -55,7 +55,7 @@ class TaskLog:
 
         Columns: as in the curves, with the values of the parent at that epoch, and `parent`.
         """
-        table = self.log.branches(self.task.fingerprint)
+        table = self.log.history.branches(self.task.fingerprint)
         table = table[table["trial"].isin(list(trials))]
         if table.empty:  # the common case
             return table
@@ -80,11 +80,11 @@ class TaskLog:
 
     def summary(self) -> str:
         """The log in one line."""
-        count = self.log.count(self.task.fingerprint)
+        count = self.log.results.count(self.task.fingerprint)
         if not count:
             return "no trial yet"
         line = counted(count, "trial")
-        best = self.log.best(self.task.fingerprint, self.task.metric, self.better)
+        best = self.log.results.best(self.task.fingerprint, self.task.metric, self.better)
         if best is not None:
             label = METRICS[self.task.metric].label.lower()
             line += f", best trial {best['trial']} "

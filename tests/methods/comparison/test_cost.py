@@ -107,7 +107,8 @@ def test_the_table_of_a_log(bench: wb.Workbench, new_kernel: Callable[[], None])
     searched = table.iloc[:16]
     epochs = bench.curves().merge(
         pd.DataFrame(
-            [(t, s, a) for t, (s, a) in bench.log.seats(*table["trial"]).items()], columns=["trial", "series", "after"]
+            [(t, s, a) for t, (s, a) in bench.log.history.cohorts(*table["trial"]).items()],
+            columns=["trial", "series", "after"],
         )
     )
     epochs["at"] = epochs["after"] + epochs["epoch"]

@@ -421,7 +421,7 @@ def test_a_leaderboard_may_hold_nothing_but_ensembles() -> None:
 
 def test_what_members_vote_with_stays_among_the_checkpoints(bench: wb.Workbench, mixed: wb.Ensemble) -> None:
     stays, _ = bench.presenter.session.recall.needed()
-    seats = bench.log.seats(*(m.trial for m in mixed.members))
+    seats = bench.log.history.cohorts(*(m.trial for m in mixed.members))
     for member in mixed.members:
         series, after = seats[member.trial]
         assert after + member.epoch in stays[series]

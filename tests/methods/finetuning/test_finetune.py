@@ -101,8 +101,8 @@ def test_a_trial_on_another_task_goes_into_the_same_log(bench: wb.Workbench, fou
         assert (found["task"], found["model"], found["seed"]) == ("4 blobs", name.name, index)
         assert (found["name"], found["note"], found["hidden_units"]) == ("heads", "why", 8)
         assert found["parent_epoch"] == row(bench, 1)["best_epoch"]
-        assert bench.log.task_fingerprint(trial) == four.fingerprint
-        assert bench.log.together(trial) == 3
+        assert bench.log.record(trial).task_fingerprint == four.fingerprint
+        assert bench.log.history.largest_cohort(trial) == 3
     other = wb.Workbench(four, log=tmp_path / "trials.db")
     assert list(other.leaderboard()["trial"]) == [run.trials[0]]
     config = other.config(run.trials[0])
@@ -176,7 +176,7 @@ def test_in_memory_and_from_a_fine_tuned_trial_and_to_numbers(three: wb.Task, fo
     X, y = np.random.default_rng(1).normal(0, 1, (60, 6)), np.random.default_rng(2).normal(0, 1, (60, 1))
     numbers = bench.finetune(second.trials[0], wb.Task.from_arrays(X, y, name="numbers"), freeze=0).wait()
     assert row(bench, numbers.trials[0])["state"] == "completed"
-    assert bench.log.config(numbers.trials[0])["loss"] == "mse"
+    assert bench.log.record(numbers.trials[0]).config["loss"] == "mse"
     body = first.model().body
     assert isinstance(body, nn.Sequential)
     source = bench.model(1).module.state_dict()
@@ -278,7 +278,7 @@ def test_a_search_over_freezing_and_rates_trains_stacked(three: wb.Task) -> None
     assert set(frame["state"]) == {"completed"}
     assert set(frame["freeze"]) == {0, 1, 2}
     assert frame["learning_rate_factor"].nunique() == 18
-    together = [bench.log.together(int(trial)) for trial in frame["trial"]]
+    together = [bench.log.history.largest_cohort(int(trial)) for trial in frame["trial"]]
     assert min(together) > 1
     assert max(together) >= 5
     assert len(search.trials) == 18
@@ -356,7 +356,7 @@ def test_replay_branch_and_model_across_the_opening(bench: wb.Workbench, four: w
 def test_a_new_kernel_knows_the_source_again(bench: wb.Workbench, four: wb.Task, tmp_path: Path) -> None:
     """And so does one in which the source's own data are unknown; a damaged file is told, and hinders nothing else."""
     run = bench.finetune(1, four, unfreeze_at=2).wait()
-    name, before = row(bench, run.trials[0])["model"], bench.log.config(run.trials[0])
+    name, before = row(bench, run.trials[0])["model"], bench.log.record(run.trials[0]).config
     forget_sources()
     assert name not in MODELS
     other = wb.Workbench(four, log=tmp_path / "trials.db")
@@ -610,7 +610,7 @@ def test_a_run_that_died_is_not_resumed_on_other_weights(three: wb.Task, tmp_pat
     run.stop()
     run.wait()
     bench.log.create([bench._session.new_trial(run.configs[number].replace(epochs=2))])
-    bench.log.mark_interrupted()
+    bench.log.ownership.mark_interrupted()
     wb.register_backbone("net", other_network)
     other = wb.Workbench(three, log=log)
     with pytest.raises(wb.ModelError, match=f"^trial {number + 1} {OTHER}"):

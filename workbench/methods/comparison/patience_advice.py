@@ -83,8 +83,8 @@ def patience_advice(
 
 def _noise_over_seeds(log: TrialLog, frame: pd.DataFrame) -> float | None:
     """The standard deviation of the best validation metric over the seeds of a configuration, pooled; None without replicates."""
-    configs = log.configs([int(trial) for trial in frame["trial"]])
-    configurations = [json.dumps({**configs[int(trial)], "seed": 0}, sort_keys=True) for trial in frame["trial"]]
+    records = log.records([int(trial) for trial in frame["trial"]])
+    configurations = [json.dumps({**records[int(trial)].config, "seed": 0}, sort_keys=True) for trial in frame["trial"]]
     scores = frame.assign(configuration=configurations)
     scores = scores[np.isfinite(scores["best_val_metric"].astype(float))]
     groups = scores.groupby("configuration")["best_val_metric"]

@@ -60,20 +60,20 @@ class Reads(TaskLog):
 
     def _origin(self, search: int) -> int:
         """The search under whose number the trials of one are: of one that continues another, the other's."""
-        frame = self.log.searches()
+        frame = self.log.searches.table()
         found = frame.loc[frame["search"] == search, "continues"].dropna()
         return search if found.empty else int(found.iloc[0])
 
     def leaderboard(self, top: int | None) -> pd.DataFrame:
-        scores = self.log.scores(self.task.fingerprint, self.task.metric)
+        scores = self.log.results.scores(self.task.fingerprint, self.task.metric)
         return leaderboard(scores, better=self.better, top=top)
 
     def leaderboard_with_configurations(self, top: int | None) -> pd.DataFrame:
         """The leaderboard with the hyperparameters in which its configurations differ."""
         board = self.leaderboard(top)
         tested = self._tested(dict(zip(board["configuration"], board["trial"], strict=True)))
-        configs = self.log.configs([int(trial) for trial in board["trial"]])
-        configurations = pd.DataFrame([configs[int(trial)] for trial in board["trial"]], index=board.index)
+        records = self.log.records([int(trial) for trial in board["trial"]])
+        configurations = pd.DataFrame([records[int(trial)].config for trial in board["trial"]], index=board.index)
         names = [name for name in configurations if name != "seed" and configurations[name].nunique(dropna=False) > 1]
         board, configurations = board.drop(columns="configuration"), configurations[names]
         found = self.ensembles()
@@ -99,7 +99,7 @@ class Reads(TaskLog):
         opened = openings(self.log.findings(KIND))
         if not opened:
             return {}
-        scores = self.log.scores(self.task.fingerprint, self.task.metric)
+        scores = self.log.results.scores(self.task.fingerprint, self.task.metric)
         pairs = zip(scores["trial"], scores["configuration"], strict=True)
         first = {int(trial): int(firsts[configuration]) for trial, configuration in pairs if configuration in firsts}
         found: dict[tuple[str, int], tuple[float, str]] = {}
@@ -122,7 +122,7 @@ class Reads(TaskLog):
         `TABLE_TRIALS` trials, of whatever task; this task's best is among them, however old it is.
         """
         newest = self.log.trials(last=TABLE_TRIALS)
-        best = self.log.best(self.task.fingerprint, self.task.metric, self.better)
+        best = self.log.results.best(self.task.fingerprint, self.task.metric, self.better)
         if best is not None and best["trial"] not in set(newest["trial"]):
             row = {"task": self.task.name, "task_fingerprint": self.task.fingerprint, "metric": self.task.metric}
             row |= {"trial": best["trial"], "best_val_metric": best["best_val_metric"]}
@@ -144,7 +144,7 @@ class Reads(TaskLog):
 
         A trial on another task is taken for one on this task's inputs, without which it cannot be fine-tuned here.
         """
-        values = self.log.config(trial)
+        values = self.log.record(trial).config
         if values["model"] not in MODELS:
             return []
         try:
@@ -161,7 +161,7 @@ class Reads(TaskLog):
         names = ("metric", "score", "corrected", "optimism", "low", "high", "gain", "gain_low", "gain_high")
         rows = []
         found = self.log.findings("ensemble")
-        kept = self.log.outside_trash(int(member["trial"]) for one in found for member in one.data["members"])
+        kept = self.log.trash.outside(int(member["trial"]) for one in found for member in one.data["members"])
         for number, one in enumerate(found, 1):
             if one.task_fingerprint == self.task.fingerprint:
                 facts, members = one.data["facts"], one.data["members"]
@@ -181,17 +181,17 @@ class Reads(TaskLog):
 
     def seeds_of(self, configurations: Sequence[str]) -> dict[str, set[int]]:
         """The seeds that each of some configurations was tried with."""
-        scores = self.log.scores(self.task.fingerprint, self.task.metric)
+        scores = self.log.results.scores(self.task.fingerprint, self.task.metric)
         scores = scores[scores["configuration"].isin(list(configurations))]
-        configs = self.log.configs([int(trial) for trial in scores["trial"]])
+        records = self.log.records([int(trial) for trial in scores["trial"]])
         found: dict[str, set[int]] = {configuration: set() for configuration in configurations}
         for trial, configuration in zip(scores["trial"], scores["configuration"], strict=True):
-            found[configuration].add(int(configs[int(trial)]["seed"]))
+            found[configuration].add(int(records[int(trial)].config["seed"]))
         return found
 
     def range_edges(self, search: int | None) -> list[RangeEdge]:
         """Ranges of a search, by default the last one with a space, whose best configurations lie at an end."""
-        frame = self.log.searches()
+        frame = self.log.searches.table()
         if frame.empty:
             return []
         frame = frame[(frame["task_fingerprint"] == self.task.fingerprint) & frame["space"].notna()]
@@ -237,9 +237,9 @@ class Reads(TaskLog):
         frame = self.trials() if frame is None else frame
         frame = frame[(frame["source"] != "replay") & (frame["metric"] == self.task.metric)]
         trials = [int(trial) for trial in frame["trial"]]
-        seconds = own_seconds(self.log.curves(*trials), self.log.seats(*trials)) if trials else {}
-        configs = self.log.configs(trials)
-        parameters = {trial: self._parameters(configs[trial]) for trial in trials}
+        seconds = own_seconds(self.log.curves(*trials), self.log.history.cohorts(*trials)) if trials else {}
+        records = self.log.records(trials)
+        parameters = {trial: self._parameters(records[trial].config) for trial in trials}
         return complexity(frame, seconds, parameters, better=self.better)
 
     def _parameters(self, values: Mapping[str, Any]) -> float:
@@ -276,7 +276,7 @@ def _stamped(board: pd.DataFrame, tested: Mapping[tuple[str, int], tuple[float, 
 
 def listed_searches(reads: Reads) -> list[tuple[str, int, bool, bool]]:
     """Of each search on the task: label, number, whether it continues no other, whether it has a space (a search has)."""
-    searches = reads.log.searches()
+    searches = reads.log.searches.table()
     if len(searches):
         searches = searches[searches["task_fingerprint"] == reads.task.fingerprint]
     return [

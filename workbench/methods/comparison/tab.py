@@ -311,7 +311,7 @@ class CompareTab(TabBody):
         try:
             panel.show_edges(reads.range_edges(None))
             if look.kind == "leaderboard":
-                left_out = reads.log.cut_off(reads.task.fingerprint, reads.task.metric)
+                left_out = reads.log.results.cut_off(reads.task.fingerprint, reads.task.metric)
                 panel.show_leaderboard(reads.leaderboard_with_configurations(20), reads.metric_label, left_out)
             elif look.kind == "patience":
                 advice = self._bench.suggest_patience()

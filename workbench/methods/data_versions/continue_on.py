@@ -245,7 +245,7 @@ def continue_on(
         configs = {
             trial: [
                 prepare(task, config.replace(seed=config.seed + index))
-                for config in [logged_config(trial, session.log.config(trial))]
+                for config in [logged_config(trial, session.log.record(trial).config)]
                 for index in range(seeds)
             ]
             for trial in best
@@ -298,7 +298,7 @@ def _best(session: Session, top: int) -> dict[int, float]:
     log, task = session.log, session.task
     frame = log.trials(task_fingerprint=task.fingerprint)
     usable = set(frame.loc[np.isfinite(frame["best_val_loss"].astype(float)), "trial"])
-    scores = log.scores(task.fingerprint, task.metric)
+    scores = log.results.scores(task.fingerprint, task.metric)
     scores = scores[scores["trial"].isin(usable)].sort_values(
         "score", ascending=METRICS[task.metric].value.better == "lower", kind="stable"
     )

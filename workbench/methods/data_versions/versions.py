@@ -30,11 +30,11 @@ def versions(session: Session) -> pd.DataFrame:
     found = _chain(session)
     rows: list[dict[str, Any]] = []
     for fingerprint, about in found.items():
-        best = session.log.best(fingerprint, session.task.metric, METRICS[session.task.metric].value.better)
+        best = session.log.results.best(fingerprint, session.task.metric, METRICS[session.task.metric].value.better)
         rows.append({
             "version": about["version"], "current": fingerprint == session.task.fingerprint, "name": about["name"],
             **{split: about["sizes"][split] for split in ("train", "validation", "test")}, "new_rows": about["new_rows"],
-            "moved": ", ".join(about["moved"]), "columns": about["columns"], "trials": session.log.count(fingerprint),
+            "moved": ", ".join(about["moved"]), "columns": about["columns"], "trials": session.log.results.count(fingerprint),
             "best": math.nan if best is None else best["best_val_metric"], "created": about["created"],
             "note": about["note"], "fingerprint": fingerprint, "former": about["former"],
         })  # fmt: skip

@@ -109,15 +109,15 @@ def case_of(session: Session, trial: int) -> tuple[Case, list[str]]:
     log, task, reads = session.log, session.task, Reads.of(session)
     curve = log.curves(trial)
     session.recall.check_outside_trash(trial)
-    if log.task_fingerprint(trial) != task.fingerprint:
+    if log.record(trial).task_fingerprint != task.fingerprint:
         raise RunError(f"trial {trial} was trained on other data than {task.name!r}; make a Workbench on its own task")
-    if (metric := log.metric(trial)) != task.metric:
+    if (metric := log.record(trial).metric) != task.metric:
         message = f"trial {trial} was measured by {metric!r}, which cannot be compared with this task's {task.metric!r}"
         raise RunError(f"{message}; make the task with metric={metric!r}")
     state, notes = log.state(trial), []
     if curve.empty and state != TrialState.DIVERGED:
         raise RunError(f"trial {trial} has no finished epoch to diagnose (it is {state}); wait for its first one")
-    config = logged_config(trial, log.config(trial))
+    config = logged_config(trial, log.record(trial).config)
     if state not in ENDED:
         notes.append(f"the trial is {state}: judged by its first {counted(len(curve), 'epoch')}")
     if not curve.empty:
@@ -126,8 +126,8 @@ def case_of(session: Session, trial: int) -> tuple[Case, list[str]]:
         config.uses("label_smoothing") and config.label_smoothing
     )
     board = reads.leaderboard(None)
-    logged = log.scores(task.fingerprint, task.metric)
-    scores, begun = by_seed(logged), logged_config(trial, log.config(trial))
+    logged = log.results.scores(task.fingerprint, task.metric)
+    scores, begun = by_seed(logged), logged_config(trial, log.record(trial).config)
     configuration = next(
         iter(logged.loc[logged["trial"] == trial, "configuration"]), session.configuration_of(begun)
     )  # an altered trial's is its own
@@ -137,14 +137,14 @@ def case_of(session: Session, trial: int) -> tuple[Case, list[str]]:
     if not others.empty:
         values = scores.loc[scores["configuration"] == others["configuration"].iloc[0], "score"]
         rival = Rival(int(others["trial"].iloc[0]), tuple(float(value) for value in values))
-    best = log.best(task.fingerprint, task.metric, reads.better)
+    best = log.results.best(task.fingerprint, task.metric, reads.better)
     known = [] if best is None else [best["best_val_metric"]]
     finite = curve[np.isfinite(curve["val_loss"])]
     known += [] if finite.empty else [float(finite.loc[finite["val_loss"].idxmin(), "val_metric"])]
     known = [score for score in known if math.isfinite(score)]
     seeds = [int(other) for other in own.loc[own["seed"] != begun.seed, "trial"]]
     curves = log.curves(*seeds) if seeds else curve.iloc[:0]
-    ended = log.ends(trial).get(trial)
+    ended = log.history.ends(trial).get(trial)
     initial, trained, trained_epoch, missing = _layers(session, trial, config)
     case = Case(
         trial=trial,
@@ -250,7 +250,7 @@ def _branch(session: Session, trial: int, given: Prescription, note: str, device
 
 
 def _anew(session: Session, trial: int, given: Prescription, note: str, device: str) -> Run:
-    config = prepare(session.task, logged_config(trial, session.log.config(trial)).replace(**given.changes))
+    config = prepare(session.task, logged_config(trial, session.log.record(trial).config).replace(**given.changes))
     return session.launch([config], source=KIND, parent=trial, note=note, device=device)
 
 
@@ -258,7 +258,7 @@ def _more_seeds(session: Session, trial: int, given: Prescription, note: str, de
     configs = {}
     for number in (trial, given.beside):
         if number is not None:
-            config = logged_config(number, session.log.config(number))
+            config = logged_config(number, session.log.record(number).config)
             configuration = session.configuration_of(config)
             used = Reads.of(session).seeds_of([configuration])[configuration] | {config.seed}
             free = (seed for seed in range(config.seed, 2**31) if seed not in used)

@@ -180,7 +180,12 @@ class DiagnosisTab(TabBody):
         going = run is not None and not run.done
         now = time.monotonic()
         log, task = session.log, session.task
-        state = (trial, going, log.count(task.fingerprint), len(log.scores(task.fingerprint, task.metric)))
+        state = (
+            trial,
+            going,
+            log.results.count(task.fingerprint),
+            len(log.results.scores(task.fingerprint, task.metric)),
+        )
         fresh = state == self._judged and not (going and now - self._judged_at > JUDGED_SECONDS)
         self._behind = not fresh and self._background.busy("diagnosis")
         if fresh or self._behind:

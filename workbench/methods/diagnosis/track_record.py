@@ -128,7 +128,7 @@ class _Reader:
         table = self.table
         numbers = {float(table.at[trial, "seed"]): trial}
         if data["how"] == "new" and "seed" not in data["changes"] and pd.isna(table.at[trial, "parent_epoch"]):
-            scores = self.session.log.scores(fingerprint, data["metric"])
+            scores = self.session.log.results.scores(fingerprint, data["metric"])
             own = scores.loc[scores["trial"] == trial, "configuration"]
             others = scores[scores["configuration"].isin(own) & scores["trial"].isin(table.index)]
             whole = others[table.loc[others["trial"], "parent_epoch"].isna().to_numpy(bool)]
@@ -143,7 +143,7 @@ class _Reader:
 
     def _differ(self, data: Mapping[str, Any], fingerprint: str) -> tuple[Any, str]:
         """Whether two configurations differ at 5%, by the test of the leaderboard; NA if one has a single seed left."""
-        scores = self.session.log.scores(fingerprint, data["metric"])
+        scores = self.session.log.results.scores(fingerprint, data["metric"])
         configurations, draws = scores.set_index("trial")["configuration"], by_seed(scores)
         if not {data["trial"], data["beside"]} <= set(configurations.index):
             return pd.NA, ""
@@ -172,8 +172,8 @@ class _Reader:
         wanted = [data["trial"], data["beside"]] if seeds else [data["trial"], *data["tried"]]
         if not set(wanted) <= set(self.table.index):
             return None
-        configs = self.session.log.configs(wanted)
-        what = [configs[number] | ({"seed": 0} if seeds else {}) for number in wanted]
+        records = self.session.log.records(wanted)
+        what = [records[number].config | ({"seed": 0} if seeds else {}) for number in wanted]
         begun = "" if seeds else repr(float(self.table.at[data["trial"], "best_val_metric"]))
         return json.dumps([fingerprint, data["rule"], data["how"], data["epoch"], begun, what], sort_keys=True)
 

@@ -131,7 +131,7 @@ def assembled(session: Session, number: int) -> Ensemble:
 def nothing_to_choose(session: Session, otherwise: str) -> RunError:
     """What to raise where no trial has a score. otherwise: what to say where none has run to its end."""
     task = session.task
-    ended, rows = len(session.log.scores(task.fingerprint, task.metric)), len(task.validation)
+    ended, rows = len(session.log.results.scores(task.fingerprint, task.metric)), len(task.validation)
     if not ended:
         return RunError(otherwise)
     count, split = counted(ended, "trial"), counted(rows, "validation row")
@@ -156,7 +156,7 @@ def _candidates(session: Session, select: str | None, top: int, candidates: int)
         message = "there is no trial that ran to its end to make an ensemble of; train some with bench.run(wb.Config())"
         raise nothing_to_choose(session, message)
     places = dict(zip(board["configuration"], range(len(board)), strict=True))
-    scores = session.log.scores(session.task.fingerprint, session.task.metric)
+    scores = session.log.results.scores(session.task.fingerprint, session.task.metric)
     # a trial that has ended since the leaderboard was read is none of its configurations
     scores = scores[np.isfinite(scores["score"]) & scores["configuration"].isin(board["configuration"])]
     scores = scores.assign(place=[places[configuration] for configuration in scores["configuration"]])

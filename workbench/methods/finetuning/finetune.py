@@ -163,8 +163,8 @@ def _backbone(session: Session, backbone: str | Callable[[], nn.Module]) -> Back
         raise ConfigError([Problem("backbone", name, message)])
     found = register_backbone(name, backbone)
     if known is not None and known.digest != found.digest:
-        for trial, values in session.log.configs(sorted(session.trials_going)).items():
-            if values["model"] == name:
+        for trial, record in session.log.records(sorted(session.trials_going)).items():
+            if record.config["model"] == name:
                 message = (
                     f"backbone={name}: trial {trial}, which has not ended, began from other weights under that name"
                 )
@@ -175,7 +175,7 @@ def _backbone(session: Session, backbone: str | Callable[[], nn.Module]) -> Back
 
 def _config_of(session: Session, trial: int, task: Task) -> Config:
     """A trial's configuration as far as it suits another task: a loss for its kind, a batch that its rows fill."""
-    config = logged_config(trial, session.log.config(trial))
+    config = logged_config(trial, session.log.record(trial).config)
     suits = config.loss in LOSSES and task.kind in LOSSES[config.loss].kinds
     return config.replace(
         loss=config.loss if suits else "auto", batch_size=min(config.batch_size, len(task.train.x))
@@ -196,8 +196,8 @@ def _source(session: Session, trial: int, target: Task) -> Source:
     if known is not None:
         _check_inputs(trial, known.facts.input_shape, known.facts.feature_names, target)
         return known
-    config = logged_config(trial, log.config(trial))
-    own = session.known(log.task_fingerprint(trial))
+    config = logged_config(trial, log.record(trial).config)
+    own = session.known(log.record(trial).task_fingerprint)
     if own is not None:
         _check_inputs(trial, own.task.input_shape, own.task.feature_names, target)
         weights, _ = own.recall.weights(trial)
@@ -214,7 +214,7 @@ def _source(session: Session, trial: int, target: Task) -> Source:
 
 def _warn_of_seen_rows(session: Session, trial: int, target: Task) -> None:
     """A UserWarning if the source has trained on rows that the target keeps for its test; as far as its data are at hand."""
-    own = session.known(session.log.task_fingerprint(trial))
+    own = session.known(session.log.record(trial).task_fingerprint)
     if own is None or own.task.fingerprint == target.fingerprint or not target.sizes["test"]:
         return
     seen = int(np.isin(target.row_keys["test"], own.task.row_keys["train"]).sum())
@@ -267,7 +267,7 @@ def _facts(session: Session, trial: int, config: Config, weights: Weights, targe
         shape, names = target.input_shape, target.feature_names
         return Facts(name, target.kind, target.metric, shape, outputs, None, names, fingerprint)
 
-    fingerprint = session.log.task_fingerprint(trial)
+    fingerprint = session.log.record(trial).task_fingerprint
     frame = session.log.trials(task_fingerprint=fingerprint)
     name = str(frame.set_index("trial").at[trial, "task"])
     remedy = f"do it from there: wb.Workbench(its task, log=...).finetune(from_trial={trial}, task=...)"

@@ -67,8 +67,8 @@ class Comparison(Search):
         configurations (budget of the tuning), epochs (all that the value's trials trained for), trial, and the tuned values.
         """
         frame = Reads.of(self.session).trials_of(self.number)
-        configs = self.session.log.configs([int(trial) for trial in frame["trial"]])
-        frame = frame.assign(value=[str(configs[int(trial)][self.field]) for trial in frame["trial"]])
+        records = self.session.log.records([int(trial) for trial in frame["trial"]])
+        frame = frame.assign(value=[str(records[int(trial)].config[self.field]) for trial in frame["trial"]])
         finals = frame[frame["source"] == "replicate"]
         names = {"trial": "trial", "value": "configuration", "seed": "seed", "best_val_metric": "score"}
         scores = finals[list(names)].rename(columns=names)
@@ -77,7 +77,7 @@ class Comparison(Search):
         for row in board.itertuples(index=False):
             tuning = frame[(frame["value"] == row.configuration) & (frame["source"] != "replicate")]
             first = finals[finals["value"] == row.configuration].iloc[0]
-            tuned = {name: configs[int(first["trial"])][name] for name in self.nuisance}
+            tuned = {name: records[int(first["trial"])].config[name] for name in self.nuisance}
             parent = frame[frame["trial"] == first["parent"]].iloc[0]
             rows.append(
                 {
@@ -202,7 +202,7 @@ def continued(session: Session, number: int, given: Mapping[str, Any]) -> dict[s
 
     Raises: LogError for an unknown number; ConfigError where its sampler or pruner, which was the user's own, is not given again.
     """
-    frame = session.log.searches()
+    frame = session.log.searches.table()
     rows = frame[frame["search"] == number]
     if rows.empty:
         raise LogError(f"search {number} is not in the log; see bench.searches")
@@ -237,7 +237,7 @@ def start_search(session: Session, request: SearchRequest) -> Search:
     """Put a search on the runner. Raises: ConfigError naming what is wrong; nothing is logged then."""
     request = request.checked(session)
     Space(request.space, request.base)
-    done = 0 if request.continues is None else session.log.suggestions(request.continues)
+    done = 0 if request.continues is None else session.log.searches.suggestions(request.continues)
     return _begin(session, request, done)
 
 
@@ -264,11 +264,11 @@ def start_comparison(session: Session, request: SearchRequest, field: str, value
 def _begin(session: Session, request: SearchRequest, done: int) -> Search:
     results = dict(results_of(session)) if strategy(request.strategy).learns else {}
     arms = request.arms(session, list(results.values()), done)
-    number = session.log.create_search(
+    number = session.log.searches.create(
         request.label, request.options(), task_fingerprint=session.task.fingerprint, continues=request.continues
     )
     begun = {"request": request.record(), "taught": list(results), "done": done}
-    session.log.add_step(SearchStep(number, "begun", begun))
+    session.log.searches.add_step(SearchStep(number, "begun", begun))
     campaign, desk = campaign_of(session, request, arms, number, done)
     search = search_of(
         session, request, number, campaign, Training(session.task, {}, device=request.device, supply=campaign)
@@ -350,12 +350,12 @@ class LogDesk:
     def note(self, call: Call) -> None:
         if self.replayed is None:
             step = SearchStep(self._number, "asked", {**call._asdict(), "trials": []})
-            self._patiently(lambda: self._session.log.add_step(step))
+            self._patiently(lambda: self._session.log.searches.add_step(step))
 
     def shrunk(self, size: int) -> None:
         if self.replayed is None:
             step = SearchStep(self._number, "shrunk", {"size": size})
-            self._patiently(lambda: self._session.log.add_step(step))
+            self._patiently(lambda: self._session.log.searches.add_step(step))
 
     def _patiently(self, write: Callable[[], T]) -> T:
         """Write, trying again while the log cannot be written for a passing reason, as the runner does."""
@@ -397,16 +397,15 @@ def results_of(session: Session, trials: Sequence[int] | None = None) -> Iterato
     useful = {str(TrialState.COMPLETED), str(TrialState.EARLY_STOPPED)}
     frame = Reads.of(session).trials()
     frame = frame[frame["state"].isin(useful | {str(TrialState.DIVERGED)}) & (frame["metric"] == session.task.metric)]
-    known = frame["trial"].isin(trials) if trials is not None else ~frame["trial"].isin(session.log.altered())
+    known = frame["trial"].isin(trials) if trials is not None else ~frame["trial"].isin(session.log.results.altered())
     frame = frame[(frame["source"] != "replay") & known]
-    configs = session.log.configs([int(trial) for trial in frame["trial"]])
-    builders = session.log.builders([int(trial) for trial in frame["trial"]])
+    records = session.log.records([int(trial) for trial in frame["trial"]])
     for trial, state, value in zip(frame["trial"], frame["state"], frame["best_val_metric"], strict=True):
         try:
-            config = Config(**configs[int(trial)])
+            config = Config(**records[int(trial)].config)
         except ConfigError:
             continue  # of a model that is not registered here
-        if builders[int(trial)] != builder_identity(config.model):
+        if records[int(trial)].builder != builder_identity(config.model):
             continue  # of another version of the model
         yield int(trial), Result(config, float(value) if state in useful else math.nan)
 

@@ -57,8 +57,8 @@ def _ask_again(session: Session, campaign: Campaign, desk: LogDesk, steps: Seque
     log = session.log
     everyone = sorted({trial for step in steps for trial in step.data.get("trials", [])})
     curves = _epochs(log.curves(*everyone)) if everyone else {}
-    ends = log.ends(*everyone)
-    logged = log.configs(everyone)
+    ends = log.history.ends(*everyone)
+    logged = log.records(everyone)
     at = dict.fromkeys(everyone, 0)
     seconds, clock, entered = 0.0, "", {}
     for step in steps:
@@ -67,7 +67,7 @@ def _ask_again(session: Session, campaign: Campaign, desk: LogDesk, steps: Seque
             call = step.data["kind"]
             started = campaign.next() if call == "next" else campaign.refill(step.data["training"])
             asked = {trial: json.loads(json.dumps(config.model_dump())) for trial, config in started.items()}
-            if asked != {trial: logged[trial] for trial in step.data["trials"]}:
+            if asked != {trial: logged[trial].config for trial in step.data["trials"]}:
                 raise RunError(
                     "its strategy asks for other configurations than it did, with another version of optuna perhaps"
                 )

@@ -153,7 +153,7 @@ def open_test_set(
         "split_rows": len(sealed),
         "validation": validation,
         "optimism": validation - interval.score if better == "higher" else interval.score - validation,
-        "looked": session.log.looked(session.task.fingerprint),
+        "looked": session.log.results.count_measured(session.task.fingerprint),
         "baseline": session.task.baseline.metric,
         "who": f"{_user()}@{socket.gethostname()}",
         "keys": keys_as_text(keys),

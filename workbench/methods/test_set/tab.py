@@ -242,7 +242,7 @@ class TestSetTab(TabBody):
         label = reads.metric_label.removeprefix("validation ")
         self.panel.refresh(
             self._bench.openings, choices, rows=reads.task.sizes["test"], unseen=reads.unseen_test_rows(),
-            looked=reads.log.looked(reads.task.fingerprint), metric_label=label, metric=reads.task.metric,
+            looked=reads.log.results.count_measured(reads.task.fingerprint), metric_label=label, metric=reads.task.metric,
             draw=lambda frame: opened_scores(frame, metric_label=f"{label}, test rows")._repr_png_(),
         )  # fmt: skip
 

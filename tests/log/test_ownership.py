@@ -1,4 +1,4 @@
-"""Who goes on with an unfinished trial: signs of life, interrupted trials, and the race to adopt them."""
+"""The owners of unfinished trials: leases, interrupted trials, and the race to adopt them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sqlalchemy import event, text
 import workbench as wb
 from tests.log.making import another_process, end, ended, epoch, new, running
 from workbench.core.events import StateChanged, TrialState
-from workbench.log import LEASE_SECONDS, TrialLog, heartbeat
+from workbench.log import LEASE_SECONDS, TrialLog, ownership
 
 
 @pytest.fixture
@@ -70,14 +70,14 @@ def leased(path: Path, session: int, ago: float) -> None:
 def test_trials_of_a_killed_process_are_interrupted(path: Path) -> None:
     log = TrialLog.open(path)
     with another_process(path, trials=2) as (child, theirs):
-        assert log.mark_interrupted() == []
+        assert log.ownership.mark_interrupted() == []
         child.kill()
         child.wait()
-        assert log.mark_interrupted() == theirs
-    assert log.interrupted() == theirs
-    told = log.events(theirs[0]).iloc[-1]
-    assert (told["kind"], told["name"], told["step"]) == ("state", "interrupted", 10)
-    assert log.mark_interrupted() == []
+        assert log.ownership.mark_interrupted() == theirs
+    assert log.ownership.interrupted() == theirs
+    last = log.events(theirs[0]).iloc[-1]
+    assert (last["kind"], last["name"], last["step"]) == ("state", "interrupted", 10)
+    assert log.ownership.mark_interrupted() == []
     assert len(log.events(theirs[0])) == 2
     log.close()
 
@@ -91,7 +91,7 @@ def test_a_zombie_is_gone(path: Path) -> None:
             os.P_PID, child.pid, os.WEXITED | os.WNOWAIT
         )  # it has died, and its exit status is still to be fetched
         assert psutil.Process(child.pid).status() == psutil.STATUS_ZOMBIE
-        assert log.mark_interrupted() == theirs
+        assert log.ownership.mark_interrupted() == theirs
     log.close()
 
 
@@ -111,7 +111,7 @@ def test_trials_of_this_process_are_not_marked_by_another_log_in_it(path: Path) 
     queued, going = first.create([new(), new()])
     first.append(running(going))
     second = TrialLog.open(path)
-    assert second.mark_interrupted() == []
+    assert second.ownership.mark_interrupted() == []
     assert [second.state(trial) for trial in (queued, going)] == [TrialState.QUEUED, TrialState.RUNNING]
     first.close()
     second.close()
@@ -121,14 +121,14 @@ def test_ones_own_trials_are_marked_when_they_do_not_go_on(log: TrialLog) -> Non
     going, left, queued, over = log.create([new(), new(), new(), new()])
     log.append([*running(going, left, over), end(over)])
     log.append([epoch(left, 1), epoch(left, 2)])
-    assert log.mark_interrupted({going}) == [left, queued]
+    assert log.ownership.mark_interrupted({going}) == [left, queued]
     assert log.events(left)["step"].tolist() == [0, 20]
-    assert log.mark_interrupted({going}) == []
+    assert log.ownership.mark_interrupted({going}) == []
     log.append([StateChanged(left, TrialState.RUNNING)])  # takes it back
-    assert log.interrupted() == [queued]
-    assert log.mark_interrupted({going, left}) == []
+    assert log.ownership.interrupted() == [queued]
+    assert log.ownership.mark_interrupted({going, left}) == []
     log.append([end(queued, state=TrialState.STOPPED)])
-    assert log.interrupted() == []
+    assert log.ownership.interrupted() == []
 
 
 @pytest.mark.parametrize(
@@ -141,33 +141,33 @@ def test_another_machine_is_judged_by_its_lease(path: Path, lease: float | None,
     trial = planted_trial(path, session)
     if lease is not None:
         leased(path, session, lease)
-    assert log.mark_interrupted() == ([trial] if marked else [])
+    assert log.ownership.mark_interrupted() == ([trial] if marked else [])
     log.close()
 
 
 def test_without_a_lease_what_was_written_last_is_the_sign_of_life(path: Path) -> None:
     log = TrialLog.open(path)
-    trial = planted_trial(path, planted_session(path), created=heartbeat.now())
-    fresh = planted_trial(path, planted_session(path, created=heartbeat.now()))
-    assert log.mark_interrupted() == []
+    trial = planted_trial(path, planted_session(path), created=ownership.now())
+    fresh = planted_trial(path, planted_session(path, created=ownership.now()))
+    assert log.ownership.mark_interrupted() == []
     assert {log.state(trial), log.state(fresh)} == {TrialState.RUNNING}
     log.close()
 
 
 def test_another_machine_of_the_same_host_name_is_another_machine(path: Path) -> None:
-    """A process number of a container says nothing about this one's processes."""
+    """A process number of a container does not identify this one's processes."""
     log = TrialLog.open(path)
-    host = heartbeat.machine().split()[0]
+    host = ownership.machine().split()[0]
     session = planted_session(path, host=host, machine=f"{host} other-boot 1", pid=2**22 + 1)
     trial = planted_trial(path, session)
     leased(path, session, 0)
-    assert log.mark_interrupted() == []
+    assert log.ownership.mark_interrupted() == []
     leased(path, session, LEASE_SECONDS + 1)
-    assert log.mark_interrupted() == [trial]
+    assert log.ownership.mark_interrupted() == [trial]
     log.close()
 
 
-def test_a_session_from_before_machines_were_told_apart_goes_by_its_host(path: Path) -> None:
+def test_a_session_from_without_a_machine_is_identified_by_its_host(path: Path) -> None:
     log = TrialLog.open(path)
     nobody = 2**22 + 1  # above the highest process number there is
     here = planted_trial(path, planted_session(path, machine=None, host=socket.gethostname(), pid=nobody))
@@ -175,23 +175,33 @@ def test_a_session_from_before_machines_were_told_apart_goes_by_its_host(path: P
     elsewhere = planted_trial(path, session)
     for planted in (session, session - 1):
         leased(path, planted, 0)
-    assert log.mark_interrupted() == [here]
+    assert log.ownership.mark_interrupted() == [here]
     leased(path, session, LEASE_SECONDS + 1)
-    assert log.mark_interrupted() == [elsewhere]
+    assert log.ownership.mark_interrupted() == [elsewhere]
     log.close()
 
 
 def test_a_number_that_another_process_has_got_is_no_sign_of_life(path: Path) -> None:
     log = TrialLog.open(path)
     with another_process(path) as (child, _):
-        session = planted_session(path, machine=heartbeat.machine(), pid=child.pid, process_started=1.0)
+        session = planted_session(path, machine=ownership.machine(), pid=child.pid, process_started=1.0)
         trial = planted_trial(path, session)
         leased(path, session, 0)  # the clock may have been set since: who renews a lease is alive
-        assert log.mark_interrupted() == []
+        assert log.ownership.mark_interrupted() == []
         leased(path, session, LEASE_SECONDS + 1)
-        assert log.mark_interrupted() == [trial]
-        unleased = planted_trial(path, planted_session(path, machine=heartbeat.machine(), pid=child.pid))
-        assert log.mark_interrupted() == [unleased]
+        assert log.ownership.mark_interrupted() == [trial]
+        unleased = planted_trial(path, planted_session(path, machine=ownership.machine(), pid=child.pid))
+        assert log.ownership.mark_interrupted() == [unleased]
+    log.close()
+
+
+@pytest.mark.parametrize(("seconds", "gone"), [(0.0, False), (0.9, False), (-0.9, False), (1.5, True), (-1.5, True)])
+def test_a_process_is_recognised_by_its_start_within_a_second(path: Path, seconds: float, gone: bool) -> None:
+    log = TrialLog.open(path)
+    started = psutil.Process().create_time() + seconds
+    session = planted_session(path, machine=ownership.machine(), pid=os.getpid(), process_started=started)
+    trial = planted_trial(path, session)
+    assert log.ownership.mark_interrupted() == ([trial] if gone else [])
     log.close()
 
 
@@ -200,11 +210,11 @@ def test_a_lease_is_renewed(path: Path) -> None:
     times = []
     for clock in (1000.5, 2000.25):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(heartbeat.time, "time", lambda clock=clock: clock)
-            log.renew_lease()
-        with log._read() as connection:
+            patch.setattr(ownership.time, "time", lambda clock=clock: clock)
+            log.ownership.renew_lease()
+        with log.database.read() as connection:
             times.append(connection.execute(text("SELECT session, renewed FROM leases")).one())
-    assert [tuple(row) for row in times] == [(log._session, 1000.5), (log._session, 2000.25)]
+    assert [tuple(row) for row in times] == [(log.ownership.session, 1000.5), (log.ownership.session, 2000.25)]
     log.close()
 
 
@@ -213,10 +223,10 @@ def test_nothing_to_mark_takes_no_write_lock(path: Path, monkeypatch: pytest.Mon
     log = TrialLog.open(path)
     ended(log, 3)
     left = log.create([new()])
-    assert log.mark_interrupted() == left
+    assert log.ownership.mark_interrupted() == left
     writer = sqlite3.connect(path, isolation_level=None)
     writer.execute("BEGIN IMMEDIATE")
-    assert log.mark_interrupted() == []
+    assert log.ownership.mark_interrupted() == []
     writer.execute("ROLLBACK")
     writer.close()
     log.close()
@@ -227,10 +237,10 @@ def test_ended_trials_cost_nothing_to_mark(path: Path) -> None:
     log = TrialLog.open(path)
     ended(log, 3)
     asked: list[tuple[str, Any]] = []
-    event.listen(log._engine, "before_cursor_execute", lambda *args: asked.append((args[2], args[3])))
-    log.mark_interrupted()
-    log.interrupted()
-    with log._read() as connection:
+    event.listen(log.database.engine, "before_cursor_execute", lambda *args: asked.append((args[2], args[3])))
+    log.ownership.mark_interrupted()
+    log.ownership.interrupted()
+    with log.database.read() as connection:
         plans = [
             row[3]
             for statement, values in asked
@@ -239,25 +249,25 @@ def test_ended_trials_cost_nothing_to_mark(path: Path) -> None:
         ]
     scans = [plan for plan in plans if plan.startswith("SCAN")]
     assert len(plans) > 5
-    assert [plan for plan in scans if "COVERING INDEX" not in plan and "bin" not in plan] == []
+    assert [plan for plan in scans if "COVERING INDEX" not in plan and "trash" not in plan] == []
     log.close()
 
 
 def test_interrupted_trials_of_a_task(log: TrialLog) -> None:
     one, other, trashed = log.create([new(), new(task_fingerprint="g"), new()])
-    log.mark_interrupted()
-    log.delete([trashed])
-    assert (log.interrupted(), log.interrupted("g")) == ([one, other], [other])
+    log.ownership.mark_interrupted()
+    log.trash.delete([trashed])
+    assert (log.ownership.interrupted(), log.ownership.interrupted("g")) == ([one, other], [other])
 
 
 def test_an_adopted_trial_is_the_new_owners(path: Path) -> None:
     log = TrialLog.open(path)
     with another_process(path) as (_, theirs):
         pass
-    log.mark_interrupted()
-    log.adopt(theirs)
+    log.ownership.mark_interrupted()
+    log.ownership.adopt(theirs)
     assert log.state(theirs[0]) is TrialState.QUEUED
-    assert log.mark_interrupted(theirs) == []
+    assert log.ownership.mark_interrupted(theirs) == []
     log.append([*running(*theirs), epoch(theirs[0], 2)])
     log.append([end(theirs[0], 2)])
     assert log.trials()["state"].tolist() == ["completed"]
@@ -267,7 +277,7 @@ def test_an_adopted_trial_is_the_new_owners(path: Path) -> None:
 def test_an_adopted_trial_can_be_left_behind_again(path: Path) -> None:
     log = TrialLog.open(path)
     (trial,) = log.create([new()])
-    log.mark_interrupted()
+    log.ownership.mark_interrupted()
     session = planted_session(path)
     connection = sqlite3.connect(path)
     with connection:
@@ -278,44 +288,44 @@ def test_an_adopted_trial_can_be_left_behind_again(path: Path) -> None:
     connection.close()
     log.append(running(trial))
     leased(path, session, 0)
-    assert log.mark_interrupted() == []  # it is not this session's any more
+    assert log.ownership.mark_interrupted() == []  # it is not this session's any more
     leased(path, session, LEASE_SECONDS + 1)
-    assert log.mark_interrupted() == [trial]
+    assert log.ownership.mark_interrupted() == [trial]
     log.close()
 
 
 def test_what_cannot_be_adopted(log: TrialLog) -> None:
     going, left, over, trashed = log.create([new() for _ in range(4)])
     log.append([*running(going), end(over)])
-    log.mark_interrupted({going})
-    log.delete([trashed])
+    log.ownership.mark_interrupted({going})
+    log.trash.delete([trashed])
     for trial, message in (
-        (going, f"trial {going} is not interrupted any more: another kernel goes on with it"),
+        (going, f"trial {going} is not interrupted any more: another kernel continues it"),
         (over, f"trial {over} is not interrupted any more: it has ended"),
         (trashed, f"trial {trashed} is in the trash; restore it first"),
         (99, "trial 99 is not in the log"),
     ):
         with pytest.raises(wb.LogError, match=message):
-            log.adopt([left, trial])
-    assert log.interrupted() == [left]  # all or nothing
-    log.adopt([left])
+            log.ownership.adopt([left, trial])
+    assert log.ownership.interrupted() == [left]  # all or nothing
+    log.ownership.adopt([left])
     with pytest.raises(wb.LogError, match=f"trial {left} is not interrupted any more"):
-        log.adopt([left])
+        log.ownership.adopt([left])
 
 
 def test_of_several_who_adopt_one_wins(path: Path) -> None:
     first = TrialLog.open(path)
     for _ in range(10):
         trials = first.create([new(), new()])
-        first.mark_interrupted()
+        first.ownership.mark_interrupted()
         logs = [TrialLog.open(path) for _ in range(4)]
         start, outcomes = threading.Barrier(len(logs)), []
 
         def attempt(log: TrialLog, trials: list[int] = trials, start: Any = start, outcomes: Any = outcomes) -> None:
             start.wait()
             try:
-                log.adopt(trials)
-                outcomes.append(log._session)
+                log.ownership.adopt(trials)
+                outcomes.append(log.ownership.session)
             except wb.LogError as error:
                 outcomes.append(str(error))
 
@@ -325,9 +335,9 @@ def test_of_several_who_adopt_one_wins(path: Path) -> None:
         for thread in threads:
             thread.join()
         (winner,) = [outcome for outcome in outcomes if isinstance(outcome, int)]
-        refused = f"trial {trials[0]} is not interrupted any more: another kernel goes on with it"
-        assert [outcome for outcome in outcomes if outcome != winner] == [refused] * 3
-        with first._read() as connection:
+        rejected = f"trial {trials[0]} is not interrupted any more: another kernel continues it"
+        assert [outcome for outcome in outcomes if outcome != winner] == [rejected] * 3
+        with first.database.read() as connection:
             owners = connection.execute(text(f"SELECT session FROM adoptions WHERE trial IN {tuple(trials)}"))
             assert owners.scalars().all() == [winner, winner]
         first.append([end(trial) for trial in trials])
@@ -337,10 +347,10 @@ def test_of_several_who_adopt_one_wins(path: Path) -> None:
 
 
 def test_a_new_trial_has_an_owner_with_a_lease_by_the_database_clock(log: TrialLog) -> None:
-    with log._write() as connection:
+    with log.database.write() as connection:
         connection.execute(text("UPDATE leases SET renewed = 1"))
     log.create([new()])
-    with log._read() as connection:
+    with log.database.read() as connection:
         renewed = connection.execute(text("SELECT renewed FROM leases")).scalar_one()
-        clock = connection.execute(heartbeat.select(heartbeat._clock(connection))).scalar_one()
+        clock = connection.execute(ownership.select(ownership._clock(connection))).scalar_one()
     assert 0 <= clock - renewed < 30
