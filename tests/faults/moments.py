@@ -56,10 +56,7 @@ class Moment:
         """How many of the events are meant."""
         kinds = {"epoch inserted": EpochEnd, "epoch committed": EpochEnd, "end committed": TrialEnded}
         meant = [one for one in events if isinstance(one, kinds.get(self.name, object))]
-        return sum(
-            all((type(one).__name__ if name == "kind" else getattr(one, name, None)) == value for name, value in self._values.items())
-            for one in meant
-        )  # fmt: skip
+        return sum(all(_value(one, name) == value for name, value in self._values.items()) for one in meant)
 
     def end(self) -> None:
         """End the process without a goodbye."""
@@ -68,6 +65,10 @@ class Moment:
 
     def wait_until_asked(self) -> None:
         self._asked.wait(PATIENCE)
+
+
+def _value(event: Any, name: str) -> Any:
+    return type(event).__name__ if name == "kind" else getattr(event, name, None)
 
 
 def install(moment: Moment) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 
 import optuna
 import sklearn.datasets  # noqa: F401  what a child would import by itself, each of them again
-import sqlalchemy.dialects.sqlite
+import sqlalchemy.dialects.sqlite  # noqa: F401
 import torch
 import torch._dynamo
 from torch import nn
