@@ -27,7 +27,7 @@ test: $(VENV)/.installed-test lint unit notebooks browser
 quick: $(VENV)/.installed-test
 	@$(MAKE) --no-print-directory -j2 --output-sync=target lint quick-tests
 
-# mypy and the contract share the cores with the tests, which spend a third of their time on imports
+# mypy and the contract share the cores with the tests
 quick-tests: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -m "not browser" -n $(WORKERS) --dist worksteal -q $(QUICK)
 
