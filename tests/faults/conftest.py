@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -37,33 +37,31 @@ class Victims:
         found: Path | None = None,
         resume: bool = False,
         kill_after: float | None = None,
-        kill_when: Callable[[], bool] | None = None,
-        exit_after: dict[str, Any] | None = None,
+        kill_at: tuple[str, int] | None = None,
+        of: dict[str, Any] | None = None,
     ) -> float:
-        """One process: to its end, or killed after so many seconds, when something has come true, or right after the log has
-        taken an event with these values. Returns how long it lived.
+        """One process: to its end, or killed after so many seconds or at a moment. Returns how long it lived.
 
+        kill_at: a name out of `moments.MOMENTS` and at which of them, from 1. of: what an event has to be to count.
         log: a path or URL. found: where the outcome is written, beside the file of the log by default.
         """
         found = Path(log).with_suffix(".json") if found is None else found
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         started = time.monotonic()
-        command = {"job": job, "log": str(log), "found": str(found), "resume": resume, "exit_after": exit_after}
+        moment = None if kill_at is None else [*kill_at, of or {}]
+        command = {"job": job, "log": str(log), "found": str(found), "resume": resume, "kill_at": moment}
         self._process.stdin.write(json.dumps(command) + "\n")
         self._process.stdin.flush()
         child = int(self._process.stdout.readline())
         if kill_after is not None:
             time.sleep(max(0.0, kill_after - (time.monotonic() - started)))  # the moment of the kill is what is tried
-        while kill_when is not None and not kill_when() and time.monotonic() - started < 60:
-            time.sleep(0.005)
-        if kill_after is not None or kill_when is not None:
             with suppress(ProcessLookupError):  # it was faster
                 os.kill(child, signal.SIGKILL)
         code = int(self._process.stdout.readline())
-        if kill_after is None and kill_when is None and code != (9 if exit_after else 0):
+        if kill_after is None and code != (0 if kill_at is None else -signal.SIGKILL):
             self._told.seek(0)
-            raise AssertionError(self._told.read())
+            raise AssertionError(f"exit code {code} of {command}:\n{self._told.read()}")
         return time.monotonic() - started
 
     def close(self) -> None:

@@ -19,11 +19,9 @@ class Heard:
         self.events: list[Event] = []
         self._news = threading.Condition()
         self._after_epoch, self._do = after_epoch, do
-        self._publish = bench._session.runner._publish
-        bench._session.runner._publish = self._take
+        bench.presenter.session.subscribe(self._take)
 
     def _take(self, events: Sequence[Event]) -> None:
-        self._publish(events)
         with self._news:
             self.events += events
             self._news.notify_all()

@@ -272,14 +272,12 @@ def test_full_at_the_very_end_is_told_too(tmp_path: Path, monkeypatch: pytest.Mo
         disk.fill()
 
     heard = Heard(bench, 4, fill)
-    publish = bench._session.runner._publish
 
     def published(events: Sequence[Event]) -> None:
-        publish(events)
         if any(isinstance(one, TrialEnded) for one in events):
             ended.set()
 
-    bench._session.runner._publish = published
+    bench.presenter.session.subscribe(published)
     run = bench.start(CONFIG.replace(epochs=5))
     try:
         heard.wait_for_remark("could not be written: the disk is full; free some space")
@@ -415,15 +413,12 @@ def test_checkpoints_stay_within_their_budget_during_long_runs(tmp_path: Path) -
                 continue
         return found
 
-    publish = bench._session.runner._publish
-
     def measured(events: Sequence[Event]) -> None:
-        publish(events)
         if any(isinstance(one, EpochEnd) for one in events) and (found := sizes()):
             spent.append(sum(found))
             largest[0] = max(largest[0], *found)
 
-    bench._session.runner._publish = measured
+    bench.presenter.session.subscribe(measured)
     for seed in range(3):
         bench.run(CONFIG.replace(epochs=120, batch_size=16, seed=seed))
     assert bench.checkpoints.flush(PATIENCE)

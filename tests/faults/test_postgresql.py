@@ -21,19 +21,19 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize(
-    ("job", "exit_after"),
+    ("job", "of"),
     [
-        ("alone", {"kind": "EpochEnd", "trial": 1, "epoch": 150}),
-        ("branch", {"kind": "EpochEnd", "trial": 3, "epoch": 40}),
+        ("alone", {"kind": "EpochEnd", "trial": 1, "epoch": 60}),
+        ("branch", {"kind": "EpochEnd", "trial": 3, "epoch": 20}),
         ("learning_search", {"kind": "TrialEnded", "trial": 9}),
     ],
 )
 def test_killed_and_resumed_it_ends_as_in_a_file(
-    victims: Victims, tmp_path: Path, postgresql: str, job: str, exit_after: dict[str, Any]
+    victims: Victims, tmp_path: Path, postgresql: str, job: str, of: dict[str, Any]
 ) -> None:
     whole, found = tmp_path / "whole.db", tmp_path / "server.json"
     victims.run(job, whole)
-    victims.run(job, postgresql, found=found, exit_after=exit_after)
+    victims.run(job, postgresql, found=found, kill_at=("event committed", 1), of=of)
     assert not found.exists()
     victims.run(job, postgresql, found=found, resume=True)
     wanted, outcome = json.loads(whole.with_suffix(".json").read_text()), json.loads(found.read_text())

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,24 +19,14 @@ if TYPE_CHECKING:
     from tests.faults.conftest import Victims
 
 
-def epochs(log: Path, count: int) -> Callable[[], bool]:
-    """Whether the log has so many epochs."""
-
-    def enough() -> bool:
-        try:
-            with sqlite3.connect(f"file:{log}?mode=ro", uri=True) as connection:
-                found = connection.execute("SELECT count(*) FROM epochs").fetchone()[0]
-            connection.close()
-        except sqlite3.OperationalError:  # not there yet
-            return False
-        return bool(found >= count)
-
-    return enough
+def epochs(count: int) -> tuple[str, int]:
+    """The moment when the log has so many epochs."""
+    return "epoch committed", count
 
 
-def checkpoints(log: Path, count: int) -> Callable[[], bool]:
-    """Whether so many checkpoints of the first series are on disk."""
-    return lambda: len(list(log.parent.glob(f"{log.name}.checkpoints/*/00000001/*.pt"))) >= count
+def checkpoints(count: int) -> tuple[str, int]:
+    """The moment when so many checkpoints are on disk."""
+    return "checkpoint renamed", count
 
 
 @pytest.fixture
@@ -93,7 +81,7 @@ def test_a_script_that_ends_while_it_trains_ends_well_and_can_be_gone_on_with(lo
 
 def test_a_killed_trial_is_interrupted_and_resumed_from_its_last_checkpoint(victims: Victims, log: Path) -> None:
     wanted = whole(victims, "alone", log.parent)
-    victims.run("alone", log, kill_when=checkpoints(log, 1))
+    victims.run("alone", log, kill_at=checkpoints(1))
     bench = wb.Workbench(TASK, log=log)
     assert bench.trials["state"].tolist() == ["interrupted"]
     last = bench.checkpoints.epochs(1)[-1]
@@ -114,7 +102,7 @@ def test_a_killed_trial_is_interrupted_and_resumed_from_its_last_checkpoint(vict
 @pytest.mark.parametrize("damage", ["the last is cut", "the last two are nonsense", "none is left"])
 def test_damaged_checkpoints_cost_time_and_nothing_else(victims: Victims, log: Path, damage: str) -> None:
     wanted = whole(victims, "seeds", log.parent)
-    victims.run("seeds", log, kill_when=checkpoints(log, 3))
+    victims.run("seeds", log, kill_at=checkpoints(3))
     bench = wb.Workbench(TASK, log=log)
     kept = bench.checkpoints.epochs(1)
     files = [bench.checkpoints.folder / "00000001" / f"{epoch:06d}.pt" for epoch in kept]
@@ -131,7 +119,7 @@ def test_damaged_checkpoints_cost_time_and_nothing_else(victims: Victims, log: P
 
 
 def test_a_model_of_ones_own_has_to_be_there(victims: Victims, log: Path) -> None:
-    victims.run("own_model", log, kill_when=epochs(log, 10))
+    victims.run("own_model", log, kill_at=epochs(10))
     with pytest.raises(
         wb.ConfigError, match=r"trial 1 uses the model 'own', which is not registered here; .*models=\{'own'"
     ):
@@ -147,7 +135,7 @@ def test_a_model_of_ones_own_has_to_be_there(victims: Victims, log: Path) -> Non
 
 
 def test_a_search_with_a_sampler_of_ones_own_ends_with_what_it_started(victims: Victims, log: Path) -> None:
-    victims.run("own_sampler", log, kill_when=epochs(log, 40))
+    victims.run("own_sampler", log, kill_at=epochs(40))
     bench = wb.Workbench(TASK, log=log)
     started = len(bench.trials)
     assert 0 < started < 8
@@ -162,7 +150,7 @@ def test_a_search_with_a_sampler_of_ones_own_ends_with_what_it_started(victims: 
 
 
 def test_deleted_trials_are_not_resumed_and_restored_ones_are(victims: Victims, log: Path) -> None:
-    victims.run("alone", log, kill_when=epochs(log, 10))
+    victims.run("alone", log, kill_at=epochs(10))
     bench = wb.Workbench(TASK, log=log)
     bench.delete(1)
     assert len(bench.resume()) == 0
@@ -174,7 +162,7 @@ def test_deleted_trials_are_not_resumed_and_restored_ones_are(victims: Victims, 
 
 
 def test_another_task_on_the_same_log_is_left_alone(victims: Victims, log: Path) -> None:
-    victims.run("alone", log, kill_when=epochs(log, 10))
+    victims.run("alone", log, kill_at=epochs(10))
     other = wb.Workbench(wb.Task.load("wine"), log=log)
     assert len(other.resume()) == 0
     assert other.trials["state"].tolist() == ["interrupted"]
@@ -182,7 +170,7 @@ def test_another_task_on_the_same_log_is_left_alone(victims: Victims, log: Path)
 
 def test_a_paused_and_a_queued_run_are_resumed_too(victims: Victims, log: Path) -> None:
     wanted = whole(victims, "queue", log.parent)
-    victims.run("queue", log, kill_when=epochs(log, 20))
+    victims.run("queue", log, kill_at=epochs(20))
     bench = wb.Workbench(TASK, log=log)
     states = bench.trials["state"].tolist()
     assert states == ["interrupted"] * 3
@@ -198,7 +186,7 @@ def test_killed_while_a_cohort_that_broke_off_is_tried_one_by_one(
     """Trials whose cohort is gone, and who wait for their turn, are not lost."""
     wanted = whole(victims, "breaking", log.parent)
     assert [end[0] for end in wanted["ends"].values()] == ["completed", "completed", "failed", "completed"]
-    victims.run("breaking", log, exit_after={"kind": "EpochEnd", "trial": 1, "epoch": 6})
+    victims.run("breaking", log, kill_at=("event committed", 1), of={"kind": "EpochEnd", "trial": 1, "epoch": 6})
     bench = wb.Workbench(TASK, log=log)
     assert bench.trials["state"].tolist() == ["interrupted"] * 4
     monkeypatch.setattr("workbench.training.cohort.Cohort.step", fragile)
@@ -209,7 +197,7 @@ def test_killed_while_a_cohort_that_broke_off_is_tried_one_by_one(
 
 def test_killed_before_the_first_epoch_with_a_live_change(victims: Victims, log: Path) -> None:
     wanted = whole(victims, "changed_at_once", log.parent)
-    victims.run("changed_at_once", log, exit_after={"kind": "KnobChanged"})
+    victims.run("changed_at_once", log, kill_at=("event committed", 1), of={"kind": "KnobChanged"})
     bench = wb.Workbench(TASK, log=log)
     assert len(bench.curves(1)) == 0
     bench.resume().wait()
@@ -217,7 +205,7 @@ def test_killed_before_the_first_epoch_with_a_live_change(victims: Victims, log:
 
 
 def test_set_and_stop_while_it_is_trained_again_in_silence(victims: Victims, log: Path) -> None:
-    victims.run("alone", log, kill_when=epochs(log, 60))
+    victims.run("alone", log, kill_at=epochs(60))
     bench = wb.Workbench(TASK, log=log)
     curve = bench.curves(1)
     bench.checkpoints.forget(1)
@@ -235,7 +223,7 @@ def test_set_and_stop_while_it_is_trained_again_in_silence(victims: Victims, log
 
 
 def test_mates_in_the_bin_stay_there(victims: Victims, log: Path) -> None:
-    victims.run("seeds", log, kill_when=epochs(log, 30))
+    victims.run("seeds", log, kill_at=epochs(30))
     bench = wb.Workbench(TASK, log=log)
     bench.delete(2)
     runs = bench.resume()
@@ -247,7 +235,7 @@ def test_mates_in_the_bin_stay_there(victims: Victims, log: Path) -> None:
 
 
 def test_a_search_with_removed_trials_ends_with_what_it_started(victims: Victims, log: Path) -> None:
-    victims.run("grid_search", log, kill_when=epochs(log, 130))
+    victims.run("grid_search", log, kill_at=epochs(70))
     bench = wb.Workbench(TASK, log=log)
     ended = bench.trials.query("state == 'completed'")["trial"].tolist()
     assert ended
@@ -261,7 +249,7 @@ def test_a_search_with_removed_trials_ends_with_what_it_started(victims: Victims
 
 
 def test_what_cannot_be_trained_here_is_refused_before_anything_is_changed(victims: Victims, log: Path) -> None:
-    victims.run("own_model", log, kill_when=checkpoints(log, 1))
+    victims.run("own_model", log, kill_at=checkpoints(1))
 
     def other(task, *, width=wb.IntRange(4, 64, default=8)):  # type: ignore[no-untyped-def]
         return build(task, width=2 * width)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import subprocess
 import sys
+import threading
 import weakref
 from typing import Any
 
@@ -28,8 +29,9 @@ def test_an_ended_run_frees_its_cohorts_and_keeps_its_results(monkeypatch: pytes
     bench = wb.Workbench(task, log=None)
     runs = [bench.start(wb.Config(epochs=1, seed=seed)).wait() for seed in range(3)]
     search = bench.search("random", {"learning_rate": wb.LogRange(1e-4, 1e-1)}, wb.Config(epochs=1), trials=3).wait()
-    while bench._session.runner._thread is not None:
-        pass
+    for thread in threading.enumerate():
+        if thread.name == "workbench-training":
+            thread.join(60)
     gc.collect()
     assert len(cohorts) >= 4
     assert [one for one in cohorts if one() is not None] == []

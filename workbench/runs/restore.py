@@ -298,7 +298,9 @@ class Recall:
         if former is None:
             self.check_builder(trial, weights)
         module = filled(build_model(self.task, config, former), weights)
-        return TrainedModel(module, config, self.task.schema, trial=trial, epoch=epoch, builder=self.log.record(trial).builder)
+        return TrainedModel(
+            module, config, self.task.schema, trial=trial, epoch=epoch, builder=self.log.record(trial).builder
+        )
 
     # ----------------------------------------------------------------------------------------------------------------
 
