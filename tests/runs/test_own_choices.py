@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from torch import nn
 
 import workbench as wb
@@ -110,7 +111,6 @@ def test_the_same_call_with_another_builder_is_another_run(tmp_path: Path) -> No
 
 def test_loss_optimizer_and_schedule_of_a_run_are_fixed_too() -> None:
     """They are looked up while it trains; registering others under the same names meanwhile changes nothing."""
-    import torch
 
     iris, began, go_on = wb.Task.load("iris"), threading.Event(), threading.Event()
     used: list[str] = []
@@ -199,9 +199,44 @@ def test_code_that_a_builder_refers_to_and_that_changes_meanwhile_ends_the_searc
     cell(CELL.replace("ReLU", "Sigmoid"), names)
     go_on.set()
     for handle in (search, queued):
-        with pytest.raises(wb.ModelError, match="model 'mine': the code that its builder refers to was changed"):
+        with pytest.raises(wb.ModelError, match="model 'mine': the code that it refers to was changed"):
             handle.wait()
     assert len({one.builder for one in bench.log.records(list(bench.trials["trial"])).values()}) == 1
     with pytest.raises(wb.ModelError, match="another version"):
         bench.model(search.trials[0])
     assert bench.run(config.replace(seed=5)).done
+
+
+@pytest.mark.parametrize("field", ["loss", "optimizer", "schedule"])
+def test_an_edited_loss_optimizer_or_schedule_is_another_configuration(field: str, tmp_path: Path) -> None:
+    def register(version: int) -> None:
+        def loss(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+            return version * nn.functional.cross_entropy(outputs, targets, reduction="none")
+
+        def optimizer() -> Any:
+            return torch.optim.SGD, {"dampening": 0.1 * version}
+
+        def schedule(rate: float, progress: Progress) -> float:
+            return rate / version
+
+        kinds = {"kinds": ["classification"]} if field == "loss" else {}
+        own = {"loss": loss, "optimizer": optimizer, "schedule": schedule}[field]
+        getattr(wb, f"register_{field}")("mine", own, **kinds)
+
+    def bench() -> wb.Workbench:
+        return wb.Workbench(wb.Task.load("iris"), log=tmp_path / "trials.db")
+
+    config = wb.Config(**{field: "mine"}, epochs=2)
+    register(1)
+    first = bench()
+    first.run(config, seeds=2)
+    register(2)
+    second = bench()
+    second.run(config, seeds=2)
+    assert second.leaderboard()["seeds"].tolist() == [2, 2]
+    for call in (lambda: second.replay(1), lambda: second.branch(1, epoch=1)):
+        with pytest.raises(wb.ModelError, match=f"trial 1 was trained with another version of the {field} 'mine'"):
+            call()
+    second.model(1)  # its weights do not depend on it
+    assert second.replay(3).wait().within_tolerance
+    assert first.replay(1).wait().within_tolerance

@@ -81,7 +81,7 @@ class TrialRecord(NamedTuple):
     """What was recorded when a trial was created.
 
     config: its hyperparameters. task_fingerprint: of the data it was trained on. metric: a name in the metrics table. device:
-    where it was trained. builder: identity of the user's builder, None for a built-in model.
+    where it was trained. builder: identity of the user's builder, None for a built-in model. configuration: as in `NewTrial`.
     """
 
     config: dict[str, Any]
@@ -89,6 +89,7 @@ class TrialRecord(NamedTuple):
     metric: str
     device: str
     builder: str | None
+    configuration: str
 
 
 class SearchStep(NamedTuple):

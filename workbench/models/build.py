@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from workbench.core.config import Config
+from workbench.core.config import CHOICES, Config
 from workbench.core.errors import ModelError, WorkbenchError
 from workbench.core.identity import identity_of
 from workbench.core.registration import BUILT_IN, read_arguments
@@ -24,6 +24,7 @@ __all__ = [
     "build_model",
     "builder_identity",
     "builder_source",
+    "code_of",
     "count_parameters",
     "former_builder",
     "is_builtin",
@@ -135,6 +136,16 @@ def builder_identity(name: str, builder: Callable[..., Any] | None = None) -> st
     if isinstance(builder, Backbone):
         return None  # a digest of its weights is logged in its place, see `builder_source`
     return identity_of(builder)
+
+
+def code_of(config: Config) -> dict[str, str]:
+    """The identities of the user's own code that a configuration chooses: of model, loss, optimizer..., by field."""
+    found = {"model": builder_identity(config.model)}
+    for field, registry in CHOICES.items():
+        name = getattr(config, field)
+        if field != "model" and name in registry and not registry.is_built_in(name):
+            found[field] = identity_of(registry[name].value)
+    return {field: identity for field, identity in found.items() if identity is not None}
 
 
 def former_builder(name: str, identity: str) -> Callable[..., Any] | None:

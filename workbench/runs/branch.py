@@ -74,7 +74,7 @@ def branch(
         raise ConfigError([Problem("script", early[0], message)])
     before = recall.config(trial, epoch)
     kept = recall.kept(trial, epoch)  # read now, so that the caller gets the error of a damaged file
-    recall.check_builder(trial, None if kept is None else kept.weights)
+    recall.check_code(trial, None if kept is None else kept.weights)
     at_hand: list[Trained] = [] if kept is None or kept.progress.epoch != epoch else [kept]
 
     def origin() -> Trained:

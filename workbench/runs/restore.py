@@ -21,6 +21,7 @@ from workbench.models import (
     Pretrained,
     build_model,
     builder_identity,
+    code_of,
     former_builder,
     read_source,
     why_unusable,
@@ -182,6 +183,23 @@ class Recall:
             )
         return former
 
+    def check_code(self, trial: int, weights: Weights | None = None) -> None:
+        """`check_builder`, and that the user's own loss, optimizer and schedule are those that the trial was trained with.
+
+        Raises: ModelError.
+        """
+        self.check_builder(trial, weights)
+        record = self.log.record(trial)
+        config, parts = logged_config(trial, record.config), record.configuration.split()[1:]
+        logged = dict(zip(parts[::2], parts[1::2], strict=True))
+        for field, identity in code_of(config).items():
+            if field != "model" and logged.get(field, identity) != identity:
+                name = getattr(config, field)
+                raise ModelError(
+                    f"trial {trial} was trained with another version of the {field} {name!r} (code {logged[field]}, now "
+                    f"{identity}). Register the original with wb.register_{field}({name!r}, ...) and make the Workbench again"
+                )
+
     def check_builder(self, trial: int, weights: Weights | None = None) -> None:
         """Check that a trial can be trained further, or again: by the builder and the pretrained weights that it began with.
 
@@ -244,7 +262,7 @@ class Recall:
 
     def again(self, trial: int, epoch: int, start: Trained | None = None) -> Trained:
         """Train a trial again up to an epoch, without a record: from `start`, or from the first step."""
-        self.check_builder(trial, None if start is None else start.weights)
+        self.check_code(trial, None if start is None else start.weights)
         config, changes = logged_config(trial, self.log.record(trial).config), self.changes(trial)
         catcher, device = _Catcher(epoch), torch.device(self.log.record(trial).device)
         options: dict[str, Any] = {"device": device, "around": partial(fitting_threads, device), "keeper": catcher}

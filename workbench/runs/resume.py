@@ -90,7 +90,7 @@ def _check(session: Session, configs: Mapping[int, Config], frame: pd.DataFrame)
             message = f"trial {trial} was trained on {device!r}, and this machine has {known}; resume it there"
             raise ConfigError([Problem("device", device, message)])
         prepare(session.task, config)
-        session.recall.check_builder(trial)
+        session.recall.check_code(trial)
 
 
 def _run(session: Session, configs: dict[int, Config], frame: pd.DataFrame) -> Resumed:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self, overload
 
 from workbench.core.errors import ModelError, RunError
 from workbench.core.events import ENDED, EpochEnd, Event, StateChanged, TrialEnded, TrialState
-from workbench.models import builder_identity
+from workbench.models import code_of
 from workbench.runs.waiting import RunInterrupted, Waiting
 from workbench.training import Commands, Training, Weights
 
@@ -44,7 +44,7 @@ class Run(Waiting):
         super().__init__(pump)
         self.label = label
         self.beside = tuple(beside)
-        self._builders: dict[str, str | None] = {}
+        self._code: dict[tuple[str, str], str] = {}
         self.configs = dict(configs)
         self.trials = tuple(configs)
         self.search: int | None = None
@@ -141,19 +141,20 @@ class Run(Waiting):
         numbers = ", ".join(map(str, self.trials)) if len(self.trials) < 6 else f"{self.trials[0]}...{self.trials[-1]}"
         return f"<Run of trial{'s' * (len(self.trials) > 1)} {numbers}: {what}>"
 
-    def check_code(self, *models: str) -> None:
-        """Check that the code of some models is that of the first call with them.
+    def check_code(self, *configs: Config) -> None:
+        """Check that the user's own code that some configurations choose is what it was at the first call with it.
 
-        A builder stays what it was when the run was made, but what it refers to by name can be defined again meanwhile, by a
-        cell that is run again. Raises: ModelError.
+        A builder or loss stays what it was when the run was made, but what it refers to by name can be defined again
+        meanwhile, by a cell that is run again. Raises: ModelError.
         """
-        for model in models:
-            now = builder_identity(model)
-            if self._builders.setdefault(model, now) != now:
-                raise ModelError(
-                    f"model {model!r}: the code that its builder refers to was changed while trials with it waited or trained "
-                    "(was its cell run again?); the trials that were not built yet did not start. Start them again"
-                )
+        for config in configs:
+            for field, now in code_of(config).items():
+                name = getattr(config, field)
+                if self._code.setdefault((field, name), now) != now:
+                    raise ModelError(
+                        f"{field} {name!r}: the code that it refers to was changed while trials with it waited or trained "
+                        "(was its cell run again?); the trials that had not begun did not start. Start them again"
+                    )
 
     def adopt(self, configs: Mapping[int, Config]) -> None:
         """Take in trials that were just entered into the log."""

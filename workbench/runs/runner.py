@@ -119,7 +119,7 @@ class Runner:
         try:
             training = run._training
             assert training is not None  # it is let go when the run ends
-            run.check_code(*{config.model for config in run.configs.values()})
+            run.check_code(*run.configs.values())
             training.cores = os.cpu_count() or 1
             training.around = partial(fitting_threads, training.device, threads=self._threads)
             training.keeper = self._checkpoints

@@ -17,7 +17,7 @@ from workbench.checkpoints import CheckpointStore, remove_former
 from workbench.core.config import Config
 from workbench.core.events import Event, Scripted
 from workbench.log import NewTrial, TrialLog
-from workbench.models import bring_back, builder_identity, builder_source
+from workbench.models import bring_back, builder_identity, builder_source, code_of
 from workbench.runs.publisher import LogChanged, Notice, Publisher
 from workbench.runs.restore import Recall
 from workbench.runs.run import Run
@@ -149,7 +149,7 @@ class Session:
         request = (
             "start",
             tuple(configs),
-            builder_identity(configs[0].model),
+            self.configuration_of(configs[0]),
             name,
             device,
             tuple(changes),
@@ -208,7 +208,7 @@ class Session:
             trials = dict(zip(self.log.create(new, events=note), configs, strict=True))
             made = Training(self.task, trials, device=device) if training is None else training(trials)
             run = kind(trials, made, pump=self.keep_live, label=name if label is None else label, beside=beside)
-            run.check_code(*{config.model for config in configs})
+            run.check_code(*configs)
             self._runs.update(dict.fromkeys(trials, run))
             self.runner.submit(run)
             if first:
@@ -226,7 +226,7 @@ class Session:
         """Queue runs whose trials are in the log already."""
         with self.lock:
             for run in runs:
-                run.check_code(*{config.model for config in run.configs.values()})
+                run.check_code(*run.configs.values())
                 self._runs.update(dict.fromkeys(run.trials, run))
                 self.runner.submit(run)
         self.publish([LogChanged()])
@@ -276,9 +276,8 @@ class Session:
 
     @staticmethod
     def configuration_of(config: Config) -> str:
-        """What the seeds of one configuration share: the hyperparameters and, of a model of the user's own, its builder."""
-        identity = builder_identity(config.model)
-        return config.configuration if identity is None else f"{config.configuration} builder {identity}"
+        """What the seeds of one configuration share: the hyperparameters, and the code of the user's own choices."""
+        return " ".join([config.configuration, *(f"{field} {identity}" for field, identity in code_of(config).items())])
 
     def capacity(self, config: Config, device: str, wanted: int) -> int:
         """How many of `wanted` trials like this one train together, measured once for each kind and size."""

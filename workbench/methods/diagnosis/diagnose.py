@@ -199,7 +199,7 @@ def _layers(
     x, y, loss = split.x[:LAYER_ROWS], split.y[:LAYER_ROWS], loss_of(config)[0]
     initial = trained = None
     try:
-        session.recall.check_builder(trial)
+        session.recall.check_code(trial)
         module = build_model(task, config)
         if session.recall.origin(trial) is None:
             initial = inspect_layers(module, x, y, loss)

@@ -339,7 +339,7 @@ class LogDesk:
 
         def enter() -> list[int]:
             assert self.search is not None
-            self.search.check_code(*{row.config.model for row in rows})
+            self.search.check_code(*(row.config for row in rows))
             with self._session.lock:
                 numbers = self._session.log.create(new, step=step, events=said)
                 self._session.adopt(self.search, {n: row.config for n, row in zip(numbers, rows, strict=True)})
