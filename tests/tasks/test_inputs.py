@@ -306,7 +306,7 @@ def test_a_column_of_names_is_refused_before_it_fills_the_memory() -> None:
         (frame(), [], "there is nothing to learn from"),
         (frame()[:0], "y", "the data has 0 rows"),
         (frame()[["y"]], "y", "0 input columns"),
-        (pd.concat([frame(), frame()[["a"]]], axis=1), "y", "the column 'a' stands in the data twice; rename one"),
+        (pd.concat([frame(), frame()[["a"]]], axis=1), "y", "the column 'a' occurs twice in the data; rename one"),
         (X, "y", "from_frame needs a DataFrame, got ndarray; use Task.from_arrays"),
         (frame(price=[np.nan, *X[:59, 0]]), "price", "target 'price' has 1 NaN or infinite value"),
         (frame(p=["x"] * 60), "p", "target 'p' has only one class, 'x'"),

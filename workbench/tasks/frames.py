@@ -36,7 +36,7 @@ def check_frame(frame: pd.DataFrame, target: str | Sequence[str]) -> tuple[pd.Da
     columns = [str(column) for column in frame.columns]
     if len(set(columns)) < len(columns):
         twice = next(name for name in columns if columns.count(name) > 1)
-        raise TaskError(f"the column {twice!r} stands in the data twice; rename one")
+        raise TaskError(f"the column {twice!r} occurs twice in the data; rename one")
     frame = frame.set_axis(columns, axis=1)
     targets = [str(name) for name in target] if isinstance(target, (list, tuple, pd.Index)) else [str(target)]
     for name in targets:

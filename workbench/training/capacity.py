@@ -99,7 +99,7 @@ def _seconds_a_row(task: TaskData, config: Config, device: torch.device, size: i
 
 
 def _refuses(task: TaskData, config: Config, device: torch.device) -> bool:
-    return bool(Cohort(task, {0: config, 1: config}, device).refuses_stacking())
+    return bool(Cohort(task, {0: config, 1: config}, device).stacking_error())
 
 
 def work_of(task: TaskData, cohort: Cohort) -> float:

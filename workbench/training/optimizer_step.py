@@ -8,6 +8,7 @@ on a scratch of zeros; what it leaves there is the step of each row, which is ap
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -17,13 +18,18 @@ from torch import Tensor, nn
 
 from workbench.training.optimizers import Rule, takes_fused
 
-__all__ = ["RowState", "Stepper", "step_key"]
+__all__ = ["RowState", "Stepper", "copied", "step_key"]
 
 CHUNK_BYTES = 4 * 2**20
 """Rows that share a call are taken in chunks of about this size: the scratch stays small, and in the cache."""
 
 RowState = dict[str, Any]
 """One row's part of an optimizer's state."""
+
+
+def copied(state: RowState | None) -> RowState | None:
+    """A copy that later steps do not change."""
+    return state and {name: v.clone() if isinstance(v, Tensor) else deepcopy(v) for name, v in state.items()}
 
 
 def step_key(rule: Rule, step: int) -> tuple[Any, ...]:
