@@ -19,7 +19,7 @@ from workbench.core.text import counted
 __all__ = ["MAX_CATEGORIES", "check_frame", "is_number", "read_csv"]
 
 MAX_CATEGORIES = 1000
-"""A text column with more different values than this is refused: each would become an input of its own."""
+"""A text column with more different values than this is rejected: each would become an input of its own."""
 
 DATE = re.compile(r"\d{4}-\d{1,2}-\d{1,2}([ T].*)?|\d{1,2}([./-])\d{1,2}\2\d{4}([ T].*)?")
 
@@ -46,7 +46,7 @@ def check_frame(frame: pd.DataFrame, target: str | Sequence[str]) -> tuple[pd.Da
     if not targets or frame.empty or inputs.shape[1] == 0:
         raise TaskError(
             f"the data has {len(frame)} rows, {inputs.shape[1]} input columns and target={target!r}: there is nothing "
-            "to learn from; give rows, a target and at least one column beside it"
+            "to learn from; give rows, a target and at least one input column"
         )
     inputs = pd.DataFrame({name: _checked(name, inputs[name]) for name in inputs}, index=frame.index)
     return inputs, frame[targets[0]] if len(targets) == 1 else frame[targets]

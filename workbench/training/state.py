@@ -30,7 +30,7 @@ ORDER_SEED, NOISE_SEED = 2**32, 2**33
 
 @dataclass
 class Weights:
-    """One trial's parameters (a flat vector) and buffers, apart from the cohort."""
+    """One trial's parameters (a flat vector) and buffers."""
 
     vector: Tensor
     buffers: dict[str, Tensor]

@@ -391,9 +391,7 @@ def own_source(three: wb.Task, four: wb.Task, tmp_path: Path) -> Path:
 
 
 def test_a_source_whose_own_model_is_not_brought_along_is_told_as_that(own_source: Path, four: wb.Task) -> None:
-    remedy = (
-        r"model 'widened' is not known here; bring it along by wb\.Workbench\(\.\.\., models=\{'widened': build\}\)"
-    )
+    remedy = r"model 'widened' is not known here; register it with wb\.Workbench\(\.\.\., models=\{'widened': build\}\)"
     with pytest.warns(UserWarning, match=f"cannot be used: its own {remedy}"):
         bench = wb.Workbench(four, log=own_source)
     asked: list[Callable[[], Any]] = [lambda: bench.model(2), lambda: bench.config(2), lambda: bench.replay(2)]
