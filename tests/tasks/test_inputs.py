@@ -19,6 +19,7 @@ from workbench import Config
 from workbench.core.errors import ConfigError, TaskError
 from workbench.models import build_model
 from workbench.tasks import Task
+from workbench.tasks.inputs import kind_of
 
 RNG = np.random.default_rng(1)
 X = RNG.normal(size=(60, 3))
@@ -447,3 +448,8 @@ class Stream(IterableDataset[Any]):
 def test_data_sets_that_cannot_be_used(dataset: Any, message: str) -> None:
     with pytest.raises(TaskError, match=message):
         Task.from_dataset(dataset)
+
+
+@pytest.mark.parametrize(("values", "kind"), [(20, "classification"), (21, "regression")])
+def test_whole_numbers_are_labels_up_to_twenty_different_ones_in_few_rows(values: int, kind: str) -> None:
+    assert kind_of(np.arange(200) % values, "auto") == kind
