@@ -190,7 +190,7 @@ def test_raw_rows_that_do_not_fit_keep_their_clear_errors(
             model.predict(frame.to_numpy())
         with pytest.raises(TaskError, match="column 'size' holds numbers in the training rows, and now"):
             model.predict(frame.assign(size="big"))
-        with pytest.raises(TaskError, match="the column 'size' stands in the data twice"):
+        with pytest.raises(TaskError, match="the column 'size' occurs twice in the data"):
             model.predict(pd.concat([frame, frame[["size"]]], axis=1))
         with pytest.raises(TaskError, match="the data has no row"):
             model.predict(frame[:0])

@@ -144,3 +144,22 @@ def test_remarks_on_numbers_are_in_the_targets_units_and_new_in_each_version() -
     assert said.startswith("Target 'rent' lies more than 10 interquartile ranges")
     assert "such as 1e+07;" in said
     assert wb.Task.from_arrays(np.zeros((60, 1)), np.arange(60) % 2).warnings == ()
+
+
+def warnings_of_texts(texts: list[str]) -> tuple[str, ...]:
+    frame, keys = pd.DataFrame({"text": texts}), np.zeros(0, np.uint64)
+    return data_warnings(frame, frame, None, (), {"train": keys, "validation": keys, "test": keys})
+
+
+def test_texts_name_the_rows_from_twenty_rows_on_if_more_than_nine_in_ten_differ() -> None:
+    names = [f"row {index}" for index in range(20)]
+    assert "20 different texts" in warnings_of_texts(names)[0]
+    assert warnings_of_texts(names[:19]) == ()
+    assert "19 different texts" in warnings_of_texts([*names[:19], names[0]])[0]
+    assert warnings_of_texts([*names[:18], *names[:2]]) == ()
+
+
+def test_a_column_reads_as_numbers_if_at_most_one_text_in_ten_does_not() -> None:
+    numbers = [f"{index}.5" for index in range(19)]
+    assert "reads as numbers" in warnings_of_texts([*numbers, "none"])[0]
+    assert not any("reads as numbers" in text for text in warnings_of_texts([*numbers[:17], "a", "b", "c"]))

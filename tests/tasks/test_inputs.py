@@ -19,6 +19,7 @@ from workbench import Config
 from workbench.core.errors import ConfigError, TaskError
 from workbench.models import build_model
 from workbench.tasks import Task
+from workbench.tasks.inputs import kind_of
 
 RNG = np.random.default_rng(1)
 X = RNG.normal(size=(60, 3))
@@ -306,7 +307,7 @@ def test_a_column_of_names_is_refused_before_it_fills_the_memory() -> None:
         (frame(), [], "there is nothing to learn from"),
         (frame()[:0], "y", "the data has 0 rows"),
         (frame()[["y"]], "y", "0 input columns"),
-        (pd.concat([frame(), frame()[["a"]]], axis=1), "y", "the column 'a' stands in the data twice; rename one"),
+        (pd.concat([frame(), frame()[["a"]]], axis=1), "y", "the column 'a' occurs twice in the data; rename one"),
         (X, "y", "from_frame needs a DataFrame, got ndarray; use Task.from_arrays"),
         (frame(price=[np.nan, *X[:59, 0]]), "price", "target 'price' has 1 NaN or infinite value"),
         (frame(p=["x"] * 60), "p", "target 'p' has only one class, 'x'"),
@@ -447,3 +448,8 @@ class Stream(IterableDataset[Any]):
 def test_data_sets_that_cannot_be_used(dataset: Any, message: str) -> None:
     with pytest.raises(TaskError, match=message):
         Task.from_dataset(dataset)
+
+
+@pytest.mark.parametrize(("values", "kind"), [(20, "classification"), (21, "regression")])
+def test_whole_numbers_are_labels_up_to_twenty_different_ones_in_few_rows(values: int, kind: str) -> None:
+    assert kind_of(np.arange(200) % values, "auto") == kind

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from workbench.core.errors import TaskError
 from workbench.tasks import Task
-from workbench.tasks.split import RareClassError, check_shares, divide
+from workbench.tasks.split import check_shares, divide
 from workbench.tasks.test_split import open_seal
 
 shares = st.tuples(st.integers(1, 10), st.integers(1, 10), st.integers(0, 10)).map(
@@ -34,7 +35,7 @@ def row_numbers(task: Task) -> list[list[int]]:
 @given(rows=st.integers(3, 300), shares=shares, seed=st.integers(0, 2**32 - 1))
 def test_splits_are_disjoint_and_cover_all_rows(rows: int, shares: tuple[float, ...], seed: int) -> None:
     try:
-        parts = divide(rows, check_shares(shares), None, seed)
+        parts = divide(rows, check_shares(shares), np.arange(rows), seed, None)
     except TaskError:
         # refused only when rounding down leaves a split that was asked for without a row
         assert rows * min(share for share in shares if share) < 1
@@ -47,19 +48,21 @@ def test_splits_are_disjoint_and_cover_all_rows(rows: int, shares: tuple[float, 
 
 @settings(max_examples=150, deadline=None)
 @given(counts=st.lists(st.integers(1, 40), min_size=2, max_size=6), shares=shares, seed=st.integers(0, 99))
-def test_every_class_stands_in_every_split_or_the_data_are_refused(
+def test_every_class_is_in_every_split_or_the_data_are_rejected(
     counts: list[int], shares: tuple[float, ...], seed: int
 ) -> None:
     labels = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(counts)), counts))
     asked = [share for share in shares if share]
+    names = [f"class {index}" for index in range(len(counts))]
     try:
-        parts = divide(len(labels), check_shares(shares), labels, seed)
-    except RareClassError as refusal:
-        told = (counts[refusal.label], refusal.rows, refusal.parts)
-        assert told == (min(counts), min(counts), len(asked))
-        assert min(counts) < len(asked)
-        return
-    except TaskError:
+        parts = divide(len(labels), check_shares(shares), labels, seed, names)
+    except TaskError as error:
+        rare = re.match(r"class 'class (\d+)' has (\d+) rows?: too few for one in each of the (\d) splits", str(error))
+        if rare:
+            label, rows, splits = map(int, rare.groups())
+            assert (counts[label], rows, splits) == (min(counts), min(counts), len(asked))
+            assert min(counts) < len(asked)
+            return
         assert int(len(labels) * min(asked)) < len(counts)  # a split smaller than the number of classes
         return
     assert sorted(np.concatenate(parts).tolist()) == list(range(len(labels)))

@@ -18,7 +18,17 @@ from tests.training import reference
 from workbench.core.events import EpochEnd, Event, Message, TrialEnded, TrialState
 from workbench.core.registry import MODELS, OPTIMIZERS
 from workbench.models import Backbone, Pretrained, build_model, register_backbone
-from workbench.training import Change, CohortState, TakeUp, Told, Training, check_fits, filled, prepare, stages
+from workbench.training import (
+    Change,
+    CohortState,
+    LoggedTrial,
+    ResumedCohort,
+    Training,
+    check_fits,
+    filled,
+    prepare,
+    stages,
+)
 from workbench.training.cohort import Cohort
 from workbench.training.preparation import cohort_key
 
@@ -270,7 +280,7 @@ def test_an_optimizer_whose_step_is_not_proportional_takes_its_share_of_it(flowe
         cohort = Cohort(flowers, {1: config}, torch.device("cpu"), torch.float64)
         x, y = next(iter(cohort.batches()))
         cohort.step(x, y)
-        after = cohort.module_of(cohort.weights(0))
+        after = cohort.blueprint().module_of(cohort.weights(0))
     finally:
         OPTIMIZERS.unregister("sign")
     moved = {key: (value - dict(after.named_parameters())[key]).abs().max() for key, value in before.named_parameters()}
@@ -425,9 +435,9 @@ def test_taken_up_before_at_and_after_the_opening(
     for at in range(1, 5):
         for until in range(at, 5):
             ends = {e.trial: e for e in events if isinstance(e, TrialEnded) and e.epochs_run <= until}
-            seen = {trial: Told(until, (), ends.get(trial)) for trial in trials}
-            one = TakeUp(trials, album.states[at], until, {}, seen)
-            again = Training(task, {}, take_ups=[one])
+            seen = {trial: LoggedTrial(until, (), ends.get(trial)) for trial in trials}
+            one = ResumedCohort(trials, album.states[at], until, {}, seen)
+            again = Training(task, {}, resumed=[one])
             rest = told(again)
             assert numbers(rest) == [row for row in numbers(events) if row[1] > until], (at, until)
             assert [e.trial for e in rest if isinstance(e, Message)] == (list(trials) if until < 2 else [])
@@ -474,7 +484,7 @@ def test_nobody_joins_a_cohort_that_will_be_opened(flowers: wb.Task) -> None:
             return {}
 
         def shrink(self, size: int) -> None: ...
-        def judge(self, epochs: Any) -> dict[int, str]:
+        def prune(self, epochs: Any) -> dict[int, str]:
             return {}
 
     config = prepare(flowers, BASE.replace(model="perceptron", freeze=2, unfreeze_at=1, epochs=3))

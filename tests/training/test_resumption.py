@@ -16,7 +16,7 @@ import workbench as wb
 from workbench.core import files
 from workbench.core.events import ENDED, CohortJoined, EpochEnd, KnobChanged, TrialEnded, TrialState
 from workbench.core.registry import OPTIMIZERS
-from workbench.training import Change, CohortState, Commands, TakeUp, Told, Training, prepare
+from workbench.training import Change, CohortState, Commands, LoggedTrial, ResumedCohort, Training, prepare
 from workbench.training.cohort import Cohort
 
 
@@ -56,7 +56,7 @@ class Pruner:
 
     def shrink(self, size: int) -> None: ...
 
-    def judge(self, epochs: Sequence[EpochEnd]) -> Mapping[int, str]:
+    def prune(self, epochs: Sequence[EpochEnd]) -> Mapping[int, str]:
         return {event.trial: "given up" for event in epochs if event.trial == 2 and event.epoch == 3}
 
 
@@ -87,7 +87,7 @@ def take_up(
     configs: Mapping[int, wb.Config],
     state: CohortState | None,
     until: int,
-) -> TakeUp:
+) -> ResumedCohort:
     """What a log knows that has taken the events up to the cohort's epoch `until`."""
     seats = {e.trial: e.after for e in events if isinstance(e, CohortJoined)}
     last = {t: until - seats[t] for t in configs if seats[t] < until}
@@ -104,8 +104,11 @@ def take_up(
     for trial, after in seats.items():
         if 0 < after < until:
             joins.setdefault(after, {})[trial] = configs[trial]
-    seen = {t: Told(min(last[t], ends[t].epochs_run if t in ends else last[t]), changes[t], ends.get(t)) for t in last}
-    return TakeUp({t: configs[t] for t in configs if seats[t] == 0}, state, until, joins, seen)
+    seen = {
+        t: LoggedTrial(min(last[t], ends[t].epochs_run if t in ends else last[t]), changes[t], ends.get(t))
+        for t in last
+    }
+    return ResumedCohort({t: configs[t] for t in configs if seats[t] == 0}, state, until, joins, seen)
 
 
 SETTINGS = {
@@ -141,9 +144,9 @@ def test_from_any_epoch_to_the_same_end(task: wb.Task, tmp_path: Path, name: str
         for told_until in {epoch, min(epoch + 2, last - 1)}:
             one = take_up(whole, configs, album.states[1, epoch], told_until)
             again_album = Album(tmp_path)
-            again = Training(task, {}, take_ups=[one], keeper=again_album, cores=2)
+            again = Training(task, {}, resumed=[one], keeper=again_album, cores=2)
             rest = told(again.moments())
-            ended = {t for t, seen in one.told.items() if seen.end is not None}
+            ended = {t for t, seen in one.logged.items() if seen.end is not None}
             expected = [
                 e for e in whole
                 if (isinstance(e, EpochEnd) and e.epoch > told_until) or (isinstance(e, TrialEnded) and e.trial not in ended)
@@ -168,7 +171,7 @@ def test_from_the_beginning_where_no_state_is_left(task: wb.Task) -> None:
     configs = {n: prepare(task, config) for n, config in enumerate(SETTINGS["a mixed cohort"], start=1)}
     training = Training(task, configs, cores=2)
     whole = told(training.moments())
-    again = Training(task, {}, take_ups=[take_up(whole, configs, None, 3)], cores=2)
+    again = Training(task, {}, resumed=[take_up(whole, configs, None, 3)], cores=2)
     rest = told(again.moments())
     assert plain(rest) == plain([e for e in whole if not isinstance(e, EpochEnd) or e.epoch > 3])
     assert all(torch.equal(again.weights[t].vector, training.weights[t].vector) for t in configs)
@@ -186,14 +189,14 @@ def test_trials_that_join_and_trials_given_up(task: wb.Task, tmp_path: Path) -> 
             one = take_up(whole, configs | late, album.states[1, epoch], until)
             supply = Pruner(late if until <= 2 else {})
             supply.boundaries = until - 1
-            again = Training(task, {}, take_ups=[one], supply=supply)
+            again = Training(task, {}, resumed=[one], supply=supply)
             rest = told(again.moments())
             kept = [e for e in whole if isinstance(e, (EpochEnd, TrialEnded))]
             kept = [
                 e for e in kept
-                if (e.trial in one.told and isinstance(e, EpochEnd) and e.epoch > one.told[e.trial].epochs)
-                or e.trial not in one.told
-                or (isinstance(e, TrialEnded) and one.told[e.trial].end is None)
+                if (e.trial in one.logged and isinstance(e, EpochEnd) and e.epoch > one.logged[e.trial].epochs)
+                or e.trial not in one.logged
+                or (isinstance(e, TrialEnded) and one.logged[e.trial].end is None)
             ]  # fmt: skip
             assert sorted(plain(rest)) == sorted(plain(kept)), (epoch, until)
 
@@ -219,8 +222,8 @@ def test_live_changes_are_made_again_in_silence_when_told_and_aloud_when_not(tas
     assert torch.equal(replay.weights[1].vector, training.weights[1].vector)
     # the process died in the middle of epoch 4, after the second pair of changes was told
     one = take_up(whole, {1: config}, album.states[1, 2], 3)
-    one = TakeUp(one.trials, one.state, 3, {}, {1: Told(3, made)})
-    resumed = Training(task, {}, take_ups=[one])
+    one = ResumedCohort(one.trials, one.state, 3, {}, {1: LoggedTrial(3, made)})
+    resumed = Training(task, {}, resumed=[one])
     rest = told(resumed.moments())
     assert not [e for e in rest if isinstance(e, KnobChanged)]
     assert plain(rest) == plain(whole)[3:]
@@ -359,6 +362,6 @@ def test_an_optimizer_that_remembers_lists(task: wb.Task, tmp_path: Path) -> Non
         whole = told(Training(task, {1: config}, keeper=album).moments())
         assert [len(album.states[1, epoch].optimizers[0]["norms"]) for epoch in (1, 2, 3, 4)] == [3, 6, 9, 12]
         one = take_up(whole, {1: config}, album.states[1, 2], 2)
-        assert plain(told(Training(task, {}, take_ups=[one]).moments())) == plain(whole)[2:]
+        assert plain(told(Training(task, {}, resumed=[one]).moments())) == plain(whole)[2:]
     finally:
         OPTIMIZERS.unregister("counting")

@@ -18,7 +18,7 @@ from workbench.models.layer_groups import layer_groups
 from workbench.models.pretrained import Affine, Pretrained
 from workbench.models.randomness import SeededRandomness, draws_random_numbers
 from workbench.models.stacking import stacked_forward
-from workbench.models.trial_backbones import SOURCE_NAME, Facts, Source, bring_back, source_of, why_unusable
+from workbench.models.trial_backbones import SOURCE_NAME, Facts, Source, restore_sources, source_of, why_unusable
 from workbench.models.weights import load_weights
 
 __all__ = [
@@ -30,7 +30,6 @@ __all__ = [
     "Pretrained",
     "SeededRandomness",
     "Source",
-    "bring_back",
     "build_model",
     "builder_identity",
     "builder_source",
@@ -47,6 +46,7 @@ __all__ = [
     "probe",
     "read_source",
     "register_backbone",
+    "restore_sources",
     "source_of",
     "stacked_forward",
     "why_unusable",

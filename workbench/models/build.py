@@ -1,4 +1,4 @@
-"""From a Config to an `nn.Module`: seeded, checked, and divided into weights that are penalised and weights that are not."""
+"""Builds the `nn.Module` of a Config: seeded and checked; which of its weights are penalised; the identity of its builder."""
 
 from __future__ import annotations
 
@@ -47,24 +47,26 @@ def build_model(task: DataShape, config: Config, builder: Callable[..., Any] | N
     """
     builder = MODELS[config.model].value if builder is None else builder
     module = _built(builder, task, config)
-    if not (is_builtin(config.model) or isinstance(builder, Backbone) or _APART.get(config.model) is builder):
-        _check_apart(module, _built(builder, task, config), config.model)
-        _APART[config.model] = builder
+    if not (
+        is_builtin(config.model) or isinstance(builder, Backbone) or _MAKE_NEW_MODULES.get(config.model) is builder
+    ):
+        _check_shared_parameters(module, _built(builder, task, config), config.model)
+        _MAKE_NEW_MODULES[config.model] = builder
     return module
 
 
-_APART: dict[str, Any] = {}
-"""The builders that are known to make a module of its own at each call, by model."""
+_MAKE_NEW_MODULES: dict[str, Any] = {}
+"""The builders that were seen to return a new module at each call, by model."""
 
 
-def _check_apart(one: nn.Module, other: nn.Module, name: str) -> None:
-    """Raises: ModelError if what trains in a module trains in the next one too: trials would go on from each other's weights."""
+def _check_shared_parameters(one: nn.Module, other: nn.Module, name: str) -> None:
+    """Raises: ModelError if two modules share trained parameters: trials would continue from each other's weights."""
     trained = {id(parameter): own for own, parameter in one.named_parameters() if parameter.requires_grad}
     shared = [trained[id(parameter)] for parameter in other.parameters() if id(parameter) in trained]
     if shared:
         what = "the very same module" if one is other else f"a module with the very same parameter {shared[0]!r}"
         message = (
-            f"its builder returned {what} twice, so that each trial would go on from the weights of the one before"
+            f"its builder returned {what} twice, so each trial would continue from the weights of the previous one"
         )
         raise ModelError(f"model {name!r}: {message}; build a new module in the function, at each call")
 

@@ -211,7 +211,7 @@ def _dead(part: nn.Module, given: Tensor, axis: int) -> float:
     """Share of units on whose every input the activation is flat."""
     with torch.enable_grad():
         given = given.requires_grad_(True)
-        # by `forward`, which calls no hook; an operation in between, as one that works in place refuses a leaf
+        # by `forward`, which calls no hook; times 1, because an in-place operation on a leaf raises
         (slope,) = torch.autograd.grad(part.forward(given * 1).sum(), given)
     flat = slope.abs() < FLAT * _STEEPEST.get(type(part), 1.0)
     return float(_units_last(flat, axis).all(0).float().mean())

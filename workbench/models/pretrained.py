@@ -35,7 +35,7 @@ class Pretrained(nn.Module):
     """A pretrained body with a head of its own. (rows, *input_shape) -> (rows, outputs).
 
     freeze: so many of the body's groups, counted from the input, are frozen: they do not train, and stay in evaluation mode
-    (batch normalisation keeps its statistics, dropout is off), until `open`. adapter: what inputs go through first; it never
+    (batch normalisation keeps its statistics, dropout is off), until `unfreeze`. adapter: what inputs go through first; it never
     trains. backbone: what the body is a copy of.
 
     What trains is the module `trained`; `stem`, which it gets its inputs from, does not change, so its outputs can be
@@ -56,7 +56,7 @@ class Pretrained(nn.Module):
         self.adapter, self.body, self.head = adapter, body, head
         self.backbone, self.freeze = backbone, freeze
         self.groups = layer_groups(body)
-        self.opened = freeze == 0
+        self.unfrozen = freeze == 0
         place = {part: index for index, group in enumerate(self.groups) for part in group.parts}
         # what belongs to the body itself, such as a class token, counts to the group nearest the input
         self._group_of = {name: place_of(name, place) for name, _ in body.named_parameters()}
@@ -75,16 +75,16 @@ class Pretrained(nn.Module):
             part.eval()
         return self
 
-    def open(self) -> None:
+    def unfreeze(self) -> None:
         """Let everything train from here on."""
-        self.opened = True
+        self.unfrozen = True
         for parameter in self.body.parameters():
             parameter.requires_grad_()
         self.train(self.training)
 
     @property
     def sizes(self) -> tuple[int, int]:
-        """The number of parameters that train before and after `open`."""
+        """The number of parameters that train before and after `unfreeze`."""
         own = [(self._group_of[name], p.numel()) for name, p in self.body.named_parameters()]
         head = sum(parameter.numel() for parameter in self.head.parameters())
         return head + sum(size for group, size in own if group >= self.freeze), head + sum(size for _, size in own)
@@ -114,7 +114,7 @@ class Pretrained(nn.Module):
     @property
     def rests_on_backbone(self) -> bool:
         """Whether some of the body is no part of `trained`, which then has to come from the backbone on loading."""
-        return not self.opened and self._cut() is not None
+        return not self.unfrozen and self._cut() is not None
 
     def depths(self) -> list[tuple[int, float]]:
         """Size and depth of each parameter that `trained` trains, in its order: 0 in the head, 1 in the group nearest the input.
@@ -126,10 +126,10 @@ class Pretrained(nn.Module):
         found = [(p.numel(), (groups - group) / groups) for p, group in own]
         return [*found, *((p.numel(), 0.0) for p in self.head.parameters())]
 
-    def normalises(self, *, opened: bool) -> bool:
-        """Whether a batch normalisation trains, now or, if it will be opened, later."""
-        place = self.modules() if opened else self.trained.modules()
-        return any(isinstance(m, nn.modules.batchnorm._BatchNorm) and (opened or m.training) for m in place)
+    def normalises(self, *, unfrozen: bool) -> bool:
+        """Whether a batch normalisation trains, now or, if it will be unfrozen, later."""
+        place = self.modules() if unfrozen else self.trained.modules()
+        return any(isinstance(m, nn.modules.batchnorm._BatchNorm) and (unfrozen or m.training) for m in place)
 
     @property
     def _is_chain(self) -> bool:
@@ -137,7 +137,7 @@ class Pretrained(nn.Module):
 
     def _cut(self) -> int | None:
         """How many of the body's children are cut off, None if it has to stay whole."""
-        frozen = 0 if self.opened else self.freeze
+        frozen = 0 if self.unfrozen else self.freeze
         if not self._is_chain:
             return 0 if frozen == len(self.groups) and frozen else None
         if frozen == len(self.groups):
@@ -152,7 +152,7 @@ class Pretrained(nn.Module):
     def _frozen(self) -> Iterator[nn.Module]:
         if self.adapter is not None:
             yield self.adapter
-        if self.opened:
+        if self.unfrozen:
             return
         cut = self._cut()
         if self.freeze == len(self.groups):

@@ -40,20 +40,20 @@ def stacked_forward(module: nn.Module) -> Forward | None:
         return None  # a cumulative mean weighs by the batches seen, of which trials that joined later have fewer
 
     def forward(parameters: Tensors, buffers: Tensors, x: Tensor) -> Tensor:
-        trials, beside = len(x), False
+        trials, merged = len(x), False
         for name, part, layer in layers:
             assert layer is not None
-            if layer.beside is not None and layer.beside != beside:
-                beside = layer.beside
-                x = x.transpose(0, 1).flatten(1, 2) if beside else _apart(x, trials)
+            if layer.merged is not None and layer.merged != merged:
+                merged = layer.merged
+                x = x.transpose(0, 1).flatten(1, 2) if merged else _unmerged(x, trials)
             own = {leaf: table[f"{name}.{leaf}"] for table, leaf in _leaves(part, name, parameters, buffers)}
             x = layer.forward(part, own, x)
-        return _apart(x, trials) if beside else x
+        return _unmerged(x, trials) if merged else x
 
     return forward
 
 
-def _apart(x: Tensor, trials: int) -> Tensor:
+def _unmerged(x: Tensor, trials: int) -> Tensor:
     """(rows, trials × channels, ...) as (trials, rows, channels, ...)."""
     return x.reshape(len(x), trials, -1, *x.shape[2:]).transpose(0, 1)
 
@@ -120,18 +120,18 @@ def _as_it_is(part: nn.Module, own: Tensors, x: Tensor) -> Tensor:
 
 
 class _Layer(NamedTuple):
-    """beside: whether the layer takes the trials side by side, (rows, trials × channels, ...); None: it takes either."""
+    """merged: whether the layer takes inputs (rows, trials × channels, ...) instead of (trials, rows, ...); None: either."""
 
     forward: Callable[[nn.Module, Tensors, Tensor], Tensor]
-    beside: bool | None
+    merged: bool | None
 
 
 _LAYERS: dict[type[nn.Module], _Layer] = {
-    nn.Linear: _Layer(_linear, beside=False),
-    nn.Flatten: _Layer(_flatten, beside=False),
-    nn.Conv2d: _Layer(_conv2d, beside=True),
-    nn.BatchNorm1d: _Layer(_batch_norm, beside=True),
-    nn.BatchNorm2d: _Layer(_batch_norm, beside=True),
-    **dict.fromkeys((nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d), _Layer(_as_it_is, beside=True)),
-    **dict.fromkeys(ELEMENTWISE, _Layer(_as_it_is, beside=None)),
+    nn.Linear: _Layer(_linear, merged=False),
+    nn.Flatten: _Layer(_flatten, merged=False),
+    nn.Conv2d: _Layer(_conv2d, merged=True),
+    nn.BatchNorm1d: _Layer(_batch_norm, merged=True),
+    nn.BatchNorm2d: _Layer(_batch_norm, merged=True),
+    **dict.fromkeys((nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d), _Layer(_as_it_is, merged=True)),
+    **dict.fromkeys(ELEMENTWISE, _Layer(_as_it_is, merged=None)),
 }

@@ -1,7 +1,7 @@
-"""A trained model as a backbone for others: all that it takes to build it again, as plain values and tensors.
+"""A trained model as a backbone of others: everything needed to build it again, as plain values and tensors.
 
 The backbone is registered under a name that no other log has, and whatever was fine-tuned from it can be built wherever the
-source is at hand: from the file beside the checkpoints of its log, or from the file of the fine-tuned model itself.
+source is at hand: from the file next to the checkpoints of its log, or from the file of the fine-tuned model itself.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from workbench.models.build import build_model, is_builtin
 from workbench.models.builtin import DataShape
 from workbench.models.pretrained import Affine, PlainOutputs, Pretrained
 
-__all__ = ["SOURCE_NAME", "Facts", "Source", "bring_back", "source_of", "why_unusable"]
+__all__ = ["SOURCE_NAME", "Facts", "Source", "restore_sources", "source_of", "why_unusable"]
 
 KIND = "backbone"
 SOURCE_NAME = re.compile("trial_([0-9]+)_([0-9a-f]+)")
@@ -107,7 +107,7 @@ class Source:
         except RuntimeError as error:
             model = self.config["model"]
             message = f"the builder of its model {model!r} is another one than trial {self.trial} was trained with"
-            remedy = f"bring that along by wb.Workbench(..., models={{{model!r}: build}})"
+            remedy = f"register the original with wb.Workbench(..., models={{{model!r}: build}})"
             raise ModelError(f"{message}; {remedy}") from error
         return _plain(module)
 
@@ -121,7 +121,7 @@ class Source:
         return str(self.config["model"])
 
     def register(self) -> Backbone:
-        """Put it into the table of models. Raises: as `make`; ModelError if it has nothing but a head."""
+        """Register it as a model. Raises: as `make`; ModelError if it has nothing but a head."""
         backbone = Backbone(self.name, self.make, adapt=self._adapter, keep_head=self._same_classes, source=self)
         model = self.config["model"]
         builder = MODELS[model].label if model in MODELS else model
@@ -135,7 +135,7 @@ class Source:
         return {**vars(self), "facts": vars(self.facts), "builtin": is_builtin(self.config["model"])}
 
     def write(self, folder: Path) -> None:
-        """Put it into a folder, for `bring_back`. Raises: CheckpointError, with nothing changed."""
+        """Put it into a folder, for `restore_sources`. Raises: CheckpointError, with nothing changed."""
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -184,7 +184,7 @@ def source_of(model: str) -> Source | None:
     return found if isinstance(found, Source) else None
 
 
-def bring_back(folder: Path) -> dict[str, WorkbenchError]:
+def restore_sources(folder: Path) -> dict[str, WorkbenchError]:
     """Register the sources in a folder that are not known yet. Returns what went wrong, by the file's name."""
     troubles: dict[str, WorkbenchError] = {}
     known = {path: SOURCE_NAME.fullmatch(path.stem) for path in folder.glob("*.pt") if path.stem not in MODELS}
@@ -198,19 +198,19 @@ def bring_back(folder: Path) -> dict[str, WorkbenchError]:
             continue
         try:
             if (model := source.lacks) is not None:
-                remedy = f"bring it along by wb.Workbench(..., models={{{model!r}: build}})"
+                remedy = f"register it with wb.Workbench(..., models={{{model!r}: build}})"
                 message = f"its own model {model!r} is not known here; {remedy}"
                 raise ConfigError([Problem("model", model, message)])
             source.register()
         except WorkbenchError as error:
-            # what making the network raised says it in fewer words
+            # the cause has the shorter message
             troubles[path.name] = cause = error.__cause__ if isinstance(error.__cause__, WorkbenchError) else error
             _UNUSABLE[path.stem] = str(cause)
     return troubles
 
 
 def why_unusable(name: str) -> str | None:
-    """Why a source whose file is whole could not be registered here, None if that is not known."""
+    """Why a source with a valid file could not be registered here, None if that is not known."""
     return _UNUSABLE.get(name)
 
 

@@ -16,7 +16,7 @@ from workbench.core.errors import CheckpointError, ConfigError, Problem
 __all__ = ["fill_network", "load_weights"]
 
 WRAPPINGS = ("state_dict", "model_state_dict", "model")
-"""Where a checkpoint of a training keeps the state dict, beside other things."""
+"""Where a checkpoint of a training keeps the state dict, among other things."""
 PREFIXES = ("module.", "_orig_mod.")
 """What `nn.DataParallel` and `torch.compile` put before each name."""
 SHOWN = 5

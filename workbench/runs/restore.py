@@ -26,7 +26,7 @@ from workbench.models import (
     read_source,
     why_unusable,
 )
-from workbench.training import Change, CohortState, TakeUp, Told, Trained, Training, Weights, filled
+from workbench.training import Change, CohortState, LoggedTrial, ResumedCohort, Trained, Training, Weights, filled
 from workbench.training.devices import fitting_threads
 from workbench.training.stages import trained_part
 
@@ -267,9 +267,9 @@ class Recall:
         catcher, device = _Catcher(epoch), torch.device(self.log.record(trial).device)
         options: dict[str, Any] = {"device": device, "around": partial(fitting_threads, device), "keeper": catcher}
         if start is not None:
-            told = {trial: Told(start.progress.epoch, changes)}
-            one = TakeUp({trial: config}, CohortState.alone(start), start.progress.epoch, told=told)
-            training = Training(self.task, {}, take_ups=[one], **options)
+            told = {trial: LoggedTrial(start.progress.epoch, changes)}
+            one = ResumedCohort({trial: config}, CohortState.alone(start), start.progress.epoch, logged=told)
+            training = Training(self.task, {}, resumed=[one], **options)
         else:
             origin = self.origin(trial)
             origins = {} if origin is None else {trial: lambda: self.again(*origin)}

@@ -16,7 +16,7 @@ from workbench.runs.restore import logged_config
 from workbench.runs.run import Run, Runs
 from workbench.runs.runner import stopped_now
 from workbench.runs.session import Session
-from workbench.training import Change, CohortState, Origin, TakeUp, Told, Training, check_fits, prepare
+from workbench.training import Change, CohortState, LoggedTrial, Origin, ResumedCohort, Training, check_fits, prepare
 from workbench.training.devices import available_devices
 
 __all__ = ["Resumed", "SearchResumer", "left", "resume", "take_ups"]
@@ -99,7 +99,7 @@ def _run(session: Session, configs: dict[int, Config], frame: pd.DataFrame) -> R
     scripts = {trial: session.log.history.script(trial) for trial in configs}
     first = min(configs)
     training = Training(
-        session.task, unseated, device=str(frame.loc[first, "device"]), take_ups=cohorts,
+        session.task, unseated, device=str(frame.loc[first, "device"]), resumed=cohorts,
         origins=_origins(session, configs), stop_after=scripts[first][1],
         changes={trial: [Change(*change) for change in changes] for trial, (changes, _) in scripts.items()},
     )  # fmt: skip
@@ -118,14 +118,14 @@ def _origins(session: Session, trials: Sequence[int] | Mapping[int, Any]) -> dic
 
 def take_ups(
     session: Session, configs: Mapping[int, Config], entered: Mapping[int, Config]
-) -> tuple[list[TakeUp], dict[int, Config], list[Event]]:
+) -> tuple[list[ResumedCohort], dict[int, Config], list[Event]]:
     """The cohorts that trials were in, and those of them that have told nothing and were in none.
 
     entered: trials that were asked for, to join the cohort under way, and had not joined it.
     """
     log = session.log
     seats = log.history.cohorts(*configs)
-    take_ups: list[TakeUp] = []
+    take_ups: list[ResumedCohort] = []
     events: list[Event] = []
     known = sorted({series for series, _ in seats.values()})
     for series in known:
@@ -147,31 +147,31 @@ def take_ups(
     for trial, config in rest.items():  # of a cohort that broke off, where each is tried again by itself
         told = _told(session, [trial])
         if trial in told:
-            take_ups.append(TakeUp({trial: config}, None, told[trial].epochs, told=told))
+            take_ups.append(ResumedCohort({trial: config}, None, told[trial].epochs, logged=told))
         else:
             unseated[trial] = config
     return take_ups, unseated, events
 
 
-def _told(session: Session, trials: Sequence[int]) -> dict[int, Told]:
+def _told(session: Session, trials: Sequence[int]) -> dict[int, LoggedTrial]:
     """What the log has of trials, of which it has something."""
     ends = session.log.history.ends(*trials)
     found = {}
     for trial, curve in session.log.curves(*trials).groupby("trial"):
-        found[int(trial)] = Told(
+        found[int(trial)] = LoggedTrial(
             int(curve["epoch"].iloc[-1]), session.recall.changes(int(trial)), ends.get(int(trial)),
             stopped_now(int(trial), curve),
         )  # fmt: skip
     for trial in trials:
         changes = session.recall.changes(trial)
         if trial not in found and (changes or trial in ends):
-            found[trial] = Told(0, changes, ends.get(trial))
+            found[trial] = LoggedTrial(0, changes, ends.get(trial))
     return found
 
 
 def _take_up(
     session: Session, series: int, members: Mapping[int, int], entered: Mapping[int, Config]
-) -> tuple[TakeUp, list[str]]:
+) -> tuple[ResumedCohort, list[str]]:
     """One cohort. members: its epochs less the trial's own, by trial."""
     configs = {trial: Config(**record.config) for trial, record in session.log.records(list(members)).items()}
     told = _told(session, list(members))
@@ -187,7 +187,7 @@ def _take_up(
         first = state.row(state.trials[0])
         check_fits(build_model(session.task, first.config), first.weights)
     formed = {trial: configs[trial] for trial in sorted(members) if members[trial] <= 0}
-    return TakeUp(formed, state, epochs, joins, told), messages
+    return ResumedCohort(formed, state, epochs, joins, told), messages
 
 
 def _state(session: Session, series: int, epochs: int) -> tuple[CohortState | None, list[str]]:

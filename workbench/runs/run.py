@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from workbench.core.config import Config
     from workbench.training.commands import Mailbox
-    from workbench.training.trainer import Results
+    from workbench.training.results import Results
 
 __all__ = ["Run", "Runs"]
 

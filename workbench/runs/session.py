@@ -17,7 +17,7 @@ from workbench.checkpoints import CheckpointStore, remove_former
 from workbench.core.config import Config
 from workbench.core.events import Event, Scripted
 from workbench.log import NewTrial, TrialLog
-from workbench.models import bring_back, builder_identity, builder_source, code_of
+from workbench.models import builder_identity, builder_source, code_of, restore_sources
 from workbench.runs.publisher import LogChanged, Notice, Publisher
 from workbench.runs.restore import Recall
 from workbench.runs.run import Run
@@ -99,7 +99,7 @@ class Session:
         self.runner = Runner(log, self._publisher.publish, self.checkpoints)
         # where the trained trials lie that others were fine-tuned from; None in memory
         self.sources = None if own is None else own / "backbones"
-        for file, error in ({} if self.sources is None else bring_back(self.sources)).items():
+        for file, error in ({} if self.sources is None else restore_sources(self.sources)).items():
             message = f"{file}: trials that were fine-tuned from it cannot be used: {error}"
             warnings.warn(message, UserWarning, stacklevel=4)
         self._folder, self._place = folder, ""

@@ -1,4 +1,4 @@
-"""What is odd in a table, in short sentences: nothing is changed for it, and a person decides."""
+"""Warnings about a table, in short sentences. The data are not changed."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def data_warnings(
 
     trained: raw inputs of the training rows; open_rows: of these and the validation rows, as the test rows are sealed. targets:
     of the training rows in their own units, (rows, outputs), None for classes; names: of their columns. keys: of each row
-    with its target, by split (see `versions.row_keys`).
+    with its target, by split (see `row_identity.row_keys`).
     """
     found = []
     for name in open_rows:
@@ -74,7 +74,7 @@ def _on_texts(name: str, column: pd.Series[Any], trained: pd.Series[Any]) -> lis
 
 
 def _constant(trained: pd.DataFrame) -> list[str]:
-    """Columns of one value in the training rows, missing ones aside, which are filled in with it."""
+    """Columns with one value in the training rows, not counting missing ones, which are filled in with it."""
     found = [str(name) for name in trained if trained[name].nunique() == 1]
     if not found:
         return []

@@ -19,7 +19,7 @@ from workbench.core.text import counted
 __all__ = ["MAX_CATEGORIES", "check_frame", "is_number", "read_csv"]
 
 MAX_CATEGORIES = 1000
-"""A text column with more different values than this is refused: each would become an input of its own."""
+"""A text column with more different values than this is rejected: each would become an input of its own."""
 
 DATE = re.compile(r"\d{4}-\d{1,2}-\d{1,2}([ T].*)?|\d{1,2}([./-])\d{1,2}\2\d{4}([ T].*)?")
 
@@ -36,7 +36,7 @@ def check_frame(frame: pd.DataFrame, target: str | Sequence[str]) -> tuple[pd.Da
     columns = [str(column) for column in frame.columns]
     if len(set(columns)) < len(columns):
         twice = next(name for name in columns if columns.count(name) > 1)
-        raise TaskError(f"the column {twice!r} stands in the data twice; rename one")
+        raise TaskError(f"the column {twice!r} occurs twice in the data; rename one")
     frame = frame.set_axis(columns, axis=1)
     targets = [str(name) for name in target] if isinstance(target, (list, tuple, pd.Index)) else [str(target)]
     for name in targets:
@@ -46,7 +46,7 @@ def check_frame(frame: pd.DataFrame, target: str | Sequence[str]) -> tuple[pd.Da
     if not targets or frame.empty or inputs.shape[1] == 0:
         raise TaskError(
             f"the data has {len(frame)} rows, {inputs.shape[1]} input columns and target={target!r}: there is nothing "
-            "to learn from; give rows, a target and at least one column beside it"
+            "to learn from; give rows, a target and at least one input column"
         )
     inputs = pd.DataFrame({name: _checked(name, inputs[name]) for name in inputs}, index=frame.index)
     return inputs, frame[targets[0]] if len(targets) == 1 else frame[targets]

@@ -1,4 +1,4 @@
-"""Checks of raw data: what comes in is turned into arrays, or refused with the field, the value and the remedy."""
+"""Checks of raw data: it is converted to arrays, or rejected with the field, the value and the remedy."""
 
 from __future__ import annotations
 

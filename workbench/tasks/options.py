@@ -1,12 +1,30 @@
-"""Arguments of a task's calls, checked where they come in."""
+"""Checks of the arguments of a task's calls."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from torch import Tensor
 
-from workbench.core.errors import TaskError
+from workbench.core.errors import TaskError, did_you_mean
 
-__all__ = ["check_outputs", "check_texts"]
+__all__ = ["check_options", "check_outputs", "check_texts", "named"]
+
+OPTIONS = frozenset({"name", "kind", "split", "seed", "standardize", "clip", "transform", "metric"})
+
+
+def check_options(options: Mapping[str, Any], also: frozenset[str] = frozenset()) -> None:
+    """Raises: TaskError for an option that no task has. also: further options of a built-in data set."""
+    for option in options:
+        if option not in OPTIONS | also:
+            raise TaskError(f"unknown option {option!r} of a task{did_you_mean(option, OPTIONS | also)}")
+
+
+def named(options: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """The options, with this name if they have none."""
+    given = options.get("name")
+    return {**options, "name": name if given is None or (isinstance(given, str) and not given) else given}
 
 
 def check_texts(**options: object) -> None:

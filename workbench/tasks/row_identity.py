@@ -135,7 +135,7 @@ def _occurrence(keys: NDArray[np.uint64]) -> NDArray[np.int64]:
 
 
 def _apportioned(rows: int, have: NDArray[np.int64], shares: Sequence[float]) -> NDArray[np.int64]:
-    """How many new rows each split gets, beside those it has, by largest remainders."""
+    """How many new rows each split gets in addition to its own, by largest remainders."""
     wanted = np.maximum(0, np.asarray(shares) * (rows + have.sum()) - have)
     wanted = wanted * rows / wanted.sum()
     whole: NDArray[np.int64] = np.floor(wanted + 1e-9).astype(np.int64)

@@ -1,4 +1,4 @@
-"""What a model needs to know of a task apart from its rows: shapes, classes, units, and what was fitted to its inputs."""
+"""A task without its rows: shapes, classes, units and fitted preprocessing, as a model needs them."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ __all__ = ["TaskSchema"]
 
 @dataclass(frozen=True, eq=False, repr=False)
 class TaskSchema:
-    """A task without its rows: from raw rows to a model's inputs, and from its outputs to answers.
+    """A task without its rows: turns raw rows into a model's inputs, and its outputs into answers.
 
-    The attributes of `Task` of the same names; beside them, raw_shape: the shape of a raw row; columns: of the DataFrame
-    that the task was made from, else None; preprocessing: as it was fitted to the training rows; labels: the classes as the
-    targets have them, whole numbers, numbers, booleans or text, in the order of `classes`; None for regression; flat_target:
-    whether the targets of a regression are (rows,), and not (rows, outputs).
+    The attributes of `Task` of the same names, and raw_shape: the shape of a raw row; columns: of the DataFrame that the task
+    was made from, else None; preprocessing: fitted to the training rows; labels: the classes as the targets have them (whole
+    numbers, numbers, booleans or text), in the order of `classes`, None for regression; flat_target: whether the targets of a
+    regression are (rows,) instead of (rows, outputs).
     """
 
     name: str
@@ -69,9 +69,9 @@ class TaskSchema:
             if name not in names:
                 raise TaskError(f"the column {name!r} is missing{did_you_mean(name, names)}")
             if names.count(name) > 1:
-                raise TaskError(f"the column {name!r} stands in the data twice; rename one")
+                raise TaskError(f"the column {name!r} occurs twice in the data; rename one")
         if not len(rows):
-            raise TaskError("the data has no row: there is nothing to preprocess")
+            raise TaskError("the data has no rows; give at least one")
         return self.preprocessing.apply(rows.set_axis(names, axis=1)[list(self.columns)], warn=True)
 
     def decode(self, outputs: Tensor) -> NDArray[Any]:
@@ -109,12 +109,10 @@ class TaskSchema:
     def from_state(cls, state: Mapping[str, Any], trusted: Sequence[str] = ()) -> TaskSchema:
         """The schema that `to_state` described. trusted: classes and functions that transform= may consist of.
 
-        One from before labels and the targets' shape were kept answers as it did: with text, and (rows, outputs).
         Raises: CheckpointError naming what is not trusted, or when the state is no schema.
         """
         try:
-            later = {"labels": state["classes"], "flat_target": False}
-            values: dict[str, Any] = {field.name: {**later, **state}[field.name] for field in fields(cls)}
+            values: dict[str, Any] = {field.name: state[field.name] for field in fields(cls)}
             return cls(**{**values, "preprocessing": Preprocessing.from_state(state["preprocessing"], trusted)})
         except (KeyError, TypeError, AttributeError) as error:
             message = f"the file's task cannot be read ({type(error).__name__}: {error}); it may be of another version"

@@ -9,6 +9,7 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 from torch import Tensor
@@ -16,7 +17,7 @@ from torch import Tensor
 from workbench.core.errors import TaskError
 from workbench.core.text import counted
 
-__all__ = ["Split", "check_shares", "divide"]
+__all__ = ["Split", "check_shares", "divide", "take_rows"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +32,11 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.x)
+
+
+def take_rows(X: Any, rows: NDArray[np.int64]) -> Any:
+    """Some rows of a DataFrame or an array."""
+    return X.iloc[rows] if isinstance(X, pd.DataFrame) else X[rows]
 
 
 def check_shares(split: Sequence[float]) -> tuple[float, float, float]:
@@ -49,18 +55,24 @@ def check_shares(split: Sequence[float]) -> tuple[float, float, float]:
 
 
 def divide(
-    rows: int, shares: tuple[float, float, float], labels: NDArray[Any] | None, seed: int
+    rows: int,
+    shares: tuple[float, float, float],
+    targets: NDArray[Any],
+    seed: int,
+    classes: Sequence[str] | None,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Row numbers of the training, validation and test split: disjoint, together all rows, in shuffled order.
 
-    labels: class indices, to give each split the same share of every class; None to divide at random.
-    Raises: TaskError when there are too few rows, or a class too rare to stand in every split.
+    targets: class indices, to give each split the same share of every class. classes: their names; None to divide at random.
+    Raises: TaskError when there are too few rows, or a class has fewer rows than there are splits.
     """
     if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= int(seed) < 2**32:
         raise TaskError(f"seed={seed!r}: must be a whole number from 0 to {2**32 - 1}")
     sizes = _sizes(rows, shares)
-    if labels is not None:
-        _check_classes(labels, sizes)
+    labels = None
+    if classes is not None:
+        labels = targets
+        _check_classes(labels, sizes, classes)
     order = np.arange(rows)
     rest, test = order, order[:0]
     if sizes[2]:
@@ -101,25 +113,21 @@ def _trade(giver: NDArray[np.int64], taker: NDArray[np.int64], labels: NDArray[A
         giver[give], taker[take] = taker[take], giver[give]
 
 
-def _check_classes(labels: NDArray[Any], sizes: tuple[int, int, int]) -> None:
-    """Raises: RareClassError, or TaskError if a split is smaller than the number of classes."""
+def _check_classes(labels: NDArray[Any], sizes: tuple[int, int, int], classes: Sequence[str]) -> None:
+    """Raises: TaskError if a class is too rare, or a split smaller than the number of classes."""
     values, counts = np.unique(labels, return_counts=True)
     parts = sum(size > 0 for size in sizes)
     if counts.min() < parts:
-        raise RareClassError(int(values[counts.argmin()]), int(counts.min()), parts)
+        raise TaskError(
+            f"class {classes[values[counts.argmin()]]!r} has {counted(int(counts.min()), 'row')}: too few for one in each of "
+            f"the {parts} splits; add rows, merge it with another class or drop it"
+            + (", or go without a test set: split=(0.8, 0.2, 0)" if counts.min() > 1 else "")
+        )
     if min(size for size in sizes if size) < len(values):
         raise TaskError(
             f"y has {len(values)} classes, too many for splits of {sizes[0]} training, {sizes[1]} validation and "
             f"{sizes[2]} test rows; add rows, merge classes, or change split="
         )
-
-
-class RareClassError(ValueError):
-    """A class has too few rows to be divided; the task turns the index into its name."""
-
-    def __init__(self, label: int, rows: int, parts: int) -> None:
-        super().__init__(label, rows, parts)
-        self.label, self.rows, self.parts = label, rows, parts
 
 
 def _sizes(rows: int, shares: tuple[float, float, float]) -> tuple[int, int, int]:

@@ -1,4 +1,4 @@
-"""A task: data made ready for training, divided once, with the test split under seal."""
+"""A task: data prepared for training and divided once, with a sealed test split."""
 
 from __future__ import annotations
 
@@ -16,20 +16,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from workbench.core.errors import TaskError, did_you_mean
-from workbench.core.text import counted
 from workbench.tasks import test_split as seal
 from workbench.tasks.builtin import BUILTIN
 from workbench.tasks.data_warnings import data_warnings
 from workbench.tasks.facts import Baseline, baseline_of, facts_of
 from workbench.tasks.frames import check_frame, read_csv
 from workbench.tasks.inputs import Kind, Label, as_inputs, as_targets, materialise, rule_of, warn_of_channels_last
-from workbench.tasks.options import check_outputs, check_texts
+from workbench.tasks.options import check_options, check_outputs, check_texts, named
 from workbench.tasks.preprocessing import Preprocessing
 from workbench.tasks.recipe import Recipe
 from workbench.tasks.revision import Former, Renewal, Sample, Source, check_parts, read_again, sample_of
 from workbench.tasks.row_identity import SPLITS, fingerprint_of, known_after, place, row_keys
 from workbench.tasks.schema import TaskSchema
-from workbench.tasks.split import RareClassError, Split, check_shares, divide
+from workbench.tasks.split import Split, check_shares, divide, take_rows
 
 __all__ = ["Baseline", "Task"]
 
@@ -88,12 +87,12 @@ class Task:
         if not isinstance(metric, str | None):
             raise TaskError(f"metric={metric!r}: must be the name of a metric; wb.register_metric gives a function one")
         shares = check_shares(split)
-        parts = _divided(len(X), shares, targets, names, seed) if renewal is None else renewal.parts
+        parts = divide(len(X), shares, targets, seed, names) if renewal is None else renewal.parts
         image = not isinstance(X, pd.DataFrame) and X.ndim == 4
         if image and renewal is None:
             warn_of_channels_last(X.shape)
         fitted = Preprocessing(standardize=standardize, clip=clip, transform=transform, image=image)
-        fitted.fit(_take(X, parts[0]), targets[parts[0]])
+        fitted.fit(take_rows(X, parts[0]), targets[parts[0]])
         mean, spread = _target_scale(targets[parts[0]], found)
         self.train, self.validation, test = (_split(X, targets, rows, fitted, found, mean, spread) for rows in parts)
         self.sizes = {"train": len(self.train), "validation": len(self.validation), "test": len(parts[2])}
@@ -101,9 +100,9 @@ class Task:
         self.row_keys = {split: keys[rows] for split, rows in zip(self.sizes, parts, strict=True)}
         if isinstance(X, pd.DataFrame):
             trained = targets[parts[0]] if found == "regression" else None
-            seen = _take(X, np.sort(np.concatenate(parts[:2])))
-            self.warnings = data_warnings(_take(X, parts[0]), seen, trained, target_columns, self.row_keys)
-        # an address in memory, as in the repr of a function, is another one in the next session
+            seen = take_rows(X, np.sort(np.concatenate(parts[:2])))
+            self.warnings = data_warnings(take_rows(X, parts[0]), seen, trained, target_columns, self.row_keys)
+        # the address in a function's repr differs in the next session
         shown = re.sub(r" at 0x[0-9a-fA-F]+", "", repr(transform))
         settings = (found, shares, int(seed), fitted.standardize, fitted.clip, shown, names)
         self.schema = TaskSchema(
@@ -152,9 +151,9 @@ class Task:
             raise TaskError(f"there is no built-in data set {name!r}{did_you_mean(str(name), BUILTIN)}")
         recipe = Recipe.of("load", (), (name,), options)
         builtin = BUILTIN[name]
-        known = set(inspect.signature(builtin.load).parameters)
+        known = frozenset(inspect.signature(builtin.load).parameters)
         own = {key: options.pop(key) for key in list(options) if key in known - {"seed"}}
-        _check_options(options, known)
+        check_options(options, known)
         if "seed" in known:
             own["seed"] = options.get("seed", 0)
         try:
@@ -180,9 +179,9 @@ class Task:
 
         NumPy arrays, torch tensors, lists and sparse matrices are taken. Raises: TaskError naming what is wrong.
         """
-        _check_options(options)
+        check_options(options)
         recipe = Recipe.of("from_arrays", ("X", "y"), (), options)
-        return cls(as_inputs(X), y, **_named(options, "arrays"), recipe=recipe)
+        return cls(as_inputs(X), y, **named(options, "arrays"), recipe=recipe)
 
     @classmethod
     def from_frame(cls, frame: pd.DataFrame, target: str | Sequence[str], **options: Any) -> Task:
@@ -204,22 +203,20 @@ class Task:
     def _of_frame(
         cls, frame: pd.DataFrame, target: str | Sequence[str], name: str, options: dict[str, Any], recipe: Recipe
     ) -> Task:
-        _check_options(options)
+        check_options(options)
         inputs, targets = check_frame(frame, target)
         columns = (str(targets.name),) if isinstance(targets, pd.Series) else tuple(map(str, targets))
-        flat = not isinstance(
-            target, (list, tuple, pd.Index)
-        )  # [name] asks for a column of answers, as frame[[name]] has
-        options = {**_named(options, name), "flat_target": flat}
+        # target=[name] gives answers of shape (rows, 1), as frame[[name]] has
+        options = {**named(options, name), "flat_target": not isinstance(target, (list, tuple, pd.Index))}
         return cls(inputs, targets, **options, target_columns=columns, recipe=recipe)
 
     @classmethod
     def from_dataset(cls, dataset: Any, **options: Any) -> Task:
         """A map-style torch data set of pairs (x, y), read once into memory. Raises: TaskError naming the item."""
-        _check_options(options)
+        check_options(options)
         X, y = materialise(dataset)
         recipe = Recipe.of("from_dataset", ("dataset",), (), options)
-        return cls(as_inputs(X), y, **_named(options, type(dataset).__name__), recipe=recipe)
+        return cls(as_inputs(X), y, **named(options, type(dataset).__name__), recipe=recipe)
 
     # --- further versions -------------------------------------------------------------------------------------------
 
@@ -243,15 +240,12 @@ class Task:
         train, validation, test = (np.flatnonzero(splits == index) for index in range(len(SPLITS)))
         parts = train, validation, test
         check_parts([len(part) for part in parts], shares, self.classes, targets[train])
-        open_to_all = np.flatnonzero(fresh & (splits < 2))
-        options = dict(source.options)
-        arrivals = sample_of(
-            X, targets, open_to_all, self.classes, self.schema.feature_names, source.targets, seed
-        )  # fmt: skip
+        unsealed = np.flatnonzero(fresh & (splits < 2))
+        arrivals = sample_of(X, targets, unsealed, self.classes, self.feature_names, source.targets, seed)
         former = Former(
             fingerprint=self.fingerprint,
             sizes=dict(self.sizes),
-            validation=self.preprocess(_take(X, validation)),
+            validation=self.preprocess(take_rows(X, validation)),
             fresh=fresh[validation],
             arrivals=arrivals,
             new={name: int(fresh[part].sum()) for name, part in zip(SPLITS, parts, strict=True)},
@@ -259,7 +253,7 @@ class Task:
         )
         renewal = Renewal(parts, source.labels, former, source.known, source.version + 1)
         recipe = Recipe.of_version(Recipe(self.recipe, self.recipe_needs), renewal.version, new_data)
-        return type(self)(X, targets, **options, recipe=recipe, renewal=renewal)
+        return type(self)(X, targets, **source.options, recipe=recipe, renewal=renewal)
 
     @property
     def sample(self) -> Sample:
@@ -350,21 +344,6 @@ class Task:
         return f"<b>{html.escape(self.name)}</b>{table}"
 
 
-def _divided(
-    rows: int, shares: tuple[float, float, float], targets: NDArray[Any], classes: tuple[str, ...] | None, seed: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """The rows of each split. Raises: TaskError naming a class that is too rare."""
-    try:
-        return divide(rows, shares, targets if classes else None, seed)
-    except RareClassError as error:
-        label = classes[error.label] if classes else error.label
-        raise TaskError(
-            f"class {label!r} has {counted(error.rows, 'row')}: too few to stand in each of the "
-            f"{error.parts} splits; add rows, merge it with another class or drop it"
-            + (", or go without a test set: split=(0.8, 0.2, 0)" if error.rows > 1 else "")
-        ) from None
-
-
 def _target_scale(targets: NDArray[Any], kind: Kind) -> tuple[Tensor, Tensor]:
     """Mean and deviation of the training targets (outputs,); 0 and 1 for classes."""
     if kind == "classification":
@@ -385,20 +364,4 @@ def _split(
     if not len(rows):
         return Split(torch.empty(0), torch.empty(0))
     y = torch.from_numpy(targets[rows])
-    return Split(fitted.apply(_take(X, rows)), ((y - mean) / spread).float() if kind == "regression" else y)
-
-
-def _take(X: NDArray[np.float64] | pd.DataFrame, rows: NDArray[np.int64]) -> Any:
-    return X.iloc[rows] if isinstance(X, pd.DataFrame) else X[rows]
-
-
-def _check_options(options: dict[str, Any], also: set[str] | None = None) -> None:
-    known = {"name", "kind", "split", "seed", "standardize", "clip", "transform", "metric"} | (also or set())
-    for option in options:
-        if option not in known:
-            raise TaskError(f"unknown option {option!r} of a task{did_you_mean(option, known)}")
-
-
-def _named(options: dict[str, Any], name: str) -> dict[str, Any]:
-    given = options.get("name")
-    return {**options, "name": name if given is None or (isinstance(given, str) and not given) else given}
+    return Split(fitted.apply(take_rows(X, rows)), ((y - mean) / spread).float() if kind == "regression" else y)

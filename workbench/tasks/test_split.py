@@ -1,4 +1,4 @@
-"""Where the test split is kept: beside the task, not in it.
+"""The store of the test splits, outside the tasks.
 
 No attribute of a `Task` leads here, so neither training, nor search, nor a slip of the hand can look at test rows. What
 opens the seal, once and on the record, is a feature of its own; nothing else may import this module.

@@ -1,4 +1,4 @@
-"""What training costs: how many trials of one kind fit together and pay, and how much work a cohort's step is."""
+"""The cost of training: how many similar trials to train together, and the work of a cohort's step."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def capacity(task: TaskData, config: Config, device: torch.device | str, wanted:
         _held = Cohort(task, {0: config}, device).inputs  # the features of a frozen stem serve all that follows
         fits = int(MEMORY_SHARE * free_bytes(device) / row_bytes(task, config, device))
         most = max(1, min(wanted, LARGEST, fits))
-        if most == 1 or _refuses(task, config, device):
+        if most == 1 or _unstackable(task, config, device):
             return 1
         return most if most <= SIZES[0] else _fastest(task, config, device, most)
     except Exception as error:
@@ -98,8 +98,8 @@ def _seconds_a_row(task: TaskData, config: Config, device: torch.device, size: i
     return min(times) / size
 
 
-def _refuses(task: TaskData, config: Config, device: torch.device) -> bool:
-    return bool(Cohort(task, {0: config, 1: config}, device).refuses_stacking())
+def _unstackable(task: TaskData, config: Config, device: torch.device) -> bool:
+    return bool(Cohort(task, {0: config, 1: config}, device).stacking_error())
 
 
 def work_of(task: TaskData, cohort: Cohort) -> float:

@@ -1,4 +1,4 @@
-"""What may be said to a running training loop: set, pause, resume, stop; and asked of it: a peek at a trial's weights.
+"""Commands to a running training loop: set, pause, resume, stop, and a request for a copy of a trial's weights.
 
 The loop reads it at its next step boundary.
 """
@@ -39,7 +39,7 @@ class Peek(NamedTuple):
 
 
 Mailbox = SimpleQueue[Peek | None]
-"""Where the answer to a peek is put; None if the trial does not train in the cohort under way."""
+"""Receives the answer to a peek; None if the trial does not train in the current cohort."""
 
 
 def live_value(name: str, value: object) -> Any:
@@ -52,7 +52,7 @@ def live_value(name: str, value: object) -> Any:
 
 
 class Commands:
-    """A thread-safe way into a training loop. Any thread may call; only the loop takes."""
+    """A thread-safe queue of commands to a training loop. Any thread may add; only the loop takes."""
 
     def __init__(self) -> None:
         self._changes: deque[SetValue] = deque()
@@ -63,7 +63,7 @@ class Commands:
         self.waiting = False
         """Whether the loop sleeps, paused, between two steps."""
         self.pending = False
-        """Whether there is something to read: a plain attribute, so that a step's look costs next to nothing."""
+        """Whether there is something to read: a plain attribute, since it is read at each step."""
 
     def set(self, trial: int | None = None, **values: float) -> None:
         """Change live hyperparameters from the next step on. Raises: ConfigError for one that is not live, or a bad value."""
@@ -91,9 +91,9 @@ class Commands:
             self._wake.notify_all()
 
     def peek(self, trial: int, mailbox: Mailbox) -> None:
-        """Ask for a copy of a trial's weights at the next step, while paused too. A later request takes an earlier one's place.
+        """Ask for a copy of a trial's weights at the next step, while paused too. A later request replaces an earlier one.
 
-        Training, its random numbers and its events are what they would be without.
+        It changes neither the training, nor its random numbers, nor its events.
         """
         with self._wake:
             self._peeks[trial] = mailbox
@@ -109,7 +109,7 @@ class Commands:
         return self._stopped
 
     def take(self) -> list[SetValue]:
-        """The changes since the last look, in order."""
+        """The changes since the last call, in order."""
         with self._wake:
             changes = list(self._changes)
             self._changes.clear()
@@ -117,7 +117,7 @@ class Commands:
             return changes
 
     def take_peeks(self) -> dict[int, Mailbox]:
-        """Who wants to see which trial's weights, since the last look."""
+        """The requests for weights since the last call, by trial."""
         with self._wake:
             peeks, self._peeks = self._peeks, {}
             self.pending = self._stopped or self._paused or bool(self._changes)

@@ -23,8 +23,8 @@ def available_devices() -> list[str]:
 def fitting_threads(device: torch.device, work: float, threads: int | None = None) -> Iterator[None]:
     """One core for small models, for as long as they train; every other thread keeps its setting.
 
-    Torch's workers belong to the thread that calls it. Beside the main thread's, those of a second one find no core to spin
-    on, and waking them at each operation costs several times the step of a small model (docs/performance.md).
+    Torch's workers belong to the thread that calls it. Those of a second thread find no free core, and waking them at each
+    operation costs several times the step of a small model (docs/performance.md).
     threads: what larger models get, by default what this thread has. A new thread begins with what any thread set last.
     """
     before = torch.get_num_threads()

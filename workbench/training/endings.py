@@ -1,18 +1,21 @@
-"""The last words on a trial, and what an error says of its cause."""
+"""When and how a trial ends, and whether an error means that memory ran out."""
 
 from __future__ import annotations
+
+import math
 
 import torch
 
 from workbench.core.events import TrialEnded, TrialState
+from workbench.core.text import counted
 from workbench.training.row import Row
 from workbench.training.stopping import Watch
 
-__all__ = ["Unstarted", "ended", "out_of_memory"]
+__all__ = ["Unstarted", "ended", "ending_of", "out_of_memory"]
 
 
 class Unstarted:
-    """What there is to say of a trial that never came to its first step."""
+    """In place of a row, for a trial that ended before its first step."""
 
     def __init__(self, trial: int) -> None:
         self.trial, self.watch = trial, Watch(None, 0.0, 0)
@@ -25,6 +28,20 @@ def ended(row: Row | Unstarted, state: TrialState, reason: str, trace: str = "")
     watch = row.watch
     best = (watch.best_epoch, watch.best_loss, watch.best_metric)
     return TrialEnded(row.trial, state, row.epoch, row.step, *best, row.seconds, reason, trace)
+
+
+def ending_of(row: Row, loss: float) -> tuple[TrialState, str] | None:
+    """Whether a trial's own epochs end it: its final state, and the reason. loss: the validation loss of its last epoch."""
+    if not math.isfinite(loss):
+        return TrialState.DIVERGED, f"validation loss is {loss} after epoch {row.epoch}"
+    if row.watch.ran_out:
+        return (
+            TrialState.EARLY_STOPPED,
+            f"validation loss has not fallen for {counted(row.watch.patience or 0, 'epoch')}",
+        )
+    if row.epoch >= row.config.epochs:
+        return TrialState.COMPLETED, ""
+    return None
 
 
 def out_of_memory(error: Exception) -> bool:

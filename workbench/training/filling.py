@@ -12,7 +12,7 @@ from workbench.models import Pretrained
 from workbench.training.stages import trained_part
 from workbench.training.state import Weights
 
-__all__ = ["check_fits", "constants_of", "filled", "moved", "opener"]
+__all__ = ["check_fits", "constants_of", "filled", "moved", "unfreezer"]
 
 
 def check_fits(module: nn.Module, weights: Weights) -> None:
@@ -23,14 +23,14 @@ def check_fits(module: nn.Module, weights: Weights) -> None:
     if own != weights.vector.numel() or shapes != [tuple(value.shape) for value in weights.buffers.values()]:
         raise ModelError(
             f"the model has {own} parameters now and had {weights.vector.numel()} when it was trained: its builder has "
-            "changed since; bring the one of then (bench.log.builder_source(trial) has its source)"
+            "changed since; register the original builder (bench.log.builder_source(trial) returns its source)"
         )
 
 
 def filled(module: nn.Module, weights: Weights) -> nn.Module:
-    """The module, in evaluation mode, with copies of these weights in place of its own. Raises: ModelError, see `check_fits`.
+    """The module, in evaluation mode, with copies of these weights. Raises: ModelError, see `check_fits`.
 
-    Of a pretrained one, those of the part that trained; the rest keeps its own.
+    The frozen part of a pretrained module keeps its own weights.
     """
     check_fits(module, weights)
     start, trained = 0, trained_part(module, weights.vector.numel())
@@ -41,23 +41,23 @@ def filled(module: nn.Module, weights: Weights) -> nn.Module:
             piece = weights.vector[start : start + parameter.numel()]
             parameter.data, parameter.grad = piece.view(parameter.shape).cpu().clone(), None
             start += parameter.numel()
-    # by their order: with another share of dropout the layers have other names
+    # by position: with another dropout rate the layers have other names
     for (name, _), value in zip(list(constants_of(trained)), weights.buffers.values(), strict=True):
         owner, _, leaf = name.rpartition(".")
         getattr(trained.get_submodule(owner), leaf).data = value.cpu().clone()
     return module.eval()
 
 
-def opener(model: nn.Module) -> Callable[[Weights], Weights]:
-    """From the weights of what a pretrained model trains to those of the whole of it. model: as it was built; it is opened."""
+def unfreezer(model: nn.Module) -> Callable[[Weights], Weights]:
+    """A function from the weights of a pretrained model's trained part to those of all of it. model: new; it is unfrozen."""
     assert isinstance(model, Pretrained)
     part = trained_part(model)
     parameters = [parameter for parameter in part.parameters() if parameter.requires_grad]
     constants = [value for _, value in constants_of(part)]
-    model.open()
+    model.unfreeze()
     whole = trained_part(model)
 
-    def opened(weights: Weights) -> Weights:
+    def widened(weights: Weights) -> Weights:
         pieces = torch.split(weights.vector, [parameter.numel() for parameter in parameters])
         for parameter, piece in zip(parameters, pieces, strict=True):
             parameter.data.copy_(piece.view(parameter.shape))
@@ -66,7 +66,7 @@ def opener(model: nn.Module) -> Callable[[Weights], Weights]:
         vector = torch.cat([parameter.detach().reshape(-1) for parameter in whole.parameters()])
         return Weights(vector, {name: value.clone() for name, value in constants_of(whole)})
 
-    return opened
+    return widened
 
 
 def moved(weights: Weights | None, device: torch.device) -> Weights | None:
@@ -77,6 +77,6 @@ def moved(weights: Weights | None, device: torch.device) -> Weights | None:
 
 
 def constants_of(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """What a module carries beside trained parameters: buffers, and parameters that are frozen."""
+    """The tensors of a module that do not train: buffers and frozen parameters."""
     yield from module.named_buffers()
     yield from ((name, p.detach()) for name, p in module.named_parameters() if not p.requires_grad)

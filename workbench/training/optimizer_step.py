@@ -1,13 +1,14 @@
-"""The optimizer steps of a cohort: rows that follow one rule, and began together, step in one call.
+"""The optimizer steps of a cohort: rows with the same optimizer, options and number of steps share one call.
 
-Torch's optimizers know one learning rate a parameter group, a cohort has one a row. The steps of SGD, Adam and their kin
-are the rate times something that depends on neither the rate nor the weights. So their optimizer is let loose, at rate 1,
-on a scratch of zeros; what it leaves there is the step of each row, which is applied times the row's own rate.
+A parameter group of torch has one learning rate, a cohort has one a row. The steps of SGD, Adam and similar optimizers are
+the rate times something that depends on neither the rate nor the weights. So the optimizer runs at rate 1 on a scratch
+buffer of zeros; the result is the step of each row, which is applied times the row's own rate.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -17,13 +18,18 @@ from torch import Tensor, nn
 
 from workbench.training.optimizers import Rule, takes_fused
 
-__all__ = ["RowState", "Stepper", "step_key"]
+__all__ = ["RowState", "Stepper", "copied", "step_key"]
 
 CHUNK_BYTES = 4 * 2**20
 """Rows that share a call are taken in chunks of about this size: the scratch stays small, and in the cache."""
 
 RowState = dict[str, Any]
 """One row's part of an optimizer's state."""
+
+
+def copied(state: RowState | None) -> RowState | None:
+    """A copy that later steps do not change."""
+    return state and {name: v.clone() if isinstance(v, Tensor) else deepcopy(v) for name, v in state.items()}
 
 
 def step_key(rule: Rule, step: int) -> tuple[Any, ...]:
@@ -46,9 +52,9 @@ class _Block:
 class Stepper:
     """Optimizers over the rows of theta and grad, both (rows, parameters).
 
-    rules: each row's rule. steps: optimizer steps each row has taken. states: what each row's optimizer remembers, None for
+    rules: each row's rule. steps: optimizer steps each row has taken. states: each row's optimizer state, None for
     a row that has not begun. scales: the share (rows, parameters) of the learning rate that each parameter has; None: all of
-    it. Exact for rules whose step is proportional to the rate; of any other rule, so much of the step is taken.
+    it. Exact for rules whose step is proportional to the rate; for any other rule, the step is scaled.
     """
 
     def __init__(
@@ -65,7 +71,7 @@ class Stepper:
         decay = [rule.decay for rule in rules]
         self._decay = theta.new_tensor(decay)[:, None] if any(decay) else None
         row_bytes = max(1, theta[0].numel() * theta.element_size())
-        # what has a state and what has none cannot share one (momentum may be 0 for some rows)
+        # rows with and without a state cannot share a call (momentum may be 0 for some rows)
         keys = [(*step_key(r, n), s is None) for r, n, s in zip(rules, steps, states, strict=True)]
         scratch: dict[int, Tensor] = {}
         for _, neighbours in groupby(range(len(rules)), keys.__getitem__):
@@ -104,7 +110,7 @@ class Stepper:
                 block.scratch.zero_()
 
     def states(self) -> list[RowState | None]:
-        """What each row's optimizer remembers, in the order of the rows."""
+        """The optimizer state of each row, in the order of the rows."""
         return [state for block in self._blocks for state in _take_state(block)]
 
 

@@ -1,4 +1,4 @@
-"""Optimizers: torch's own classes, stepped for one trial or for several at once (see `stepping`).
+"""Optimizers: torch's own classes, stepped for one trial or for several at once (see `optimizer_step`).
 
 Momentum is PyTorch's: v ← μv + g, w ← w - ηv. The textbook's v ← μv - ηg, w ← w + v has the learning rate inside the
 velocity. At a constant rate both walk the same path; when the rate changes, PyTorch's takes effect on the whole velocity at
@@ -47,7 +47,7 @@ def momentum(*, momentum: float) -> Rule:
 
 def nesterov(*, momentum: float) -> Rule:
     """SGD with Nesterov's look-ahead momentum: v ← μv + g, w ← w - η(g + μv)."""
-    # torch refuses Nesterov without momentum, where both rules are plain SGD
+    # torch raises for Nesterov without momentum, with which both rules are plain SGD
     return Rule(torch.optim.SGD, {"momentum": momentum, "nesterov": momentum > 0}, proportional=True, usual_rate=0.02)
 
 
@@ -57,7 +57,7 @@ def adam(*, beta1: float, beta2: float) -> Rule:
 
 
 def adamw(*, beta1: float, beta2: float, weight_decay: float) -> Rule:
-    """Adam with weight decay apart from the gradient (Loshchilov & Hutter 2019)."""
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019)."""
     return Rule(torch.optim.Adam, {"betas": (beta1, beta2)}, proportional=True, decay=weight_decay)
 
 

@@ -1,4 +1,4 @@
-"""What can be said of a configuration before it trains: whether the task can take it, and with which others it can be stacked."""
+"""Checks of a configuration before it trains, and which configurations can train together."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from workbench.models import build_model, probe
 from workbench.training.losses import resolve_loss
 from workbench.training.row import TaskData
 
-__all__ = ["check", "cohort_key", "kept_apart", "prepare"]
+__all__ = ["check", "cohort_key", "prepare", "unstackable_fields"]
 
 
 def prepare(task: TaskData, config: Config) -> Config:
@@ -27,7 +27,7 @@ def prepare(task: TaskData, config: Config) -> Config:
 
 
 def check(task: TaskData, config: Config) -> Config:
-    """`prepare` without building the model: what a look at the values tells. Raises: ConfigError naming the field."""
+    """`prepare` without building the model. Raises: ConfigError naming the field."""
     config = resolve_loss(config, task.kind)
     METRICS[task.metric]  # an unknown metric fails here, with a hint
     rows = len(task.train.x)
@@ -44,15 +44,15 @@ def cohort_key(config: Config) -> tuple[Any, ...]:
     return (config.model, config.loss, config.batch_size, *((name, getattr(config, name)) for name in _shared(config)))
 
 
-def kept_apart(config: Config, space: Mapping[str, Domain]) -> list[str]:
-    """The hyperparameters that would train all configurations one by one: a cohort shares them, and no two draws are alike."""
+def unstackable_fields(config: Config, space: Mapping[str, Domain]) -> list[str]:
+    """The hyperparameters of a search space that prevent stacking: a cohort shares their value, and every draw differs."""
     if config.model not in MODELS or config.loss not in LOSSES:
         return []
     return [name for name in _shared(config) if isinstance(space.get(name), Range)]
 
 
 def _shared(config: Config) -> list[str]:
-    """What the trials of a cohort have in common beside the batch size: all that its model and its loss read."""
+    """The hyperparameters that the trials of a cohort share, besides the batch size: those of its model and loss."""
     entries = MODELS[config.model], LOSSES[config.loss]
     by_row: frozenset[str] = getattr(entries[0].value, "by_row", frozenset())
     return sorted(frozenset().union(*(entry.uses for entry in entries)) - by_row)

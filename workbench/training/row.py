@@ -1,4 +1,4 @@
-"""One trial's row of a cohort: its configurations and what it has come to so far."""
+"""One trial's row of a cohort: its configuration and progress."""
 
 from __future__ import annotations
 
@@ -71,26 +71,33 @@ class Row:
         return cls(trial, config, schedule_of(config, steps_per_epoch), watch, order, rule_of(config))
 
     @classmethod
-    def again(cls, progress: RowProgress, order: Tensor, steps_per_epoch: int, best: Weights | None) -> Self:
-        """A row as it was when its state was taken."""
+    def restore(cls, progress: RowProgress, order: Tensor, steps_per_epoch: int, best: Weights | None) -> Self:
+        """A row in the state that was saved."""
         row = cls.begin(progress.trial, Config(**progress.config), steps_per_epoch)
         row.order.set_state(order)
-        row.watch, row.best = progress.watch_again(), best
+        row.watch, row.best = progress.restored_watch(), best
         row.epoch, row.step, row.seconds = progress.epoch, progress.step, progress.seconds
         row.learning_rate = progress.learning_rate
         return row
 
+    def progress(self) -> RowProgress:
+        """How far the row has come, in plain values."""
+        return RowProgress(
+            self.trial, self.config.model_dump(), self.epoch, self.step, self.seconds, self.learning_rate,
+            self.watch.as_dict(),
+        )  # fmt: skip
+
     @classmethod
     def branch(cls, trial: int, config: Config, steps_per_epoch: int, origin: Trained) -> Self:
-        """A new trial that goes on from where another stood.
+        """A new trial that continues from a state of another one.
 
-        Its best epoch is sought among its own. Early stopping compares with the lowest loss of the path so far, but begins
-        to count from zero; plateaus, which the schedule has acted on, are kept. Steps are counted as if the whole path had had
-        this batch size, so that the schedule is where its epoch says. The same seed goes on with the same random numbers,
-        another one begins its own.
+        Its best epoch is one of its own. Early stopping compares with the lowest loss of the whole path, but counts from
+        zero; the plateaus that the schedule has acted on are kept. Steps are counted as if the whole path had had this batch
+        size, so that the schedule follows the epoch. The same seed continues the same random numbers, another seed begins new
+        ones.
         """
         row = cls.begin(trial, config, steps_per_epoch)
-        before = origin.progress.watch_again()
+        before = origin.progress.restored_watch()
         row.epoch = origin.progress.epoch
         row.step = row.epoch * steps_per_epoch
         row.watch.plateaus, row.watch._plateau = before.plateaus, before._plateau

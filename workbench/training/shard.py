@@ -1,7 +1,7 @@
 """A part of a cohort's rows, stepped by one core.
 
 A stacked step of small models is memory traffic and many short operations, which torch's own threads share badly. The trials
-are independent, so a cohort is cut into shards, one a core, that step side by side; each waits for none but the last.
+are independent, so a cohort is divided into shards, one a core, that step in parallel and wait for each other at its end only.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ ROWS_EACH = 12
 SHARD_BYTES = 16 * 2**20
 """Weights of a shard at most: autograd's gradients are as large again, for the shards that are being worked on only."""
 MOST_SHARDS = 4
-"""More threads than this wait for Python's lock."""
+"""More threads than this would wait for Python's global lock."""
 
 R = TypeVar("R")
 
@@ -75,7 +75,7 @@ class Shard:
         self._stepper = Stepper(self._theta, self._grad, rules, steps, states, scales)
 
     def states(self) -> list[RowState | None]:
-        """What each row's optimizer remembers."""
+        """The optimizer state of each row."""
         assert self._stepper is not None
         return self._stepper.states()
 
@@ -169,7 +169,7 @@ def side_by_side(shards: Sequence[Shard], work: Callable[[Shard], R], cores: int
     try:
         take()
     finally:
-        # nobody may still write into the cohort's buffers when an error leaves this function
+        # no thread may still write into the cohort's buffers when an error leaves this function
         ended = [future.exception() for future in others]
     for error in ended:
         if error is not None:

@@ -1,7 +1,7 @@
-"""What a cohort of pretrained models trains, and on which inputs: the part that is not frozen, on the features of the rest.
+"""The trained part of a cohort's model and its inputs: of a pretrained model, the unfrozen part on the features of the rest.
 
-What a frozen stem makes of the data does not change, so it is computed once, and shared by the cohorts of a search. An
-ordinary model is trained whole, on the rows as they are.
+The features of a frozen stem do not change, so they are computed once and shared by the cohorts of a search. An ordinary
+model trains as a whole, on the rows themselves.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ __all__ = [
     "learning_rate_depths",
     "learning_rate_factor",
     "normalises",
-    "opens_at",
     "trained_part",
     "unfreezes_at",
+    "unfreezing_epoch",
 ]
 
 FEATURES_SHARE = 0.25
@@ -38,14 +38,14 @@ PIECE_ROWS = 256
 
 
 def trained_part(module: nn.Module, size: int | None = None) -> nn.Module:
-    """The module that trains: of a pretrained one its part that is not frozen, else the module itself.
+    """The module that trains: the unfrozen part of a pretrained one, else the module itself.
 
-    size: the number of parameters of a state that it has to take; one as large as the whole model opens it.
+    size: number of parameters of a state to be restored; if it is that of the whole model, the model is unfrozen.
     """
     if not isinstance(module, Pretrained):
         return module
-    if size is not None and not module.opened and size == module.sizes[1]:
-        module.open()
+    if size is not None and not module.unfrozen and size == module.sizes[1]:
+        module.unfreeze()
     return module.trained
 
 
@@ -59,17 +59,17 @@ def learning_rate_factor(config: Config) -> float:
     return float(getattr(config, "learning_rate_factor", 1.0))
 
 
-def opens_at(module: nn.Module, config: Config) -> int | None:
-    """The epoch of a trial after which its frozen layers begin to train, None for never, or if they do already."""
-    if not isinstance(module, Pretrained) or module.opened:
+def unfreezing_epoch(module: nn.Module, config: Config) -> int | None:
+    """The epoch after which a trial's frozen layers begin to train; None if never, or if they train already."""
+    if not isinstance(module, Pretrained) or module.unfrozen:
         return None
     return unfreezes_at(config) or None
 
 
 def normalises(module: nn.Module, config: Config) -> bool:
-    """Whether a batch normalisation trains at some time, which cannot take a lone row."""
+    """Whether a batch normalisation trains at some time; it cannot train on a single row."""
     if isinstance(module, Pretrained):
-        return module.normalises(opened=module.opened or unfreezes_at(config) > 0)
+        return module.normalises(unfrozen=module.unfrozen or unfreezes_at(config) > 0)
     return any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in module.modules())
 
 
@@ -83,19 +83,19 @@ def learning_rate_depths(module: nn.Module) -> Tensor | None:
 
 @dataclass(eq=False)
 class Features:
-    """What a stem made of a task's training and validation rows. It lives as long as somebody holds it."""
+    """A stem's outputs for a task's training and validation rows. Shared while any cohort refers to them."""
 
     x: Tensor
     x_val: Tensor
     made_of: tuple[Any, ...]
-    """Kept, so that none of it can be taken for another object that came to lie in the same place."""
+    """Kept alive, because the key of `_known` is made of their addresses."""
 
 
 @dataclass(eq=False)
 class Inputs:
-    """Inputs of what trains: training and validation rows. stem: what each batch of them has to go through first, if anything.
+    """Training and validation inputs of the trained part. stem: to apply to each batch first, if not None.
 
-    features: where the rows come from, if they are features.
+    features: what x and x_val belong to, if they are features.
     """
 
     x: Tensor
@@ -104,22 +104,26 @@ class Inputs:
     features: Features | None = None
 
     @torch.no_grad()
-    def through(self, x: Tensor) -> Tensor:
-        """A batch (rows, ...) as what trains takes it."""
-        return x if self.stem is None else torch.cat([self.stem(piece) for piece in torch.split(x, PIECE_ROWS)])
+    def through(self, x: Tensor, *, stacked: bool = False) -> Tensor:
+        """A batch (rows, ...) as the trained part takes it. stacked: (trials, rows, ...)."""
+        if self.stem is None:
+            return x
+        rows = x.flatten(0, 1) if stacked else x
+        found = torch.cat([self.stem(piece) for piece in torch.split(rows, PIECE_ROWS)])
+        return found.view(*x.shape[:2], *found.shape[1:]) if stacked else found
 
 
 _known: WeakValueDictionary[tuple[Any, ...], Features] = WeakValueDictionary()
 
 
 def inputs_of(task: TaskData, module: nn.Module, device: torch.device, dtype: torch.dtype) -> Inputs:
-    """The inputs of the part of a module that trains, on its device. module: as it was built, with its weights there."""
+    """The inputs of a module's trained part, on its device. module: new, on the device."""
     stem = module.stem if isinstance(module, Pretrained) else None
     if stem is None:
         return Inputs(_on(task.train, device, dtype), _on(task.validation, device, dtype))
     assert isinstance(module, Pretrained)
     made_of = (module.backbone or module, task.train.x, task.validation.x)
-    frozen = 0 if module.opened else module.freeze
+    frozen = 0 if module.unfrozen else module.freeze
     key = (*map(id, made_of), frozen, str(device), dtype)
     found = _known.get(key)
     if found is None:

@@ -30,7 +30,7 @@ ORDER_SEED, NOISE_SEED = 2**32, 2**33
 
 @dataclass
 class Weights:
-    """One trial's parameters (a flat vector) and buffers, apart from the cohort."""
+    """One trial's parameters (a flat vector) and buffers."""
 
     vector: Tensor
     buffers: dict[str, Tensor]
@@ -48,8 +48,8 @@ class RowProgress:
     learning_rate: float
     watch: dict[str, Any]
 
-    def watch_again(self) -> Watch:
-        """The row's view of its validation loss, as it was."""
+    def restored_watch(self) -> Watch:
+        """The row's monitor of its validation loss, restored."""
         plain = dict(self.watch)
         stop, plateau = Patience(**plain.pop("_stop")), Patience(**plain.pop("_plateau"))
         return Watch(**plain, _stop=stop, _plateau=plateau)
@@ -57,7 +57,7 @@ class RowProgress:
 
 @dataclass
 class Trained:
-    """One row taken out of a cohort's state: where a branch begins, or what a model is made from.
+    """One row of a cohort's state: the start of a branch, or the source of a model.
 
     order: state of the generator of the data's order. noise: of the one for dropout, None in a cohort of several, whose rows
     draw together. optimizer: what the row's optimizer remembers, None for nothing.
@@ -96,7 +96,7 @@ class CohortState:
 
     @classmethod
     def alone(cls, row: Trained) -> CohortState:
-        """A row as a cohort of one, to go on without those it trained with."""
+        """A row as a cohort of one, to continue without the other rows."""
         trial, weights = row.progress.trial, row.weights
         return cls(
             trial, row.progress.epoch, [row.progress], weights.vector[None],
@@ -129,7 +129,7 @@ class CohortState:
     def content(self) -> dict[str, Any]:
         """The state as `workbench.core.files.pack` takes it: one text, and all tensors end to end as bytes.
 
-        One tensor, since writing costs by the tensor, and a checkpoint is written after each epoch, beside the training.
+        One tensor, since writing costs by the tensor, and a checkpoint is written after each epoch, while training continues.
         """
         pieces: list[NDArray[np.uint8]] = []
         index: list[tuple[str, list[int]]] = []
@@ -157,12 +157,14 @@ class CohortState:
             "noises": [put(noise) for noise in self.noises],
             "noise_seed": self.noise_seed,
         }
-        data = np.concatenate(pieces)  # by numpy: in a thread of its own, torch would start a team of workers for this
+        data = np.concatenate(
+            pieces
+        )  # with numpy: in another thread, torch would start its own worker threads for this
         return {"state": json.dumps(state), "index": json.dumps(index), "data": torch.from_numpy(data)}
 
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> CohortState:
-        """The state out of a file's content."""
+        """The state from a file's content."""
         state, tensors = json.loads(content["state"]), []
         start = 0
         for name, shape in json.loads(content["index"]):

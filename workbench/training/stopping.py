@@ -1,4 +1,4 @@
-"""What is watched from epoch to epoch: the best validation loss, patience, and plateaus."""
+"""Monitors of the validation loss: the best epoch, patience, and plateaus."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Patience:
     waited: int = 0
 
     def update(self, value: float) -> int:
-        """Take one epoch's value in; returns the epochs waited since the last fall."""
+        """Add one epoch's value; returns the epochs since the last fall."""
         if value < self.reference - self.min_delta:
             self.reference, self.waited = value, 0
         else:
@@ -28,7 +28,7 @@ class Patience:
 
 @dataclass
 class Watch:
-    """One trial's view of its validation loss.
+    """Monitors one trial's validation loss.
 
     patience: epochs to wait before stopping early, None for never. plateaus: drops the plateau schedule has made.
     """
@@ -47,7 +47,7 @@ class Watch:
         self._stop.min_delta = self.min_delta
 
     def update(self, epoch: int, loss: float, metric: float) -> bool:
-        """Take in one epoch; returns whether it is the best so far."""
+        """Add one epoch; returns whether it is the best so far."""
         improved = loss < self.best_loss
         if improved:
             self.best_epoch, self.best_loss, self.best_metric = epoch, loss, metric
@@ -58,7 +58,7 @@ class Watch:
         return improved
 
     def as_dict(self) -> dict[str, Any]:
-        """All it knows, as plain values (`dataclasses.asdict`, ten times as fast)."""
+        """Its state as plain values (`dataclasses.asdict`, ten times as fast)."""
         return {**vars(self), "_stop": dict(vars(self._stop)), "_plateau": dict(vars(self._plateau))}
 
     @property

@@ -149,21 +149,6 @@ def test_the_interval_of_a_slope_holds_19_times_of_20() -> None:
     assert 0.93 < np.mean(held) < 0.97
 
 
-def test_standard_errors_are_those_of_many_draws_of_the_rows() -> None:
-    rng = np.random.default_rng(2)
-    draws = rng.binomial(300, 0.8, 20_000) / 300
-    assert standard_error("accuracy", 0.8, 300) == pytest.approx(draws.std(), rel=0.03)
-    y = rng.normal(0, 1, (4000, 200))
-    residual = rng.normal(0, 0.6, y.shape)
-    r2 = 1 - (residual**2).sum(1) / ((y - y.mean(1, keepdims=True)) ** 2).sum(1)
-    # the targets' own spread, which two models on the same rows share, is left out of the formula
-    fixed = 1 - (residual**2).sum(1) / 200
-    assert standard_error("r2", float(r2.mean()), 200) == pytest.approx(fixed.std(), rel=0.05)
-    assert standard_error("rmse", 0.6, 200) == pytest.approx(np.sqrt((residual**2).mean(1)).std(), rel=0.05)
-    assert 0 < standard_error("accuracy", 1.0, 100) < 0.01
-    assert math.isnan(standard_error("mine", 0.5, 100))
-
-
 def test_a_run_that_learned_is_healthy() -> None:
     judged = judge(case(FALLING, score=0.94, train_score=0.97))
     assert (judged.verdict, judged.findings) == (HEALTHY, ())

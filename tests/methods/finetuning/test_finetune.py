@@ -336,9 +336,7 @@ def test_replay_branch_and_model_across_the_opening(bench: wb.Workbench, four: w
     other = wb.Workbench(four, log=tmp_path / "trials.db")
     trial = run.trials[0]
     remarks = other.events(trial).query("kind == 'message'")["message"].tolist()
-    assert remarks == [
-        "from here on all layers train, those that were frozen included; the optimizer's state starts anew"
-    ]
+    assert remarks == ["from here on all layers train, the frozen ones included; the optimizer begins with a new state"]
     assert other.replay(trial).wait().identical
     for epoch in (2, 3, 4):
         branch = other.branch(trial, epoch=epoch).wait().trials[0]
@@ -393,9 +391,7 @@ def own_source(three: wb.Task, four: wb.Task, tmp_path: Path) -> Path:
 
 
 def test_a_source_whose_own_model_is_not_brought_along_is_told_as_that(own_source: Path, four: wb.Task) -> None:
-    remedy = (
-        r"model 'widened' is not known here; bring it along by wb\.Workbench\(\.\.\., models=\{'widened': build\}\)"
-    )
+    remedy = r"model 'widened' is not known here; register it with wb\.Workbench\(\.\.\., models=\{'widened': build\}\)"
     with pytest.warns(UserWarning, match=f"cannot be used: its own {remedy}"):
         bench = wb.Workbench(four, log=own_source)
     asked: list[Callable[[], Any]] = [lambda: bench.model(2), lambda: bench.config(2), lambda: bench.replay(2)]

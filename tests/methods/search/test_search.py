@@ -24,7 +24,7 @@ from workbench.methods.comparison.reads import Reads
 from workbench.methods.search.arm import Arm
 from workbench.methods.search.campaign import Budget, Campaign
 from workbench.methods.search.strategies import PRUNERS, strategy
-from workbench.training import Training, check, kept_apart
+from workbench.training import Training, check, unstackable_fields
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 SPACE = {"learning_rate": wb.LogRange(1e-4, 1e-1), "l2": wb.LogRange(1e-6, 1e-2)}
@@ -206,7 +206,7 @@ def test_pruning_decisions_are_optunas(flowers: wb.Task, name: str) -> None:
         alive = list(cohort)
         for epoch in range(9):
             moment = [curves[trial][epoch] for trial in alive]
-            given_up = campaign.judge(moment)
+            given_up = campaign.prune(moment)
             ours |= dict.fromkeys(given_up, epoch + 1)
             for trial in alive:
                 pending[trial].report(curves[trial][epoch].val_metric, epoch + 1)
@@ -270,7 +270,7 @@ def test_rows_of_a_refilled_cohort_equal_the_trial_alone(flowers: wb.Task) -> No
             return more
 
         def shrink(self, size: int) -> None: ...
-        def judge(self, epochs: Any) -> dict[int, str]:
+        def prune(self, epochs: Any) -> dict[int, str]:
             # one trial is given up from outside
             return {e.trial: "given up" for e in epochs if e.trial == 3 and e.epoch == 2}
 
@@ -436,9 +436,9 @@ def test_its_clock_stands_while_it_is_paused_and_after_its_end(
 def test_what_keeps_settings_apart_is_known_before(bench: wb.Workbench) -> None:
     ranges = {**SPACE, "dropout": wb.Range(0.0, 0.5), "label_smoothing": wb.Range(0.0, 0.2)}
     base = BASE.replace(loss="cross_entropy")
-    assert kept_apart(base, ranges) == ["dropout", "label_smoothing"]
+    assert unstackable_fields(base, ranges) == ["dropout", "label_smoothing"]
     few = {**SPACE, "dropout": [0.0, 0.2], "hidden_units": wb.IntRange(4, 8)}
-    assert kept_apart(base, Space(few, base)) == []
+    assert unstackable_fields(base, Space(few, base)) == []
     bench.search("random", ranges, base, trials=4, blocking=True)
     assert bench.trials["cohort"].nunique() == 4
     bench.search("random", {**SPACE, "dropout": [0.2, 0.4]}, base, trials=8, blocking=True)

@@ -15,7 +15,6 @@ from sklearn.datasets import load_iris
 
 import workbench as wb
 import workbench.methods.test_set.open
-from workbench.core.registry import METRICS
 from workbench.log.openings import KIND, openings
 from workbench.methods.comparison.tab import _board
 from workbench.methods.test_set.figure import opened_scores
@@ -385,25 +384,6 @@ def test_the_leaderboard_and_the_ensembles_tell_it_too() -> None:
     assert (row["test_metric"], row["test_set"]) == (score, "reused (2)")
     assert bench.ensembles[["test_metric", "test_set"]].values.tolist() == [[score, "reused (2)"]]
     assert f"<td>{score:.4f}, reused (2)</td>" in _board(board, "accuracy")
-
-
-def test_a_metric_that_raises_on_some_resamples_has_an_interval() -> None:
-    """A rare class is missing in a third of the resamples."""
-
-    def recall(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        rare = targets == 1
-        if not rare.any():
-            raise ValueError("no row of the rare class")
-        return (outputs.argmax(1) == targets)[rare].float().mean()
-
-    wb.register_metric("rare_recall", recall, label="Recall", kinds=["classification"])
-    try:
-        targets = torch.zeros(30, dtype=torch.long)
-        targets[0] = 1
-        found = score_interval("rare_recall", torch.nn.functional.one_hot(targets, 2).float(), targets)
-        assert (found.score, found.low, found.high) == (1.0, 1.0, 1.0)
-    finally:
-        METRICS.unregister("rare_recall")
 
 
 def test_a_score_that_is_no_number_can_be_drawn() -> None:

@@ -211,7 +211,7 @@ class Campaign:
         """Its clock stands: it is paused, or has ended."""
         self._trained, self._started = self._seconds, None
 
-    def judge(self, epochs: Sequence[EpochEnd]) -> dict[int, str]:
+    def prune(self, epochs: Sequence[EpochEnd]) -> dict[int, str]:
         """Which trials to give up after these epochs, and why."""
         given_up: dict[int, str] = {}
         for event in epochs:

@@ -40,7 +40,7 @@ def resume_search(
         return _without_campaign(session, number, configs, frame, reason)
     waiting = {trial: config for trial, config in entered.items() if trial in configs}
     cohorts, unseated, events = take_ups(session, configs, waiting)
-    training = Training(session.task, unseated, device=request.device, supply=campaign, take_ups=cohorts)
+    training = Training(session.task, unseated, device=request.device, supply=campaign, resumed=cohorts)
     search = search_of(session, request, number, campaign, training)
     desk.search = search
     if configs:
@@ -78,7 +78,7 @@ def _ask_again(session: Session, campaign: Campaign, desk: LogDesk, steps: Seque
             for trial in step.data["epochs"]:
                 told.append(curves[trial][at[trial]])
                 at[trial] += 1
-            campaign.judge(told)
+            campaign.prune(told)
             for trial in step.data["ends"]:
                 campaign.hear(ends[trial])
             entered = {}
@@ -108,7 +108,7 @@ def _without_campaign(
     warnings.warn(message, UserWarning, stacklevel=4)
     cohorts, unseated, events = take_ups(session, configs, {})
     device = str(frame.loc[min(configs), "device"]) if configs else "cpu"
-    training = Training(session.task, unseated, device=device, take_ups=cohorts)
+    training = Training(session.task, unseated, device=device, resumed=cohorts)
     run = Run(dict(configs), training, pump=session.keep_live)
     run.search = number
     return Resumed(min(configs, default=2**62), run, [*events, *(Message(trial, message) for trial in configs)])

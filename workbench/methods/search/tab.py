@@ -16,7 +16,7 @@ from workbench.methods.comparison.reads import Reads, listed_searches
 from workbench.methods.range_test.panel import RangeBench, RangePart
 from workbench.methods.search.options import DEFAULTS
 from workbench.methods.search.strategies import PRUNERS, STRATEGIES
-from workbench.training import kept_apart
+from workbench.training import unstackable_fields
 from workbench.ui.late import Late
 from workbench.ui.parts import labelled, make
 from workbench.ui.presenter import Presenter
@@ -125,7 +125,7 @@ class SearchPanel:
             checked = Space(space, base)
             names = ", ".join(name.replace("_", " ") for name in checked)
             text = f"Searches {html.escape(names)}; all else as the controls say."
-            for name in kept_apart(base, checked):
+            for name in unstackable_fields(base, checked):
                 text += (
                     f" {html.escape(name.replace('_', ' ').capitalize())} is shared by all that train together: drawn from a "
                     "range, each configuration trains by itself. Give it a few values instead."
