@@ -199,7 +199,12 @@ def test_a_number_that_another_process_has_got_is_no_sign_of_life(path: Path) ->
 def test_a_process_is_recognised_by_its_start_within_a_second(path: Path, seconds: float, gone: bool) -> None:
     log = TrialLog.open(path)
     started = psutil.Process().create_time() + seconds
-    session = planted_session(path, machine=ownership.machine(), pid=os.getpid(), process_started=started)
+    values = {
+        "pid": os.getpid(),
+        "process_started": started,
+        "created": ownership.now(),
+    }  # its age decides nothing here
+    session = planted_session(path, machine=ownership.machine(), **values)
     trial = planted_trial(path, session)
     assert log.ownership.mark_interrupted() == ([trial] if gone else [])
     log.close()
