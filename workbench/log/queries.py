@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from sqlalchemy import JSON, ColumnElement, Connection, Float, Select, Table, and_, cast, func, literal, or_, select
 
 from workbench.core.config import HYPERPARAMETERS
+from workbench.core.direction import Better, sign
 from workbench.core.domains import IntRange, Range
 from workbench.core.events import TrialState
 from workbench.log import findings, history, schema, trash
@@ -220,7 +221,7 @@ def looked(connection: Connection, task_fingerprint: str) -> int:
     return int(connection.execute(statement).scalar_one()) + sum(int(one.data["looked"]) for one in removed)
 
 
-def best(connection: Connection, task_fingerprint: str, metric: str, better: str) -> dict[str, Any] | None:
+def best(connection: Connection, task_fingerprint: str, metric: str, better: Better) -> dict[str, Any] | None:
     """Trial, best_val_metric and best_epoch of the best ended attempt at a task, None when there is none.
 
     Those that diverged or failed do not count: no configuration is the best whose training breaks off.
@@ -231,7 +232,7 @@ def best(connection: Connection, task_fingerprint: str, metric: str, better: str
         select(schema.trials.c.id, column, schema.ends.c.best_epoch)
         .join(schema.ends, schema.ends.c.trial == schema.trials.c.id)
         .where(_attempts(task_fingerprint, metric), column.isnot(None), schema.ends.c.state.not_in(broken))
-        .order_by(column.desc() if better == "higher" else column, schema.trials.c.id)
+        .order_by(-sign(better) * column, schema.trials.c.id)
         .limit(1)
     )
     if connection.dialect.name == "postgresql":  # where NaN is a number, larger than all others

@@ -13,6 +13,7 @@ import pandas as pd
 from sqlalchemy import Connection, CursorResult, func, insert, select
 from sqlalchemy.exc import SQLAlchemyError
 
+from workbench.core.direction import Better
 from workbench.core.errors import LogError
 from workbench.core.events import Event, TrialEnded, TrialState
 from workbench.log import findings, heartbeat, history, journal, queries, schema, trash
@@ -266,7 +267,7 @@ class TrialLog:
         with self._read() as connection:
             return queries.looked(connection, task_fingerprint)
 
-    def best(self, task_fingerprint: str, metric: str, better: str) -> dict[str, Any] | None:
+    def best(self, task_fingerprint: str, metric: str, better: Better) -> dict[str, Any] | None:
         """Trial, best_val_metric and best_epoch of the best ended attempt at a task, None when there is none."""
         with self._read() as connection:
             return queries.best(connection, task_fingerprint, metric, better)

@@ -11,9 +11,10 @@ import torch
 
 from workbench.checkpoints import CheckpointStore
 from workbench.core.config import CHOICES, Config
+from workbench.core.direction import best_first, better_of
 from workbench.core.errors import CheckpointError, ConfigError, ModelError, Problem, RunError
 from workbench.core.events import ENDED
-from workbench.core.registry import METRICS, MODELS
+from workbench.core.registry import MODELS
 from workbench.log import TrialLog
 from workbench.models import (
     SOURCE_NAME,
@@ -136,8 +137,7 @@ class Recall:
         }
         attempts = frame[frame["source"] != "replay"]
         for (_, metric), group in attempts.groupby(["task_fingerprint", "metric"]):
-            lower = metric in METRICS and METRICS[metric].value.better == "lower"
-            for trial in group.sort_values("best_val_metric", ascending=lower)["trial"].head(TOP):
+            for trial in best_first(group, "best_val_metric", better_of(metric))["trial"].head(TOP):
                 stay(int(trial), best[int(trial)])
         seen: set[int] = set()
         for trial in map(int, frame.sort_values("best_val_loss")["trial"]):

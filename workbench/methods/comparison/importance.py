@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from workbench.core.config import HYPERPARAMETERS
+from workbench.core.direction import Better, objective
 from workbench.core.domains import Choice, IntRange, Range
 from workbench.core.errors import ConfigError, Problem, RunError, did_you_mean
 from workbench.core.text import counted
@@ -26,7 +27,7 @@ TRIALS_EACH = 10
 def importance(
     frame: pd.DataFrame,
     *,
-    better: Literal["higher", "lower"] = "higher",
+    better: Better = "higher",
     evaluator: str = "fanova",
     names: list[str] | None = None,
 ) -> pd.DataFrame:
@@ -58,7 +59,7 @@ def importance(
     loud = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(max(loud, optuna.logging.WARNING))  # it tells of each new study
     try:
-        study = optuna.create_study(direction="maximize" if better == "higher" else "minimize")
+        study = optuna.create_study(direction=objective(better))
     finally:
         optuna.logging.set_verbosity(loud)
     study.add_trials(

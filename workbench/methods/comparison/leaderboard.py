@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 import pandas as pd
 from scipy import stats
+
+from workbench.core.direction import Better, best_first
 
 __all__ = ["LEVEL", "by_seed", "leaderboard", "tied_with_best", "with_ensembles"]
 
@@ -28,9 +29,7 @@ def by_seed(scores: pd.DataFrame) -> pd.DataFrame:
     return table[["trial", "configuration", "seed", "score"]].sort_values("trial", ignore_index=True)
 
 
-def leaderboard(
-    scores: pd.DataFrame, *, better: Literal["higher", "lower"] = "higher", top: int | None = None
-) -> pd.DataFrame:
+def leaderboard(scores: pd.DataFrame, *, better: Better = "higher", top: int | None = None) -> pd.DataFrame:
     """Settings by their mean score over seeds.
 
     scores: one row an ended trial, with the columns trial, configuration (what the trials of one configuration
@@ -52,7 +51,7 @@ def leaderboard(
     groups = scores.groupby("configuration", sort=False)["score"]
     table = pd.DataFrame({"seeds": groups.count(), "mean": groups.mean(), "variance": groups.var(ddof=1)})
     table["trial"] = scores.groupby("configuration", sort=False)["trial"].min()
-    table = table.sort_values(["mean", "trial"], ascending=[better == "lower", True]).reset_index()
+    table = best_first(table, "mean", better, then="trial").reset_index()
     pooled, freedom = _pooled(table["variance"].to_numpy(), table["seeds"].to_numpy())
     own = table["variance"] > 0
     variance = table["variance"].where(own, pooled if pooled > 0 else np.nan)
@@ -68,9 +67,7 @@ def leaderboard(
     return table[columns].head(top) if top is not None else table[columns]
 
 
-def with_ensembles(
-    board: pd.DataFrame, ensembles: pd.DataFrame, *, better: Literal["higher", "lower"] = "higher"
-) -> pd.DataFrame:
+def with_ensembles(board: pd.DataFrame, ensembles: pd.DataFrame, *, better: Better = "higher") -> pd.DataFrame:
     """A leaderboard with ensembles among the configurations, in the column `ensemble` by their number; ranks count all rows.
 
     ensembles: one row each, with the columns ensemble, mean, corrected, low, high. They have no seeds, and so no p_value; those
@@ -81,7 +78,7 @@ def with_ensembles(
     whole = {"trial": "Int64", "seeds": "Int64", "ensemble": "Int64"}
     configurations = board.assign(ensemble=pd.NA, corrected=math.nan).astype(whole)
     both = pd.concat([configurations, rows.astype(whole)], ignore_index=True) if len(board) else rows.astype(whole)
-    both = both.sort_values("mean", ascending=better == "lower", kind="stable", ignore_index=True)
+    both = best_first(both, "mean", better).reset_index(drop=True)
     both["rank"] = np.arange(1, len(both) + 1)
     names = ["rank", "ensemble", *(name for name in board if name != "rank")]
     names.insert(names.index("p_value"), "corrected")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
+from workbench.core.direction import Better, sign
 from workbench.core.errors import RunError
 from workbench.core.text import counted
 from workbench.training.stopping import Patience
@@ -37,7 +38,7 @@ class Stops:
 def patience_table(
     curves: pd.DataFrame,
     *,
-    better: Literal["higher", "lower"] = "higher",
+    better: Better = "higher",
     noise: float = 0.0,
     min_delta: dict[int, float] | None = None,
 ) -> pd.DataFrame:
@@ -54,12 +55,11 @@ def patience_table(
 
 
 def _played(
-    curves: pd.DataFrame, better: str, noise: float, min_delta: dict[int, float] | None
+    curves: pd.DataFrame, better: Better, noise: float, min_delta: dict[int, float] | None
 ) -> tuple[pd.DataFrame, NDArray[np.float64]]:
     """The table, and how much worse the metric of each trial is with each patience, (trials, patiences)."""
     groups = [group for _, group in curves.groupby("trial", sort=True)]
     patiences = np.arange(1, max(2, max(len(group) for group in groups)))
-    sign = 1.0 if better == "higher" else -1.0
     epochs, kept, lost = [], [], []
     for group in groups:
         losses, metrics = group["val_loss"].to_numpy(float), group["val_metric"].to_numpy(float)
@@ -68,7 +68,7 @@ def _played(
         best = _best_so_far(losses)
         epochs.append(ends + 1)
         kept.append(best[ends] == best[-1])
-        lost.append(sign * (metrics[best[-1]] - metrics[best[ends]]))
+        lost.append(sign(better) * (metrics[best[-1]] - metrics[best[ends]]))
     worse = np.array(lost)
     total = sum(map(len, groups))
     table = pd.DataFrame(
@@ -86,7 +86,7 @@ def _played(
 def suggest_patience(
     curves: pd.DataFrame,
     *,
-    better: Literal["higher", "lower"] = "higher",
+    better: Better = "higher",
     noise: float | None = None,
     min_delta: dict[int, float] | None = None,
     metric_label: str = "metric",

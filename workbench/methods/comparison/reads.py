@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 
 from workbench.core.config import Config
+from workbench.core.direction import best_first, better_of
 from workbench.core.errors import ConfigError, Problem, RunError, WorkbenchError, did_you_mean
 from workbench.core.events import ENDED, TrialState
-from workbench.core.registry import METRICS, MODELS
+from workbench.core.registry import MODELS
 from workbench.core.space import Space
 from workbench.log import TrialLog
 from workbench.log.openings import KIND, openings, unseen
@@ -133,8 +134,7 @@ class Reads(TaskLog):
         newest = newest.assign(own=newest["task_fingerprint"] == self.task.fingerprint)
         found = [newest.iloc[:0]]
         for (_, metric), group in newest.groupby(["task_fingerprint", "metric"], sort=False):
-            lower = metric in METRICS and METRICS[str(metric)].value.better == "lower"
-            found.append(group.sort_values("best_val_metric", ascending=lower, kind="stable").head(top))
+            found.append(best_first(group, "best_val_metric", better_of(str(metric))).head(top))
         columns = ["trial", "task", "own", "metric", "best_val_metric"]
         table = pd.concat(found)[columns].astype({"trial": int, "own": bool})
         return table.sort_values("own", ascending=False, kind="stable", ignore_index=True)

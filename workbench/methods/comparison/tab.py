@@ -12,6 +12,7 @@ from typing import Any
 import ipywidgets as widgets
 import pandas as pd
 
+from workbench.core.direction import Better
 from workbench.core.errors import WorkbenchError
 from workbench.core.text import counted
 from workbench.methods.comparison.importance import varied
@@ -147,7 +148,7 @@ class ComparePanel:
         finally:
             self._quiet = False
 
-    def show_parallel(self, frame: pd.DataFrame, names: Sequence[str], *, metric_label: str, better: str) -> None:
+    def show_parallel(self, frame: pd.DataFrame, names: Sequence[str], *, metric_label: str, better: Better) -> None:
         self._turn("parallel")
         self.parallel.show(frame, names, metric_label=metric_label, better=better)
 

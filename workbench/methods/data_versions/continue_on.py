@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from workbench.core.config import Config
+from workbench.core.direction import Better, best_first, better_of, is_better
 from workbench.core.errors import ModelError, TaskError, WorkbenchError
 from workbench.core.events import ENDED
 from workbench.core.registry import METRICS
@@ -286,9 +287,7 @@ def _best(session: Session, top: int) -> dict[int, float]:
     frame = log.trials(task_fingerprint=task.fingerprint)
     usable = set(frame.loc[np.isfinite(frame["best_val_loss"].astype(float)), "trial"])
     scores = log.scores(task.fingerprint, task.metric)
-    scores = scores[scores["trial"].isin(usable)].sort_values(
-        "score", ascending=METRICS[task.metric].value.better == "lower", kind="stable"
-    )
+    scores = best_first(scores[scores["trial"].isin(usable)], "score", better_of(task.metric))
     found: dict[int, float] = {}
     for configuration in Reads.of(session).leaderboard(None)["configuration"]:
         own = scores[scores["configuration"] == configuration]
@@ -322,18 +321,18 @@ def _train(
     return Runs(runs), reruns
 
 
-def _verdict(change: Change, better: str) -> str:
+def _verdict(change: Change, better: Better) -> str:
     if not math.isfinite(change.change):
         return "no new model"
     if not math.isfinite(change.change_low):
         return "noise unknown"
     if not change.beyond_noise:
         return "within noise"
-    return "better" if (change.change > 0) == (better == "higher") else "worse"
+    return "better" if is_better(change.change, 0.0, better) else "worse"
 
 
 def _labels(task: Task) -> dict[str, Any]:
     return {
         "metric_label": f"validation {METRICS[task.metric].label.lower()}",
-        "better": METRICS[task.metric].value.better,
+        "better": better_of(task.metric),
     }

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from workbench.core.config import Config
+from workbench.core.direction import Better, sign
 from workbench.metrics.intervals import LEVEL, standard_error
 from workbench.models.layers import LayerFacts
 
@@ -92,7 +93,7 @@ class Case:
     config: Config
     state: str
     metric: str
-    better: Literal["higher", "lower"]
+    better: Better
     curve: pd.DataFrame
     baseline_loss: float
     baseline_score: float
@@ -188,7 +189,7 @@ class Case:
 
     @property
     def _sign(self) -> float:
-        return 1.0 if self.better == "higher" else -1.0
+        return sign(self.better)
 
     def share(self, score: float) -> float:
         """How much of the way from the baseline to the best known score it has come: 0 at the baseline, 1 at the best.

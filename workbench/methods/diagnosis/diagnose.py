@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from workbench.core.direction import best_score
 from workbench.core.errors import ConfigError, Problem, RunError, WorkbenchError, did_you_mean
 from workbench.core.events import ENDED, TrialState
 from workbench.core.text import counted
@@ -155,7 +156,7 @@ def case_of(session: Session, trial: int) -> tuple[Case, list[str]]:
         curve=curve,
         baseline_loss=task.baseline.loss if measured else math.nan,
         baseline_score=task.baseline.metric,
-        best_score=(max if reads.better == "higher" else min)(known, default=math.nan),
+        best_score=best_score(known, reads.better),
         rows=len(task.validation),
         reason="" if ended is None else ended.reason,
         seeds=[rows for _, rows in curves.groupby("trial")],

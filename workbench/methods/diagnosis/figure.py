@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from workbench.core.direction import sign
 from workbench.methods.diagnosis.case import Judgement
 from workbench.models.layers import LayerFacts
 from workbench.ui.axes import over_epochs, tidy
@@ -112,7 +113,7 @@ def _scores(axes: Axes, judgement: Judgement) -> None:
     _since(axes, judgement)
     low, high = axes.get_ylim()
     _outside(axes, case.epoch, [(label, values, ~((values >= low) & (values <= high))) for label, values, _ in curves],
-             "outside the chart", at_top=case.better == "lower")  # fmt: skip
+             "outside the chart", at_top=sign(case.better) < 0)  # fmt: skip
     _legend(axes)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.core.direction import best_first, better_of
 from workbench.core.errors import ConfigError, LogError, Problem, RunError, did_you_mean
 from workbench.core.events import ENDED, TrialState
 from workbench.core.registry import METRICS
@@ -161,8 +162,7 @@ def _candidates(session: Session, select: str | None, top: int, candidates: int)
     scores = scores[np.isfinite(scores["score"]) & scores["configuration"].isin(board["configuration"])]
     scores = scores.assign(place=[places[configuration] for configuration in scores["configuration"]])
     if select == "greedy":
-        lower = METRICS[session.task.metric].value.better == "lower"
-        scores = scores.sort_values(["score", "trial"], ascending=[lower, True]).head(candidates)
+        scores = best_first(scores, "score", better_of(session.task.metric), then="trial").head(candidates)
     else:
         reaches = board["seeds"].cumsum().to_numpy()
         configurations = max(top, int(np.searchsorted(reaches, candidates)) + 1)

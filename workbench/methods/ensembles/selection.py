@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from workbench.core.direction import better_of, sign
 from workbench.core.errors import ModelError
 from workbench.core.registry import METRICS
 from workbench.metrics.table import LEVEL, evaluate_metric, weighted_mean
@@ -44,7 +45,7 @@ class Judge:
     def __init__(self, targets: NDArray[Any], metric: str) -> None:
         self.metric, self.targets = metric, targets
         self.classes = targets.ndim == 1
-        self.sign = 1.0 if METRICS[metric].value.better == "higher" else -1.0
+        self.sign = sign(better_of(metric))
         self._weighted = METRICS[metric].value.weighted
 
     def __call__(self, answers: Array, counts: Array) -> tuple[Array, Array]:

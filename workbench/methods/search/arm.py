@@ -6,11 +6,12 @@ import math
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from workbench.core.config import Config
+from workbench.core.direction import Better, is_better, objective
 from workbench.core.errors import ConfigError, RunError
 from workbench.core.space import GRID_POINTS, Space, distribution
 from workbench.methods.search.strategies import Pruning, Strategy
@@ -23,7 +24,6 @@ __all__ = ["Arm", "Result", "Suggestion"]
 
 REFUSALS = 1000
 """Contradictory draws in a row after which the space is given up."""
-Better = Literal["higher", "lower"]
 
 
 @dataclass
@@ -100,7 +100,7 @@ class Arm:
                 study_name="workbench",  # Hyperband's brackets depend on it
                 sampler=sampler or optuna.samplers.RandomSampler(seed=seed),
                 pruner=optuna.pruners.NopPruner() if pruner is None else pruner.make(space.base.epochs),
-                direction="maximize" if better == "higher" else "minimize",
+                direction=objective(better),
             )
         finally:
             optuna.logging.set_verbosity(loud)
@@ -173,7 +173,7 @@ class Arm:
         if (
             math.isfinite(value)
             and not suggestion.pruned
-            and (self.best is None or beats(value, self.best.value, self._better))
+            and (self.best is None or is_better(value, self.best.value, self._better))
         ):
             self.best = suggestion
         if suggestion.trial is None:
@@ -189,8 +189,3 @@ class Arm:
             return False
         suggestion.trial.report(value, epoch)
         return bool(suggestion.trial.should_prune())
-
-
-def beats(value: float, other: float, better: Better) -> bool:
-    """Whether a score is better than another, whichever way the metric goes."""
-    return value > other if better == "higher" else value < other

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from workbench.core.config import Config
+from workbench.core.direction import Better, is_better
 from workbench.core.errors import ConfigError, RunError
 from workbench.core.events import EpochEnd, Event, TrialEnded, TrialState
-from workbench.methods.search.arm import Arm, Better, Suggestion, beats
+from workbench.methods.search.arm import Arm, Suggestion
 from workbench.training import cohort_key
 
 __all__ = ["Budget", "Call", "Campaign", "Desk", "NewRow", "Progress"]
@@ -407,7 +408,7 @@ class Campaign:
             return
         suggestion.arm.tell(suggestion)
         value = suggestion.value
-        if math.isfinite(value) and (self._best is None or beats(value, self._best[0], self._better)):
+        if math.isfinite(value) and (self._best is None or is_better(value, self._best[0], self._better)):
             self._best, self._since_best = (value, suggestion.trials[0]), 0
         else:
             self._since_best += 1

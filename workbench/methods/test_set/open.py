@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from workbench.core.direction import better_of, sign
 from workbench.core.errors import ConfigError, Problem, RunError, SealError
 from workbench.core.events import ENDED
 from workbench.core.registry import METRICS
@@ -139,7 +140,7 @@ def open_test_set(
         if not new.any():
             raise _refusal(session, keys, "none of them is unseen; a version of the task with new rows has some")
         test, keys = Split(sealed.x[new], sealed.y[new]), keys[new]
-    metric, better = session.task.metric, METRICS[session.task.metric].value.better
+    metric = session.task.metric
     interval: Interval = score_interval(metric, model.outputs(test.x), test.y)
     data = {
         **about,
@@ -152,7 +153,7 @@ def open_test_set(
         "rows": len(test),
         "split_rows": len(sealed),
         "validation": validation,
-        "optimism": validation - interval.score if better == "higher" else interval.score - validation,
+        "optimism": sign(better_of(metric)) * (validation - interval.score),
         "looked": session.log.looked(session.task.fingerprint),
         "baseline": session.task.baseline.metric,
         "who": f"{_user()}@{socket.gethostname()}",
