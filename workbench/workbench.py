@@ -22,10 +22,12 @@ from workbench.methods.ensembles.build import TOP, assemble, assembled, nothing_
 from workbench.methods.finetuning.finetune import ALL_BUT_THE_HEAD, finetune
 from workbench.methods.layers.watch import Layers, read_layers
 from workbench.methods.range_test.range_test import HIGH, LOW, RangeTest, range_test
+from workbench.methods.search.fair_comparison import Comparison
 from workbench.methods.search.handle import Search
 from workbench.methods.search.options import DEFAULTS
-from workbench.methods.search.request import Comparison, SearchRequest, continued, start_comparison, start_search
+from workbench.methods.search.request import SearchRequest, continued
 from workbench.methods.search.resume import resume_search
+from workbench.methods.search.start import start_comparison, start_search
 from workbench.methods.tabs import TABS
 from workbench.methods.test_set.open import TestResult, history, open_test_set
 from workbench.runs.arguments import (

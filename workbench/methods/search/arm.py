@@ -114,8 +114,8 @@ class Arm:
         """How many configurations are left, None if there is no end."""
         return None if self._grid is None else len(self._grid)
 
-    def teach(self, results: Iterable[Result]) -> None:
-        """Let the sampler know earlier trials that lie in the space and agree in what is not searched."""
+    def learn(self, results: Iterable[Result]) -> None:
+        """Add to what the sampler knows the earlier trials that lie in the space and agree in what is not searched."""
         import optuna
 
         if not self.strategy.learns:
