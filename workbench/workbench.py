@@ -711,10 +711,7 @@ class Workbench:
         trial; RunError for one without a finished epoch, on another task, or for an epoch it does not have; ModelError if the
         backbone of a fine-tuned trial has other weights here; CheckpointError if the checkpoint that is needed is damaged.
         """
-        trial = whole("trial", trial)
-        run = self._session.run_of(trial)
-        at_hand = None if run is None or epoch is not None else run.weights_of(trial)
-        return self._session.recall.model(trial, epoch, at_hand)
+        return self._session.recall.model(whole("trial", trial), epoch)
 
     def predict(self, trial: int, X: Any) -> NDArray[Any]:
         """The answers of a trial's best model for raw rows, like those that the task was made from: labels (rows,) of the

@@ -321,7 +321,7 @@ def test_a_trial_on_other_data_or_without_an_epoch_is_refused(task: wb.Task, tmp
     iris = wb.Workbench(wb.Task.load("iris"), log=tmp_path / "a.db")
     iris.run(GOOD.replace(epochs=1))
     bench = wb.Workbench(task, log=tmp_path / "a.db")
-    with pytest.raises(wb.RunError, match="trial 1 was trained on other data than 'wine'"):
+    with pytest.raises(wb.RunError, match="trial 1 is of other data than 'wine'"):
         bench.diagnose(1)
     run = bench.start(GOOD, stop_after=1)
     run.wait()

@@ -305,7 +305,7 @@ def test_unfinished_trials_those_on_other_data_and_an_empty_log_are_told(bench: 
     with pytest.raises(wb.RunError, match="there is no trial that ran to its end"):
         wb.Workbench(wb.Task.load("iris")).ensemble()
     other = wb.Workbench(wb.Task.load("digits", seed=1), log=place)
-    with pytest.raises(wb.RunError, match="trial 1 was trained on other data"):
+    with pytest.raises(wb.RunError, match="trial 1 is of other data"):
         other.ensemble(trials=[1])
     with pytest.raises(wb.RunError, match="there is no trial that ran to its end"):
         other.ensemble()

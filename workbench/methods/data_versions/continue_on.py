@@ -8,7 +8,7 @@ import math
 import time
 import warnings
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -35,7 +35,7 @@ from workbench.runs.restore import logged_config
 from workbench.runs.run import Run, Runs
 from workbench.runs.session import Session
 from workbench.tasks import Task
-from workbench.training import Weights, cohort_key, prepare, resolve_loss
+from workbench.training import cohort_key, prepare, resolve_loss
 from workbench.training.losses import loss_of
 from workbench.ui.figures import NotebookFigure
 
@@ -68,14 +68,13 @@ class Continuation(Job[pd.DataFrame]):
         *,
         drift: pd.DataFrame,
         scores: Mapping[int, float],
-        at_hand: Callable[[int], Weights | None],
     ) -> None:
         super().__init__(self._work_on, name="continuation", pump=self._tick, news=self._wake)
         self.session, self.former, self.runs, self.drift = session, former, runs, drift
         self.reruns = {old: tuple(new) for old, new in reruns.items()}
         self.task, self.version = session.task, number_of(session)
         assert self.task.former is not None
-        self._before, self._scores, self._at_hand = self.task.former, scores, at_hand
+        self._before, self._scores = self.task.former, scores
         self._outputs: dict[int, Tensor] = {}
         self._table: pd.DataFrame | None = None
 
@@ -145,7 +144,7 @@ class Continuation(Job[pd.DataFrame]):
 
     def _old_outputs(self, trial: int) -> Tensor:
         """An old model's outputs on the new validation rows, in the new version's units; its score goes into the log."""
-        model = self.former.recall.model(trial, weights=self._at_hand(trial))
+        model = self.former.recall.model(trial)
         outputs = model.outputs(self._before.validation)
         if self.task.classes is None:
             old, new = model.schema, self.task
@@ -194,12 +193,10 @@ class Continuation(Job[pd.DataFrame]):
 
     def _new_outputs(self, trial: int) -> Tensor | None:
         """A new trial's best model's outputs on the validation rows; None if it has come to none."""
-        run = self.session.run_of(trial)
-        weights = None if run is None else run.weights_of(trial)
         curve = self.session.log.curves(trial)
-        if weights is None or not np.isfinite(curve["val_loss"].astype(float)).any():
+        if self.session.weights_at_hand(trial) is None or not np.isfinite(curve["val_loss"].astype(float)).any():
             return None  # stopped, or diverged, before its first epoch was through
-        return self.session.recall.model(trial, weights=weights).outputs(self.task.validation.x)
+        return self.session.recall.model(trial).outputs(self.task.validation.x)
 
     def _tick(self) -> None:
         for session in (self.former, self.session):
@@ -255,11 +252,7 @@ def continue_on(
         }  # fmt: skip
         session.log.add_finding("version", data, task_fingerprint=task.fingerprint)
 
-        def at_hand(trial: int) -> Weights | None:
-            run = session.run_of(trial)
-            return None if run is None else run.weights_of(trial)
-
-        made = Continuation(beside, session, runs, reruns, drift=moved, scores=best, at_hand=at_hand)
+        made = Continuation(beside, session, runs, reruns, drift=moved, scores=best)
         _going[key] = made
     return made.start()
 

@@ -110,8 +110,7 @@ def case_of(session: Session, trial: int) -> tuple[Case, list[str]]:
     log, task, reads = session.log, session.task, Reads.of(session)
     curve = log.curves(trial)
     session.recall.check_outside_trash(trial)
-    if log.task_fingerprint(trial) != task.fingerprint:
-        raise RunError(f"trial {trial} was trained on other data than {task.name!r}; make a Workbench on its own task")
+    session.recall.check_trial_task(trial)
     if (metric := log.metric(trial)) != task.metric:
         message = f"trial {trial} was measured by {metric!r}, which cannot be compared with this task's {task.metric!r}"
         raise RunError(f"{message}; make the task with metric={metric!r}")
@@ -228,7 +227,7 @@ def _weights(session: Session, trial: int) -> tuple[Weights, int] | None:
     kept = session.recall.kept(trial, int(curve["epoch"].iloc[-1]))
     if kept is not None:
         return kept.weights, kept.progress.epoch
-    weights = None if run is None else run.weights_of(trial)
+    weights = session.weights_at_hand(trial)
     return None if weights is None else (weights, session.recall.best_epoch(trial))
 
 

@@ -116,9 +116,7 @@ def assembled(session: Session, number: int) -> Ensemble:
         some = f"it has {len(found)}" if found else "it has none; make one with bench.ensemble()"
         raise RunError(f"ensemble {number} is not in the log, {some}; see bench.ensembles")
     finding = found[number - 1]
-    if finding.task_fingerprint != session.task.fingerprint:
-        message = f"is of other data than {session.task.name!r}; make a Workbench on its own task"
-        raise RunError(f"ensemble {number} {message}")
+    session.recall.check_task(f"ensemble {number}", finding.task_fingerprint)
     trials = [int(member["trial"]) for member in finding.data["members"]]
     try:
         session.recall.check_outside_trash(*trials)
@@ -126,7 +124,7 @@ def assembled(session: Session, number: int) -> Ensemble:
         raise RunError(
             f"ensemble {number} cannot be put together any more: {error}; a file of it that bench.save wrote still loads"
         ) from None
-    return ensemble_of([_model(session, trial) for trial in trials], finding.data, number)
+    return ensemble_of([session.recall.model(trial) for trial in trials], finding.data, number)
 
 
 def nothing_to_choose(session: Session, otherwise: str) -> RunError:
@@ -199,10 +197,10 @@ class _Crowd:
 
     def answers(self) -> NDArray[np.float64]:
         """(candidates, rows, outputs) on the validation rows: probabilities, or numbers in standardised units."""
-        return np.stack([self._answer(_model(self._session, trial)) for trial in self._trials])
+        return np.stack([self._answer(self._session.recall.model(trial)) for trial in self._trials])
 
     def model(self, trial: int) -> TrainedModel:
-        return self._kept[trial] if trial in self._kept else _model(self._session, trial)
+        return self._kept[trial] if trial in self._kept else self._session.recall.model(trial)
 
     def _answer(self, model: TrainedModel) -> NDArray[np.float64]:
         outputs = model.outputs(self._session.task.validation.x).double()
@@ -212,12 +210,6 @@ class _Crowd:
             self._bytes += size
         found: NDArray[np.float64] = (outputs if model.schema.classes is None else outputs.softmax(-1)).numpy()
         return found
-
-
-def _model(session: Session, trial: int) -> TrainedModel:
-    """A trial's model with its best weights, as they are at hand, in a checkpoint, or trained again."""
-    run = session.run_of(trial)
-    return session.recall.model(trial, None, None if run is None else run.weights_of(trial))
 
 
 # --- what is kept of it -------------------------------------------------------------------------------------------------

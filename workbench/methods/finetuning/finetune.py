@@ -238,23 +238,15 @@ def _check_inputs(trial: int, shape: tuple[int, ...], names: tuple[str, ...] | N
 
 def _from_checkpoint(session: Session, trial: int) -> Weights:
     """The best weights of a trial on another task, whose data are not at hand to train it again."""
-    recall = session.recall
-    curve = session.log.curves(trial)
-    if curve.empty:
-        raise RunError(f"trial {trial} has no finished epoch")
-    best = recall.best_epoch(trial)
-    last = recall.kept(trial, int(curve["epoch"].iloc[-1]))
-    if last is not None and last.best is not None and last.progress.watch["best_epoch"] == best:
-        return last.best
-    kept = recall.kept(trial, best)
-    if kept is not None and kept.progress.epoch == best:
-        return kept.weights
-    message = (
-        f"trial {trial} was trained on other data than {session.task.name!r}, and no checkpoint has its best model"
-    )
-    raise RunError(
-        f"{message}; do it from there: wb.Workbench(its task, log=...).finetune(from_trial={trial}, task=...)"
-    )
+    found = session.recall.best_kept(trial)
+    if found is None:
+        message = f"trial {trial} is of other data than {session.task.name!r}, and no checkpoint has its best model"
+        raise RunError(f"{message}; {_from_its_own_task(trial)}")
+    return found
+
+
+def _from_its_own_task(trial: int) -> str:
+    return f"call it there: wb.Workbench(its task, log=...).finetune(from_trial={trial}, task=...)"
 
 
 def _facts(session: Session, trial: int, config: Config, weights: Weights, target: Task) -> Facts:
@@ -270,7 +262,6 @@ def _facts(session: Session, trial: int, config: Config, weights: Weights, targe
     fingerprint = session.log.task_fingerprint(trial)
     frame = session.log.trials(task_fingerprint=fingerprint)
     name = str(frame.set_index("trial").at[trial, "task"])
-    remedy = f"do it from there: wb.Workbench(its task, log=...).finetune(from_trial={trial}, task=...)"
     then = session.log.builder_source(trial)
     if then is not None and is_builtin(config.model):  # in a log from before the names of built-in models were kept
         message = (
@@ -278,7 +269,8 @@ def _facts(session: Session, trial: int, config: Config, weights: Weights, targe
         )
         raise ModelError(f"{message}; train one under another name, and begin from that")
     if isinstance(MODELS[config.model].value, Backbone):
-        raise RunError(f"trial {trial} was fine-tuned itself, on other data than {target.name!r}; {remedy}")
+        message = f"trial {trial} was fine-tuned itself, and is of other data than {target.name!r}"
+        raise RunError(f"{message}; {_from_its_own_task(trial)}")
     first, second = (count_parameters(build_model(facts(outputs), config)) for outputs in (1, 2))
     outputs, rest = divmod(weights.vector.numel() - first, max(1, second - first))
     try:

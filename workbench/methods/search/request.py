@@ -142,8 +142,7 @@ def continued(session: Session, number: int, given: Mapping[str, Any]) -> dict[s
     if rows.empty:
         raise LogError(f"search {number} is not in the log; see bench.searches")
     row = rows.iloc[0]
-    if row["task_fingerprint"] != session.task.fingerprint:
-        raise LogError(f"search {number} was made on other data than {session.task.name!r}; start a new one")
+    session.recall.check_task(f"search {number}", row["task_fingerprint"])
     if row["space"] is None:
         raise LogError(f"search {number} is a comparison, which cannot be continued; start a new one")
     base = given.get("base") or Config(**row["base"])

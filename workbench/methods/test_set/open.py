@@ -215,8 +215,7 @@ def _refusal(
 def _model(session: Session, what: int | Together) -> tuple[Any, dict[str, Any], float]:
     """What answers from prepared rows, what the log says of it, and its validation score."""
     if not isinstance(what, int):
-        if what.schema.fingerprint != session.task.fingerprint:
-            raise RunError(f"{what!r} was made on other data than {session.task.name!r}")
+        session.recall.check_task(repr(what), what.schema.fingerprint)
         session.recall.check_outside_trash(*(member.trial for member in what.members))
         words = f"ensemble {what.number}" if what.number is not None else "an ensemble"
         return what, {"trial": None, "ensemble": what.number, "epoch": None, "what": words}, what.val_metric
@@ -224,8 +223,7 @@ def _model(session: Session, what: int | Together) -> tuple[Any, dict[str, Any],
     if state not in ENDED:
         raise RunError(f"trial {what} is {state}; wait for its end before its model is judged for good")
     session.recall.check_outside_trash(what)
-    run = session.run_of(what)
-    model = session.recall.model(what, None, None if run is None else run.weights_of(what))
+    model = session.recall.model(what)
     curve = session.log.curves(what).set_index("epoch")
     about = {"trial": what, "ensemble": None, "epoch": model.epoch, "what": f"trial {what}"}
     return model, about, float(curve.loc[model.epoch, "val_metric"])
