@@ -10,11 +10,12 @@ import pandas as pd
 from scipy import stats
 
 from workbench.core.direction import Better, best_first
+from workbench.metrics.intervals import LEVEL
 
-__all__ = ["LEVEL", "by_seed", "leaderboard", "tied_with_best", "with_ensembles"]
+__all__ = ["SIGNIFICANT", "by_seed", "leaderboard", "tied_with_best", "with_ensembles"]
 
-LEVEL = 0.05
-"""Settings whose p-value against the best is below this can be told from it."""
+SIGNIFICANT = 1 - LEVEL
+"""Configurations whose p-value against the best is below this differ from it."""
 
 
 def by_seed(scores: pd.DataFrame) -> pd.DataFrame:
@@ -55,13 +56,13 @@ def leaderboard(scores: pd.DataFrame, *, better: Better = "higher", top: int | N
     pooled, freedom = _pooled(table["variance"].to_numpy(), table["seeds"].to_numpy())
     own = table["variance"] > 0
     variance = table["variance"].where(own, pooled if pooled > 0 else np.nan)
-    half = stats.t.ppf(0.975, np.where(own, np.maximum(table["seeds"] - 1, 1), freedom or 1)) * np.sqrt(
+    half = stats.t.ppf((1 + LEVEL) / 2, np.where(own, np.maximum(table["seeds"] - 1, 1), freedom or 1)) * np.sqrt(
         variance / table["seeds"]
     )
     half = np.where(table["seeds"] > 1, half, np.nan)
     table["low"], table["high"] = table["mean"] - half, table["mean"] + half
     table["p_value"] = tied_with_best(table["mean"], table["variance"], table["seeds"])
-    table["tied"] = ~(table["p_value"] < LEVEL)
+    table["tied"] = ~(table["p_value"] < SIGNIFICANT)
     table.insert(0, "rank", np.arange(1, len(table) + 1))
     columns = ["rank", "configuration", "trial", "seeds", "mean", "low", "high", "p_value", "tied"]
     return table[columns].head(top) if top is not None else table[columns]
@@ -97,19 +98,18 @@ def tied_with_best(mean: Sequence[float], variance: Sequence[float], seeds: Sequ
     and the best was picked as the best: read a small p as "probably worse", not as proof.
     """
     m, v, n = (np.asarray(values, float) for values in (mean, variance, seeds))
-    p = np.full(len(m), np.nan)
     if not len(m):
-        return p
+        return np.empty(0)
     pooled, freedom = _pooled(v, n)
     spreads = (n > 1) & (v > 0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        welch = spreads & spreads[0]
-        a, b = v / n, v[0] / n[0]
-        spread = np.where(welch, a + b, pooled * (1 / n + 1 / n[0]))
-        df = np.where(welch, (a + b) ** 2 / (a**2 / (n - 1) + b**2 / (n[0] - 1)), freedom)
-        t = np.abs(m - m[0]) / np.sqrt(spread)
-        p = 2 * stats.t.sf(t, np.where(df > 0, df, np.nan))
-    p = np.where(spread > 0, p, np.where((m == m[0]) & (n > 1), 1.0, np.nan))
+    if freedom and pooled > 0:
+        t = np.abs(m - m[0]) / np.sqrt(pooled * (1 / n + 1 / n[0]))
+        p = 2 * stats.t.sf(t, freedom)
+    else:
+        p = np.where((m == m[0]) & (n > 1), 1.0, np.nan)
+    if spreads[0]:
+        s, best = np.sqrt(v), (m[0], np.sqrt(v[0]), n[0])
+        p[spreads] = stats.ttest_ind_from_stats(m[spreads], s[spreads], n[spreads], *best, equal_var=False).pvalue
     p[0] = 1.0
     return p
 

@@ -13,6 +13,7 @@ from scipy import stats
 from workbench.core.direction import Better, sign
 from workbench.core.errors import RunError
 from workbench.core.text import counted
+from workbench.metrics.intervals import LEVEL
 from workbench.training.stopping import Patience
 
 __all__ = ["Stops", "patience_table", "suggest_patience"]
@@ -22,8 +23,6 @@ SHARE = 0.95
 """Of the trials, how many must come within the noise of their best for a patience to be suggested."""
 LATE = 0.9
 """A best epoch after this part of the trial is late: it may still have been improving."""
-LEVEL = 0.95
-RESAMPLES = 2000
 
 
 @dataclass(frozen=True)
@@ -173,9 +172,11 @@ def _worse(lost: NDArray[np.float64], metric_label: str) -> str:
     """By how much the metric is worse, with the bootstrap's interval of the mean over the trials; lost: (trials,)."""
     if not lost.any():  # resamples of zeros would claim to be sure of it
         return f"the {metric_label} is the same in all of them"
-    draws = np.random.default_rng(0).integers(0, len(lost), (RESAMPLES, len(lost)))
-    low, high = np.quantile(lost[draws].mean(1), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    mean = lost.mean()
+    random = np.random.default_rng(0)
+    found = stats.bootstrap(
+        (lost,), np.mean, n_resamples=2000, confidence_level=LEVEL, method="percentile", random_state=random
+    )
+    (low, high), mean = found.confidence_interval, lost.mean()
     return (
         f"the {metric_label} is {'worse' if mean >= 0 else 'better'} by {abs(mean):.2g} on average "
         f"({_ordered(low, high, mean)}, bootstrap over the trials)"

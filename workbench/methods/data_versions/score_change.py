@@ -14,7 +14,7 @@ from scipy import stats
 from torch import Tensor
 
 from workbench.core.errors import ModelError
-from workbench.metrics.intervals import score_interval
+from workbench.metrics.intervals import LEVEL, score_interval
 from workbench.metrics.table import evaluate_metric, evaluate_metrics
 
 __all__ = ["Change", "score_change"]
@@ -22,7 +22,7 @@ __all__ = ["Change", "score_change"]
 RESAMPLES = 1000
 PIECE = 4_000_000
 """Values that are resampled at once."""
-Z = float(stats.norm.ppf(0.975))
+Z = float(stats.norm.ppf((1 + LEVEL) / 2))
 
 
 class Change(NamedTuple):
@@ -60,7 +60,7 @@ def score_change(metric: str, before: Tensor, after: Sequence[Tensor], targets: 
         return Change(old, mean, *(math.nan,) * 5)
     seeds = 0.0
     if len(scores) > 1:
-        seeds = float(stats.t.ppf(0.975, len(scores) - 1) * scores.std(ddof=1) / math.sqrt(len(scores)))
+        seeds = float(stats.t.ppf((1 + LEVEL) / 2, len(scores) - 1) * scores.std(ddof=1) / math.sqrt(len(scores)))
     found = [score_interval(metric, one, targets) for one in after]
     down = float(np.mean([one.score - one.low for one in found]))
     up = float(np.mean([one.high - one.score for one in found]))
