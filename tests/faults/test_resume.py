@@ -151,7 +151,9 @@ def test_a_search_with_a_sampler_of_ones_own_ends_with_what_it_started(victims: 
     bench = wb.Workbench(TASK, log=log)
     started = len(bench.trials)
     assert 0 < started < 8
-    with pytest.warns(UserWarning, match="search 1 ends with the trials .* a sampler object of yours, which a log cannot store"):
+    with pytest.warns(
+        UserWarning, match="search 1 ends with the trials .* a sampler object of yours, which a log cannot store"
+    ):
         runs = bench.resume()
     runs.wait()
     assert len(bench.trials) == started

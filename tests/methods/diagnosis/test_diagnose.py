@@ -211,7 +211,7 @@ def test_an_unfinished_trial_is_judged_by_what_there_is(bench: wb.Workbench) -> 
             threading.Event().wait(0.01)
         found = bench.diagnose(1)
         told = len(bench.curves(1))
-        assert any(f"the trial is paused: judged by its first {told} epochs" in note for note in found.notes)
+        assert any(f"the trial is paused: diagnosed from its first {told} epochs" in note for note in found.notes)
         assert found.verdict in {*all_rules(), "healthy"}
     finally:
         run.stop()

@@ -149,7 +149,7 @@ def test_what_has_learned_nothing_in_one_epoch_is_too_short_to_judge_and_helped_
     assert found.case.score <= found.case.baseline_score
     assert found.verdict == "at_baseline"
     scores = f"({found.case.score:.3g} against {found.case.baseline_score:.3g})"
-    assert found.title == f"too short to judge: 1 epoch, and not yet better than the baseline {scores}"
+    assert found.title == f"too short to diagnose: 1 epoch, and not yet better than the baseline {scores}"
     assert found.findings[0].prescription.changes == {"epochs": 10, "learning_rate": 0.003}
     assert "bench.lr_range_test" in found.findings[0].prescription.says
     assert found.figure()._repr_png_().startswith(b"\x89PNG")

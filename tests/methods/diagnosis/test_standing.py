@@ -17,10 +17,10 @@ from workbench.methods.diagnosis.rules import judge
 def test_what_is_no_better_than_the_baseline_is_not_healthy_where_nothing_else_is_found() -> None:
     short = judge(case([2.3], score=0.08, train_score=0.1, config=wb.Config(epochs=1, learning_rate=1e-6)))
     assert short.verdict == "at_baseline"
-    assert short.title == "too short to judge: 1 epoch, and not yet better than the baseline (0.08 against 0.1)"
+    assert short.title == "too short to diagnose: 1 epoch, and not yet better than the baseline (0.08 against 0.1)"
     assert short.findings[0].prescription.changes == {"epochs": 10, "learning_rate": 0.003}
     usual = judge(case([2.3, 2.2], score=0.08, config=wb.Config(epochs=50, learning_rate=0.01)))
-    assert usual.title.startswith("too short to judge: 2 epochs,")
+    assert usual.title.startswith("too short to diagnose: 2 epochs,")
     assert usual.findings[0].prescription.changes == {"epochs": 50}  # it was stopped, or is not through
     # learned by heart without a word from another rule: not too short, and no better all the same
     heart = judge(case(FALLING, np.full(12, 1.9), score=0.1, train_score=1.0))

@@ -22,7 +22,7 @@ import workbench as wb
 from workbench.core.registry import MODELS
 from workbench.methods.comparison.reads import Reads
 from workbench.methods.comparison.tab import _board
-from workbench.methods.ensembles.build import AT_HAND
+from workbench.methods.ensembles.build import IN_MEMORY
 from workbench.metrics import table as metrics
 from workbench.runs.session import Session
 
@@ -209,7 +209,7 @@ def test_without_a_member_it_leaves_the_leaderboard_for_good(tmp_path: Path) -> 
     bench.empty_trash()
     assert "ensemble" not in bench.leaderboard()
     assert list(bench.ensembles["complete"]) == [False]
-    with pytest.raises(wb.RunError, match=r"ensemble 1 cannot be put together any more: .*trial 2 is not in the log"):
+    with pytest.raises(wb.RunError, match=r"ensemble 1 cannot be rebuilt: .*trial 2 is not in the log"):
         bench.load_ensemble(made.number)
 
 
@@ -254,8 +254,8 @@ def test_a_choice_by_hand_is_not_corrected(mixed: wb.Ensemble) -> None:
 def test_models_too_large_to_be_all_at_hand_are_recalled(
     trained: wb.Workbench, best: wb.Ensemble, monkeypatch: pytest.MonkeyPatch, rows: np.ndarray
 ) -> None:
-    assert AT_HAND > 1e9
-    monkeypatch.setattr("workbench.methods.ensembles.build.AT_HAND", 0)
+    assert IN_MEMORY > 1e9
+    monkeypatch.setattr("workbench.methods.ensembles.build.IN_MEMORY", 0)
     again = trained.ensemble(top=3)
     np.testing.assert_array_equal(again.predict_proba(rows), best.predict_proba(rows))
 

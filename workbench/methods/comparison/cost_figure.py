@@ -42,7 +42,7 @@ def complexity_panels(
     hidden = _show_the_better(panels[0], found[SCORE].to_numpy(float), better)
     panels[0].set_ylabel(f"best {metric_label}", fontsize=9)
     if hidden:
-        figure.suptitle(f"{counted(hidden, 'trial')} too poor to show", fontsize=9, x=0.01, ha="left")
+        figure.suptitle(f"{counted(hidden, 'trial')} too far from the best to show", fontsize=9, x=0.01, ha="left")
     handles, labels = panels[0].get_legend_handles_labels()
     if handles:
         figure.legend(handles, labels, frameon=False, fontsize=8, loc="outside right upper")
@@ -72,7 +72,7 @@ def patience_curve(table: pd.DataFrame, suggestion: int | None = None, *, trials
     axes.set_xlabel("patience (epochs)", fontsize=9)
     axes.set_ylabel("share", fontsize=9)
     axes.set_title(
-        "" if trials is None else f"early stopping played on the curves of {counted(trials, 'trial')}",
+        "" if trials is None else f"early stopping simulated on the curves of {counted(trials, 'trial')}",
         fontsize=9,
         loc="left",
     )

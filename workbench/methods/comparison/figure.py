@@ -123,7 +123,7 @@ def importance_bars(table: pd.DataFrame) -> NotebookFigure:
 def intervals(table: pd.DataFrame, *, label: str, metric_label: str = "metric") -> NotebookFigure:
     """Means with their 95% intervals, best on top. table: columns `label`, mean, low, high, tied.
 
-    Hollow: can be told from the best.
+    Hollow: differs significantly from the best.
     """
     figure = NotebookFigure(figsize=(5.6, 0.9 + 0.36 * max(1, len(table))), layout="constrained", dpi=100)
     axes = figure.subplots()
@@ -134,7 +134,7 @@ def intervals(table: pd.DataFrame, *, label: str, metric_label: str = "metric") 
         axes.errorbar(row.mean, place, xerr=error, fmt="o", color=COLORS[0], markerfacecolor=face, capsize=3)
     axes.set_yticks(range(len(table)), [str(value) for value in table[label]][::-1])
     axes.set_ylim(-0.6, len(table) - 0.4)
-    axes.set_xlabel(f"{metric_label}, mean and 95% interval (hollow: can be told from the best)", fontsize=8)
+    axes.set_xlabel(f"{metric_label}, mean and 95% interval (hollow: significantly worse than the best)", fontsize=8)
     tidy(axes)
     return figure
 

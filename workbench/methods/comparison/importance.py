@@ -57,7 +57,7 @@ def importance(
         )
     distributions = {name: _observed(frame[name], name) for name in names}
     loud = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(max(loud, optuna.logging.WARNING))  # it tells of each new study
+    optuna.logging.set_verbosity(max(loud, optuna.logging.WARNING))  # it reports each new study
     try:
         study = optuna.create_study(direction=objective(better))
     finally:
@@ -76,13 +76,13 @@ def importance(
         ]
     )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # optuna's remarks on its own experimental parts
+        warnings.simplefilter("ignore")  # optuna's warnings about its experimental parts
         made = getattr(optuna.importance, EVALUATORS[evaluator])(**({"seed": 0} if evaluator == "fanova" else {}))
         found = optuna.importance.get_param_importances(study, evaluator=made)
     enough = len(frame) >= TRIALS_EACH * len(names)
     if not enough:
         warnings.warn(
-            f"importance of {len(names)} hyperparameters rests on {counted(len(frame), 'trial')}; take it as a hint only, "
+            f"importance of {len(names)} hyperparameters rests on {counted(len(frame), 'trial')}; treat it as a hint only, "
             f"and run at least {TRIALS_EACH * len(names)}",
             stacklevel=2,
         )

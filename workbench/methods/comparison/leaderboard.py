@@ -23,7 +23,7 @@ def by_seed(scores: pd.DataFrame) -> pd.DataFrame:
 
     scores: trial, configuration, seed (missing: a draw of its own) and score.
     """
-    # what was told of a trial without a seed stays apart
+    # a trial without a seed is a draw of its own
     draw = scores["seed"].astype(float).where(scores["seed"].notna(), -1.0 - scores["trial"])
     groups = scores.assign(draw=draw).groupby(["configuration", "draw"], sort=False)
     table = groups.agg(trial=("trial", "min"), seed=("seed", "first"), score=("score", "mean")).reset_index()
@@ -104,7 +104,7 @@ def tied_with_best(mean: Sequence[float], variance: Sequence[float], seeds: Sequ
     spreads = (n > 1) & (v > 0)
     if freedom and pooled > 0:
         t = np.abs(m - m[0]) / np.sqrt(pooled * (1 / n + 1 / n[0]))
-        p = 2 * stats.t.sf(t, freedom)
+        p: np.ndarray = 2 * stats.t.sf(t, freedom)
     else:
         p = np.where((m == m[0]) & (n > 1), 1.0, np.nan)
     if spreads[0]:

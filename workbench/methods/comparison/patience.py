@@ -1,4 +1,4 @@
-"""How long to wait for a better epoch: what early stopping would have cost and saved on the curves of the log."""
+"""How long to wait for a better epoch: what early stopping would have cost and saved on the curves in the log."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def patience_table(
     noise: float = 0.0,
     min_delta: dict[int, float] | None = None,
 ) -> pd.DataFrame:
-    """One row a patience from 1 to the longest trial's epochs less one: early stopping played on curves that ran without it.
+    """One row a patience from 1 to the longest trial's epochs less one: early stopping simulated on curves that ran without it.
 
     curves: one row an epoch (trial, epoch, val_loss, val_metric). The rule is that of training: stop once the validation loss
     has not fallen by more than min_delta (by trial, 0 by default) for so many epochs; the best epoch is that of the lowest
@@ -50,10 +50,10 @@ def patience_table(
     within_noise (share whose metric at the best epoch is not worse by more than the noise), metric_loss (mean over the trials
     of how much worse it is).
     """
-    return _played(curves, better, noise, min_delta)[0]
+    return _simulated(curves, better, noise, min_delta)[0]
 
 
-def _played(
+def _simulated(
     curves: pd.DataFrame, better: Better, noise: float, min_delta: dict[int, float] | None
 ) -> tuple[pd.DataFrame, NDArray[np.float64]]:
     """The table, and how much worse the metric of each trial is with each patience, (trials, patiences)."""
@@ -108,7 +108,7 @@ def suggest_patience(
     source = "its standard deviation over seeds"
     if noise is None:
         noise, source = _jumps(curves), "its jumps from epoch to epoch"
-    table, worse = _played(curves, better, noise, min_delta)
+    table, worse = _simulated(curves, better, noise, min_delta)
     good = table[(table["within_noise"] >= SHARE) & (table["saved"] > 0)]
     late = float(np.mean([_is_late(group["val_loss"].to_numpy(float)) for _, group in curves.groupby("trial")]))
     still = (
@@ -184,7 +184,7 @@ def _worse(lost: NDArray[np.float64], metric_label: str) -> str:
 
 
 def _ordered(low: float, high: float, mean: float) -> str:
-    """An interval in the direction in which its middle is told."""
+    """An interval, reversed if its middle is negative: the text names the direction."""
     low, high = (low, high) if mean >= 0 else (-high, -low)
     return f"{low:.2g} to {high:.2g}"
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["Reads", "listed_searches"]
 
 TRAINED = ENDED - {TrialState.FAILED, TrialState.DIVERGED}
-"""Ends that leave weights worth going on from."""
+"""Final states whose weights can be trained further."""
 
 
 class Reads(TaskLog):

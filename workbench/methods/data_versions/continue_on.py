@@ -109,7 +109,7 @@ class Continuation(Job[pd.DataFrame]):
     def __repr__(self) -> str:
         moved = self.drift.loc[self.drift["moved"], "column"].tolist()
         drifted = f"moved: {', '.join(map(str, moved[:5]))}{' ...' * (len(moved) > 5)}" if moved else "no column moved"
-        state = "stopped" if self.done and self.stopped else "done" if self.done else "going on"
+        state = "stopped" if self.done and self.stopped else "done" if self.done else "running"
         configurations = counted(len(self.reruns), "configuration")
         missing = self._before.missing
         left_out = f", {counted(missing, 'former row')} left out" if missing else ""
@@ -189,7 +189,7 @@ class Continuation(Job[pd.DataFrame]):
                     "verdict": _verdict(change, METRICS[self.task.metric].value.better),
                 }
             rows.append(row)
-        return typed(pd.DataFrame(rows, columns=CHANGES), "not compared" if ended else "going on")
+        return typed(pd.DataFrame(rows, columns=CHANGES), "not compared" if ended else "in training")
 
     def _new_outputs(self, trial: int) -> Tensor | None:
         """A new trial's best model's outputs on the validation rows; None if it has come to none."""
@@ -220,8 +220,8 @@ def continue_on(
     task = new_data if isinstance(new_data, Task) else former.version(new_data)
     if task.former is None or task.former.fingerprint != former.fingerprint:
         raise TaskError(
-            f"new_data is the task {task.name!r}, which is no version of {former.name!r}: its rows may be divided otherwise, so "
-            "that test rows would be trained on; give the data themselves, or task.version(data)"
+            f"new_data is the task {task.name!r}, which is not a version of {former.name!r}: its rows may be split differently, "
+            "and test rows would be trained on; give the data themselves, or task.version(data)"
         )
     key = (session.log.identity, task.fingerprint, top, seeds, device)
     with session.lock:

@@ -15,7 +15,7 @@ from workbench.tasks.frames import is_number
 __all__ = ["ALPHA", "CHI_SQUARED", "COLUMNS", "KOLMOGOROV_SMIRNOV", "drift", "holm"]
 
 ALPHA = 1 - LEVEL
-"""Family-wise: where nothing has moved, some column is said to have in at most so many comparisons."""
+"""Family-wise: if nothing has drifted, at most this share of comparisons reports a column that has."""
 KOLMOGOROV_SMIRNOV = "two-sample Kolmogorov-Smirnov"
 CHI_SQUARED = "chi-squared"
 EXPECTED = 5

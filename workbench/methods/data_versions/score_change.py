@@ -1,4 +1,4 @@
-"""What training again has changed: two models' scores on the very same rows, and whether the difference is beyond noise."""
+"""What training again has changed: two models' scores on the same rows, and whether the difference is beyond noise."""
 
 from __future__ import annotations
 

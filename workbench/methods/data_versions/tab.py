@@ -1,4 +1,4 @@
-"""The versions of the task's data: going on with new rows, what moved in them, and what training anew has changed."""
+"""The versions of the task's data: new rows, what has drifted in them, and what training again has changed."""
 
 from __future__ import annotations
 
@@ -123,7 +123,9 @@ class VersionsPanel:
     def _turn(self, *, going: bool, progress: float, waits: bool = False) -> None:
         self._going = going
         self.button.description, self.button.icon = ("Stop", "stop") if going else ("Continue", "forward")
-        self.button.tooltip = "Compare with what there is by now" if going else "Begin a new version of the task's data"
+        self.button.tooltip = (
+            "Stop training and compare the results so far" if going else "Start a new version of the data"
+        )
         self.button.disabled = waits
         self.progress.value = progress
 

@@ -75,7 +75,7 @@ class Rival:
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """All that the rules may look at. Nothing in it is changed by them.
+    """Everything that the rules read; they change nothing in it.
 
     curve: the trial's epochs as `bench.curves` gives them, at least one. config: as it ended, live changes included.
     baseline_loss, baseline_score: of a model that ignores its input, on the validation split; the loss is NaN where the
@@ -83,7 +83,7 @@ class Case:
     included. rows: of the validation split. seeds: curves of the other seeds of the same configuration; scores: of all seeds of
     it that ran to their end. rival: the best other configuration, None if there is none. leads: whether this
     configuration is first.
-    initial, trained: its layers at the initial weights, and at those after `trained_epoch`; None where not at hand.
+    initial, trained: its layers at the initial weights, and at those after `trained_epoch`; None if not available.
     untrained_loss: on the training split, of a model whose outputs are all zero, as those of an untrained one nearly are; NaN as
     baseline_loss is. learned_patience: asks the log for one, None while it has too few trials; asked only where it is needed,
     since it goes through all curves.
@@ -140,7 +140,7 @@ class Case:
 
     @cached_property
     def unit(self) -> float:
-        """A loss to measure others by: the baseline's, or, where that is of another kind, that of the first epoch."""
+        """The unit of losses: the baseline's loss, or that of the first epoch if the trial minimises another loss."""
         if math.isfinite(self.baseline_loss):
             return self.baseline_loss
         finite = self.train_loss[np.isfinite(self.train_loss)]
@@ -270,9 +270,9 @@ class Finding:
 
 
 class Judgement:
-    """The findings on a trial, heaviest first, and what could not be looked at.
+    """The findings on a trial, heaviest first, and what could not be examined.
 
-    verdict: the rule of the heaviest finding, or "healthy". notes: what the rules did not see, and why.
+    verdict: the rule of the heaviest finding, or "healthy". notes: what the rules could not examine, and why.
     """
 
     def __init__(self, case: Case, findings: Sequence[Finding], notes: Sequence[str] = ()) -> None:

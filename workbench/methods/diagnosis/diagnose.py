@@ -1,4 +1,4 @@
-"""From a trial in the log to its diagnosis, from a prescription to a new trial, and what came of it."""
+"""From a trial in the log to its diagnosis, from a prescription to a new trial, and its outcome."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["Diagnosis", "case_of", "diagnose", "prescriptions", "rules_table", "try_it"]
 
 LAYER_ROWS = 256
-"""Training rows on which layers are looked at."""
+"""Training rows on which layers are measured."""
 FLUSH_SECONDS = 2.0
 EXACT_LOSSES = {"classification": "cross_entropy", "regression": "mse"}
 """The losses that the task's baseline is measured by."""
@@ -46,7 +46,7 @@ class Diagnosis(Judgement):
     """What `bench.diagnose(trial)` returns.
 
     trial; verdict: the name of the main finding's rule, or "healthy"; title: the verdict in words; findings: heaviest first,
-    each with rule, title, evidence, since, prescription and record; notes: what was not looked at, and why.
+    each with rule, title, evidence, since, prescription and record; notes: what was not examined, and why.
     """
 
     def figure(self) -> NotebookFigure:
@@ -119,7 +119,7 @@ def case_of(session: Session, trial: int) -> tuple[Case, list[str]]:
         raise RunError(f"trial {trial} has no finished epoch to diagnose (it is {state}); wait for its first one")
     config = logged_config(trial, log.config(trial))
     if state not in ENDED:
-        notes.append(f"the trial is {state}: judged by its first {counted(len(curve), 'epoch')}")
+        notes.append(f"the trial is {state}: diagnosed from its first {counted(len(curve), 'epoch')}")
     if not curve.empty:
         config = session.recall.config(trial, int(curve["epoch"].iloc[-1]))
     measured = config.loss == EXACT_LOSSES[task.kind] and not (
@@ -205,14 +205,12 @@ def _layers(
             initial = inspect_layers(module, x, y, loss)
         at_hand = _weights(session, trial)
         if at_hand is None:
-            notes.append(
-                "its layers after training were not looked at: no weights of it are at hand (no checkpoint is kept)"
-            )
+            notes.append("its trained layers were not examined: its weights are not available (no checkpoint is kept)")
             return initial, None, None, notes
         weights, epoch = at_hand
         trained = inspect_layers(filled(module, weights), x, y, loss)
     except WorkbenchError as error:
-        return initial, trained, None, [f"its layers were not looked at: {error}"]
+        return initial, trained, None, [f"its layers were not examined: {error}"]
     return initial, trained, epoch, notes
 
 

@@ -213,7 +213,7 @@ def plateau(case: Case) -> Finding | None:
             f"since then the training loss stands at {losses[-1]:.3g}; {stands(case)}",
         )
         prescription = Prescription(
-            "let the rate fall over the whole run: a cosine schedule", "new", {"schedule": "cosine", "warmup": 0}
+            "lower the rate over the whole run: a cosine schedule", "new", {"schedule": "cosine", "warmup": 0}
         )
         title = f"plateau: the learning rate ran out in epoch {since}"
         return Finding("plateau", title, ran_out, prescription, 0.65, since)
@@ -225,7 +225,7 @@ def plateau(case: Case) -> Finding | None:
     since = int(case.epoch[n // 2])
     evidence = f"{swinging(swing)}: at a constant rate the steps stay too long to come to rest"
     prescription = Prescription(
-        f"go on from epoch {since} with a rate that falls: a cosine schedule", "branch", {"schedule": "cosine"}, since
+        f"continue from epoch {since} with a falling rate: a cosine schedule", "branch", {"schedule": "cosine"}, since
     )
     return Finding("plateau", f"plateau since epoch {since}", (evidence, stands(case)), prescription, 0.55, since)
 

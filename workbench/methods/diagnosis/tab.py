@@ -17,7 +17,7 @@ from workbench.ui.tab import Tab, TabBody
 __all__ = ["DIAGNOSE", "DiagnosisPanel", "DiagnosisTab"]
 
 JUDGED_SECONDS = 4.0
-"""A trial that trains is judged again at most this often."""
+"""A trial in training is diagnosed again at most this often."""
 
 HINT = "Select a trial in the table to have it diagnosed."
 
@@ -144,7 +144,7 @@ class _Card:
 
 
 class DiagnosisTab(TabBody):
-    """The diagnosis of the trial in view, judged again when anything has happened to it."""
+    """The diagnosis of the trial in view, diagnosed again when something has changed."""
 
     def __init__(self, presenter: Presenter) -> None:
         self._presenter, self._bench, self._aside = presenter, presenter.bench, presenter.dispatch.aside
@@ -191,7 +191,7 @@ class DiagnosisTab(TabBody):
         self._aside.ask("diagnosis", work, then)
 
     def try_it(self, trial: int, rule: str) -> None:
-        """Start what a rule prescribes; the trial is judged again first, so that it is what stands there."""
+        """Start what a rule prescribes. The trial is diagnosed again first, because the prescription may have changed."""
         if self._aside.busy("try-it"):
             return  # a double click
         bench, panel = self._bench, self.panel

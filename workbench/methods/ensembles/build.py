@@ -1,4 +1,4 @@
-"""From the trials of a log to an ensemble: who may vote, who does, and what is kept of it in the log."""
+"""From the trials of a log to an ensemble: candidates, members, and the record in the log."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ SELECTIONS = {
 """How members are chosen, by name."""
 
 TOP = 5
-"""So many of the best configurations vote, where nothing else is asked for."""
-AT_HAND = 2**30
-"""Models of candidates are kept at hand up to so many bytes of weights; the chosen ones of the rest are recalled again."""
+"""Default number of the best configurations that vote."""
+IN_MEMORY = 2**30
+"""Models of candidates stay in memory up to so many bytes of weights; others are restored again if they are chosen."""
 
 
 def assemble(
@@ -57,7 +57,7 @@ def assemble(
     name: str,
     note: str,
 ) -> Ensemble:
-    """Choose the members, judge them on the validation rows, and enter the ensemble into the log.
+    """Choose the members, evaluate them on the validation rows, and record the ensemble in the log.
 
     See `Workbench.ensemble`. Nothing is logged when it raises.
     """
@@ -122,7 +122,7 @@ def assembled(session: Session, number: int) -> Ensemble:
         session.recall.check_outside_trash(*trials)
     except LogError as error:
         raise RunError(
-            f"ensemble {number} cannot be put together any more: {error}; a file of it that bench.save wrote still loads"
+            f"ensemble {number} cannot be rebuilt: {error}; a file of it written by bench.save can still be loaded"
         ) from None
     return ensemble_of([session.recall.model(trial) for trial in trials], finding.data, number)
 
@@ -175,11 +175,11 @@ def _given(session: Session, trials: Sequence[int]) -> list[int]:
         message = f"trials={trials!r}: must be the numbers of one trial or more, such as [3, 7]"
         raise ConfigError([Problem("trials", trials, message)])
     numbers = [whole("trial", trial) for trial in named]
-    states = {number: session.log.state(number) for number in numbers}  # complains of an unknown one
+    states = {number: session.log.state(number) for number in numbers}  # raises for an unknown one
     session.recall.check_outside_trash(*numbers)
     for number, state in states.items():
         if state not in ENDED:
-            raise RunError(f"trial {number} is {state}: a member has to have ended; wait for it, or stop it")
+            raise RunError(f"trial {number} is {state}: a member has to be a finished trial; wait for it, or stop it")
         if state in (TrialState.DIVERGED, TrialState.FAILED):
             raise RunError(f"trial {number} {state}: it has no model to vote with; leave it out of trials=")
         session.recall.check_epoch(number, None)
@@ -188,7 +188,7 @@ def _given(session: Session, trials: Sequence[int]) -> list[int]:
 
 
 class _Crowd:
-    """The candidates' models, which may be too large to be all at hand."""
+    """The candidates' models, which may be too large to be all in memory."""
 
     def __init__(self, session: Session, trials: Sequence[int]) -> None:
         self._session, self._trials = session, trials
@@ -205,7 +205,7 @@ class _Crowd:
     def _answer(self, model: TrainedModel) -> NDArray[np.float64]:
         outputs = model.outputs(self._session.task.validation.x).double()
         size = sum(value.numel() * value.element_size() for value in model.state_dict().values())
-        if model.trial is not None and self._bytes + size <= AT_HAND:
+        if model.trial is not None and self._bytes + size <= IN_MEMORY:
             self._kept[model.trial] = model
             self._bytes += size
         found: NDArray[np.float64] = (outputs if model.schema.classes is None else outputs.softmax(-1)).numpy()

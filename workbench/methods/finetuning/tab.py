@@ -18,8 +18,8 @@ from workbench.ui.tab import TabBody
 __all__ = ["FinetunePart", "TransferPanel", "finetune_call"]
 
 ABOUT = (
-    "Take a trained trial's layers along, give them a new head, and train on: on this task, or from another whose inputs have "
-    "the same shape. All else is as the controls on the left say."
+    "Take the layers of a trained trial, add a new head, and continue training on this task. The trial may be of another task "
+    "whose inputs have the same shape. The controls on the left set everything else."
 )
 ALL_BUT_THE_HEAD = "all but the head"
 SOURCES = 5
@@ -36,19 +36,21 @@ class TransferPanel:
     def __init__(
         self, start: Callable[[], object], changed: Callable[[], object], chosen: Callable[[], object]
     ) -> None:
-        self.source = make(widgets.Dropdown, options=[], tooltip="The trial whose layers are taken along")
+        self.source = make(widgets.Dropdown, options=[], tooltip="The trial whose layers are reused")
         self.freeze = make(
-            widgets.Dropdown, options=_freezing(()), tooltip="Layers, from the input on, that keep their weights"
+            widgets.Dropdown, options=_freezing(()), tooltip="Layers, counted from the input, that keep their weights"
         )
-        self.factor = self._number(
-            "0.1", "The layers nearest the input train at this share of the head's learning rate"
-        )
-        self.unfreeze_at = self._number("", "After so many epochs every layer trains; empty: never")
+        self.factor = self._number("0.1", "Learning rate of the layers nearest the input, as a share of the head's")
+        self.unfreeze_at = self._number("", "Epoch after which every layer trains; empty: never")
         for control in (self.source, self.freeze, self.factor, self.unfreeze_at):
             control.observe(lambda _: changed(), "value")
         self.source.observe(lambda _: chosen(), "value")
         self.button = make(
-            widgets.Button, description="Fine-tune", icon="leaf", classes="wb-train", tooltip="Train on from this trial"
+            widgets.Button,
+            description="Fine-tune",
+            icon="leaf",
+            classes="wb-train",
+            tooltip="Continue training from this trial",
         )
         self.button.on_click(lambda _: start())
         grid = make(
@@ -157,7 +159,7 @@ class FinetunePart(TabBody):
     def finetune(self, trial: int, config: Config, options: dict[str, Any]) -> None:
         """Fine-tune a trial with the configuration in the controls; its weights may have to be trained again first."""
         dispatch, bench, panel = self._presenter.dispatch, self._presenter.bench, self.panel
-        panel.busy(f"Taking the layers of trial {trial} …")
+        panel.busy(f"Loading the layers of trial {trial} …")
 
         def then(run: Any, error: Exception | None) -> None:
             if error is not None:

@@ -112,7 +112,7 @@ class Layers:
 
 
 def read_layers(model: TrainedModel, task: Task) -> Layers:
-    """The layers of a trained model, as the training rows of its task see them. The model stays as it is."""
+    """The layers of a trained model, measured on the training rows of its task. The model is not changed."""
     rows, plane = _rows(task), Plane.of(task)
     views = layer_views(inspect_layers(model.module, rows), rows)
     boundary = None if plane is None else plane.boundary(model.module)

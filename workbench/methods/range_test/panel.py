@@ -15,9 +15,7 @@ from workbench.ui.tab import TabBody
 
 __all__ = ["RangePanel", "RangePart"]
 
-HINT = (
-    "Trains many learning rates for a moment each, beside whatever else trains; nothing of it is entered into the log."
-)
+HINT = "Trains many learning rates for a moment each, parallel to other runs. Nothing of it is recorded in the log."
 
 
 class RangePanel:
@@ -81,7 +79,9 @@ class RangePanel:
         self._going = going
         self.button.description, self.button.icon = ("Stop", "stop") if going else ("Range test", "line-chart")
         self.button.tooltip = (
-            "End the test with what it has" if going else "Find a learning rate for the configuration in the controls"
+            "End the test with the results so far"
+            if going
+            else "Find a learning rate for the configuration in the controls"
         )
         self.take.disabled = self._rate is None
         self.progress.value = progress
@@ -101,7 +101,7 @@ class RangePart(TabBody):
         super().__init__(self.panel.widget)
 
     def begin(self, config: Config, device: str) -> None:
-        """Find a learning rate for a configuration, beside whatever trains. Raises: ConfigError, ModelError."""
+        """Find a learning rate for a configuration, parallel to other runs. Raises: ConfigError, ModelError."""
         if self._test is None:
             self._test = self._presenter.bench.lr_range_test(config, device=device)
             self.panel.show_running(0.0)

@@ -1,4 +1,4 @@
-"""The learning-rate range test: many rates and seeds as cohorts, beside the runs of the log and without a trace in it."""
+"""The learning-rate range test: many rates and seeds as cohorts, parallel to the runs in the log and not recorded there."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ POINTS = IntRange(5, 512)
 SEEDS = IntRange(1, 32)
 STEPS = IntRange(1, 100_000)
 VALIDATION_ROWS = 1000
-"""Validation rows looked at, if there are more of them than training rows in use: fewer make the comparison noisy."""
+"""Validation rows that are used, if there are more of them than training rows in use: fewer make the comparison noisy."""
 MEASURED = frozenset({TrialState.COMPLETED, TrialState.DIVERGED})
 
 
 class Excerpt:
-    """A task with fewer rows: what training asks of a task, all else as the task has it."""
+    """A task with fewer rows: what training needs of a task, everything else as in the task."""
 
     def __init__(self, task: Task | TaskData, train: SplitData, validation: SplitData) -> None:
         self._task, self.train, self.validation = task, train, validation

@@ -107,7 +107,7 @@ def suggest(points: pd.DataFrame, untrained: Mapping[int, float], *, steps: int 
     if wide.shape[1] < LEAST_RATES:
         raise RunError(
             f"a range test needs at least {LEAST_RATES} learning rates that were tried, there are {wide.shape[1]}; "
-            "let it run longer, or choose more points"
+            "run it longer, or choose more points"
         )
     rates, losses = wide.columns.to_numpy(float), wide.to_numpy(float)
     places = np.log10(rates)

@@ -85,7 +85,7 @@ class TestResult:
     __test__ = False  # pytest takes every class of such a name for one of tests
 
     def figure(self) -> NotebookFigure:
-        """Validation and test score beside each other, with the interval, the baseline and the stamp."""
+        """Validation and test score next to each other, with the interval, the baseline and the stamp."""
         return opened_scores(pd.DataFrame([vars(self)]), metric_label=METRICS[self.metric].label)
 
     @property
@@ -94,18 +94,18 @@ class TestResult:
         label = METRICS[self.metric].label.lower()
         rows = f"{self.rows:,} rows"
         if self.rows < self.split_rows:
-            rows = f"{self.rows:,} of the split's {self.split_rows:,} rows, those that nobody had looked at"
+            rows = f"{self.rows:,} of the split's {self.split_rows:,} rows, those that were never evaluated before"
         lines = [
             f"Test {label} of {self.what} on {self.task!r}: {self.score:.4f}, 95% interval {self.low:.4f} to {self.high:.4f}, "
             f"{self.method}, {rows}.",
             f"Validation {label}: {self.validation:.4f}; optimism {self.optimism:+.4f}, after {self.looked:,} "
-            f"trial{'s' * (self.looked != 1)} that looked at the validation set"
+            f"trial{'s' * (self.looked != 1)} evaluated on the validation set"
             + (" (within what the interval allows)." if self.low <= self.validation <= self.high else "."),
         ]
         if self.number > 1:
             lines.append(
-                f"{self.stamp.capitalize()}: {self.seen:,} of the {self.rows:,} rows were looked at before, so this score may "
-                "be too good; new data brings rows that nobody has looked at (only_unseen=True measures on those alone)."
+                f"{self.stamp.capitalize()}: {self.seen:,} of the {self.rows:,} rows were evaluated before, so this score may "
+                "be too good. New data brings unseen rows; only_unseen=True evaluates on those alone."
             )
         return lines
 
@@ -138,7 +138,7 @@ def open_test_set(
     if only_unseen:
         new = unseen(keys, openings(session.log.findings(KIND)))
         if not new.any():
-            raise _refusal(session, keys, "none of them is unseen; a version of the task with new rows has some")
+            raise _sealed(session, keys, "none of them is unseen; a version of the task with new rows has some")
         test, keys = Split(sealed.x[new], sealed.y[new]), keys[new]
     metric = session.task.metric
     interval: Interval = score_interval(metric, model.outputs(test.x), test.y)
@@ -164,11 +164,9 @@ def open_test_set(
         *others, this = openings([*earlier, Finding(0, KIND, session.task.fingerprint, data, "")])
         if this.number > 1 and not again:
             left = int(unseen(session.task.row_keys["test"], others).sum())
-            remedy = f"only_unseen=True measures on the {left:,} rows alone that nobody has looked at; " if left else ""
-            remedy += (
-                "a second look can no longer be unbiased: again=True takes it all the same, and the result is stamped "
-            )
-            raise _refusal(session, this.keys, f"{remedy}{this.stamp!r} wherever it is shown", others)
+            remedy = f"only_unseen=True evaluates on the {left:,} unseen rows alone; " if left else ""
+            remedy += "a second evaluation is biased; again=True makes it nevertheless, and its result is marked "
+            raise _sealed(session, this.keys, f"{remedy}{this.stamp!r} wherever it is shown", others)
 
     number = session.log.add_finding(KIND, data, task_fingerprint=session.task.fingerprint, check=check)
     session.publish([LogChanged()])
@@ -192,16 +190,16 @@ def history(session: Session) -> pd.DataFrame:
 
 
 def _flag(name: str, value: object) -> bool:
-    """Raises: ConfigError unless it is True or False: of anything else, "no" among it, Python would make one of them."""
+    """Raises ConfigError unless it is True or False; Python would take "no" for True."""
     if not isinstance(value, (bool, np.bool_)):
         raise ConfigError([Problem(name, value, f"{name}={value!r}: must be True or False")])
     return bool(value)
 
 
-def _refusal(
+def _sealed(
     session: Session, keys: NDArray[np.uint64], remedy: str, earlier: Sequence[Opening] | None = None
 ) -> SealError:
-    """What refuses a look at rows of these keys, with the last opening that saw some of them."""
+    """The error for rows of these keys that were evaluated before, with the last opening that saw some of them."""
     known = openings(session.log.findings(KIND)) if earlier is None else earlier
     last = next(one for one in reversed(known) if np.isin(keys, one.keys).any()).finding
     seen = int((~unseen(keys, known)).sum())
@@ -221,7 +219,7 @@ def _model(session: Session, what: int | Together) -> tuple[Any, dict[str, Any],
         return what, {"trial": None, "ensemble": what.number, "epoch": None, "what": words}, what.val_metric
     state = session.log.state(what)
     if state not in ENDED:
-        raise RunError(f"trial {what} is {state}; wait for its end before its model is judged for good")
+        raise RunError(f"trial {what} is {state}; wait for its end, then open the test set")
     session.recall.check_outside_trash(what)
     model = session.recall.model(what)
     curve = session.log.curves(what).set_index("epoch")

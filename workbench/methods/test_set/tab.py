@@ -130,7 +130,7 @@ class SealTab:
         last = self._openings.iloc[-1]
         return _words(
             last["stamp"].capitalize(),
-            f"{rows}, last looked at on {_when(last['when'])} by {last['who']} for {last['what']}. A further score can no "
+            f"{rows}, last evaluated on {_when(last['when'])} by {last['who']} for {last['what']}. A further score can no "
             "longer be unbiased, and is stamped so.",
         )
 
@@ -142,18 +142,15 @@ class SealTab:
             return
         number = len(self._openings) + 1
         label = html.escape(str(self.choice.label))
-        told = (
-            f"{counted(self._looked, 'trial')} looked at the validation set"
-            if self._looked != 1
-            else "One trial has trained"
-        )
+        verb = "has" if self._looked == 1 else "have"
+        note = f"{counted(self._looked, 'trial')} {verb} been evaluated on the validation set"
         if number == 1:
-            says = f"Open the test set for <b>{label}</b>? {told}. This can be done once; the log keeps it."
+            says = f"Open the test set for <b>{label}</b>? {note}. This can be done once and is recorded in the log."
         else:
             says = f"Open it again for <b>{label}</b>? The result will be stamped <b>reused ({number})</b> wherever it is shown."
             if self._unseen:  # of a newer version of the data
                 says += (
-                    f" Nobody has looked at {counted(self._unseen, 'row')} of it: a score on those alone is unbiased."
+                    f" {counted(self._unseen, 'row').capitalize()} of it were never evaluated: their score is unbiased."
                 )
         self.fresh.description = f"Only the {counted(self._unseen, 'unseen row')}"
         show(self.fresh, number > 1 and self._unseen > 0)
@@ -217,7 +214,7 @@ class TestSetTab(TabBody):
         super().__init__(self.panel.widget)
 
     def refresh(self) -> None:
-        """Read who has looked at the test rows, and what may be measured."""
+        """Read which test rows were evaluated before, and what can be evaluated."""
         reads = Reads.of(self._presenter.session)
         board = reads.leaderboard(5)
         best = [int(trial) for trial in board["trial"]]
