@@ -15,7 +15,7 @@ import ipywidgets as widgets
 
 from workbench.core.errors import WorkbenchError
 
-__all__ = ["labelled", "listed", "make", "number_of", "said", "show"]
+__all__ = ["labelled", "listed", "make", "number_of", "offer", "said", "show"]
 
 _shared: dict[tuple[type, str], Any] = {}
 
@@ -51,6 +51,14 @@ def _common(kind: type, display: str = "") -> Any:
 def labelled(label: str, control: widgets.Widget) -> Any:
     """A control with a short word before it."""
     return make(widgets.Box, [make(widgets.HTML, f"<span>{label}</span>"), control], classes="wb-labelled")
+
+
+def offer(menu: widgets.Dropdown, options: Sequence[tuple[str, Any]]) -> None:
+    """Give a menu other options, (label, value). Its value stays if it is still among them, else it is the first."""
+    if list(menu.options) != list(options):
+        values, before = [value for _, value in options], menu.value
+        menu.options = list(options)
+        menu.value = before if before in values else values[0] if values else None
 
 
 def listed(trials: Sequence[int]) -> str:

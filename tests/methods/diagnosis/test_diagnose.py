@@ -110,12 +110,12 @@ def test_while_it_trains_it_is_not_known_and_asking_again_starts_no_second(bench
 def test_two_clicks_at_once_start_one_run(bench: wb.Workbench) -> None:
     bench.run(GOOD)
     bench.run(SLOW.replace(epochs=100_000), stop_after=60)
-    judged, gate = bench.diagnose(2), threading.Barrier(6)
+    diagnosed, gate = bench.diagnose(2), threading.Barrier(6)
     runs: list[wb.Run] = []
 
     def click() -> None:
         gate.wait()
-        runs.append(bench.try_it(judged))
+        runs.append(bench.try_it(diagnosed))
 
     clicks = [threading.Thread(target=click) for _ in range(6)]
     for one in clicks:
@@ -245,7 +245,7 @@ def test_without_a_checkpoint_nothing_is_trained_again_for_the_layers(task: wb.T
     assert bare.case.trained is None
     assert bare.case.initial is not None
     assert bare.verdict == "healthy"
-    assert any("no weights of it are at hand" in note for note in bare.notes)
+    assert any("its weights are not available" in note for note in bare.notes)
     # where the kernel still has the best ones, they do
     at_hand = first.diagnose(1).case
     assert at_hand.trained_epoch == first.trials["best_epoch"].item()

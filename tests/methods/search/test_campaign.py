@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 
 import pytest
@@ -41,9 +42,18 @@ class Recorder:
         return False
 
 
-def campaign(budget: Budget, size: int = 4, better: Better = "higher", seeds: int = 1) -> Campaign:
+def campaign(
+    budget: Budget,
+    size: int = 4,
+    better: Better = "higher",
+    seeds: int = 1,
+    finals: int = 0,
+    recorder: Recorder | None = None,
+) -> Campaign:
     arm = Arm(Space({"learning_rate": wb.LogRange(1e-4, 1e-1)}, BASE), strategy("random"), better=better)
-    return Campaign([arm], budget, recorder=Recorder(size), better=better, check=lambda config: config, seeds=seeds)
+    recorder = recorder or Recorder(size)
+    options = {"better": better, "seeds": seeds, "finals": finals}
+    return Campaign([arm], budget, recorder=recorder, check=lambda config: config, **options)  # type: ignore[arg-type]
 
 
 def end(made: Campaign, trial: int, score: float, state: TrialState = TrialState.COMPLETED) -> None:
@@ -118,3 +128,20 @@ def test_a_shrunk_cohort_stays_that_small() -> None:
     made.next()
     made.shrink(3)
     assert len(made.next()) == 3
+
+
+@pytest.mark.parametrize(("better", "best"), [("higher", 2), ("lower", 3)])
+def test_the_best_configuration_is_replicated_with_new_seeds(better: Better, best: int) -> None:
+    recorder = Recorder(4)
+    made = campaign(Budget(4), better=better, finals=2, recorder=recorder)
+    first = made.next()
+    for trial, score in zip(first, [0.5, 0.9, 0.1, math.nan], strict=True):
+        end(made, trial, score)
+    finals = made.next()
+    assert [config.seed for config in finals.values()] == [1, 2]
+    assert all(config.replace(seed=0) == first[best] for config in finals.values())
+    assert [row.parent for row in recorder.rows[4:]] == [best, best]
+    for trial in finals:
+        end(made, trial, 0.5)
+    assert made.next() == {}
+    assert (made.progress.planned, made.progress.done) == (6, 6)

@@ -92,7 +92,7 @@ def tied_with_best(mean: Sequence[float], variance: Sequence[float], seeds: Sequ
     Welch's two-sided t-test where both have two seeds or more, and those differ (`scipy.stats.ttest_ind(equal_var=False)`).
     Where one has a single seed, or seeds without any spread, its variance is taken to be the pooled variance of all
     configurations
-    with more seeds, and the t-test is that of equal variances with the pooled degrees of freedom. NaN, nothing can be told,
+    with more seeds, and the t-test is that of equal variances with the pooled degrees of freedom. NaN (unknown)
     when no configuration has two seeds that differ; equal means are equal all the same. Not corrected for the number
     of configurations,
     and the best was picked as the best: read a small p as "probably worse", not as proof.

@@ -82,7 +82,7 @@ class Reads(TaskLog):
         if found.empty:
             return pd.concat([_stamped(board, tested), configurations], axis=1)
         both = with_ensembles(board, found.rename(columns={"score": "mean"}), better=self.better)
-        # whole numbers and truth values stay what they are beside rows that have none
+        # whole numbers and truth values keep their type next to rows that have none
         kinds = {"i": "Int64", "b": "boolean"}
         configurations = configurations.astype(
             {name: kinds.get(kind.kind, kind) for name, kind in configurations.dtypes.items()}
@@ -140,7 +140,7 @@ class Reads(TaskLog):
         return table.sort_values("own", ascending=False, kind="stable", ignore_index=True)
 
     def layer_groups(self, trial: int) -> list[str]:
-        """The groups of layers that can be frozen in a trial's model, from the input on; none if they cannot be told here.
+        """The groups of layers that can be frozen in a trial's model, from the input on; none if they are unknown here.
 
         A trial on another task is taken for one on this task's inputs, without which it cannot be fine-tuned here.
         """

@@ -19,7 +19,7 @@ from workbench.methods.comparison.importance import varied
 from workbench.methods.comparison.parallel import ParallelCoordinates
 from workbench.methods.comparison.range_edges import RangeEdge
 from workbench.methods.comparison.reads import Reads, listed_searches
-from workbench.ui.parts import labelled, make, show
+from workbench.ui.parts import labelled, make, offer, show
 from workbench.ui.presenter import Presenter
 from workbench.ui.tab import Tab, TabBody
 from workbench.ui.task_log import TABLE_TRIALS
@@ -136,11 +136,7 @@ class ComparePanel:
                 (self.x, [(name.replace("_", " "), name) for name in names]),
                 (self.y, [(name.replace("_", " "), name) for name in names]),
             ):
-                if list(control.options) != options:
-                    value = control.value
-                    control.options = options
-                    known = [option for _, option in options]
-                    control.value = value if value in known else known[0] if known else None
+                offer(control, options)
             if self.x.value == self.y.value and len(names) > 1:
                 self.y.value = names[1] if self.x.value == names[0] else names[0]
         finally:

@@ -32,7 +32,7 @@ class VersionsPart(TabBody):
     def __init__(self, presenter: Presenter) -> None:
         self._presenter, self.variables = presenter, notebook_variables
         self._continuation: Any = None  # as `bench.continue_on` returned it
-        self._continued = ("", "")  # Python that shows its trials: while it goes on, and later
+        self._continued = ("", "")  # Python that shows its trials: while it is running, and later
         table = presenter.task.schema.columns is not None
         self.panel = VersionsPanel(self._ask, self.stop, presenter.shown.refresh_code, table=table)
         super().__init__(self.panel.widget)

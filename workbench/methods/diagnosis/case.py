@@ -23,10 +23,10 @@ __all__ = [
     "HEALTHY",
     "Case",
     "Finding",
-    "Judgement",
     "Learned",
     "Prescription",
     "Rival",
+    "RuleFindings",
     "Slope",
     "slope",
 ]
@@ -269,7 +269,7 @@ class Finding:
     record: str = ""
 
 
-class Judgement:
+class RuleFindings:
     """The findings on a trial, heaviest first, and what could not be examined.
 
     verdict: the rule of the heaviest finding, or "healthy". notes: what the rules could not examine, and why.

@@ -15,9 +15,9 @@ from workbench.core.text import counted
 from workbench.methods.comparison.leaderboard import by_seed
 from workbench.methods.comparison.patience_advice import patience_advice
 from workbench.methods.comparison.reads import Reads
-from workbench.methods.diagnosis.case import Case, Finding, Judgement, Learned, Prescription, Rival
+from workbench.methods.diagnosis.case import Case, Finding, Learned, Prescription, Rival, RuleFindings
 from workbench.methods.diagnosis.figure import diagnosis_figure
-from workbench.methods.diagnosis.rules import all_rules, judge
+from workbench.methods.diagnosis.rules import all_rules, apply_rules
 from workbench.methods.diagnosis.track_record import KIND, prescriptions, record, rules_table
 from workbench.models import build_model
 from workbench.models.layers import LayerFacts, inspect_layers
@@ -42,7 +42,7 @@ EXACT_LOSSES = {"classification": "cross_entropy", "regression": "mse"}
 """The losses that the task's baseline is measured by."""
 
 
-class Diagnosis(Judgement):
+class Diagnosis(RuleFindings):
     """What `bench.diagnose(trial)` returns.
 
     trial; verdict: the name of the main finding's rule, or "healthy"; title: the verdict in words; findings: heaviest first,
@@ -57,22 +57,22 @@ class Diagnosis(Judgement):
 def diagnose(session: Session, trial: int) -> Diagnosis:
     """The rules' findings on a trial, each with its rule's record. Trains nothing. Raises: as `case_of`."""
     case, notes = case_of(session, trial)
-    judged = judge(case)
+    diagnosed = apply_rules(case)
     records = {
-        row.rule: row for row in rules_table(session, [one.rule for one in judged.findings]).itertuples(index=False)
+        row.rule: row for row in rules_table(session, [one.rule for one in diagnosed.findings]).itertuples(index=False)
     }
-    findings = [replace(one, record=record(records[one.rule])) for one in judged.findings]
-    return Diagnosis(case, findings, [*judged.notes, *notes])
+    findings = [replace(one, record=record(records[one.rule])) for one in diagnosed.findings]
+    return Diagnosis(case, findings, [*diagnosed.notes, *notes])
 
 
-def try_it(session: Session, diagnosis: Judgement | int, rule: str | None, *, device: str) -> Run:
+def try_it(session: Session, diagnosis: RuleFindings | int, rule: str | None, *, device: str) -> Run:
     """Start what a finding prescribes and enter into the log that it was tried. Nothing is logged when it raises.
 
     While the same prescription is still being tried, its run is returned instead of a second one.
     """
-    judged = diagnosis if isinstance(diagnosis, Judgement) else judge(case_of(session, diagnosis)[0])
-    finding = _chosen(judged, rule)
-    given, trial, case = finding.prescription, judged.trial, judged.case
+    diagnosed = diagnosis if isinstance(diagnosis, RuleFindings) else apply_rules(case_of(session, diagnosis)[0])
+    finding = _chosen(diagnosed, rule)
+    given, trial, case = finding.prescription, diagnosed.trial, diagnosed.case
     session.recall.check_outside_trash(trial)  # it may have come there since the diagnosis
     with session.lock:  # a second click comes on another thread
         for earlier in session.log.findings(KIND, session.task.fingerprint):
@@ -193,7 +193,7 @@ def _learned_patience(session: Session) -> Learned | None:
 def _layers(
     session: Session, trial: int, config: Config
 ) -> tuple[list[LayerFacts] | None, list[LayerFacts] | None, int | None, list[str]]:
-    """The layers at the initial weights and at the newest ones that are at hand, their epoch, and why some are missing."""
+    """The layers at the initial weights and at the newest available ones, their epoch, and why some are missing."""
     task, notes = session.task, []
     split = task.train
     x, y, loss = split.x[:LAYER_ROWS], split.y[:LAYER_ROWS], loss_of(config)[0]
@@ -215,7 +215,7 @@ def _layers(
 
 
 def _weights(session: Session, trial: int) -> tuple[Weights, int] | None:
-    """The last weights of a trial, or else the best ones, without training anything; None if none are at hand."""
+    """The last weights of a trial, or else the best ones, without training anything; None if none are available."""
     curve = session.log.curves(trial)
     if curve.empty:
         return None
@@ -229,15 +229,15 @@ def _weights(session: Session, trial: int) -> tuple[Weights, int] | None:
     return None if weights is None else (weights, session.recall.best_epoch(trial))
 
 
-def _chosen(judged: Judgement, rule: str | None) -> Finding:
+def _chosen(diagnosed: RuleFindings, rule: str | None) -> Finding:
     """The finding to act on. Raises: ConfigError for a rule that is unknown; RunError for one that found nothing."""
     if rule is not None and rule not in all_rules():
         raise ConfigError([Problem("rule", rule, f"rule={rule!r}: unknown{did_you_mean(rule, all_rules())}")])
-    finding = judged.finding(rule)
+    finding = diagnosed.finding(rule)
     if finding is None:
-        found = ", ".join(repr(one.rule) for one in judged.findings) or "nothing"
+        found = ", ".join(repr(one.rule) for one in diagnosed.findings) or "nothing"
         what = "there is nothing to try" if rule is None else f"rule {rule!r} found nothing"
-        raise RunError(f"trial {judged.trial}: {what}; its diagnosis is {judged.verdict!r} (found: {found})")
+        raise RunError(f"trial {diagnosed.trial}: {what}; its diagnosis is {diagnosed.verdict!r} (found: {found})")
     return finding
 
 

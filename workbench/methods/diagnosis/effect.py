@@ -31,7 +31,7 @@ OTHER_LOSS = frozenset({"loss", "label_smoothing", "huber_delta"})
 
 
 class Reached(NamedTuple):
-    """What a run came to. best: validation metric at its best epoch. end: validation loss, the mean of its last epochs; NaN if
+    """The results of a run. best: validation metric at its best epoch. end: validation loss, the mean of its last epochs; NaN if
     one is no number. swing: of that loss from epoch to epoch, by itself."""
 
     best: float

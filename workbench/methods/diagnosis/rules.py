@@ -14,13 +14,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from workbench.methods.diagnosis.case import Case, Finding, Judgement, Prescription, slope
+from workbench.methods.diagnosis.case import Case, Finding, Prescription, RuleFindings, slope
 from workbench.methods.diagnosis.effect import Measure
 from workbench.methods.diagnosis.measures import deadest, is_good, slopes_of_seeds, stands, swinging, swings
 from workbench.methods.diagnosis.prescriptions import calm, higher_rate, lower_rate, more_capacity, regularise, revive
 from workbench.methods.diagnosis.standing import at_baseline, noise
 
-__all__ = ["LAST_RESORT", "RULES", "Rule", "all_rules", "judge"]
+__all__ = ["LAST_RESORT", "RULES", "Rule", "all_rules", "apply_rules"]
 
 BLOWN_UP = 1.5
 """A training loss this many times the baseline's, or an untrained model's if that is larger, was thrown up by steps too long."""
@@ -68,7 +68,7 @@ class Rule:
     explains: tuple[str, ...] = ()
 
 
-def judge(case: Case) -> Judgement:
+def apply_rules(case: Case) -> RuleFindings:
     """What the rules find in a case. A finding that a heavier one explains is only noted: its remedy would miss the cause."""
     found = [rule.look(case) for rule in RULES.values()]
     findings = sorted((one for one in found if one is not None), key=lambda one: -one.weight)
@@ -83,7 +83,7 @@ def judge(case: Case) -> Judgement:
     if all(one.rule == "noise" for one in kept) and (unproven := at_baseline(case)) is not None:
         notes += [f"also seen, and explained by it: {one.title}" for one in kept]
         kept = [unproven]
-    return Judgement(case, kept, notes)
+    return RuleFindings(case, kept, notes)
 
 
 # --- the rules ------------------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from workbench.methods.ensembles.ensemble import Ensemble, EnsembleFacts, Member
 from workbench.methods.ensembles.selection import (
     Choice,
     Estimate,
-    Judge,
+    Scorer,
     estimate,
     greedy,
     interval,
@@ -73,28 +73,28 @@ def assemble(
         given = _given(session, trials)
         pool, configurations = list(dict.fromkeys(given)), []
     crowd = _Crowd(session, pool)
-    judge = Judge(session.task.validation.y.numpy(), session.task.metric)
+    scorer = Scorer(session.task.validation.y.numpy(), session.task.metric)
     answers = crowd.answers()
     choose: Choice | None
     if select == "greedy":
-        choose = partial(greedy, answers, judge, size=size)
+        choose = partial(greedy, answers, scorer, size=size)
     elif trials is None:
-        choose = partial(top_configurations, answers, judge, configurations=configurations, top=top)
+        choose = partial(top_configurations, answers, scorer, configurations=configurations, top=top)
     else:
         choose = None
     everyone = np.ones((1, answers.shape[1]))
     votes = np.array([given.count(trial) for trial in pool]) if choose is None else choose(everyone)[0]
-    found = estimate(answers, judge, votes, choose, work=size if select == "greedy" else 1)
-    single = int(greedy(answers, judge, everyone, size=1)[0].argmax())
+    found = estimate(answers, scorer, votes, choose, work=size if select == "greedy" else 1)
+    single = int(greedy(answers, scorer, everyone, size=1)[0].argmax())
     facts = EnsembleFacts(
         how=_how(select, trials is not None, votes, pool, configurations),
         select=select or ("trials" if trials is not None else "top"),
         candidates=len(pool), metric=session.task.metric, single=pool[single], rows=answers.shape[1], name=name, note=note,
-        single_score=_plain(float(judge.natural(judge(answers[[single]], everyone)[0])[0, 0])), **_estimated(found),
+        single_score=_plain(float(scorer.natural(scorer(answers[[single]], everyone)[0])[0, 0])), **_estimated(found),
     )  # fmt: skip
     chosen = [int(place) for place in np.argsort(-votes, kind="stable") if votes[place]]
     models = [crowd.model(pool[place]) for place in chosen]
-    scores, lows, highs = interval(answers[chosen], judge)
+    scores, lows, highs = interval(answers[chosen], scorer)
     members = [
         Member(
             pool[place], int(model.epoch or 0), int(votes[place]), float(votes[place] / votes.sum()), model.config.model,

@@ -250,7 +250,7 @@ def _from_its_own_task(trial: int) -> str:
 
 
 def _facts(session: Session, trial: int, config: Config, weights: Weights, target: Task) -> Facts:
-    """What is known of the task of a trial that is at hand as weights only: its inputs have to be the target's.
+    """The facts of the task of a trial of which only the weights are available: its inputs have to be the target's.
 
     The number of outputs follows from the number of parameters, which grows by as much with each of them.
     """

@@ -11,7 +11,7 @@ import ipywidgets as widgets
 from workbench.core.config import Config
 from workbench.core.errors import ConfigError, Problem
 from workbench.methods.comparison.reads import Reads
-from workbench.ui.parts import labelled, make, number_of
+from workbench.ui.parts import labelled, make, number_of, offer
 from workbench.ui.presenter import Presenter
 from workbench.ui.tab import TabBody
 
@@ -72,25 +72,16 @@ class TransferPanel:
 
     def show(self, sources: Sequence[tuple[str, int]]) -> None:
         """The trials to start from, as (label, number)."""
-        options = list(sources)
-        if list(self.source.options) != options:
-            before = self.source.value
-            self.source.options = options
-            numbers = [number for _, number in options]
-            self.source.value = before if before in numbers else numbers[0] if numbers else None
-        self.button.disabled = not options
-        if not options:
+        offer(self.source, sources)
+        self.button.disabled = not sources
+        if not sources:
             self._say("wb-hint", NONE)
         elif NONE in self.message.value:
             self.message.value = ""
 
     def offer_groups(self, groups: Sequence[str]) -> None:
         """The groups of layers of the chosen trial, from the input on; none where they are not known."""
-        options = _freezing(groups)
-        if list(self.freeze.options) != options:
-            before = self.freeze.value
-            self.freeze.options = options
-            self.freeze.value = before if before in [value for _, value in options] else ALL_BUT_THE_HEAD
+        offer(self.freeze, _freezing(groups))
 
     def busy(self, text: str) -> None:
         """What is being done; "" when it is done."""

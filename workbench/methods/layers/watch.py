@@ -49,7 +49,7 @@ LOOK_SECONDS = 0.2
 """At most five looks a second."""
 SHARE = 0.02
 """Of the time, that looking may take: copying the weights, looking and drawing. By the clock and not by what a core has worked:
-on a busy machine a thread may be put aside while it holds Python's lock, and training then stands still."""
+on a busy machine a thread may be suspended while it holds Python's lock, and training then waits."""
 ANSWER_SECONDS = 0.5
 """How often one who waits for the training loop's answer looks whether the run has ended."""
 EXIT_SECONDS = 10.0

@@ -70,7 +70,7 @@ class RangePanel:
         show(self.picture, True)
 
     def show_problem(self, text: str) -> None:
-        """Why there is no test, or none that came to its end."""
+        """Why there is no test, or why it did not finish."""
         self._rate = None
         self._turn(going=False, progress=0.0)
         self._say("error", text, role="alert")

@@ -65,7 +65,7 @@ class Suggestion:
 class Arm:
     """Configurations from one space by one strategy.
 
-    done: how many suggestions of this search are in the log already; the arm goes on after them. Draws that do not learn
+    done: how many suggestions of this search are in the log already; the arm continues after them. Draws that do not learn
     continue exactly where they stopped; a strategy that learns takes a new seed derived from `seed` and `done`.
     """
 

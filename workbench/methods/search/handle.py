@@ -1,4 +1,4 @@
-"""The handle of a search: a run that trials join while it goes on."""
+"""The handle of a search: a run that trials join while it is running."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from workbench.methods.search.options import DEFAULTS
 from workbench.methods.search.strategies import PRUNERS, STRATEGIES
 from workbench.training import kept_apart
 from workbench.ui.late import Late
-from workbench.ui.parts import labelled, make
+from workbench.ui.parts import labelled, make, offer
 from workbench.ui.presenter import Presenter
 from workbench.ui.tab import Tab, TabBody
 
@@ -144,11 +144,7 @@ class SearchPanel:
 
     def offer(self, searches: list[tuple[str, int]]) -> None:
         """The earlier searches that can be continued: label and number."""
-        options = [NEW, *searches]
-        if list(self.continues.options) != options:
-            value = self.continues.value
-            self.continues.options = options
-            self.continues.value = value if value in [number for _, number in options] else 0
+        offer(self.continues, [NEW, *searches])
 
     def show_error(self, text: str) -> None:
         """Show an error under the button; "" removes it."""

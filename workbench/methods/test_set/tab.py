@@ -12,7 +12,7 @@ import pandas as pd
 from workbench.core.text import counted
 from workbench.methods.comparison.reads import Reads
 from workbench.methods.test_set.figure import opened_scores
-from workbench.ui.parts import labelled, make, show
+from workbench.ui.parts import labelled, make, offer, show
 from workbench.ui.presenter import Presenter
 from workbench.ui.tab import Tab, TabBody
 
@@ -61,12 +61,7 @@ class SealTab:
         if not self.widget.children:
             self._make()
         self._rows, self._unseen, self._looked = rows, unseen, looked
-        options = list(choices)
-        if list(self.choice.options) != options:
-            before = self.choice.value
-            self.choice.options = options
-            keys = [key for _, key in options]
-            self.choice.value = before if before in keys else keys[0] if keys else None
+        offer(self.choice, choices)
         if len(openings) != len(self._openings) or not self.state.value:
             self._openings = openings
             self.history.value = _table(openings, metric_label, metric) if len(openings) else ""
