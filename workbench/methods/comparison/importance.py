@@ -33,12 +33,11 @@ def importance(
 ) -> pd.DataFrame:
     """Share of the variation of the validation metric that each hyperparameter explains, largest first.
 
-    frame: trials as `bench.trials` gives them; those without a finite best_val_metric are left out. evaluator: "fanova"
-    (Hutter et al. 2014: over the whole space) or "ped_anova" (Watanabe et al. 2023: for getting among the best). names:
-    the hyperparameters; by default all that vary and that every trial reads.
-    Returns the columns hyperparameter, importance (they add up to 1), trials (the number it rests on) and enough (whether
-    that is 10 for each hyperparameter; a UserWarning says so too).
-    Raises: RunError with fewer than 4 trials or nothing that varies; ConfigError for an unknown evaluator or name.
+    frame: trials as `bench.trials` gives them; those without a finite best_val_metric are left out. evaluator: "fanova" (Hutter
+    et al. 2014: over the whole space) or "ped_anova" (Watanabe et al. 2023: for getting among the best). names: the
+    hyperparameters; by default all that vary and that every trial reads. Returns the columns hyperparameter, importance (they
+    add up to 1), trials (the number it rests on) and enough (whether that is 10 for each hyperparameter; a UserWarning says so
+    too). Raises: RunError with fewer than 4 trials or nothing that varies; ConfigError for an unknown evaluator or name.
     """
     import optuna
 

@@ -31,16 +31,13 @@ def by_seed(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def leaderboard(scores: pd.DataFrame, *, better: Better = "higher", top: int | None = None) -> pd.DataFrame:
-    """Settings by their mean score over seeds.
+    """Configurations by their mean score over seeds.
 
-    scores: one row an ended trial, with the columns trial, configuration (what the trials of one configuration
-    share), seed and score.
-    Returns one row a configuration, best first: rank, configuration, trial (its first), seeds (different ones: the
-    same again is no
-    further evidence, see `by_seed`), mean, low and high (95% confidence interval of the mean, Student's t; NaN for one
-    seed), p_value and tied (see `tied_with_best`). Where the seeds of a configuration agree to the last digit, as
-    the accuracies on
-    few rows may, the spread of the others stands in for theirs.
+    scores: one row an ended trial, with the columns trial, configuration (what the trials of one configuration share), seed and
+    score. Returns one row a configuration, best first: rank, configuration, trial (its first), seeds (different ones: the same
+    again is no further evidence, see `by_seed`), mean, low and high (95% confidence interval of the mean, Student's t; NaN for
+    one seed), p_value and tied (see `tied_with_best`). Where the seeds of a configuration agree to the last digit, as the
+    accuracies on few rows may, the spread of the others stands in for theirs.
 
     All of this is about seeds: how the scores on these validation rows would come out for others. It does not say how the
     configurations compare on other rows.
@@ -91,11 +88,9 @@ def tied_with_best(mean: Sequence[float], variance: Sequence[float], seeds: Sequ
 
     Welch's two-sided t-test where both have two seeds or more, and those differ (`scipy.stats.ttest_ind(equal_var=False)`).
     Where one has a single seed, or seeds without any spread, its variance is taken to be the pooled variance of all
-    configurations
-    with more seeds, and the t-test is that of equal variances with the pooled degrees of freedom. NaN (unknown)
-    when no configuration has two seeds that differ; equal means are equal all the same. Not corrected for the number
-    of configurations,
-    and the best was picked as the best: read a small p as "probably worse", not as proof.
+    configurations with more seeds, and the t-test is that of equal variances with the pooled degrees of freedom. NaN (unknown)
+    when no configuration has two seeds that differ; equal means are equal all the same. Not corrected for the number of
+    configurations, and the best was picked as the best: read a small p as "probably worse", not as proof.
     """
     m, v, n = (np.asarray(values, float) for values in (mean, variance, seeds))
     if not len(m):

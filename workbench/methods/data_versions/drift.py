@@ -32,10 +32,9 @@ def drift(
 ) -> pd.DataFrame:
     """One row a column of inputs and targets, those that moved most first.
 
-    Numbers are compared by the two-sample Kolmogorov-Smirnov test of their present values (Smirnov 1948;
-    `scipy.stats.ks_2samp` with method="asymp"), texts by the chi-squared test of homogeneity, in
-    which texts too rare for it are one. A column of numbers with missing values has a second row, whether more of them are
-    missing, also by chi-squared.
+    Numbers are compared by the two-sample Kolmogorov-Smirnov test of their present values (Smirnov 1948; `scipy.stats.ks_2samp`
+    with method="asymp"), texts by the chi-squared test of homogeneity, in which texts too rare for it are one. A column of
+    numbers with missing values has a second row, whether more of them are missing, also by chi-squared.
 
     Columns: column; role (input or target); test; statistic (the largest distance of the two distribution functions, or
     chi-squared); p_value; p_adjusted (Holm 1979 over all rows, which holds for dependent columns too); moved (p_adjusted

@@ -78,15 +78,14 @@ class Case:
     """Everything that the rules read; they change nothing in it.
 
     curve: the trial's epochs as `bench.curves` gives them, at least one. config: as it ended, live changes included.
-    baseline_loss, baseline_score: of a model that ignores its input, on the validation split; the loss is NaN where the
-    trial minimises another one than the task's own. best_score: the best known on this task in the log, this trial's
-    included. rows: of the validation split. seeds: curves of the other seeds of the same configuration; scores: of all seeds of
-    it that ran to their end. rival: the best other configuration, None if there is none. leads: whether this
-    configuration is first.
-    initial, trained: its layers at the initial weights, and at those after `trained_epoch`; None if not available.
-    untrained_loss: on the training split, of a model whose outputs are all zero, as those of an untrained one nearly are; NaN as
-    baseline_loss is. learned_patience: asks the log for one, None while it has too few trials; asked only where it is needed,
-    since it goes through all curves.
+    baseline_loss, baseline_score: of a model that ignores its input, on the validation split; the loss is NaN where the trial
+    minimises another one than the task's own. best_score: the best known on this task in the log, this trial's included. rows:
+    of the validation split. seeds: curves of the other seeds of the same configuration; scores: of all seeds of it that ran to
+    their end. rival: the best other configuration, None if there is none. leads: whether this configuration is first. initial,
+    trained: its layers at the initial weights, and at those after `trained_epoch`; None if not available. untrained_loss: on
+    the training split, of a model whose outputs are all zero, as those of an untrained one nearly are; NaN as baseline_loss is.
+    learned_patience: asks the log for one, None while it has too few trials; asked only where it is needed, since it goes
+    through all curves.
     """
 
     trial: int
@@ -228,9 +227,8 @@ How = Literal["branch", "new", "seeds"]
 
 @dataclass(frozen=True)
 class Prescription:
-    """A change to try. how: "branch" off after `epoch`, train "new", or "seeds": so many more of its configuration
-    and of that of the
-    trial `beside`."""
+    """A change to try. how: "branch" off after `epoch`, train "new", or "seeds": so many more of its configuration and of that
+    of the trial `beside`."""
 
     says: str
     how: How

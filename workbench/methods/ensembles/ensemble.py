@@ -317,11 +317,11 @@ def load_model(
 ) -> TrainedModel | Ensemble:
     """The model or ensemble that `bench.save` wrote, on the CPU. Nothing in the file is run.
 
-    models: builders of your own by name, as for `wb.Workbench`; needed for a model that is not built in. trusted: classes
-    and functions that the task's transform= consists of, beyond scikit-learn's, such as "mypackage.MyTransformer".
-    Raises: CheckpointError when the file is missing, damaged or of a newer version, when a model's builder is not known
-    here or builds other parameters, and when the file holds classes that are not trusted.
-    A UserWarning names configurations of training that are not known here; predictions do not depend on them.
+    models: builders of your own by name, as for `wb.Workbench`; needed for a model that is not built in. trusted: classes and
+    functions that the task's transform= consists of, beyond scikit-learn's, such as "mypackage.MyTransformer". Raises:
+    CheckpointError when the file is missing, damaged or of a newer version, when a model's builder is not known here or builds
+    other parameters, and when the file holds classes that are not trusted. A UserWarning names configurations of training that
+    are not known here; predictions do not depend on them.
     """
     place = model_path(path)
     content = files.read(place, "model", "ensemble")

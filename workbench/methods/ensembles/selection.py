@@ -105,9 +105,8 @@ def top_configurations(
 ) -> Votes:
     """One vote for the best trial of each of the `top` configurations with the best mean score over their trials (seeds).
 
-    configurations: (members,), the same number for trials of one configuration, from 0. A tie of configurations goes
-    to the lower number, as on
-    the leaderboard; one of trials to the lower loss, then to who comes first.
+    configurations: (members,), the same number for trials of one configuration, from 0. A tie of configurations goes to the
+    lower number, as on the leaderboard; one of trials to the lower loss, then to who comes first.
     """
     scores, losses = scorer(answers, counts)
     of = np.eye(max(configurations) + 1)[np.asarray(configurations)]

@@ -122,10 +122,10 @@ def open_test_set(
 ) -> TestResult:
     """Measure a trial's best model, or an ensemble, on the test split, and record it in the log before returning it.
 
-    only_unseen: on those of its rows alone that no opening in the log has seen.
-    Raises: ConfigError for `again` and `only_unseen` that are neither True nor False, or both; TaskError if the task has no
-    test split; RunError, LogError for a trial in the trash, or without a model; ModelError if the metric is not defined on the
-    rows; SealError if any of the test rows were seen before and neither is set, or if none is unseen. Nothing is opened then.
+    only_unseen: on those of its rows alone that no opening in the log has seen. Raises: ConfigError for `again` and
+    `only_unseen` that are neither True nor False, or both; TaskError if the task has no test split; RunError, LogError for a
+    trial in the trash, or without a model; ModelError if the metric is not defined on the rows; SealError if any of the test
+    rows were seen before and neither is set, or if none is unseen. Nothing is opened then.
     """
     again, only_unseen = _flag("again", again), _flag("only_unseen", only_unseen)
     if again and only_unseen:
