@@ -412,7 +412,7 @@ def _left(bench: wb.Workbench) -> tuple[int, int, list[Any]]:
         (lambda b: b.continue_on(NEW.drop(columns="buys")), wb.TaskError, "the target column 'buys' is missing"),
         (lambda b: b.continue_on(NEW.assign(age="old")), wb.TaskError, "column 'age' holds text"),
         (lambda b: b.continue_on(NEW.replace("no", "perhaps")), wb.TaskError, "has the class 'perhaps'"),
-        (lambda b: b.continue_on(wb.Task.load("iris")), wb.TaskError, "is no version of 'people'"),
+        (lambda b: b.continue_on(wb.Task.load("iris")), wb.TaskError, "is not a version of 'people'"),
         (lambda b: b.continue_on(wb.Task.from_frame(NEW, "buys", name="people")), wb.TaskError, "test rows would be trained on"),
         (lambda b: b.continue_on(NEW, top=0), wb.ConfigError, "top=0: must be a whole number from 1"),
         (lambda b: b.continue_on(NEW, seeds=0), wb.ConfigError, "seeds=0"),

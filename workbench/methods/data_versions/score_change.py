@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import NamedTuple
 
 import numpy as np
@@ -13,9 +12,8 @@ from numpy.typing import NDArray
 from scipy import stats
 from torch import Tensor
 
-from workbench.core.errors import ModelError
-from workbench.metrics.intervals import LEVEL, score_interval
-from workbench.metrics.table import evaluate_metric, evaluate_metrics
+from workbench.metrics.intervals import LEVEL, score_interval, scores_of_resamples
+from workbench.metrics.table import evaluate_metric
 
 __all__ = ["Change", "score_change"]
 
@@ -103,21 +101,8 @@ def _resampled(metric: str, before: Tensor, after: Sequence[Tensor], targets: Te
     found: list[NDArray[np.float64]] = []
     for piece in torch.split(draws, step):
         drawn = targets[piece]
-        values = [np.array(_scores(metric, one[piece], drawn)) for one in (before, *after)]
+        values = [np.array(scores_of_resamples(metric, one[piece], drawn)) for one in (before, *after)]
         found.append(np.mean(values[1:], axis=0) - values[0])
     differences = np.concatenate(found)
     differences = differences[np.isfinite(differences)]
     return None, float(differences.std(ddof=1)) if len(differences) > 1 else math.nan
-
-
-def _scores(metric: str, outputs: Tensor, targets: Tensor) -> list[float]:
-    """The metric of each draw; NaN where one of the user's raises, as it may where a class is missing."""
-    with suppress(ModelError):
-        return evaluate_metrics(metric, outputs, targets)
-    found = []
-    for own, target in zip(outputs, targets, strict=True):
-        try:
-            found.append(evaluate_metric(metric, own, target))
-        except ModelError:
-            found.append(math.nan)
-    return found
