@@ -312,7 +312,7 @@ def test_stopping_compares_what_there_is() -> None:
     assert not started.done
     assert started.table["verdict"].tolist() == ["in training"]
     assert bench.continue_on(NEW, top=1) is started
-    assert "in training" in repr(started)
+    assert "running" in repr(started)
     while not any(started.runs[0]._epochs.values()):
         started.runs[0]._done.wait(0.01)
     # who looks for what was left behind leaves it alone, on either version
