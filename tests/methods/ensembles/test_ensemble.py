@@ -312,7 +312,7 @@ def test_unfinished_trials_those_on_other_data_and_an_empty_log_are_told(bench: 
     fresh = wb.Workbench(wb.Task.load("iris"))
     run = fresh.start(wb.Config(epochs=100_000))
     try:
-        with pytest.raises(wb.RunError, match="trial 1 is (queued|running): a member has to have ended"):
+        with pytest.raises(wb.RunError, match="trial 1 is (queued|running): a member has to be a finished trial"):
             fresh.ensemble(trials=[1])
     finally:
         run.stop()
