@@ -23,10 +23,12 @@ from workbench.methods.ensembles.build import TOP, assemble, assembled, nothing_
 from workbench.methods.finetuning.finetune import ALL_BUT_THE_HEAD, finetune
 from workbench.methods.layers.watch import Layers, read_layers
 from workbench.methods.range_test.range_test import HIGH, LOW, RangeTest, range_test
+from workbench.methods.search.fair_comparison import Comparison
 from workbench.methods.search.handle import Search
 from workbench.methods.search.options import DEFAULTS
-from workbench.methods.search.request import Comparison, SearchRequest, continued, start_comparison, start_search
+from workbench.methods.search.request import SearchRequest, continued
 from workbench.methods.search.resume import resume_search
+from workbench.methods.search.start import start_comparison, start_search
 from workbench.methods.tabs import TABS
 from workbench.methods.test_set.open import TestResult, history, open_test_set
 from workbench.runs.arguments import (
@@ -513,7 +515,7 @@ class Workbench(Scoped):
         top = check_count("top", top)
         seeds = check_count("seeds", seeds, MAX_SEEDS)
         device, name, note = self._device(device), a_text(name, "name"), a_text(note, "note")
-        found = continue_on(
+        found: Continuation[Workbench] = continue_on(
             self._session, new_data, top=top, seeds=seeds, name=name, note=note, device=device,
             workbench=lambda session: Workbench._of(session, self.device),
         )  # fmt: skip
@@ -709,10 +711,7 @@ class Workbench(Scoped):
         RunError for one without a finished epoch, on another task, or for an epoch it does not have; ModelError if the model
         of the trial is another one here; CheckpointError if the checkpoint is damaged.
         """
-        trial = whole("trial", trial)
-        run = self._session.run_of(trial)
-        at_hand = None if run is None or epoch is not None else run.weights_of(trial)
-        return self._session.recall.model(trial, epoch, at_hand)
+        return self._session.recall.model(whole("trial", trial), epoch)
 
     def predict(self, trial: int, X: Any) -> NDArray[Any]:
         """Predictions of a trial's best model for raw rows, in the form the task was made from.

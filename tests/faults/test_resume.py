@@ -139,13 +139,15 @@ def test_a_search_with_a_sampler_of_ones_own_ends_with_what_it_started(victims: 
     bench = wb.Workbench(TASK, log=log)
     started = len(bench.trials)
     assert 0 < started < 8
-    with pytest.warns(UserWarning, match="search 1 goes no further .* a sampler of your own, which no log can hold"):
+    with pytest.warns(
+        UserWarning, match="search 1 ends with the trials .* a sampler object of yours, which a log cannot store"
+    ):
         runs = bench.resume()
     runs.wait()
     assert len(bench.trials) == started
     assert bench.trials["state"].isin(["completed", "diverged"]).all()
     remarks = bench.events().query("kind == 'message'")["message"]
-    assert remarks.str.contains("a sampler of your own, which no log can hold").any()
+    assert remarks.str.contains("a sampler object of yours, which a log cannot store").any()
     assert len(bench.resume()) == 0
 
 

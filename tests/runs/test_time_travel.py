@@ -192,7 +192,7 @@ def test_a_trial_on_other_data_is_refused(bench: wb.Workbench, tmp_path: Path) -
     bench.run(SHORT)
     other = wb.Workbench(wb.Task.load("iris", seed=1), log=tmp_path / "trials.db")
     for call in (other.branch, other.model, other.replay, other.code):
-        with pytest.raises(wb.RunError, match="trained on other data than 'iris'"):
+        with pytest.raises(wb.RunError, match="is of other data than 'iris'"):
             call(1)
 
 

@@ -63,9 +63,9 @@ class Hyperparameter:
         return self.domain.options if isinstance(self.domain, Choice) else None
 
     @property
-    def says(self) -> str:
+    def description(self) -> str:
         """The rule in words: "a number from 1e-06 to 10"."""
-        rule = f"one of {', '.join(map(repr, self.options))}" if self.options is not None else self.domain.says  # type: ignore[union-attr]
+        rule = f"one of {', '.join(map(repr, self.options))}" if self.options is not None else self.domain.description  # type: ignore[union-attr]
         if self.zero:
             rule += " or 0"
         return rule + (" or None" if self.optional else "")
@@ -83,7 +83,9 @@ class Hyperparameter:
         try:
             return domain.check(value, name)
         except ConfigError as error:
-            message = error.problems[0].message if options is not None else f"{name}={value!r}: must be {self.says}"
+            message = (
+                error.problems[0].message if options is not None else f"{name}={value!r}: must be {self.description}"
+            )
             if self.default is not None:
                 message += f" (default {self.default!r})"
             raise ConfigError([Problem(name, value, message)]) from None

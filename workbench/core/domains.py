@@ -76,7 +76,7 @@ class Range:
         return math.sqrt(self.low * self.high) if self.scale != "linear" else (self.low + self.high) / 2
 
     @property
-    def says(self) -> str:
+    def description(self) -> str:
         """The rule in words, as it stands in an error message."""
         return f"a number from {self.low:g} to {self.high:g}"
 
@@ -84,7 +84,7 @@ class Range:
         """`value` as a float inside the range. Raises: ConfigError naming `name`, the value and the rule."""
         number = finite(value)
         if number is None or not self.low <= number <= self.high:
-            raise _invalid(f"must be {self.says}", name, value)
+            raise _invalid(f"must be {self.description}", name, value)
         return number
 
 
@@ -135,14 +135,14 @@ class IntRange:
         return round(middle)
 
     @property
-    def says(self) -> str:
+    def description(self) -> str:
         return f"a whole number from {self.low} to {self.high}"
 
     def check(self, value: object, name: str = "value") -> int:
         """`value` as an int inside the range; 32.0 counts as 32. Raises: ConfigError."""
         number = finite(value)
         if number is None or number != int(number) or not self.low <= number <= self.high:
-            raise _invalid(f"must be {self.says}", name, value)
+            raise _invalid(f"must be {self.description}", name, value)
         return int(number)
 
 
@@ -174,7 +174,7 @@ class Choice:
         return self.default
 
     @property
-    def says(self) -> str:
+    def description(self) -> str:
         return f"one of {', '.join(map(repr, self.options))}"
 
     def check(self, value: object, name: str = "value") -> Any:
@@ -188,7 +188,7 @@ class Choice:
             if isinstance(value, str) and all(isinstance(option, str) for option in self.options)
             else ""
         )
-        raise _invalid(f"must be {self.says}{hint if 'did you mean' in hint else ''}", name, value)
+        raise _invalid(f"must be {self.description}{hint if 'did you mean' in hint else ''}", name, value)
 
 
 Domain = Range | IntRange | Choice

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from workbench.core.config import HYPERPARAMETERS, Config
+from workbench.core.direction import Better
 from workbench.core.domains import Choice, Domain, IntRange, Range
 from workbench.core.errors import ConfigError, Problem, did_you_mean
 from workbench.core.registry import KINDS, LOSSES, METRICS, MODELS, OPTIMIZERS, SCHEDULES, Registry, user_choices
@@ -54,7 +55,7 @@ class Metric(NamedTuple):
     """
 
     function: Callable[..., Any]
-    better: Literal["higher", "lower"]
+    better: Better
     unit: str = ""
     standard_error: Callable[[float, int], float] | None = None
     interval: Callable[[float, int], tuple[float, float, str]] | None = None
@@ -211,7 +212,7 @@ def register_metric(
     name: str,
     metric: Callable[..., Any],
     *,
-    better: Literal["higher", "lower"] = "higher",
+    better: Better = "higher",
     label: str = "",
     meaning: str = "",
     kinds: Iterable[str] = KINDS,
@@ -226,7 +227,7 @@ def register_metric(
     kinds: the kinds of task it suits, of "classification" and "regression". unit, standard_error, interval, weighted,
     batched: optional, see `Metric`. Raises: as `register`.
     """
-    if not isinstance(better, str) or better not in ("higher", "lower"):
+    if not isinstance(better, str) or better not in get_args(Better):
         raise ConfigError([Problem("better", better, f"better={better!r}: must be 'higher' or 'lower'")])
     value = Metric(metric, better, unit, standard_error, interval, weighted, batched)
     register(METRICS, name, metric, label=label, meaning=meaning, kinds=kinds, value=value)

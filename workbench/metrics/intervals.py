@@ -14,7 +14,7 @@ from workbench.core.errors import ModelError
 from workbench.core.registry import METRICS
 from workbench.metrics.table import LEVEL, evaluate_metric, evaluate_metrics
 
-__all__ = ["LEVEL", "Interval", "score_interval", "standard_error"]
+__all__ = ["LEVEL", "Interval", "score_interval", "scores_of_resamples", "standard_error"]
 
 RESAMPLES = 2000
 AT_ONCE = 2**20
@@ -50,7 +50,8 @@ def score_interval(metric: str, outputs: Tensor, targets: Tensor) -> Interval:
     at_once = max(1, AT_ONCE // max(1, outputs.numel()))
     for start in range(0, resamples, at_once):
         draws = torch.from_numpy(random.integers(0, rows, (min(at_once, resamples - start), rows)))
-        found += _defined(metric, outputs[draws], targets[draws])
+        found += scores_of_resamples(metric, outputs[draws], targets[draws])
+    found = [value for value in found if np.isfinite(value)]
     low, high = np.quantile(found, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) if found else (np.nan, np.nan)
     return Interval(score, float(low), float(high), f"bootstrap ({RESAMPLES:,} resamples of the rows)")
 
@@ -61,16 +62,17 @@ def standard_error(metric: str, score: float, rows: int) -> float:
     return math.nan if formula is None or not math.isfinite(score) or rows < 1 else float(formula(score, rows))
 
 
-# ----------------------------------------------------------------------------------------------------------------------
+def scores_of_resamples(metric: str, outputs: Tensor, targets: Tensor) -> list[float]:
+    """The metric on each of several resamples of the rows: outputs (resamples, rows, outputs), targets (resamples, rows, ...).
 
-
-def _defined(metric: str, outputs: Tensor, targets: Tensor) -> list[float]:
-    """The metric on those of several resamples, (resamples, rows, ...), on which it is a finite number."""
-    try:
-        values = evaluate_metrics(metric, outputs, targets)
-    except ModelError:  # of one of them
-        values = []
-        for own, target in zip(outputs, targets, strict=True):
-            with suppress(ModelError):
-                values.append(evaluate_metric(metric, own, target))
-    return [value for value in values if np.isfinite(value)]
+    NaN for those on which a metric of the user's raises, as it may where a class is missing.
+    """
+    with suppress(ModelError):  # of one of them
+        return evaluate_metrics(metric, outputs, targets)
+    found = []
+    for own, target in zip(outputs, targets, strict=True):
+        try:
+            found.append(evaluate_metric(metric, own, target))
+        except ModelError:
+            found.append(math.nan)
+    return found

@@ -99,7 +99,7 @@ class Backbone:
         return self
 
     def __repr__(self) -> str:
-        return f"<Backbone {self.name!r}: {', '.join(group.says for group in self.groups)}; head {self.head_name!r}>"
+        return f"<Backbone {self.name!r}: {', '.join(group.description for group in self.groups)}; head {self.head_name!r}>"
 
     @cached_property
     def digest(self) -> str:

@@ -22,7 +22,7 @@ class Group:
 
     name: str
     parts: tuple[str, ...]
-    says: str
+    description: str
 
 
 def layer_groups(body: nn.Module) -> list[Group]:
@@ -40,7 +40,7 @@ def layer_groups(body: nn.Module) -> list[Group]:
     for name, child in children:
         if groups and _only_normalises(child):
             last = groups[-1]
-            groups[-1] = Group(last.name, (*last.parts, prefix + name), last.says)
+            groups[-1] = Group(last.name, (*last.parts, prefix + name), last.description)
         else:
             groups.append(Group(prefix + name, (prefix + name,), f"{prefix}{name} ({type(child).__name__})"))
     return groups

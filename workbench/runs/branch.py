@@ -139,7 +139,7 @@ class Node:
             yield from one.lines(after + ("└─ " if last else "├─ "), after + ("   " if last else "│  "))
 
     @property
-    def says(self) -> str:
+    def description(self) -> str:
         """What stands in its line."""
         if not self.epoch:
             return f"trial {self.trial} · {self.about}"
@@ -163,7 +163,7 @@ class Tree:
     def __repr__(self) -> str:
         if not self.roots:
             return "no branches yet: bench.branch(trial, epoch, learning_rate=...)"
-        return "\n".join(f"{before}{node.says}" for before, node in self.lines())
+        return "\n".join(f"{before}{node.description}" for before, node in self.lines())
 
     def _repr_html_(self) -> str:
         return f'<pre style="line-height:1.35">{html.escape(repr(self))}</pre>'

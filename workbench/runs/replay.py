@@ -194,8 +194,7 @@ def _same(one: Any, other: Any) -> bool:
 def script(session: Session, trial: int) -> str:
     """A Python script, using the public names only, that does a trial again."""
     log, recall, task = session.log, session.recall, session.task
-    if log.record(trial).task_fingerprint != task.fingerprint:
-        raise RunError(f"trial {trial} was trained on other data than {task.name!r}; make a Workbench on its own task")
+    recall.check_trial_task(trial)
     path = [trial]
     while (origin := recall.origin(path[-1])) is not None:
         path.append(origin[0])

@@ -11,9 +11,10 @@ import torch
 
 from workbench.checkpoints import CheckpointStore
 from workbench.core.config import CHOICES, Config
+from workbench.core.direction import best_first, better_of
 from workbench.core.errors import CheckpointError, ConfigError, ModelError, Problem, RunError
 from workbench.core.events import ENDED
-from workbench.core.registry import METRICS, MODELS
+from workbench.core.registry import MODELS
 from workbench.log import TrialLog
 from workbench.models import (
     SOURCE_NAME,
@@ -76,8 +77,15 @@ def logged_config(trial: int, values: Mapping[str, Any]) -> Config:
 class Recall:
     """Restores the trials of one task's log as they were. Trains without a record if it must; writes nothing."""
 
-    def __init__(self, task: Task, log: TrialLog, store: CheckpointStore) -> None:
-        self.task, self.log, self.store = task, log, store
+    def __init__(
+        self,
+        task: Task,
+        log: TrialLog,
+        store: CheckpointStore,
+        at_hand: Callable[[int], Weights | None] = lambda trial: None,
+    ) -> None:
+        """at_hand: the best weights of an ended trial if they are in memory."""
+        self.task, self.log, self.store, self.at_hand = task, log, store, at_hand
 
     # --- from the log -----------------------------------------------------------------------------------------------
 
@@ -88,7 +96,7 @@ class Recall:
     def check_epoch(self, trial: int, epoch: int | None) -> int:
         """A finished epoch of a trial on this task, by default the last. Raises: LogError, RunError naming what is wrong."""
         curve = self.log.curves(trial)
-        self._check_task(trial)
+        self.check_trial_task(trial)
         if curve.empty:
             raise RunError(f"trial {trial} has no finished epoch")
         first, last = int(curve["epoch"].iloc[0]), int(curve["epoch"].iloc[-1])
@@ -138,8 +146,7 @@ class Recall:
         }
         attempts = frame[frame["source"] != "replay"]
         for (_, metric), group in attempts.groupby(["task_fingerprint", "metric"]):
-            lower = metric in METRICS and METRICS[metric].value.better == "lower"
-            for trial in group.sort_values("best_val_metric", ascending=lower)["trial"].head(TOP):
+            for trial in best_first(group, "best_val_metric", better_of(metric))["trial"].head(TOP):
                 stay(int(trial), best[int(trial)])
         seen: set[int] = set()
         for trial in map(int, frame.sort_values("best_val_loss")["trial"]):
@@ -152,6 +159,15 @@ class Recall:
         ended = frame["state"].isin([str(state) for state in ENDED])
         going = {seats[trial][0] for trial in map(int, frame.loc[~ended, "trial"]) if trial in seats}
         return stays, going
+
+    def check_task(self, what: str, fingerprint: str) -> None:
+        """Raises RunError if something in the log is of other data than this task. what: its name, such as "search 3"."""
+        if fingerprint != self.task.fingerprint:
+            raise RunError(f"{what} is of other data than {self.task.name!r}; make a Workbench on its own task")
+
+    def check_trial_task(self, trial: int) -> None:
+        """Raises RunError if a trial is of other data than this task; LogError for an unknown one."""
+        self.check_task(f"trial {trial}", self.log.record(trial).task_fingerprint)
 
     def check_outside_trash(self, *trials: int) -> None:
         """For calls that begin work from trials; calls that only read them accept trials in the trash too.
@@ -291,27 +307,33 @@ class Recall:
 
     def weights(self, trial: int, epoch: int | None = None) -> tuple[Weights, int]:
         """A trial's weights after an epoch, by default the best one, and that epoch."""
-        self._check_task(trial)
+        self.check_trial_task(trial)
         self.former_builder(trial)
         if epoch is not None:
             epoch = self.check_epoch(trial, epoch)
             return self.after(trial, epoch).weights, epoch
-        best = self.best_epoch(trial)
-        last = self.kept(trial, self.check_epoch(trial, None))
-        if last is not None and last.best is not None and last.progress.watch["best_epoch"] == best:
-            return last.best, best
-        return self.after(trial, best).weights, best
+        best, found = self.best_epoch(trial), self.best_kept(trial)
+        return (self.after(trial, best).weights if found is None else found), best
 
-    def model(self, trial: int, epoch: int | None = None, weights: Weights | None = None) -> TrainedModel:
-        """A trial's model, ready to predict. weights: its best ones, where they are at hand."""
+    def best_kept(self, trial: int) -> Weights | None:
+        """A trial's best weights, from memory or a checkpoint, also on another task; None if they had to be trained again."""
+        found = self.at_hand(trial)
+        if found is not None:
+            return found
+        best, curve = self.best_epoch(trial), self.log.curves(trial)
+        last = self.kept(trial, int(curve["epoch"].iloc[-1]))
+        if last is not None and last.best is not None and last.progress.watch["best_epoch"] == best:
+            return last.best
+        kept = self.kept(trial, best)
+        return None if kept is None or kept.progress.epoch != best else kept.weights
+
+    def model(self, trial: int, epoch: int | None = None) -> TrainedModel:
+        """A trial's model, ready to predict, with its best weights or those after an epoch."""
         from workbench.runs.trained_model import TrainedModel
 
-        self._check_task(trial)
+        self.check_trial_task(trial)
         config = logged_config(trial, self.log.record(trial).config)
-        if weights is None or epoch is not None:
-            weights, epoch = self.weights(trial, epoch)
-        else:
-            epoch = self.best_epoch(trial)
+        weights, epoch = self.weights(trial, epoch)
         former = self.former_builder(trial)
         if former is None:
             self.check_builder(trial, weights)
@@ -319,14 +341,6 @@ class Recall:
         return TrainedModel(
             module, config, self.task.schema, trial=trial, epoch=epoch, builder=self.log.record(trial).builder
         )
-
-    # ----------------------------------------------------------------------------------------------------------------
-
-    def _check_task(self, trial: int) -> None:
-        fingerprint = self.log.record(trial).task_fingerprint
-        if fingerprint != self.task.fingerprint:
-            message = f"was trained on other data than {self.task.name!r}; make a Workbench on its own task"
-            raise RunError(f"trial {trial} {message}")
 
 
 class _Catcher:

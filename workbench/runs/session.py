@@ -22,7 +22,7 @@ from workbench.runs.publisher import LogChanged, Notice, Publisher
 from workbench.runs.restore import Recall
 from workbench.runs.run import Run
 from workbench.runs.runner import Runner
-from workbench.training import Change, Training, capacity, cohort_key
+from workbench.training import Change, Training, Weights, capacity, cohort_key
 
 if TYPE_CHECKING:
     from workbench.tasks import Task
@@ -95,7 +95,7 @@ class Session:
         # a folder for each log, so that two of them in one place cannot take each other's states for their own
         own = None if folder is None else folder / log.identity
         self.checkpoints = CheckpointStore(own, lambda: self.recall.needed())
-        self.recall = Recall(task, log, self.checkpoints)
+        self.recall = Recall(task, log, self.checkpoints, self.weights_at_hand)
         self.runner = Runner(log, self._publisher.publish, self.checkpoints)
         # where the trained trials lie that others were fine-tuned from; None in memory
         self.sources = None if own is None else own / "backbones"
@@ -244,6 +244,11 @@ class Session:
     def run_of(self, trial: int) -> Run | None:
         """The run that a trial belongs to, if it was started here."""
         return self._runs.get(trial)
+
+    def weights_at_hand(self, trial: int) -> Weights | None:
+        """The best weights of a trial that ended in this session, None if they are not in memory."""
+        run = self.run_of(trial)
+        return None if run is None else run.weights_of(trial)
 
     def forget(self, trials: Sequence[int]) -> None:
         """Publish that trials were moved to the trash."""

@@ -20,6 +20,7 @@ import numpy as np
 import traitlets
 from numpy.typing import NDArray
 
+from workbench.core.direction import Better
 from workbench.core.errors import did_you_mean
 from workbench.ui.kept import STATIC, KeptWidget
 from workbench.ui.wire import pack, thinned
@@ -51,10 +52,10 @@ class Chart:
     title: str
     y_label: str = ""  # what is measured, with its unit
     log: bool = False  # starts with a logarithmic y axis
-    better: Literal["lower", "higher"] = "lower"
+    better: Better = "lower"
 
     def __post_init__(self) -> None:
-        _one_of("better", self.better, Literal["lower", "higher"])
+        _one_of("better", self.better, Better)
 
 
 @dataclass(frozen=True, slots=True)

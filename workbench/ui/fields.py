@@ -47,7 +47,7 @@ class Field(Scoped):
         self.widget = make(widgets.Box, [], classes=f"wb-field wb-field-{self.name}")
         tip = hyperparameter.meaning + (f" Unit: {hyperparameter.unit}." if hyperparameter.unit else "")
         if hyperparameter.options is None:
-            tip += f" Allowed: {hyperparameter.says}."
+            tip += f" Allowed: {hyperparameter.description}."
         self.tip = tip
 
     def build(self) -> None:

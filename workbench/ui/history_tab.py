@@ -90,7 +90,7 @@ class HistoryTab(TabBody):
         drawn = self._presenter.drawn
         lines = [
             {
-                "trial": node.trial, "before": before, "text": node.says, "shown": node.trial in drawn,
+                "trial": node.trial, "before": before, "text": node.description, "shown": node.trial in drawn,
                 "gone": node.trial in trashed,
             }
             for before, node in self._bench.tree().lines()

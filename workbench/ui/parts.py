@@ -16,7 +16,7 @@ import ipywidgets as widgets
 
 from workbench.core.errors import WorkbenchError
 
-__all__ = ["button", "error_text", "labelled", "listed", "make", "message", "number_of", "show"]
+__all__ = ["button", "error_text", "labelled", "listed", "make", "message", "number_of", "offer", "show"]
 
 _shared: dict[tuple[type, str], Any] = {}
 
@@ -63,6 +63,14 @@ def message(text: str, kind: str = "error") -> str:
 def labelled(label: str, control: widgets.Widget) -> Any:
     """A control with a short word before it."""
     return make(widgets.Box, [make(widgets.HTML, f"<span>{label}</span>"), control], classes="wb-labelled")
+
+
+def offer(menu: widgets.Dropdown, options: Sequence[tuple[str, Any]]) -> None:
+    """Give a menu other options, (label, value). Its value stays if it is still among them, else it is the first."""
+    if list(menu.options) != list(options):
+        values, before = [value for _, value in options], menu.value
+        menu.options = list(options)
+        menu.value = before if before in values else values[0] if values else None
 
 
 def listed(trials: Sequence[int]) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from workbench.core.config import Config
+from workbench.core.direction import better_of
 from workbench.core.registry import LOSSES, METRICS
 from workbench.core.text import counted
 from workbench.log import TrialLog
@@ -43,8 +44,8 @@ class TaskLog:
 
     @property
     def better(self) -> Any:
-        """Whether a higher or a lower value of the task's metric is better."""
-        return METRICS[self.task.metric].value.better
+        """Which way the task's metric goes."""
+        return better_of(self.task.metric)
 
     @property
     def metric_label(self) -> str:

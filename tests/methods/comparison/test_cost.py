@@ -147,7 +147,7 @@ def test_a_trial_far_poorer_than_the_others_does_not_squeeze_them(better: Any) -
         low, high = axes.get_ylim()
         assert low < min(scores[:3]) < max(scores[:3]) < high
         assert high - low < 1
-    assert figure.get_suptitle() == "1 trial too poor to show"
+    assert figure.get_suptitle() == "1 trial too far from the best to show"
     fair = complexity_panels(complexity(frame(best_val_metric=scores[:3]), costs, costs, better=better), better=better)
     assert fair.get_suptitle() == ""
 

@@ -310,9 +310,9 @@ def test_stopping_compares_what_there_is() -> None:
     bench.run(QUICK.replace(model="gated_e"))  # 10 steps an epoch on the new version
     started = bench.continue_on(NEW, top=1)
     assert not started.done
-    assert started.table["verdict"].tolist() == ["going on"]
+    assert started.table["verdict"].tolist() == ["in training"]
     assert bench.continue_on(NEW, top=1) is started
-    assert "going on" in repr(started)
+    assert "running" in repr(started)
     while not any(started.runs[0]._epochs.values()):
         started.runs[0]._done.wait(0.01)
     # who looks for what was left behind leaves it alone, on either version
@@ -326,7 +326,7 @@ def test_stopping_compares_what_there_is() -> None:
     assert set(started.runs[0].states.values()) == {TrialState.STOPPED}
     assert started.bench.trials["epochs_run"].tolist() == [5, 1]
     assert started.table["rerun"].notna().all()
-    assert started.table["verdict"].tolist() != ["going on"]
+    assert started.table["verdict"].tolist() != ["in training"]
     assert bench.version_changes["version"].tolist() == [2]
 
 
@@ -412,7 +412,7 @@ def _left(bench: wb.Workbench) -> tuple[int, int, list[Any]]:
         (lambda b: b.continue_on(NEW.drop(columns="buys")), wb.TaskError, "the target column 'buys' is missing"),
         (lambda b: b.continue_on(NEW.assign(age="old")), wb.TaskError, "column 'age' holds text"),
         (lambda b: b.continue_on(NEW.replace("no", "perhaps")), wb.TaskError, "has the class 'perhaps'"),
-        (lambda b: b.continue_on(wb.Task.load("iris")), wb.TaskError, "is no version of 'people'"),
+        (lambda b: b.continue_on(wb.Task.load("iris")), wb.TaskError, "is not a version of 'people'"),
         (lambda b: b.continue_on(wb.Task.from_frame(NEW, "buys", name="people")), wb.TaskError, "test rows would be trained on"),
         (lambda b: b.continue_on(NEW, top=0), wb.ConfigError, "top=0: must be a whole number from 1"),
         (lambda b: b.continue_on(NEW, seeds=0), wb.ConfigError, "seeds=0"),

@@ -71,7 +71,7 @@ def test_its_button_starts_and_stops(panel: VersionsPanel, asked: list[str]) -> 
     panel.button.click()
     panel.busy("Reading")
     assert panel.button.disabled
-    panel.show_running(0.25, "going on")
+    panel.show_running(0.25, "in training")
     assert (panel.button.description, panel.button.disabled, panel.progress.value) == ("Stop", False, 0.25)
     panel.button.click()
     panel.show_done("Version 2 is <trained>")
@@ -119,8 +119,10 @@ def test_it_tells_versions_settings_and_columns(panel: VersionsPanel) -> None:
 
 def test_what_is_not_known_is_left_empty_and_many_columns_are_counted(panel: VersionsPanel) -> None:
     unknown = dict.fromkeys(["rerun", "low", "high", "change", "change_low", "change_high", "old_model"], np.nan)
-    panel.show(VERSIONS, changes({**unknown, "verdict": "going on"}), drift(SHOWN_COLUMNS + 5), metric_label="accuracy")
-    assert cells(panel, 1) == [["2", "7", "0.9100", "", "", "", "going on"]]
+    panel.show(
+        VERSIONS, changes({**unknown, "verdict": "in training"}), drift(SHOWN_COLUMNS + 5), metric_label="accuracy"
+    )
+    assert cells(panel, 1) == [["2", "7", "0.9100", "", "", "", "in training"]]
     assert len(cells(panel, 2)) == SHOWN_COLUMNS
     assert "5 more in bench.drift" in panel.text.value
     panel.show(VERSIONS.assign(moved=["", "a, b, c, d, e, f"]), changes(), drift(0), metric_label="accuracy")

@@ -19,7 +19,7 @@ from sklearn import datasets
 from torch import nn
 
 import workbench as wb
-from workbench.methods.diagnosis.case import Judgement
+from workbench.methods.diagnosis.case import RuleFindings
 
 ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
 
@@ -195,8 +195,8 @@ HELD_OUT_HEALTHY = [
 ]
 
 
-def planted(cases: Cases) -> Iterator[tuple[str, str, Judgement]]:
-    """Train the cases of one half and diagnose each: pathology, what was trained, judgement."""
+def planted(cases: Cases) -> Iterator[tuple[str, str, RuleFindings]]:
+    """Train the cases of one half and diagnose each: pathology, what was trained, found."""
     for name in dict.fromkeys(place for group in cases.values() for place, _ in group):
         task = PLACES[name].make()
         bench = wb.Workbench(task, models={"scaled": scaled_mlp})
@@ -214,7 +214,7 @@ def planted(cases: Cases) -> Iterator[tuple[str, str, Judgement]]:
                 yield pathology, f"{name}: {text}", own.diagnose(trial)
 
 
-def healthy(settings: list[tuple[str, str]], seeds: int) -> Iterator[tuple[str, Judgement]]:
+def healthy(settings: list[tuple[str, str]], seeds: int) -> Iterator[tuple[str, RuleFindings]]:
     """Train each healthy configuration with some seeds, in a log of its own, and diagnose every trial."""
     tasks = {name: PLACES[name].make() for name, _ in settings}
     for name, text in settings:

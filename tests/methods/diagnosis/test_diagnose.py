@@ -110,12 +110,12 @@ def test_while_it_trains_it_is_not_known_and_asking_again_starts_no_second(bench
 def test_two_clicks_at_once_start_one_run(bench: wb.Workbench) -> None:
     bench.run(GOOD)
     bench.run(SLOW.replace(epochs=100_000), stop_after=60)
-    judged, gate = bench.diagnose(2), threading.Barrier(6)
+    diagnosed, gate = bench.diagnose(2), threading.Barrier(6)
     runs: list[wb.Run] = []
 
     def click() -> None:
         gate.wait()
-        runs.append(bench.try_it(judged))
+        runs.append(bench.try_it(diagnosed))
 
     clicks = [threading.Thread(target=click) for _ in range(6)]
     for one in clicks:
@@ -211,7 +211,7 @@ def test_an_unfinished_trial_is_judged_by_what_there_is(bench: wb.Workbench) -> 
             threading.Event().wait(0.01)
         found = bench.diagnose(1)
         told = len(bench.curves(1))
-        assert any(f"the trial is paused: judged by its first {told} epochs" in note for note in found.notes)
+        assert any(f"the trial is paused: diagnosed from its first {told} epochs" in note for note in found.notes)
         assert found.verdict in {*all_rules(), "healthy"}
     finally:
         run.stop()
@@ -245,7 +245,7 @@ def test_without_a_checkpoint_nothing_is_trained_again_for_the_layers(task: wb.T
     assert bare.case.trained is None
     assert bare.case.initial is not None
     assert bare.verdict == "healthy"
-    assert any("no weights of it are at hand" in note for note in bare.notes)
+    assert any("its weights are not available" in note for note in bare.notes)
     # where the kernel still has the best ones, they do
     at_hand = first.diagnose(1).case
     assert at_hand.trained_epoch == first.trials["best_epoch"].item()
@@ -321,7 +321,7 @@ def test_a_trial_on_other_data_or_without_an_epoch_is_refused(task: wb.Task, tmp
     iris = wb.Workbench(wb.Task.load("iris"), log=tmp_path / "a.db")
     iris.run(GOOD.replace(epochs=1))
     bench = wb.Workbench(task, log=tmp_path / "a.db")
-    with pytest.raises(wb.RunError, match="trial 1 was trained on other data than 'wine'"):
+    with pytest.raises(wb.RunError, match="trial 1 is of other data than 'wine'"):
         bench.diagnose(1)
     run = bench.start(GOOD, stop_after=1)
     run.wait()

@@ -149,9 +149,9 @@ def test_what_has_learned_nothing_in_one_epoch_is_too_short_to_judge_and_helped_
     assert found.case.score <= found.case.baseline_score
     assert found.verdict == "at_baseline"
     scores = f"({found.case.score:.3g} against {found.case.baseline_score:.3g})"
-    assert found.title == f"too short to judge: 1 epoch, and not yet better than the baseline {scores}"
+    assert found.title == f"too short to diagnose: 1 epoch, and not yet better than the baseline {scores}"
     assert found.findings[0].prescription.changes == {"epochs": 10, "learning_rate": 0.003}
-    assert "bench.lr_range_test" in found.findings[0].prescription.says
+    assert "bench.lr_range_test" in found.findings[0].prescription.description
     assert found.figure()._repr_png_().startswith(b"\x89PNG")
     bench.try_it(1).wait()
     assert record(bench, "at_baseline") == (1, int(bench.prescriptions()["helped"].item()))
@@ -166,11 +166,11 @@ def test_the_prescribed_patience_is_the_one_learned_from_the_log() -> None:
     alone = bench.diagnose(1).finding("overfitting")
     assert alone is not None
     assert alone.prescription.changes["patience"] == 12
-    assert "a fifth of its 60 epochs, from 5 to 20: too few trials to learn it from" in alone.prescription.says
+    assert "a fifth of its 60 epochs, from 5 to 20: too few trials to learn it from" in alone.prescription.description
     bench.run(config.replace(seed=10), seeds=5)
     learned = bench.diagnose(1).finding("overfitting")
     advice = bench.suggest_patience()
     assert learned is not None
     assert advice.suggestion not in (None, 12)
     assert learned.prescription.changes["patience"] == advice.suggestion
-    assert f"bench.suggest_patience(), from {advice.trials} trials of this log" in learned.prescription.says
+    assert f"bench.suggest_patience(), from {advice.trials} trials of this log" in learned.prescription.description

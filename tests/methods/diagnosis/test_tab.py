@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 import workbench as wb
-from workbench.methods.diagnosis.case import Case, Finding, Judgement, Prescription
+from workbench.methods.diagnosis.case import Case, Finding, Prescription, RuleFindings
 from workbench.methods.diagnosis.tab import HINT, DiagnosisPanel
 
 CURVE = pd.DataFrame(
@@ -45,7 +45,7 @@ def test_before_anything_it_asks_for_a_trial(panel: DiagnosisPanel) -> None:
 def test_a_finding_comes_with_its_evidence_its_call_its_record_and_a_button(
     panel: DiagnosisPanel, asked: list[tuple[int, str]]
 ) -> None:
-    panel.show(Judgement(CASE, [FEW, HIGH], ["no checkpoint & no layers"]), b"png")
+    panel.show(RuleFindings(CASE, [FEW, HIGH], ["no checkpoint & no layers"]), b"png")
     assert "Learning rate too high since epoch 1" in panel.verdict.value
     first, second = panel.cards
     assert "the loss was &lt;thrown&gt; up" in first.words.value
@@ -62,39 +62,39 @@ def test_a_finding_comes_with_its_evidence_its_call_its_record_and_a_button(
 
 
 def test_a_refusal_stays_until_the_next_click_or_another_trial(panel: DiagnosisPanel) -> None:
-    panel.show(Judgement(CASE, [HIGH]), b"png")
+    panel.show(RuleFindings(CASE, [HIGH]), b"png")
     panel.busy("Starting")
-    panel.refuse(7, "no <room>")
+    panel.show_error(7, "no <room>")
     assert "no &lt;room&gt;" in panel.error.value
     assert not panel.cards[0].button.disabled
     assert "Diagnosis of trial 7" in panel.state.value
-    panel.show(Judgement(CASE, [HIGH]), b"png")
+    panel.show(RuleFindings(CASE, [HIGH]), b"png")
     assert "no &lt;room&gt;" in panel.error.value
     panel.busy("Starting")
     assert panel.error.value == ""
-    panel.refuse(7, "no room")
-    panel.show(Judgement(dataclasses.replace(CASE, trial=9), [FEW]), b"png")
+    panel.show_error(7, "no room")
+    panel.show(RuleFindings(dataclasses.replace(CASE, trial=9), [FEW]), b"png")
     assert panel.error.value == ""
 
 
 def test_another_trial_replaces_the_first_and_a_healthy_one_has_no_button(
     panel: DiagnosisPanel, asked: list[tuple[int, str]]
 ) -> None:
-    panel.show(Judgement(CASE, [HIGH, FEW]), b"png")
+    panel.show(RuleFindings(CASE, [HIGH, FEW]), b"png")
     cards = list(panel.cards)
-    panel.show(Judgement(dataclasses.replace(CASE, trial=9), [FEW]), b"other")
+    panel.show(RuleFindings(dataclasses.replace(CASE, trial=9), [FEW]), b"other")
     assert panel.cards == cards  # used again, not made anew
     assert [shown(card.widget) for card in cards] == [True, False]
     cards[0].button.click()
     assert asked == [(9, "noise")]
-    panel.show(Judgement(CASE, []), b"third")
+    panel.show(RuleFindings(CASE, []), b"third")
     assert "Healthy" in panel.verdict.value
     assert "wb-good" in panel.verdict.value
     assert not any(shown(card.widget) for card in cards)
 
 
 def test_while_it_reads_the_old_one_stays_and_its_buttons_wait(panel: DiagnosisPanel) -> None:
-    panel.show(Judgement(CASE, [HIGH]), b"png")
+    panel.show(RuleFindings(CASE, [HIGH]), b"png")
     panel.busy("reading trial 9…")
     assert "reading trial 9…" in panel.state.value
     assert shown(panel.cards[0].widget)
@@ -102,7 +102,7 @@ def test_while_it_reads_the_old_one_stays_and_its_buttons_wait(panel: DiagnosisP
 
 
 def test_a_problem_takes_the_place_of_what_was_shown(panel: DiagnosisPanel, asked: list[tuple[int, str]]) -> None:
-    panel.show(Judgement(CASE, [HIGH], ["a note"]), b"png")
+    panel.show(RuleFindings(CASE, [HIGH], ["a note"]), b"png")
     panel.show_problem("trial 9 has no <finished> epoch")
     assert "trial 9 has no &lt;finished&gt; epoch" in panel.state.value
     assert panel.verdict.value == panel.notes.value == ""

@@ -22,7 +22,7 @@ import workbench as wb
 from workbench.core.registry import MODELS
 from workbench.methods.comparison.reads import Reads
 from workbench.methods.comparison.tab import _board
-from workbench.methods.ensembles.build import AT_HAND
+from workbench.methods.ensembles.build import IN_MEMORY
 from workbench.metrics import table as metrics
 from workbench.runs.session import Session
 
@@ -209,15 +209,15 @@ def test_without_a_member_it_leaves_the_leaderboard_for_good(tmp_path: Path) -> 
     bench.empty_trash()
     assert "ensemble" not in bench.leaderboard()
     assert list(bench.ensembles["complete"]) == [False]
-    with pytest.raises(wb.RunError, match=r"ensemble 1 cannot be put together any more: .*trial 2 is not in the log"):
+    with pytest.raises(wb.RunError, match=r"ensemble 1 cannot be rebuilt: .*trial 2 is not in the log"):
         bench.load_ensemble(made.number)
 
 
 def test_one_that_votes_alone_is_said_to(tmp_path: Path) -> None:
     bench = wb.Workbench(wb.Task.load("iris"), log=None)
     bench.run(wb.Config(epochs=5), seeds=2)
-    said = bench.ensemble(top=5).says
-    assert any("votes: it predicts as that trial does alone" in line for line in said), said
+    said = bench.ensemble(top=5).description
+    assert any("votes: it predicts exactly like that trial" in line for line in said), said
 
 
 def test_greedy_does_not_lose_to_the_best_single_trial_on_its_rows_and_states_its_optimism(chosen: wb.Ensemble) -> None:
@@ -231,7 +231,7 @@ def test_greedy_does_not_lose_to_the_best_single_trial_on_its_rows_and_states_it
     low, high = chosen.interval
     assert low < chosen.corrected < high
     assert facts.gain_low < facts.gain < facts.gain_high  # type: ignore[operator]
-    assert f"expect {chosen.corrected:.4g} on new rows" in " ".join(chosen.says)
+    assert f"expect {chosen.corrected:.4g} on new rows" in " ".join(chosen.description)
 
 
 def test_greedy_among_given_trials_and_few_candidates(trained: wb.Workbench) -> None:
@@ -248,14 +248,14 @@ def test_a_choice_by_hand_is_not_corrected(mixed: wb.Ensemble) -> None:
     assert np.isnan([mixed.optimism, mixed.corrected]).all()
     low, high = mixed.interval
     assert low < mixed.val_metric < high
-    assert "what that choice owes to these rows is not known" in " ".join(mixed.says)
+    assert "what that choice owes to these rows is not known" in " ".join(mixed.description)
 
 
 def test_models_too_large_to_be_all_at_hand_are_recalled(
     trained: wb.Workbench, best: wb.Ensemble, monkeypatch: pytest.MonkeyPatch, rows: np.ndarray
 ) -> None:
-    assert AT_HAND > 1e9
-    monkeypatch.setattr("workbench.methods.ensembles.build.AT_HAND", 0)
+    assert IN_MEMORY > 1e9
+    monkeypatch.setattr("workbench.methods.ensembles.build.IN_MEMORY", 0)
     again = trained.ensemble(top=3)
     np.testing.assert_array_equal(again.predict_proba(rows), best.predict_proba(rows))
 
@@ -305,14 +305,14 @@ def test_unfinished_trials_those_on_other_data_and_an_empty_log_are_told(bench: 
     with pytest.raises(wb.RunError, match="there is no trial that ran to its end"):
         wb.Workbench(wb.Task.load("iris")).ensemble()
     other = wb.Workbench(wb.Task.load("digits", seed=1), log=place)
-    with pytest.raises(wb.RunError, match="trial 1 was trained on other data"):
+    with pytest.raises(wb.RunError, match="trial 1 is of other data"):
         other.ensemble(trials=[1])
     with pytest.raises(wb.RunError, match="there is no trial that ran to its end"):
         other.ensemble()
     fresh = wb.Workbench(wb.Task.load("iris"))
     run = fresh.start(wb.Config(epochs=100_000))
     try:
-        with pytest.raises(wb.RunError, match="trial 1 is (queued|running): a member has to have ended"):
+        with pytest.raises(wb.RunError, match="trial 1 is (queued|running): a member has to be a finished trial"):
             fresh.ensemble(trials=[1])
     finally:
         run.stop()

@@ -22,7 +22,8 @@ from workbench.core.registry import MODELS
 from workbench.core.space import Space
 from workbench.methods.comparison.reads import Reads
 from workbench.methods.search.arm import Arm
-from workbench.methods.search.campaign import Budget, Campaign
+from workbench.methods.search.campaign import Campaign
+from workbench.methods.search.protocol import Budget
 from workbench.methods.search.strategies import PRUNERS, strategy
 from workbench.training import Training, check, unstackable_fields
 
@@ -166,7 +167,7 @@ def recorded(task: wb.Task) -> dict[int, list[EpochEnd]]:
     return rows
 
 
-class Desk:
+class Recorder:
     """Numbers for trials, in cohorts of four."""
 
     def __init__(self) -> None:
@@ -194,7 +195,9 @@ def test_pruning_decisions_are_optunas(flowers: wb.Task, name: str) -> None:
     curves = recorded(flowers)
     space = Space({"learning_rate": wb.LogRange(1e-5, 1e-1)}, BASE.replace(epochs=9))
     arm = Arm(space, strategy("random"), better="higher", seed=0, pruner=PRUNERS[name])
-    campaign = Campaign([arm], Budget(12), desk=Desk(), better="higher", check=lambda config: check(flowers, config))
+    campaign = Campaign(
+        [arm], Budget(12), recorder=Recorder(), better="higher", check=lambda config: check(flowers, config)
+    )
     study = optuna.create_study(
         sampler=optuna.samplers.RandomSampler(seed=0), direction="maximize", pruner=PRUNERS[name].make(9),
         study_name="workbench",
@@ -216,7 +219,7 @@ def test_pruning_decisions_are_optunas(flowers: wb.Task, name: str) -> None:
             for trial in ended:
                 state = TrialState.PRUNED if trial in given_up else TrialState.COMPLETED
                 best = max(row.val_metric for row in curves[trial])
-                campaign.hear(TrialEnded(trial, state, epoch + 1, 0, 1, 0.0, best, 0.0))
+                campaign.handle(TrialEnded(trial, state, epoch + 1, 0, 1, 0.0, best, 0.0))
                 if trial in theirs:
                     study.tell(pending[trial], state=optuna.trial.TrialState.PRUNED)
                 else:

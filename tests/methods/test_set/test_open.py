@@ -146,7 +146,8 @@ def test_of_a_new_version_the_unseen_rows_can_be_opened(tmp_path: Path) -> None:
     assert (int(seen.sum()), before.rows) == (18, 18)
     fresh = int((~seen).sum())
     with pytest.raises(
-        wb.SealError, match=f"18 of these {len(seen)} rows were seen.*only_unseen=True measures on the {fresh} rows"
+        wb.SealError,
+        match=f"18 of these {len(seen)} rows were seen.*only_unseen=True evaluates on the {fresh} unseen rows",
     ):
         newer.open_test_set(trial)
     result = newer.open_test_set(trial, only_unseen=True)
@@ -155,7 +156,7 @@ def test_of_a_new_version_the_unseen_rows_can_be_opened(tmp_path: Path) -> None:
         right = newer.model(trial).module(test.x).argmax(1) == test.y
     assert result.score == pytest.approx(right.numpy()[~seen].mean())
     assert (result.rows, result.split_rows, result.seen, result.stamp) == (fresh, len(seen), 0, "opened once")
-    assert f"{fresh} of the split's {len(seen)} rows, those that nobody had looked at" in repr(result)
+    assert f"{fresh} of the split's {len(seen)} rows, those that were never evaluated before" in repr(result)
     assert newer.openings[["rows", "split_rows", "stamp"]].values.tolist() == [
         [18, 18, "opened once"],
         [fresh, len(seen), "opened once"],

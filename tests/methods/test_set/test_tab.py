@@ -42,7 +42,7 @@ def test_it_asks_before_it_opens(tab: SealTab, asked: list[tuple[object, bool, b
     tab.start.click()
     assert visible(tab.question)
     assert asked == []
-    assert "12 trials looked at the validation set" in tab.sure.value
+    assert "12 trials have been evaluated on the validation set" in tab.sure.value
     tab.no.click()
     assert not visible(tab.question)
     tab.start.click()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+
+from workbench.core.direction import Better, sign
 
 __all__ = ["LOST", "complexity", "own_seconds", "pareto_front"]
 
@@ -25,7 +27,7 @@ def complexity(
     seconds: Mapping[int, float],
     parameters: Mapping[int, float],
     *,
-    better: Literal["higher", "lower"] = "higher",
+    better: Better = "higher",
 ) -> pd.DataFrame:
     """One row a trial, in the order of `frame`: what it cost, what it reached, and whether it lies on a Pareto front.
 
@@ -38,7 +40,7 @@ def complexity(
     table["wall_seconds"] = frame["seconds"].to_numpy(float)
     table["seconds"] = table["trial"].map(seconds).astype(float)
     table["parameters"] = table["trial"].map(parameters).astype(float)
-    score = table[SCORE].mask(table["state"].isin(LOST)).to_numpy(float) * (-1 if better == "higher" else 1)
+    score = table[SCORE].mask(table["state"].isin(LOST)).to_numpy(float) * -sign(better)
     costs = {name: table[name].to_numpy(float) for name in ("seconds", "parameters")}
     table["pareto"] = pareto_front(np.column_stack([score, *costs.values()]))
     for name, cost in costs.items():

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
+from workbench.core.direction import Better, best_first, best_score, sign
 from workbench.core.text import counted
 from workbench.methods.comparison.cost import LOST
 from workbench.ui.axes import tidy
@@ -17,7 +16,6 @@ from workbench.ui.figures import COLORS, NotebookFigure
 
 __all__ = ["complexity_panels", "patience_curve"]
 
-Better = Literal["higher", "lower"]
 SCORE = "best_val_metric"
 FURTHEST = 10.0
 
@@ -44,7 +42,7 @@ def complexity_panels(
     hidden = _show_the_better(panels[0], found[SCORE].to_numpy(float), better)
     panels[0].set_ylabel(f"best {metric_label}", fontsize=9)
     if hidden:
-        figure.suptitle(f"{counted(hidden, 'trial')} too poor to show", fontsize=9, x=0.01, ha="left")
+        figure.suptitle(f"{counted(hidden, 'trial')} too far from the best to show", fontsize=9, x=0.01, ha="left")
     handles, labels = panels[0].get_legend_handles_labels()
     if handles:
         figure.legend(handles, labels, frameon=False, fontsize=8, loc="outside right upper")
@@ -74,7 +72,7 @@ def patience_curve(table: pd.DataFrame, suggestion: int | None = None, *, trials
     axes.set_xlabel("patience (epochs)", fontsize=9)
     axes.set_ylabel("share", fontsize=9)
     axes.set_title(
-        "" if trials is None else f"early stopping played on the curves of {counted(trials, 'trial')}",
+        "" if trials is None else f"early stopping simulated on the curves of {counted(trials, 'trial')}",
         fontsize=9,
         loc="left",
     )
@@ -104,7 +102,7 @@ def _panel(axes: Axes, table: pd.DataFrame, name: str, label: str, better: Bette
     axes.scatter(off[name], off[SCORE], s=18, facecolor="none", edgecolor=COLORS[0], alpha=0.7, label="trials")
     axes.scatter(front[name], front[SCORE], s=22, color=COLORS[1], zorder=3, label="Pareto front")
     axes.step([*front[name], table[name].max()], [*front[SCORE], front[SCORE].iloc[-1]], where="post", color=COLORS[1])
-    best = table.loc[table[SCORE].idxmax() if better == "higher" else table[SCORE].idxmin()]
+    best = best_first(table, SCORE, better).iloc[0]
     axes.plot(
         best[name], best[SCORE], "*", color=COLORS[2], markersize=13, zorder=4, label=f"best: trial {best['trial']}"
     )
@@ -118,10 +116,10 @@ def _show_the_better(axes: Axes, scores: NDArray[np.float64], better: Better) ->
     squeeze all others into a line. Returns how many lie beyond."""
     if not len(scores):
         return 0
-    best = scores.max() if better == "higher" else scores.min()
-    end = best + FURTHEST * (float(np.median(scores)) - best)
-    beyond = scores < end if better == "higher" else scores > end
-    if end == best or not beyond.any():
+    top = best_score(scores, better)
+    end = top + FURTHEST * (float(np.median(scores)) - top)
+    beyond = sign(better) * scores < sign(better) * end
+    if end == top or not beyond.any():
         return 0
     shown = scores[~beyond]
     margin = 0.05 * float(np.ptp(shown))

@@ -13,6 +13,7 @@ from matplotlib.colors import Normalize
 from matplotlib.ticker import LogFormatterSciNotation
 
 from workbench.core.config import HYPERPARAMETERS
+from workbench.core.direction import Better, best_first, sign
 from workbench.core.domains import IntRange, Range
 from workbench.core.text import counted
 from workbench.ui.axes import tidy
@@ -20,7 +21,6 @@ from workbench.ui.figures import COLORS, NotebookFigure
 
 __all__ = ["importance_bars", "intervals", "parallel_coordinates", "scatter", "slices"]
 
-Better = Literal["higher", "lower"]
 SCORE = "best_val_metric"
 
 
@@ -123,7 +123,7 @@ def importance_bars(table: pd.DataFrame) -> NotebookFigure:
 def intervals(table: pd.DataFrame, *, label: str, metric_label: str = "metric") -> NotebookFigure:
     """Means with their 95% intervals, best on top. table: columns `label`, mean, low, high, tied.
 
-    Hollow: can be told from the best.
+    Hollow: differs significantly from the best.
     """
     figure = NotebookFigure(figsize=(5.6, 0.9 + 0.36 * max(1, len(table))), layout="constrained", dpi=100)
     axes = figure.subplots()
@@ -134,7 +134,7 @@ def intervals(table: pd.DataFrame, *, label: str, metric_label: str = "metric") 
         axes.errorbar(row.mean, place, xerr=error, fmt="o", color=COLORS[0], markerfacecolor=face, capsize=3)
     axes.set_yticks(range(len(table)), [str(value) for value in table[label]][::-1])
     axes.set_ylim(-0.6, len(table) - 0.4)
-    axes.set_xlabel(f"{metric_label}, mean and 95% interval (hollow: can be told from the best)", fontsize=8)
+    axes.set_xlabel(f"{metric_label}, mean and 95% interval (hollow: significantly worse than the best)", fontsize=8)
     tidy(axes)
     return figure
 
@@ -145,11 +145,11 @@ def intervals(table: pd.DataFrame, *, label: str, metric_label: str = "metric") 
 def _scored(frame: pd.DataFrame, better: Better) -> pd.DataFrame:
     """Trials with a finite metric, the best last so that they are drawn on top."""
     frame = frame[np.isfinite(frame[SCORE].astype(float))]
-    return frame.sort_values(SCORE, ascending=better == "higher")
+    return best_first(frame, SCORE, better)[::-1]
 
 
 def _map(better: Better) -> str:
-    return "viridis_r" if better == "higher" else "viridis"
+    return "viridis_r" if sign(better) > 0 else "viridis"
 
 
 def _colours(values: pd.Series[Any], better: Better) -> Any:

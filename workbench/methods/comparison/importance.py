@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from workbench.core.config import HYPERPARAMETERS
+from workbench.core.direction import Better, objective
 from workbench.core.domains import Choice, IntRange, Range
 from workbench.core.errors import ConfigError, Problem, RunError, did_you_mean
 from workbench.core.text import counted
@@ -26,18 +27,17 @@ TRIALS_EACH = 10
 def importance(
     frame: pd.DataFrame,
     *,
-    better: Literal["higher", "lower"] = "higher",
+    better: Better = "higher",
     evaluator: str = "fanova",
     names: list[str] | None = None,
 ) -> pd.DataFrame:
     """Share of the variation of the validation metric that each hyperparameter explains, largest first.
 
-    frame: trials as `bench.trials` gives them; those without a finite best_val_metric are left out. evaluator: "fanova"
-    (Hutter et al. 2014: over the whole space) or "ped_anova" (Watanabe et al. 2023: for getting among the best). names:
-    the hyperparameters; by default all that vary and that every trial reads.
-    Returns the columns hyperparameter, importance (they add up to 1), trials (the number it rests on) and enough (whether
-    that is 10 for each hyperparameter; a UserWarning says so too).
-    Raises: RunError with fewer than 4 trials or nothing that varies; ConfigError for an unknown evaluator or name.
+    frame: trials as `bench.trials` gives them; those without a finite best_val_metric are left out. evaluator: "fanova" (Hutter
+    et al. 2014: over the whole space) or "ped_anova" (Watanabe et al. 2023: for getting among the best). names: the
+    hyperparameters; by default all that vary and that every trial reads. Returns the columns hyperparameter, importance (they
+    add up to 1), trials (the number it rests on) and enough (whether that is 10 for each hyperparameter; a UserWarning says so
+    too). Raises: RunError with fewer than 4 trials or nothing that varies; ConfigError for an unknown evaluator or name.
     """
     import optuna
 
@@ -56,9 +56,9 @@ def importance(
         )
     distributions = {name: _observed(frame[name], name) for name in names}
     loud = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(max(loud, optuna.logging.WARNING))  # it tells of each new study
+    optuna.logging.set_verbosity(max(loud, optuna.logging.WARNING))  # it reports each new study
     try:
-        study = optuna.create_study(direction="maximize" if better == "higher" else "minimize")
+        study = optuna.create_study(direction=objective(better))
     finally:
         optuna.logging.set_verbosity(loud)
     study.add_trials(
@@ -75,13 +75,13 @@ def importance(
         ]
     )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # optuna's remarks on its own experimental parts
+        warnings.simplefilter("ignore")  # optuna's warnings about its experimental parts
         made = getattr(optuna.importance, EVALUATORS[evaluator])(**({"seed": 0} if evaluator == "fanova" else {}))
         found = optuna.importance.get_param_importances(study, evaluator=made)
     enough = len(frame) >= TRIALS_EACH * len(names)
     if not enough:
         warnings.warn(
-            f"importance of {len(names)} hyperparameters rests on {counted(len(frame), 'trial')}; take it as a hint only, "
+            f"importance of {len(names)} hyperparameters rests on {counted(len(frame), 'trial')}; treat it as a hint only, "
             f"and run at least {TRIALS_EACH * len(names)}",
             stacklevel=2,
         )

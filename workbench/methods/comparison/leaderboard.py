@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-__all__ = ["LEVEL", "by_seed", "leaderboard", "tied_with_best", "with_ensembles"]
+from workbench.core.direction import Better, best_first
+from workbench.metrics.intervals import LEVEL
 
-LEVEL = 0.05
-"""Settings whose p-value against the best is below this can be told from it."""
+__all__ = ["SIGNIFICANT", "by_seed", "leaderboard", "tied_with_best", "with_ensembles"]
+
+SIGNIFICANT = 1 - LEVEL
+"""Configurations whose p-value against the best is below this differ from it."""
 
 
 def by_seed(scores: pd.DataFrame) -> pd.DataFrame:
@@ -21,26 +23,21 @@ def by_seed(scores: pd.DataFrame) -> pd.DataFrame:
 
     scores: trial, configuration, seed (missing: a draw of its own) and score.
     """
-    # what was told of a trial without a seed stays apart
+    # a trial without a seed is a draw of its own
     draw = scores["seed"].astype(float).where(scores["seed"].notna(), -1.0 - scores["trial"])
     groups = scores.assign(draw=draw).groupby(["configuration", "draw"], sort=False)
     table = groups.agg(trial=("trial", "min"), seed=("seed", "first"), score=("score", "mean")).reset_index()
     return table[["trial", "configuration", "seed", "score"]].sort_values("trial", ignore_index=True)
 
 
-def leaderboard(
-    scores: pd.DataFrame, *, better: Literal["higher", "lower"] = "higher", top: int | None = None
-) -> pd.DataFrame:
-    """Settings by their mean score over seeds.
+def leaderboard(scores: pd.DataFrame, *, better: Better = "higher", top: int | None = None) -> pd.DataFrame:
+    """Configurations by their mean score over seeds.
 
-    scores: one row an ended trial, with the columns trial, configuration (what the trials of one configuration
-    share), seed and score.
-    Returns one row a configuration, best first: rank, configuration, trial (its first), seeds (different ones: the
-    same again is no
-    further evidence, see `by_seed`), mean, low and high (95% confidence interval of the mean, Student's t; NaN for one
-    seed), p_value and tied (see `tied_with_best`). Where the seeds of a configuration agree to the last digit, as
-    the accuracies on
-    few rows may, the spread of the others stands in for theirs.
+    scores: one row an ended trial, with the columns trial, configuration (what the trials of one configuration share), seed and
+    score. Returns one row a configuration, best first: rank, configuration, trial (its first), seeds (different ones: the same
+    again is no further evidence, see `by_seed`), mean, low and high (95% confidence interval of the mean, Student's t; NaN for
+    one seed), p_value and tied (see `tied_with_best`). Where the seeds of a configuration agree to the last digit, as the
+    accuracies on few rows may, the spread of the others stands in for theirs.
 
     All of this is about seeds: how the scores on these validation rows would come out for others. It does not say how the
     configurations compare on other rows.
@@ -52,25 +49,23 @@ def leaderboard(
     groups = scores.groupby("configuration", sort=False)["score"]
     table = pd.DataFrame({"seeds": groups.count(), "mean": groups.mean(), "variance": groups.var(ddof=1)})
     table["trial"] = scores.groupby("configuration", sort=False)["trial"].min()
-    table = table.sort_values(["mean", "trial"], ascending=[better == "lower", True]).reset_index()
+    table = best_first(table, "mean", better, then="trial").reset_index()
     pooled, freedom = _pooled(table["variance"].to_numpy(), table["seeds"].to_numpy())
     own = table["variance"] > 0
     variance = table["variance"].where(own, pooled if pooled > 0 else np.nan)
-    half = stats.t.ppf(0.975, np.where(own, np.maximum(table["seeds"] - 1, 1), freedom or 1)) * np.sqrt(
+    half = stats.t.ppf((1 + LEVEL) / 2, np.where(own, np.maximum(table["seeds"] - 1, 1), freedom or 1)) * np.sqrt(
         variance / table["seeds"]
     )
     half = np.where(table["seeds"] > 1, half, np.nan)
     table["low"], table["high"] = table["mean"] - half, table["mean"] + half
     table["p_value"] = tied_with_best(table["mean"], table["variance"], table["seeds"])
-    table["tied"] = ~(table["p_value"] < LEVEL)
+    table["tied"] = ~(table["p_value"] < SIGNIFICANT)
     table.insert(0, "rank", np.arange(1, len(table) + 1))
     columns = ["rank", "configuration", "trial", "seeds", "mean", "low", "high", "p_value", "tied"]
     return table[columns].head(top) if top is not None else table[columns]
 
 
-def with_ensembles(
-    board: pd.DataFrame, ensembles: pd.DataFrame, *, better: Literal["higher", "lower"] = "higher"
-) -> pd.DataFrame:
+def with_ensembles(board: pd.DataFrame, ensembles: pd.DataFrame, *, better: Better = "higher") -> pd.DataFrame:
     """A leaderboard with ensembles among the configurations, in the column `ensemble` by their number; ranks count all rows.
 
     ensembles: one row each, with the columns ensemble, mean, corrected, low, high. They have no seeds, and so no p_value; those
@@ -81,7 +76,7 @@ def with_ensembles(
     whole = {"trial": "Int64", "seeds": "Int64", "ensemble": "Int64"}
     configurations = board.assign(ensemble=pd.NA, corrected=math.nan).astype(whole)
     both = pd.concat([configurations, rows.astype(whole)], ignore_index=True) if len(board) else rows.astype(whole)
-    both = both.sort_values("mean", ascending=better == "lower", kind="stable", ignore_index=True)
+    both = best_first(both, "mean", better).reset_index(drop=True)
     both["rank"] = np.arange(1, len(both) + 1)
     names = ["rank", "ensemble", *(name for name in board if name != "rank")]
     names.insert(names.index("p_value"), "corrected")
@@ -93,26 +88,23 @@ def tied_with_best(mean: Sequence[float], variance: Sequence[float], seeds: Sequ
 
     Welch's two-sided t-test where both have two seeds or more, and those differ (`scipy.stats.ttest_ind(equal_var=False)`).
     Where one has a single seed, or seeds without any spread, its variance is taken to be the pooled variance of all
-    configurations
-    with more seeds, and the t-test is that of equal variances with the pooled degrees of freedom. NaN, nothing can be told,
-    when no configuration has two seeds that differ; equal means are equal all the same. Not corrected for the number
-    of configurations,
-    and the best was picked as the best: read a small p as "probably worse", not as proof.
+    configurations with more seeds, and the t-test is that of equal variances with the pooled degrees of freedom. NaN (unknown)
+    when no configuration has two seeds that differ; equal means are equal all the same. Not corrected for the number of
+    configurations, and the best was picked as the best: read a small p as "probably worse", not as proof.
     """
     m, v, n = (np.asarray(values, float) for values in (mean, variance, seeds))
-    p = np.full(len(m), np.nan)
     if not len(m):
-        return p
+        return np.empty(0)
     pooled, freedom = _pooled(v, n)
     spreads = (n > 1) & (v > 0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        welch = spreads & spreads[0]
-        a, b = v / n, v[0] / n[0]
-        spread = np.where(welch, a + b, pooled * (1 / n + 1 / n[0]))
-        df = np.where(welch, (a + b) ** 2 / (a**2 / (n - 1) + b**2 / (n[0] - 1)), freedom)
-        t = np.abs(m - m[0]) / np.sqrt(spread)
-        p = 2 * stats.t.sf(t, np.where(df > 0, df, np.nan))
-    p = np.where(spread > 0, p, np.where((m == m[0]) & (n > 1), 1.0, np.nan))
+    if freedom and pooled > 0:
+        t = np.abs(m - m[0]) / np.sqrt(pooled * (1 / n + 1 / n[0]))
+        p: np.ndarray = 2 * stats.t.sf(t, freedom)
+    else:
+        p = np.where((m == m[0]) & (n > 1), 1.0, np.nan)
+    if spreads[0]:
+        s, best = np.sqrt(v), (m[0], np.sqrt(v[0]), n[0])
+        p[spreads] = stats.ttest_ind_from_stats(m[spreads], s[spreads], n[spreads], *best, equal_var=False).pvalue
     p[0] = 1.0
     return p
 

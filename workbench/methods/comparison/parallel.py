@@ -10,6 +10,7 @@ import pandas as pd
 import traitlets
 
 from workbench.core.config import HYPERPARAMETERS
+from workbench.core.direction import Better, best_first
 from workbench.core.domains import IntRange, Range
 from workbench.ui.kept import STATIC, KeptWidget
 
@@ -37,12 +38,11 @@ class ParallelCoordinates(KeptWidget):
     brushed = traitlets.Bool(False).tag(sync=True)
     highlighted: Any = traitlets.List().tag(sync=True)
 
-    def show(self, frame: pd.DataFrame, names: Sequence[str], *, metric_label: str, better: str) -> None:
+    def show(self, frame: pd.DataFrame, names: Sequence[str], *, metric_label: str, better: Better) -> None:
         """Show the trials of `frame` (as `bench.trials` gives it) that have a finite metric, over these hyperparameters."""
         frame = frame[np.isfinite(frame["best_val_metric"].astype(float))]
         if len(frame) > MOST:
-            order = frame["best_val_metric"].sort_values(ascending=better == "lower").index[:MOST]
-            frame = frame.loc[order].sort_values("trial")
+            frame = best_first(frame, "best_val_metric", better).head(MOST).sort_values("trial")
         columns, axes = [], []
         for name in names:
             numbers, axis = _axis(frame[name], name)

@@ -1,17 +1,19 @@
-"""How long to wait for a better epoch: what early stopping would have cost and saved on the curves of the log."""
+"""How long to wait for a better epoch: what early stopping would have cost and saved on the curves in the log."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
+from workbench.core.direction import Better, sign
 from workbench.core.errors import RunError
 from workbench.core.text import counted
+from workbench.metrics.intervals import LEVEL
 from workbench.training.stopping import Patience
 
 __all__ = ["Stops", "patience_table", "suggest_patience"]
@@ -21,8 +23,6 @@ SHARE = 0.95
 """Of the trials, how many must come within the noise of their best for a patience to be suggested."""
 LATE = 0.9
 """A best epoch after this part of the trial is late: it may still have been improving."""
-LEVEL = 0.95
-RESAMPLES = 2000
 
 
 @dataclass(frozen=True)
@@ -37,29 +37,27 @@ class Stops:
 def patience_table(
     curves: pd.DataFrame,
     *,
-    better: Literal["higher", "lower"] = "higher",
+    better: Better = "higher",
     noise: float = 0.0,
     min_delta: dict[int, float] | None = None,
 ) -> pd.DataFrame:
-    """One row a patience from 1 to the longest trial's epochs less one: early stopping played on curves that ran without it.
+    """One row a patience from 1 to the longest trial's epochs less one: early stopping simulated on curves that ran without it.
 
     curves: one row an epoch (trial, epoch, val_loss, val_metric). The rule is that of training: stop once the validation loss
     has not fallen by more than min_delta (by trial, 0 by default) for so many epochs; the best epoch is that of the lowest
-    validation loss so far. noise: how much worse the metric may be to count as the same.
-    Columns: patience, saved (share of all epochs), best_kept (share of the trials whose best epoch came before the stop),
-    within_noise (share whose metric at the best epoch is not worse by more than the noise), metric_loss (mean over the trials
-    of how much worse it is).
+    validation loss so far. noise: how much worse the metric may be to count as the same. Columns: patience, saved (share of all
+    epochs), best_kept (share of the trials whose best epoch came before the stop), within_noise (share whose metric at the best
+    epoch is not worse by more than the noise), metric_loss (mean over the trials of how much worse it is).
     """
-    return _played(curves, better, noise, min_delta)[0]
+    return _simulated(curves, better, noise, min_delta)[0]
 
 
-def _played(
-    curves: pd.DataFrame, better: str, noise: float, min_delta: dict[int, float] | None
+def _simulated(
+    curves: pd.DataFrame, better: Better, noise: float, min_delta: dict[int, float] | None
 ) -> tuple[pd.DataFrame, NDArray[np.float64]]:
     """The table, and how much worse the metric of each trial is with each patience, (trials, patiences)."""
     groups = [group for _, group in curves.groupby("trial", sort=True)]
     patiences = np.arange(1, max(2, max(len(group) for group in groups)))
-    sign = 1.0 if better == "higher" else -1.0
     epochs, kept, lost = [], [], []
     for group in groups:
         losses, metrics = group["val_loss"].to_numpy(float), group["val_metric"].to_numpy(float)
@@ -68,7 +66,7 @@ def _played(
         best = _best_so_far(losses)
         epochs.append(ends + 1)
         kept.append(best[ends] == best[-1])
-        lost.append(sign * (metrics[best[-1]] - metrics[best[ends]]))
+        lost.append(sign(better) * (metrics[best[-1]] - metrics[best[ends]]))
     worse = np.array(lost)
     total = sum(map(len, groups))
     table = pd.DataFrame(
@@ -86,7 +84,7 @@ def _played(
 def suggest_patience(
     curves: pd.DataFrame,
     *,
-    better: Literal["higher", "lower"] = "higher",
+    better: Better = "higher",
     noise: float | None = None,
     min_delta: dict[int, float] | None = None,
     metric_label: str = "metric",
@@ -109,7 +107,7 @@ def suggest_patience(
     source = "its standard deviation over seeds"
     if noise is None:
         noise, source = _jumps(curves), "its jumps from epoch to epoch"
-    table, worse = _played(curves, better, noise, min_delta)
+    table, worse = _simulated(curves, better, noise, min_delta)
     good = table[(table["within_noise"] >= SHARE) & (table["saved"] > 0)]
     late = float(np.mean([_is_late(group["val_loss"].to_numpy(float)) for _, group in curves.groupby("trial")]))
     still = (
@@ -173,9 +171,11 @@ def _worse(lost: NDArray[np.float64], metric_label: str) -> str:
     """By how much the metric is worse, with the bootstrap's interval of the mean over the trials; lost: (trials,)."""
     if not lost.any():  # resamples of zeros would claim to be sure of it
         return f"the {metric_label} is the same in all of them"
-    draws = np.random.default_rng(0).integers(0, len(lost), (RESAMPLES, len(lost)))
-    low, high = np.quantile(lost[draws].mean(1), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    mean = lost.mean()
+    random = np.random.default_rng(0)
+    found = stats.bootstrap(
+        (lost,), np.mean, n_resamples=2000, confidence_level=LEVEL, method="percentile", random_state=random
+    )
+    (low, high), mean = found.confidence_interval, lost.mean()
     return (
         f"the {metric_label} is {'worse' if mean >= 0 else 'better'} by {abs(mean):.2g} on average "
         f"({_ordered(low, high, mean)}, bootstrap over the trials)"
@@ -183,7 +183,7 @@ def _worse(lost: NDArray[np.float64], metric_label: str) -> str:
 
 
 def _ordered(low: float, high: float, mean: float) -> str:
-    """An interval in the direction in which its middle is told."""
+    """An interval, reversed if its middle is negative: the text names the direction."""
     low, high = (low, high) if mean >= 0 else (-high, -low)
     return f"{low:.2g} to {high:.2g}"
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import html
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
+from workbench.core.direction import Better
 from workbench.core.errors import RunError
 from workbench.core.events import TrialState
 from workbench.log import TrialLog
@@ -56,9 +57,7 @@ class PatienceAdvice:
         return self.figure()._repr_png_()
 
 
-def patience_advice(
-    task: Task, log: TrialLog, *, better: Literal["higher", "lower"], metric_label: str
-) -> PatienceAdvice:
+def patience_advice(task: Task, log: TrialLog, *, better: Better, metric_label: str) -> PatienceAdvice:
     """The advice from all trials on a task that ran to their last epoch without early stopping. Raises: RunError, too few."""
     frame = log.trials(task_fingerprint=task.fingerprint)
     frame = frame[

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from workbench.core.config import HYPERPARAMETERS
+from workbench.core.direction import Better, best_first
 from workbench.core.domains import Choice, Domain, IntRange, LogRange, Range
 from workbench.core.errors import ConfigError
 
@@ -40,16 +41,14 @@ class RangeEdge:
         )
 
 
-def range_edges(
-    frame: pd.DataFrame, space: Mapping[str, Domain], *, better: Literal["higher", "lower"] = "higher"
-) -> list[RangeEdge]:
+def range_edges(frame: pd.DataFrame, space: Mapping[str, Domain], *, better: Better = "higher") -> list[RangeEdge]:
     """The ranges of `space` at whose ends the best of the trials in `frame` lie.
 
     Of the best tenth of the trials (at least 3), the very best and at least half must lie within 5% of an end, on the
     range's scale. A range that already ends where the hyperparameter does is passed over.
     """
     frame = frame[np.isfinite(frame["best_val_metric"].astype(float))]
-    best = frame.sort_values("best_val_metric", ascending=better == "lower", kind="stable")
+    best = best_first(frame, "best_val_metric", better)
     best = best.head(max(BEST_LEAST, round(BEST_SHARE * len(best))))
     found = []
     for name, domain in space.items():

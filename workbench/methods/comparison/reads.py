@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 
 from workbench.core.config import Config
+from workbench.core.direction import best_first, better_of
 from workbench.core.errors import ConfigError, Problem, RunError, WorkbenchError, did_you_mean
 from workbench.core.events import ENDED, TrialState
-from workbench.core.registry import METRICS, MODELS
+from workbench.core.registry import MODELS
 from workbench.core.space import Space
 from workbench.log import TrialLog
 from workbench.log.openings import KIND, openings, unseen
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["Reads", "listed_searches"]
 
 TRAINED = ENDED - {TrialState.FAILED, TrialState.DIVERGED}
-"""Ends that leave weights worth going on from."""
+"""Final states whose weights can be trained further."""
 
 
 class Reads(TaskLog):
@@ -81,7 +82,7 @@ class Reads(TaskLog):
         if found.empty:
             return pd.concat([_stamped(board, tested), configurations], axis=1)
         both = with_ensembles(board, found.rename(columns={"score": "mean"}), better=self.better)
-        # whole numbers and truth values stay what they are beside rows that have none
+        # whole numbers and truth values keep their type next to rows that have none
         kinds = {"i": "Int64", "b": "boolean"}
         configurations = configurations.astype(
             {name: kinds.get(kind.kind, kind) for name, kind in configurations.dtypes.items()}
@@ -133,14 +134,13 @@ class Reads(TaskLog):
         newest = newest.assign(own=newest["task_fingerprint"] == self.task.fingerprint)
         found = [newest.iloc[:0]]
         for (_, metric), group in newest.groupby(["task_fingerprint", "metric"], sort=False):
-            lower = metric in METRICS and METRICS[str(metric)].value.better == "lower"
-            found.append(group.sort_values("best_val_metric", ascending=lower, kind="stable").head(top))
+            found.append(best_first(group, "best_val_metric", better_of(str(metric))).head(top))
         columns = ["trial", "task", "own", "metric", "best_val_metric"]
         table = pd.concat(found)[columns].astype({"trial": int, "own": bool})
         return table.sort_values("own", ascending=False, kind="stable", ignore_index=True)
 
     def layer_groups(self, trial: int) -> list[str]:
-        """The groups of layers that can be frozen in a trial's model, from the input on; none if they cannot be told here.
+        """The groups of layers that can be frozen in a trial's model, from the input on; none if they are unknown here.
 
         A trial on another task is taken for one on this task's inputs, without which it cannot be fine-tuned here.
         """
@@ -151,7 +151,7 @@ class Reads(TaskLog):
             config = Config(**values)
             module = build_model(self.task, config)
             source = Source.of_module("probe", "", trial, module, config, self.task)
-            return [group.says for group in Backbone("probe", source.make).groups]
+            return [group.description for group in Backbone("probe", source.make).groups]
         except WorkbenchError:
             return []
 

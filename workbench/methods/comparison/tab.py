@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import ipywidgets as widgets
 import pandas as pd
 
+from workbench.core.direction import Better
 from workbench.core.errors import WorkbenchError
 from workbench.core.text import counted
 from workbench.methods.comparison.importance import varied
@@ -19,16 +20,15 @@ from workbench.methods.comparison.parallel import ParallelCoordinates
 from workbench.methods.comparison.range_edges import RangeEdge
 from workbench.methods.comparison.reads import Reads, listed_searches
 from workbench.ui.bench import Bench
-from workbench.ui.parts import labelled, make, show
+from workbench.ui.parts import labelled, make, offer, show
 from workbench.ui.presenter import Presenter
 from workbench.ui.tab import Tab, TabBody
 from workbench.ui.task_log import TABLE_TRIALS
 
 if TYPE_CHECKING:
     from workbench.methods.comparison.patience_advice import PatienceAdvice
-    from workbench.methods.ensembles.ensemble import Ensemble
 
-__all__ = ["COMPARE", "ComparePanel", "CompareTab", "Look"]
+__all__ = ["COMPARE", "ComparePanel", "CompareTab", "Selection"]
 
 KINDS = (
     ("Parallel coordinates", "parallel"), ("Leaderboard", "leaderboard"), ("Importance", "importance"), ("Scatter", "scatter"),
@@ -37,7 +37,7 @@ KINDS = (
 
 
 @dataclass(frozen=True)
-class Look:
+class Selection:
     """What the tab shows. search: of one search only. x, y: of a scatter."""
 
     kind: str = "parallel"
@@ -47,22 +47,22 @@ class Look:
 
 
 class ComparePanel:
-    """Asks for a look and shows what it is given.
+    """Lets people choose what to compare, and shows it.
 
-    widen: called with the edge whose button was pressed. ensemble: with how many of the best configurations, and how members are
-    selected. use_patience: with the patience that is suggested.
+    request: called with the new choice. widen: with the edge whose button was pressed. ensemble: with the number of the best
+    configurations, or votes, and how members are selected. use_patience: with the patience that is suggested.
     """
 
     def __init__(
         self,
-        look: Callable[[Look], None],
+        request: Callable[[Selection], None],
         brushed: Callable[[list[int]], None],
         add_seeds: Callable[[int, int], None],
         widen: Callable[[RangeEdge], None],
         ensemble: Callable[[int, str | None], None],
         use_patience: Callable[[int], None],
     ) -> None:
-        self._look, self._widen = look, widen
+        self._request, self._widen = request, widen
         self._quiet = False
         self._part = ""
         self.kind = make(widgets.Dropdown, options=KINDS, value="parallel", tooltip="What to show")
@@ -85,25 +85,23 @@ class ComparePanel:
         self._coordinates = make(widgets.Box, [self.parallel], classes="wb-plain")
         self.picture = make(widgets.Image, format="png", classes="wb-picture", hidden=True)
         self.text = make(widgets.HTML, classes="wb-board", hidden=True)
-        self.top = make(widgets.BoundedIntText, 3, min=1, max=100, tooltip="Among so many of the best configurations")
-        self.more = make(
-            widgets.BoundedIntText, 5, min=1, max=100, tooltip="Train so many further seeds of each contender"
-        )
+        self.top = make(widgets.BoundedIntText, 3, min=1, max=100, tooltip="Best configurations that get more seeds")
+        self.more = make(widgets.BoundedIntText, 5, min=1, max=100, tooltip="Number of new seeds for each of them")
         self.add = make(
             widgets.Button, description="Add seeds", icon="plus",
-            tooltip="Train more seeds of the configurations that cannot be told from the best",
+            tooltip="Train more seeds of the configurations that do not differ significantly from the best",
         )  # fmt: skip
         self.add.on_click(lambda _: add_seeds(self.top.value, self.more.value))
         self.members = make(
             widgets.Dropdown, options=["top", "greedy"], value="top",
-            tooltip="The best configurations, a vote each; or votes given one by one to whichever helps most",
+            tooltip="The best configurations with one vote each, or votes given one by one to the model that helps most",
         )  # fmt: skip
         self.size = make(
-            widgets.BoundedIntText, 5, min=1, max=100, tooltip="So many of the best configurations, or votes"
+            widgets.BoundedIntText, 5, min=1, max=100, tooltip="Number of the best configurations, or of votes"
         )
         self.build = make(
             widgets.Button, description="Ensemble", icon="object-group",
-            tooltip="Let the best models vote, and enter the ensemble here",
+            tooltip="Combine the best models into an ensemble and add it to the leaderboard",
         )  # fmt: skip
         self.build.on_click(
             lambda _: ensemble(self.size.value, None if self.members.value == "top" else self.members.value)
@@ -129,9 +127,9 @@ class ComparePanel:
         )
 
     @property
-    def look(self) -> Look:
-        """What is asked for."""
-        return Look(self.kind.value, self.scope.value or None, self.x.value or "", self.y.value or "")
+    def chosen(self) -> Selection:
+        """The present choice."""
+        return Selection(self.kind.value, self.scope.value or None, self.x.value or "", self.y.value or "")
 
     def offer(self, searches: Sequence[tuple[str, int]], names: Sequence[str]) -> None:
         """The scopes and axes there are to choose from."""
@@ -142,17 +140,13 @@ class ComparePanel:
                 (self.x, [(name.replace("_", " "), name) for name in names]),
                 (self.y, [(name.replace("_", " "), name) for name in names]),
             ):
-                if list(control.options) != options:
-                    value = control.value
-                    control.options = options
-                    known = [option for _, option in options]
-                    control.value = value if value in known else known[0] if known else None
+                offer(control, options)
             if self.x.value == self.y.value and len(names) > 1:
                 self.y.value = names[1] if self.x.value == names[0] else names[0]
         finally:
             self._quiet = False
 
-    def show_parallel(self, frame: pd.DataFrame, names: Sequence[str], *, metric_label: str, better: str) -> None:
+    def show_parallel(self, frame: pd.DataFrame, names: Sequence[str], *, metric_label: str, better: Better) -> None:
         self._turn("parallel")
         self.parallel.show(frame, names, metric_label=metric_label, better=better)
 
@@ -167,12 +161,12 @@ class ComparePanel:
         self._patience = patience or 0
         show(self.use, patience is not None)
 
-    def tell(self, text: str) -> None:
-        """A sentence above what is shown."""
+    def show_note(self, text: str) -> None:
+        """Show a note above the comparison."""
         self._say(text)
 
-    def tell_problem(self, text: str) -> None:
-        """What could not be done, above what is shown."""
+    def show_error(self, text: str) -> None:
+        """Show an error above the comparison."""
         self._say(text, "error", "alert")
 
     def show_leaderboard(self, board: pd.DataFrame, metric_label: str, left_out: int) -> None:
@@ -222,7 +216,7 @@ class ComparePanel:
     def _ask(self, _: object) -> None:
         show(self._axes, self.kind.value == "scatter")
         if not self._quiet:
-            self._look(self.look)
+            self._request(self.chosen)
 
 
 def _board(board: pd.DataFrame, metric_label: str) -> str:
@@ -248,14 +242,14 @@ def _board(board: pd.DataFrame, metric_label: str) -> str:
         if not pd.isna(ensemble):
             row |= {"trial": f"ensemble {ensemble}", "seeds": ""}
             known = math.isfinite(row["corrected"])
-            verdict = f"expect {row['corrected']:.4f} on new rows" if known else "members given by hand"
+            verdict = f"expect {row['corrected']:.4f} on new rows" if known else "members chosen by hand"
         elif best is None:
             best = row["trial"]
             verdict = "best" if row["rank"] == 1 else "best configuration"
         elif not math.isfinite(row["p_value"]):
-            verdict = "cannot be told without seeds"
+            verdict = "unknown: needs more seeds"
         else:
-            verdict = f"{'cannot be told apart' if row['tied'] else 'worse'} (p = {row['p_value']:.2g})"
+            verdict = f"{'no significant difference' if row['tied'] else 'worse'} (p = {row['p_value']:.2g})"
         cells = [str(row["rank"]), str(row["trial"]), str(row["seeds"]), f"{row['mean']:.4f}", interval, verdict]
         if "test_set" in board:
             cells.append(f"{row['test_metric']:.4f}, {row['test_set']}" if row["test_set"] else "")
@@ -270,11 +264,20 @@ def _short(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
+class BuiltEnsemble(Protocol):
+    """What the tab shows of an ensemble that it has had built."""
+
+    @property
+    def number(self) -> int | None: ...
+    @property
+    def description(self) -> list[str]: ...
+
+
 class CompareBench(Bench, Protocol):
     """What the tab asks of a workbench."""
 
     def add_seeds(self, top: int, seeds: int) -> object: ...
-    def ensemble(self, *arguments: Any, **options: Any) -> Ensemble: ...
+    def ensemble(self, *arguments: Any, **options: Any) -> BuiltEnsemble: ...
     def suggest_patience(self) -> PatienceAdvice: ...
 
 
@@ -283,11 +286,11 @@ class CompareTab(TabBody):
 
     def __init__(self, presenter: Presenter, bench: CompareBench) -> None:
         self._presenter, self._bench, self._reads = presenter, bench, Reads.of(presenter.session)
-        self.look = Look()
+        self.chosen = Selection()
         view = presenter.shown
 
         def ask(action: Callable[..., object], *arguments: object) -> None:
-            presenter.dispatch.ask(action, *arguments, show=self.panel.tell_problem)
+            presenter.dispatch.ask(action, *arguments, show=self.panel.show_error)
 
         self.panel = ComparePanel(
             self._ask_for,
@@ -301,29 +304,29 @@ class CompareTab(TabBody):
 
     @property
     def cheap(self) -> bool:
-        return self.look.kind in ("parallel", "leaderboard")
+        return self.chosen.kind in ("parallel", "leaderboard")
 
     def refresh(self) -> None:
-        """Read what is asked for."""
-        panel, look, reads = self.panel, self.look, self._reads
+        """Read and show the present choice."""
+        panel, chosen, reads = self.panel, self.chosen, self._reads
         searches = [(label, number) for label, number, first, _ in listed_searches(reads) if first]
         panel.offer(searches, varied(reads.trials(last=TABLE_TRIALS)))
         try:
             panel.show_edges(reads.range_edges(None))
-            if look.kind == "leaderboard":
+            if chosen.kind == "leaderboard":
                 left_out = reads.log.results.cut_off(reads.task.fingerprint, reads.task.metric)
                 panel.show_leaderboard(reads.leaderboard_with_configurations(20), reads.metric_label, left_out)
-            elif look.kind == "patience":
+            elif chosen.kind == "patience":
                 advice = self._bench.suggest_patience()
                 panel.show_patience(advice._repr_png_(), advice.text, advice.suggestion)
-            elif look.kind == "parallel":
-                frame = reads.trials_of(look.search, last=None if look.search else TABLE_TRIALS)
+            elif chosen.kind == "parallel":
+                frame = reads.trials_of(chosen.search, last=None if chosen.search else TABLE_TRIALS)
                 panel.show_parallel(frame, varied(frame), metric_label=reads.metric_label, better=reads.better)
             else:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore", UserWarning)  # the figure says it
-                    names = (look.x, look.y) if look.kind == "scatter" and look.x and look.y else ()
-                    panel.show_picture(reads.plot(look.kind, names, look.search, None)._repr_png_())
+                    names = (chosen.x, chosen.y) if chosen.kind == "scatter" and chosen.x and chosen.y else ()
+                    panel.show_picture(reads.plot(chosen.kind, names, chosen.search, None)._repr_png_())
         except WorkbenchError as error:
             panel.show_problem(str(error))
 
@@ -333,19 +336,19 @@ class CompareTab(TabBody):
         if dispatch.background.busy("ensemble"):
             return  # a double click
         options = {"top": size} if select is None else {"select": select, "size": size}
-        panel.tell("Measuring the members and their optimism …")
+        panel.show_note("Measuring the members and their optimism …")
 
         def then(made: Any, error: Exception | None) -> None:
             self.refresh()
             if error is not None:
-                dispatch.fail(panel.tell_problem, error)
+                dispatch.fail(panel.show_error, error)
             else:
-                panel.tell(" ".join([f"Ensemble {made.number}:", *made.says]))
+                panel.show_note(" ".join([f"Ensemble {made.number}:", *made.description]))
 
         dispatch.background.submit("ensemble", lambda: bench.ensemble(**options), then)
 
-    def _ask_for(self, look: Look) -> None:
-        self.look = look
+    def _ask_for(self, chosen: Selection) -> None:
+        self.chosen = chosen
         self._presenter.look_again()
 
 

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from workbench.core.config import Config
+from workbench.core.direction import Better, best_first, better_of, is_better
 from workbench.core.errors import ModelError, TaskError, WorkbenchError
 from workbench.core.events import ENDED
 from workbench.core.registry import METRICS
@@ -34,7 +35,7 @@ from workbench.runs.restore import logged_config
 from workbench.runs.run import Run, Runs
 from workbench.runs.session import Session
 from workbench.tasks import Task
-from workbench.training import Weights, cohort_key, prepare, resolve_loss
+from workbench.training import cohort_key, prepare, resolve_loss
 from workbench.training.losses import loss_of
 from workbench.ui.figures import NotebookFigure
 
@@ -67,7 +68,6 @@ class Continuation(Job[pd.DataFrame], Generic[W]):
         *,
         drift: pd.DataFrame,
         scores: Mapping[int, float],
-        at_hand: Callable[[int], Weights | None],
         bench: W,
     ) -> None:
         super().__init__(self._work_on, name="continuation", pump=self._tick, news=self._wake)
@@ -75,7 +75,7 @@ class Continuation(Job[pd.DataFrame], Generic[W]):
         self.reruns = {old: tuple(new) for old, new in reruns.items()}
         self.task, self.version, self.bench = session.task, number_of(session), bench
         assert self.task.former is not None
-        self._before, self._scores, self._at_hand = self.task.former, scores, at_hand
+        self._before, self._scores = self.task.former, scores
         self._outputs: dict[int, Tensor] = {}
         self._table: pd.DataFrame | None = None
 
@@ -110,7 +110,7 @@ class Continuation(Job[pd.DataFrame], Generic[W]):
     def __repr__(self) -> str:
         moved = self.drift.loc[self.drift["moved"], "column"].tolist()
         drifted = f"moved: {', '.join(map(str, moved[:5]))}{' ...' * (len(moved) > 5)}" if moved else "no column moved"
-        state = "stopped" if self.done and self.stopped else "done" if self.done else "going on"
+        state = "stopped" if self.done and self.stopped else "done" if self.done else "running"
         configurations = counted(len(self.reruns), "configuration")
         missing = self._before.missing
         left_out = f", {counted(missing, 'former row')} left out" if missing else ""
@@ -145,7 +145,7 @@ class Continuation(Job[pd.DataFrame], Generic[W]):
 
     def _old_outputs(self, trial: int) -> Tensor:
         """An old model's outputs on the new validation rows, in the new version's units; its score goes into the log."""
-        model = self.former.recall.model(trial, weights=self._at_hand(trial))
+        model = self.former.recall.model(trial)
         outputs = model.outputs(self._before.validation)
         if self.task.classes is None:
             old, new = model.schema, self.task
@@ -190,16 +190,14 @@ class Continuation(Job[pd.DataFrame], Generic[W]):
                     "verdict": _verdict(change, METRICS[self.task.metric].value.better),
                 }
             rows.append(row)
-        return typed(pd.DataFrame(rows, columns=CHANGES), "not compared" if ended else "going on")
+        return typed(pd.DataFrame(rows, columns=CHANGES), "not compared" if ended else "in training")
 
     def _new_outputs(self, trial: int) -> Tensor | None:
         """A new trial's best model's outputs on the validation rows; None if it has come to none."""
-        run = self.session.run_of(trial)
-        weights = None if run is None else run.weights_of(trial)
         curve = self.session.log.curves(trial)
-        if weights is None or not np.isfinite(curve["val_loss"].astype(float)).any():
+        if self.session.weights_at_hand(trial) is None or not np.isfinite(curve["val_loss"].astype(float)).any():
             return None  # stopped, or diverged, before its first epoch was through
-        return self.session.recall.model(trial, weights=weights).outputs(self.task.validation.x)
+        return self.session.recall.model(trial).outputs(self.task.validation.x)
 
     def _tick(self) -> None:
         for session in (self.former, self.session):
@@ -233,8 +231,8 @@ def continue_on(
     task = new_data if isinstance(new_data, Task) else former.version(new_data)
     if task.former is None or task.former.fingerprint != former.fingerprint:
         raise TaskError(
-            f"new_data is the task {task.name!r}, which is no version of {former.name!r}: its rows may be divided otherwise, so "
-            "that test rows would be trained on; give the data themselves, or task.version(data)"
+            f"new_data is the task {task.name!r}, which is not a version of {former.name!r}: its rows may be split differently, "
+            "and test rows would be trained on; give the data themselves, or task.version(data)"
         )
     key = (session.log.identity, task.fingerprint, top, seeds, device)
     with session.lock:
@@ -265,13 +263,7 @@ def continue_on(
         }  # fmt: skip
         session.log.add_finding("version", data, task_fingerprint=task.fingerprint)
 
-        def at_hand(trial: int) -> Weights | None:
-            run = session.run_of(trial)
-            return None if run is None else run.weights_of(trial)
-
-        made = Continuation(
-            later, session, runs, reruns, drift=moved, scores=best, at_hand=at_hand, bench=workbench(later)
-        )
+        made = Continuation(later, session, runs, reruns, drift=moved, scores=best, bench=workbench(later))
         _going[key] = made
     return made.start()
 
@@ -299,9 +291,7 @@ def _best(session: Session, top: int) -> dict[int, float]:
     frame = log.trials(task_fingerprint=task.fingerprint)
     usable = set(frame.loc[np.isfinite(frame["best_val_loss"].astype(float)), "trial"])
     scores = log.results.scores(task.fingerprint, task.metric)
-    scores = scores[scores["trial"].isin(usable)].sort_values(
-        "score", ascending=METRICS[task.metric].value.better == "lower", kind="stable"
-    )
+    scores = best_first(scores[scores["trial"].isin(usable)], "score", better_of(task.metric))
     found: dict[int, float] = {}
     for configuration in Reads.of(session).leaderboard(None)["configuration"]:
         own = scores[scores["configuration"] == configuration]
@@ -335,18 +325,18 @@ def _train(
     return Runs(runs), reruns
 
 
-def _verdict(change: Change, better: str) -> str:
+def _verdict(change: Change, better: Better) -> str:
     if not math.isfinite(change.change):
         return "no new model"
     if not math.isfinite(change.change_low):
         return "noise unknown"
     if not change.beyond_noise:
         return "within noise"
-    return "better" if (change.change > 0) == (better == "higher") else "worse"
+    return "better" if is_better(change.change, 0.0, better) else "worse"
 
 
 def _labels(task: Task) -> dict[str, Any]:
     return {
         "metric_label": f"validation {METRICS[task.metric].label.lower()}",
-        "better": METRICS[task.metric].value.better,
+        "better": better_of(task.metric),
     }

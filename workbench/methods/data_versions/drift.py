@@ -15,7 +15,7 @@ from workbench.tasks.frames import is_number
 __all__ = ["ALPHA", "CHI_SQUARED", "COLUMNS", "KOLMOGOROV_SMIRNOV", "drift", "holm"]
 
 ALPHA = 1 - LEVEL
-"""Family-wise: where nothing has moved, some column is said to have in at most so many comparisons."""
+"""Family-wise: if nothing has drifted, at most this share of comparisons reports a column that has."""
 KOLMOGOROV_SMIRNOV = "two-sample Kolmogorov-Smirnov"
 CHI_SQUARED = "chi-squared"
 EXPECTED = 5
@@ -32,10 +32,9 @@ def drift(
 ) -> pd.DataFrame:
     """One row a column of inputs and targets, those that moved most first.
 
-    Numbers are compared by the two-sample Kolmogorov-Smirnov test of their present values (Smirnov 1948;
-    `scipy.stats.ks_2samp` with method="asymp"), texts by the chi-squared test of homogeneity, in
-    which texts too rare for it are one. A column of numbers with missing values has a second row, whether more of them are
-    missing, also by chi-squared.
+    Numbers are compared by the two-sample Kolmogorov-Smirnov test of their present values (Smirnov 1948; `scipy.stats.ks_2samp`
+    with method="asymp"), texts by the chi-squared test of homogeneity, in which texts too rare for it are one. A column of
+    numbers with missing values has a second row, whether more of them are missing, also by chi-squared.
 
     Columns: column; role (input or target); test; statistic (the largest distance of the two distribution functions, or
     chi-squared); p_value; p_adjusted (Holm 1979 over all rows, which holds for dependent columns too); moved (p_adjusted

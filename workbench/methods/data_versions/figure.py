@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 import pandas as pd
 
+from workbench.core.direction import Better
 from workbench.ui.axes import tidy
 from workbench.ui.figures import COLORS, NotebookFigure
 
@@ -56,7 +55,7 @@ def drift_bars(table: pd.DataFrame) -> NotebookFigure:
 
 
 def configuration_changes(
-    table: pd.DataFrame, *, metric_label: str = "metric", better: Literal["higher", "lower"] = "higher"
+    table: pd.DataFrame, *, metric_label: str = "metric", better: Better = "higher"
 ) -> NotebookFigure:
     """A line a configuration: the score it was chosen by, its old model's on the new version, and that of training again.
 

@@ -1,4 +1,4 @@
-"""The notebook's variables that hold data of a task's kind: found and looked up by their names, nothing is evaluated."""
+"""The notebook's variables that hold data of a task's kind: found by their names; nothing is evaluated."""
 
 from __future__ import annotations
 

@@ -1,10 +1,9 @@
-"""What training again has changed: two models' scores on the very same rows, and whether the difference is beyond noise."""
+"""What training again has changed: two models' scores on the same rows, and whether the difference is beyond noise."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import NamedTuple
 
 import numpy as np
@@ -13,16 +12,15 @@ from numpy.typing import NDArray
 from scipy import stats
 from torch import Tensor
 
-from workbench.core.errors import ModelError
-from workbench.metrics.intervals import score_interval
-from workbench.metrics.table import evaluate_metric, evaluate_metrics
+from workbench.metrics.intervals import LEVEL, score_interval, scores_of_resamples
+from workbench.metrics.table import evaluate_metric
 
 __all__ = ["Change", "score_change"]
 
 RESAMPLES = 1000
 PIECE = 4_000_000
 """Values that are resampled at once."""
-Z = float(stats.norm.ppf(0.975))
+Z = float(stats.norm.ppf((1 + LEVEL) / 2))
 
 
 class Change(NamedTuple):
@@ -60,7 +58,7 @@ def score_change(metric: str, before: Tensor, after: Sequence[Tensor], targets: 
         return Change(old, mean, *(math.nan,) * 5)
     seeds = 0.0
     if len(scores) > 1:
-        seeds = float(stats.t.ppf(0.975, len(scores) - 1) * scores.std(ddof=1) / math.sqrt(len(scores)))
+        seeds = float(stats.t.ppf((1 + LEVEL) / 2, len(scores) - 1) * scores.std(ddof=1) / math.sqrt(len(scores)))
     found = [score_interval(metric, one, targets) for one in after]
     down = float(np.mean([one.score - one.low for one in found]))
     up = float(np.mean([one.high - one.score for one in found]))
@@ -103,21 +101,8 @@ def _resampled(metric: str, before: Tensor, after: Sequence[Tensor], targets: Te
     found: list[NDArray[np.float64]] = []
     for piece in torch.split(draws, step):
         drawn = targets[piece]
-        values = [np.array(_scores(metric, one[piece], drawn)) for one in (before, *after)]
+        values = [np.array(scores_of_resamples(metric, one[piece], drawn)) for one in (before, *after)]
         found.append(np.mean(values[1:], axis=0) - values[0])
     differences = np.concatenate(found)
     differences = differences[np.isfinite(differences)]
     return None, float(differences.std(ddof=1)) if len(differences) > 1 else math.nan
-
-
-def _scores(metric: str, outputs: Tensor, targets: Tensor) -> list[float]:
-    """The metric of each draw; NaN where one of the user's raises, as it may where a class is missing."""
-    with suppress(ModelError):
-        return evaluate_metrics(metric, outputs, targets)
-    found = []
-    for own, target in zip(outputs, targets, strict=True):
-        try:
-            found.append(evaluate_metric(metric, own, target))
-        except ModelError:
-            found.append(math.nan)
-    return found

@@ -1,4 +1,4 @@
-"""The versions of the task's data: going on with new rows, what moved in them, and what training anew has changed."""
+"""The versions of the task's data: new rows, what has drifted in them, and what training again has changed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ABOUT = (
 class VersionsPanel:
     """Asks for new data to continue on; below, three short tables: versions, configurations, columns that moved.
 
-    start: called by the button, and stop, while it goes on; both must only enqueue. What is asked for is in `data`, a text for
+    start: called by the button, and stop, while it is running; both must only enqueue. What is asked for is in `data`, a text for
     `namespace.looked_up`, and `options()`. changed: called after each change of a control. table: whether the data are
     tables, so that a CSV file will do.
     """
@@ -123,7 +123,9 @@ class VersionsPanel:
     def _turn(self, *, going: bool, progress: float, waits: bool = False) -> None:
         self._going = going
         self.button.description, self.button.icon = ("Stop", "stop") if going else ("Continue", "forward")
-        self.button.tooltip = "Compare with what there is by now" if going else "Begin a new version of the task's data"
+        self.button.tooltip = (
+            "Stop training and compare the results so far" if going else "Start a new version of the data"
+        )
         self.button.disabled = waits
         self.progress.value = progress
 
@@ -134,9 +136,9 @@ class VersionsPanel:
     def _say(self, kind: str, text: str, code: str = "") -> None:
         role = "alert" if kind == "error" else "status"
         shown = f" <code>{html.escape(code)}</code>" if code else ""
-        told = f'<div class="wb-{kind}" role="{role}">{html.escape(text)}{shown}</div>'
-        if self.note.value != told:
-            self.note.value = told
+        text = f'<div class="wb-{kind}" role="{role}">{html.escape(text)}{shown}</div>'
+        if self.note.value != text:
+            self.note.value = text
 
 
 def continue_call(data: str, options: dict[str, Any]) -> str:
@@ -197,14 +199,14 @@ def _versions(frame: pd.DataFrame, metric_label: str) -> str:
 def _changes(frame: pd.DataFrame, metric_label: str) -> str:
     rows = []
     for row in frame.to_dict("records"):
-        anew = _number(row["rerun"])
+        rerun = _number(row["rerun"])
         if math.isfinite(row["low"]):
-            anew += f" ({row['low']:.4f} to {row['high']:.4f})"
+            rerun += f" ({row['low']:.4f} to {row['high']:.4f})"
         change = f"{row['change']:+.4f}" if math.isfinite(row["change"]) else ""
         if math.isfinite(row["change_low"]):
             change += f" ({row['change_low']:+.4f} to {row['change_high']:+.4f})"
         cells = [
-            str(row["version"]), str(row["trial"]), _number(row["score"]), _number(row["old_model"]), anew, change,
+            str(row["version"]), str(row["trial"]), _number(row["score"]), _number(row["old_model"]), rerun, change,
             row["verdict"].replace(" ", "\u00a0") if len(row["verdict"]) < 14 else row["verdict"],
         ]  # fmt: skip
         rows.append((cells, row["beyond_noise"]))

@@ -1,4 +1,4 @@
-"""The transfer tab: fine-tuning, and below it the versions of the data with going on with new rows."""
+"""The transfer tab: fine-tuning, and below it the versions of the data."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def version_changes(session: Session) -> pd.DataFrame:
             for trial, reruns in finding.data["trials"]:
                 if (finding.task_fingerprint, tuple(reruns)) not in ended:
                     number = chain[finding.task_fingerprint]["version"]
-                    rows.append(_untold(session.log, finding.task_fingerprint, trial, reruns, number))
+                    rows.append(_without_end(session.log, finding.task_fingerprint, trial, reruns, number))
     frame = typed(pd.DataFrame(rows, columns=["version", *CHANGES]))
     return frame.sort_values("version", kind="stable", ignore_index=True)
 
@@ -159,7 +159,7 @@ def _chain(session: Session) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _untold(log: TrialLog, fingerprint: str, trial: int, reruns: Sequence[int], version: int) -> dict[str, Any]:
+def _without_end(log: TrialLog, fingerprint: str, trial: int, reruns: Sequence[int], version: int) -> dict[str, Any]:
     """A row from what the log has of its parts, without intervals."""
     frame = log.trials().set_index("trial")
     row: dict[str, Any] = {"version": version, "trial": trial, "reruns": tuple(reruns), "seeds": len(reruns)}

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from workbench.core.config import Config
+from workbench.core.direction import Better, sign
 from workbench.metrics.intervals import LEVEL, standard_error
 from workbench.models.layers import LayerFacts
 
@@ -22,10 +23,10 @@ __all__ = [
     "HEALTHY",
     "Case",
     "Finding",
-    "Judgement",
     "Learned",
     "Prescription",
     "Rival",
+    "RuleFindings",
     "Slope",
     "slope",
 ]
@@ -74,25 +75,24 @@ class Rival:
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """All that the rules may look at. Nothing in it is changed by them.
+    """Everything that the rules read; they change nothing in it.
 
     curve: the trial's epochs as `bench.curves` gives them, at least one. config: as it ended, live changes included.
-    baseline_loss, baseline_score: of a model that ignores its input, on the validation split; the loss is NaN where the
-    trial minimises another one than the task's own. best_score: the best known on this task in the log, this trial's
-    included. rows: of the validation split. seeds: curves of the other seeds of the same configuration; scores: of all seeds of
-    it that ran to their end. rival: the best other configuration, None if there is none. leads: whether this
-    configuration is first.
-    initial, trained: its layers at the initial weights, and at those after `trained_epoch`; None where not at hand.
-    untrained_loss: on the training split, of a model whose outputs are all zero, as those of an untrained one nearly are; NaN as
-    baseline_loss is. learned_patience: asks the log for one, None while it has too few trials; asked only where it is needed,
-    since it goes through all curves.
+    baseline_loss, baseline_score: of a model that ignores its input, on the validation split; the loss is NaN where the trial
+    minimises another one than the task's own. best_score: the best known on this task in the log, this trial's included. rows:
+    of the validation split. seeds: curves of the other seeds of the same configuration; scores: of all seeds of it that ran to
+    their end. rival: the best other configuration, None if there is none. leads: whether this configuration is first. initial,
+    trained: its layers at the initial weights, and at those after `trained_epoch`; None if not available. untrained_loss: on
+    the training split, of a model whose outputs are all zero, as those of an untrained one nearly are; NaN as baseline_loss is.
+    learned_patience: asks the log for one, None while it has too few trials; asked only where it is needed, since it goes
+    through all curves.
     """
 
     trial: int
     config: Config
     state: str
     metric: str
-    better: Literal["higher", "lower"]
+    better: Better
     curve: pd.DataFrame
     baseline_loss: float
     baseline_score: float
@@ -139,7 +139,7 @@ class Case:
 
     @cached_property
     def unit(self) -> float:
-        """A loss to measure others by: the baseline's, or, where that is of another kind, that of the first epoch."""
+        """The unit of losses: the baseline's loss, or that of the first epoch if the trial minimises another loss."""
         if math.isfinite(self.baseline_loss):
             return self.baseline_loss
         finite = self.train_loss[np.isfinite(self.train_loss)]
@@ -188,7 +188,7 @@ class Case:
 
     @property
     def _sign(self) -> float:
-        return 1.0 if self.better == "higher" else -1.0
+        return sign(self.better)
 
     def share(self, score: float) -> float:
         """How much of the way from the baseline to the best known score it has come: 0 at the baseline, 1 at the best.
@@ -227,11 +227,10 @@ How = Literal["branch", "new", "seeds"]
 
 @dataclass(frozen=True)
 class Prescription:
-    """A change to try. how: "branch" off after `epoch`, train "new", or "seeds": so many more of its configuration
-    and of that of the
-    trial `beside`."""
+    """A change to try. how: "branch" off after `epoch`, train "new", or "seeds": so many more of its configuration and of that
+    of the trial `beside`."""
 
-    says: str
+    description: str
     how: How
     changes: Mapping[str, Any] = field(default_factory=dict)
     epoch: int | None = None
@@ -268,10 +267,10 @@ class Finding:
     record: str = ""
 
 
-class Judgement:
-    """The findings on a trial, heaviest first, and what could not be looked at.
+class RuleFindings:
+    """The findings on a trial, heaviest first, and what could not be examined.
 
-    verdict: the rule of the heaviest finding, or "healthy". notes: what the rules did not see, and why.
+    verdict: the rule of the heaviest finding, or "healthy". notes: what the rules could not examine, and why.
     """
 
     def __init__(self, case: Case, findings: Sequence[Finding], notes: Sequence[str] = ()) -> None:
@@ -297,7 +296,7 @@ class Judgement:
         for number, one in enumerate(self.findings):
             lines += [f"also: {one.title}"] if number else []
             lines += [f"  - {sentence}" for sentence in one.evidence]
-            lines += [f"  try: {one.prescription.says}", f"       {one.prescription.code(self.trial)}"]
+            lines += [f"  try: {one.prescription.description}", f"       {one.prescription.code(self.trial)}"]
             lines += [f"       ({one.record})"] if one.record else []
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
 
@@ -307,7 +306,7 @@ class Judgement:
             parts += [f"<br><b>also: {html.escape(one.title)}</b>"] if number else []
             parts.append(f"<ul>{''.join(f'<li>{html.escape(text)}</li>' for text in one.evidence)}</ul>")
             record = f" <i>({html.escape(one.record)})</i>" if one.record else ""
-            parts.append(f"Try: {html.escape(one.prescription.says)}{record}")
+            parts.append(f"Try: {html.escape(one.prescription.description)}{record}")
             parts.append(f"<pre>{html.escape(one.prescription.code(self.trial))}</pre>")
         parts += [f"<p><i>{html.escape(note)}</i></p>" for note in self.notes]
         return "".join(parts)

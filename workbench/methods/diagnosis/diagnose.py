@@ -1,4 +1,4 @@
-"""From a trial in the log to its diagnosis, from a prescription to a new trial, and what came of it."""
+"""From a trial in the log to its diagnosis, from a prescription to a new trial, and its outcome."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from workbench.core.direction import best_score
 from workbench.core.errors import ConfigError, Problem, RunError, WorkbenchError, did_you_mean
 from workbench.core.events import ENDED, TrialState
 from workbench.core.text import counted
 from workbench.methods.comparison.leaderboard import by_seed
 from workbench.methods.comparison.patience_advice import patience_advice
 from workbench.methods.comparison.reads import Reads
-from workbench.methods.diagnosis.case import Case, Finding, Judgement, Learned, Prescription, Rival
+from workbench.methods.diagnosis.case import Case, Finding, Learned, Prescription, Rival, RuleFindings
 from workbench.methods.diagnosis.figure import diagnosis_figure
-from workbench.methods.diagnosis.rules import all_rules, judge
+from workbench.methods.diagnosis.rules import all_rules, apply_rules
 from workbench.methods.diagnosis.track_record import KIND, prescriptions, record, rules_table
 from workbench.models import build_model
 from workbench.models.layers import LayerFacts, inspect_layers
@@ -35,17 +36,17 @@ if TYPE_CHECKING:
 __all__ = ["Diagnosis", "case_of", "diagnose", "prescriptions", "rules_table", "try_it"]
 
 LAYER_ROWS = 256
-"""Training rows on which layers are looked at."""
+"""Training rows on which layers are measured."""
 FLUSH_SECONDS = 2.0
 EXACT_LOSSES = {"classification": "cross_entropy", "regression": "mse"}
 """The losses that the task's baseline is measured by."""
 
 
-class Diagnosis(Judgement):
+class Diagnosis(RuleFindings):
     """What `bench.diagnose(trial)` returns.
 
     trial; verdict: the name of the main finding's rule, or "healthy"; title: the verdict in words; findings: heaviest first,
-    each with rule, title, evidence, since, prescription and record; notes: what was not looked at, and why.
+    each with rule, title, evidence, since, prescription and record; notes: what was not examined, and why.
     """
 
     def figure(self) -> NotebookFigure:
@@ -56,22 +57,22 @@ class Diagnosis(Judgement):
 def diagnose(session: Session, trial: int) -> Diagnosis:
     """The rules' findings on a trial, each with its rule's record. Trains nothing. Raises: as `case_of`."""
     case, notes = case_of(session, trial)
-    judged = judge(case)
+    diagnosed = apply_rules(case)
     records = {
-        row.rule: row for row in rules_table(session, [one.rule for one in judged.findings]).itertuples(index=False)
+        row.rule: row for row in rules_table(session, [one.rule for one in diagnosed.findings]).itertuples(index=False)
     }
-    findings = [replace(one, record=record(records[one.rule])) for one in judged.findings]
-    return Diagnosis(case, findings, [*judged.notes, *notes])
+    findings = [replace(one, record=record(records[one.rule])) for one in diagnosed.findings]
+    return Diagnosis(case, findings, [*diagnosed.notes, *notes])
 
 
-def try_it(session: Session, diagnosis: Judgement | int, rule: str | None, *, device: str) -> Run:
+def try_it(session: Session, diagnosis: RuleFindings | int, rule: str | None, *, device: str) -> Run:
     """Start what a finding prescribes and enter into the log that it was tried. Nothing is logged when it raises.
 
     While the same prescription is still being tried, its run is returned instead of a second one.
     """
-    judged = diagnosis if isinstance(diagnosis, Judgement) else judge(case_of(session, diagnosis)[0])
-    finding = _chosen(judged, rule)
-    given, trial, case = finding.prescription, judged.trial, judged.case
+    diagnosed = diagnosis if isinstance(diagnosis, RuleFindings) else apply_rules(case_of(session, diagnosis)[0])
+    finding = _chosen(diagnosed, rule)
+    given, trial, case = finding.prescription, diagnosed.trial, diagnosed.case
     session.recall.check_outside_trash(trial)  # it may have come there since the diagnosis
     with session.lock:  # a second click comes on another thread
         for earlier in session.log.findings(KIND, session.task.fingerprint):
@@ -79,7 +80,9 @@ def try_it(session: Session, diagnosis: Judgement | int, rule: str | None, *, de
                 run = session.run_of(earlier.data["tried"][0])
                 if run is not None and not run.done:
                     return run
-        run = _START[given.how](session, trial, given, f"{all_rules()[finding.rule].title}: {given.says}", device)
+        run = _START[given.how](
+            session, trial, given, f"{all_rules()[finding.rule].title}: {given.description}", device
+        )
         session.log.add_finding(KIND, _tried(case, finding, run), task_fingerprint=session.task.fingerprint)
     return run
 
@@ -109,8 +112,7 @@ def case_of(session: Session, trial: int) -> tuple[Case, list[str]]:
     log, task, reads = session.log, session.task, Reads.of(session)
     curve = log.curves(trial)
     session.recall.check_outside_trash(trial)
-    if log.record(trial).task_fingerprint != task.fingerprint:
-        raise RunError(f"trial {trial} was trained on other data than {task.name!r}; make a Workbench on its own task")
+    session.recall.check_trial_task(trial)
     if (metric := log.record(trial).metric) != task.metric:
         message = f"trial {trial} was measured by {metric!r}, which cannot be compared with this task's {task.metric!r}"
         raise RunError(f"{message}; make the task with metric={metric!r}")
@@ -119,7 +121,7 @@ def case_of(session: Session, trial: int) -> tuple[Case, list[str]]:
         raise RunError(f"trial {trial} has no finished epoch to diagnose (it is {state}); wait for its first one")
     config = logged_config(trial, log.record(trial).config)
     if state not in ENDED:
-        notes.append(f"the trial is {state}: judged by its first {counted(len(curve), 'epoch')}")
+        notes.append(f"the trial is {state}: diagnosed from its first {counted(len(curve), 'epoch')}")
     if not curve.empty:
         config = session.recall.config(trial, int(curve["epoch"].iloc[-1]))
     measured = config.loss == EXACT_LOSSES[task.kind] and not (
@@ -155,7 +157,7 @@ def case_of(session: Session, trial: int) -> tuple[Case, list[str]]:
         curve=curve,
         baseline_loss=task.baseline.loss if measured else math.nan,
         baseline_score=task.baseline.metric,
-        best_score=(max if reads.better == "higher" else min)(known, default=math.nan),
+        best_score=best_score(known, reads.better),
         rows=len(task.validation),
         reason="" if ended is None else ended.reason,
         seeds=[rows for _, rows in curves.groupby("trial")],
@@ -193,7 +195,7 @@ def _learned_patience(session: Session) -> Learned | None:
 def _layers(
     session: Session, trial: int, config: Config
 ) -> tuple[list[LayerFacts] | None, list[LayerFacts] | None, int | None, list[str]]:
-    """The layers at the initial weights and at the newest ones that are at hand, their epoch, and why some are missing."""
+    """The layers at the initial weights and at the newest available ones, their epoch, and why some are missing."""
     task, notes = session.task, []
     split = task.train
     x, y, loss = split.x[:LAYER_ROWS], split.y[:LAYER_ROWS], loss_of(config)[0]
@@ -205,19 +207,17 @@ def _layers(
             initial = inspect_layers(module, x, y, loss)
         at_hand = _weights(session, trial)
         if at_hand is None:
-            notes.append(
-                "its layers after training were not looked at: no weights of it are at hand (no checkpoint is kept)"
-            )
+            notes.append("its trained layers were not examined: its weights are not available (no checkpoint is kept)")
             return initial, None, None, notes
         weights, epoch = at_hand
         trained = inspect_layers(filled(module, weights), x, y, loss)
     except WorkbenchError as error:
-        return initial, trained, None, [f"its layers were not looked at: {error}"]
+        return initial, trained, None, [f"its layers were not examined: {error}"]
     return initial, trained, epoch, notes
 
 
 def _weights(session: Session, trial: int) -> tuple[Weights, int] | None:
-    """The last weights of a trial, or else the best ones, without training anything; None if none are at hand."""
+    """The last weights of a trial, or else the best ones, without training anything; None if none are available."""
     curve = session.log.curves(trial)
     if curve.empty:
         return None
@@ -227,19 +227,19 @@ def _weights(session: Session, trial: int) -> tuple[Weights, int] | None:
     kept = session.recall.kept(trial, int(curve["epoch"].iloc[-1]))
     if kept is not None:
         return kept.weights, kept.progress.epoch
-    weights = None if run is None else run.weights_of(trial)
+    weights = session.weights_at_hand(trial)
     return None if weights is None else (weights, session.recall.best_epoch(trial))
 
 
-def _chosen(judged: Judgement, rule: str | None) -> Finding:
+def _chosen(diagnosed: RuleFindings, rule: str | None) -> Finding:
     """The finding to act on. Raises: ConfigError for a rule that is unknown; RunError for one that found nothing."""
     if rule is not None and rule not in all_rules():
         raise ConfigError([Problem("rule", rule, f"rule={rule!r}: unknown{did_you_mean(rule, all_rules())}")])
-    finding = judged.finding(rule)
+    finding = diagnosed.finding(rule)
     if finding is None:
-        found = ", ".join(repr(one.rule) for one in judged.findings) or "nothing"
+        found = ", ".join(repr(one.rule) for one in diagnosed.findings) or "nothing"
         what = "there is nothing to try" if rule is None else f"rule {rule!r} found nothing"
-        raise RunError(f"trial {judged.trial}: {what}; its diagnosis is {judged.verdict!r} (found: {found})")
+        raise RunError(f"trial {diagnosed.trial}: {what}; its diagnosis is {diagnosed.verdict!r} (found: {found})")
     return finding
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from workbench.core.direction import Better, sign
 from workbench.core.text import counted
 from workbench.methods.diagnosis.measures import swing
 from workbench.metrics.intervals import LEVEL
@@ -30,7 +31,7 @@ OTHER_LOSS = frozenset({"loss", "label_smoothing", "huber_delta"})
 
 
 class Reached(NamedTuple):
-    """What a run came to. best: validation metric at its best epoch. end: validation loss, the mean of its last epochs; NaN if
+    """The results of a run. best: validation metric at its best epoch. end: validation loss, the mean of its last epochs; NaN if
     one is no number. swing: of that loss from epoch to epoch, by itself."""
 
     best: float
@@ -71,7 +72,7 @@ def helped(
     seeds: tuple[Seeds, Seeds] = ({}, {}),
     *,
     metric: str,
-    better: Literal["higher", "lower"],
+    better: Better,
     noise: float,
     stops: bool = False,
 ) -> Outcome:
@@ -83,16 +84,16 @@ def helped(
     seeds: all known runs of both configurations, these two included. Where there are several, the words give their difference an
     interval; they do not decide, or each seed that was tried would count with all the others.
     """
-    sign = 1.0 if better == "higher" else -1.0
+    way = sign(better)
     best = f"best validation {metric}"
     if measure == "best":
         pairs = [{seed: run.best for seed, run in runs.items()} for runs in seeds]
         words = _compared(before.best, after.best, pairs, f"of the validation rows {noise:.2g}")
-        return Outcome(_better(before.best, after.best, sign, noise), f"{best}: {words}")
+        return Outcome(_better(before.best, after.best, way, noise), f"{best}: {words}")
     pairs = [{seed: run.end for seed, run in runs.items()} for runs in seeds]
     swing = math.hypot(before.swing, after.swing)
     words = _compared(before.end, after.end, pairs, f"from epoch to epoch {swing:.2g}")
-    kept = math.isfinite(after.best) and not sign * (after.best - before.best) < -noise
+    kept = math.isfinite(after.best) and not way * (after.best - before.best) < -noise
     parts = [
         f"validation loss at the end (mean of the last {LAST} epochs): {words}",
         f"{best} {after.best:.3g} against {before.best:.3g}, {'' if kept else 'not '}kept "
@@ -127,11 +128,11 @@ def difference(before: Mapping[float, float], after: Mapping[float, float]) -> t
 # --------------------------------------------------------------------------------------------------------------------
 
 
-def _better(before: float, after: float, sign: float, least: float) -> bool:
-    """Whether a value is better (sign 1: higher) by more than `least`."""
+def _better(before: float, after: float, way: float, least: float) -> bool:
+    """Whether a value is better (way 1: higher) by more than `least`."""
     if not (math.isfinite(before) and math.isfinite(after)):
         return math.isfinite(after)
-    return sign * (after - before) > least
+    return way * (after - before) > least
 
 
 def _compared(before: float, after: float, seeds: list[dict[float, float]], known: str) -> str:

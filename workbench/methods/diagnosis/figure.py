@@ -10,7 +10,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from workbench.methods.diagnosis.case import Judgement
+from workbench.core.direction import sign
+from workbench.methods.diagnosis.case import RuleFindings
 from workbench.models.layers import LayerFacts
 from workbench.ui.axes import over_epochs, tidy
 from workbench.ui.figures import COLORS, NotebookFigure
@@ -26,29 +27,29 @@ FAR = 1e3
 """A curve leaves the chart towards at most so many times its height, which a plotting library can draw."""
 
 
-def diagnosis_figure(judgement: Judgement) -> NotebookFigure:
+def diagnosis_figure(found: RuleFindings) -> NotebookFigure:
     """Loss and metric against epochs with what the rules saw; for findings about layers a second row with a bar a layer."""
-    layered = any(finding.on_layers for finding in judgement.findings)
+    layered = any(finding.on_layers for finding in found.findings)
     figure = NotebookFigure(figsize=(9.6, 6.2 if layered else 3.4), layout="constrained", dpi=100)
     grid = figure.subplots(2 if layered else 1, 2, squeeze=False)
-    _losses(grid[0, 0], judgement)
-    _scores(grid[0, 1], judgement)
+    _losses(grid[0, 0], found)
+    _scores(grid[0, 1], found)
     if layered:
-        case = judgement.case
+        case = found.case
         facts = case.initial if case.initial is not None else case.trained
         when = "at the initial weights" if case.initial is not None else f"after epoch {case.trained_epoch}"
         _gradients(grid[1, 0], facts or (), when)
-        _dead(grid[1, 1], judgement)
-    figure.suptitle(f"trial {judgement.trial}: {judgement.title}", fontsize=10, x=0.01, ha="left", fontweight="bold")
+        _dead(grid[1, 1], found)
+    figure.suptitle(f"trial {found.trial}: {found.title}", fontsize=10, x=0.01, ha="left", fontweight="bold")
     return figure
 
 
 # --------------------------------------------------------------------------------------------------------------------
 
 
-def _losses(axes: Axes, judgement: Judgement) -> None:
-    case = judgement.case
-    risen = any(finding.line is not None for finding in judgement.findings)
+def _losses(axes: Axes, found: RuleFindings) -> None:
+    case = found.case
+    risen = any(finding.line is not None for finding in found.findings)
     top = MOST_SHOWN * case.unit
     if risen:  # the rise is what it is about
         known = case.val_loss[np.isfinite(case.val_loss)]
@@ -67,22 +68,22 @@ def _losses(axes: Axes, judgement: Judgement) -> None:
         drawn, curves, strict=True
     ):  # off the chart and back: an epoch alone would not be seen
         line.set_ydata(np.where(np.isfinite(values), np.minimum(values, FAR * top), np.nan))
-    for finding in judgement.findings:
+    for finding in found.findings:
         if finding.line is not None:
             (x0, y0), (x1, y1) = finding.line
             axes.plot(
                 [x0, x1], [y0, y1], color=MARK, linewidth=1.4, label=f"slope {(y1 - y0) / max(x1 - x0, 1):.2g} an epoch"
             )
-            _gap(axes, judgement, high)
+            _gap(axes, found, high)
     axes.set_ylim(low, high)
-    _since(axes, judgement)
+    _since(axes, found)
     _outside(axes, case.epoch, [(label, values, ~(values <= top)) for label, values, _ in curves], f"beyond {top:.3g}")
     _legend(axes, loc="upper center", ncols=2)
 
 
-def _gap(axes: Axes, judgement: Judgement, high: float) -> None:
-    """An arrow from the end of one loss to that of the other, no further than the chart, with the gap as the text tells it."""
-    case = judgement.case
+def _gap(axes: Axes, found: RuleFindings, high: float) -> None:
+    """An arrow from the end of one loss to that of the other, no further than the chart, labelled like the gap in the text."""
+    case = found.case
     end, low, top = case.epoch[-1], case.train_loss[-1], min(case.val_loss[-1], high)
     axes.annotate("", (end, top), (end, low), arrowprops={"arrowstyle": "<->", "color": MARK, "linewidth": 1})
     axes.annotate(
@@ -90,8 +91,8 @@ def _gap(axes: Axes, judgement: Judgement, high: float) -> None:
     )
 
 
-def _scores(axes: Axes, judgement: Judgement) -> None:
-    case = judgement.case
+def _scores(axes: Axes, found: RuleFindings) -> None:
+    case = found.case
     curves = [(name, case.curve[f"{key}_metric"].to_numpy(float), style)
               for name, key, style in (("training", "train", "--"), ("validation", "val", "-"))]  # fmt: skip
     for label, values, style in curves:
@@ -109,10 +110,10 @@ def _scores(axes: Axes, judgement: Judgement) -> None:
                 axes, case.baseline_score, case.best_score, case.curve[["train_metric", "val_metric"]].to_numpy(float)
             )
     over_epochs(axes, case.metric)
-    _since(axes, judgement)
+    _since(axes, found)
     low, high = axes.get_ylim()
     _outside(axes, case.epoch, [(label, values, ~((values >= low) & (values <= high))) for label, values, _ in curves],
-             "outside the chart", at_top=case.better == "lower")  # fmt: skip
+             "outside the chart", at_top=sign(case.better) < 0)  # fmt: skip
     _legend(axes)
 
 
@@ -176,9 +177,9 @@ def _gradients(axes: Axes, facts: Sequence[LayerFacts], when: str) -> None:
     axes.set_title(f"gradient / weights (L2 norms), {when}", fontsize=9, loc="left")
 
 
-def _dead(axes: Axes, judgement: Judgement) -> None:
+def _dead(axes: Axes, found: RuleFindings) -> None:
     """Share of dead units of each activation layer, at first and after training."""
-    case = judgement.case
+    case = found.case
     shown = [
         (case.initial, "initial weights", COLORS[4]),
         (case.trained, f"after epoch {case.trained_epoch}", COLORS[1]),
@@ -213,8 +214,8 @@ def _line(axes: Axes, x: Any, y: Any, style: str, label: str) -> Line2D:
     return line
 
 
-def _since(axes: Axes, judgement: Judgement) -> None:
+def _since(axes: Axes, found: RuleFindings) -> None:
     """A vertical line where the main finding begins."""
-    main = judgement.finding()
+    main = found.finding()
     if main is not None and main.since is not None:
         axes.axvline(main.since, color=MARK, linewidth=1, linestyle="--", label=f"since epoch {main.since}")

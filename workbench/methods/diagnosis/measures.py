@@ -11,6 +11,7 @@ from scipy import stats
 
 from workbench.core.text import counted
 from workbench.methods.diagnosis.case import Case, slope
+from workbench.metrics.intervals import LEVEL
 from workbench.models.layers import LayerFacts
 
 __all__ = [
@@ -79,7 +80,7 @@ def slopes_of_seeds(case: Case) -> tuple[float, float, float, int] | None:
     if len(known) < 2:
         return None
     mean = float(np.mean(known))
-    half = float(stats.t.ppf(0.975, len(known) - 1) * stats.sem(known))
+    half = float(stats.t.ppf((1 + LEVEL) / 2, len(known) - 1) * stats.sem(known))
     return mean, mean - half, mean + half, len(known)
 
 

@@ -88,7 +88,7 @@ def learn_more(case: Case) -> Prescription:
     if config.learning_rate < usual / 10:
         changes["learning_rate"] = higher_rate(config)
         says += f", at a learning rate of {changes['learning_rate']:g} instead of {config.learning_rate:g}"
-    return Prescription(f"{says}; bench.lr_range_test(config) tells which rate fits", "new", changes)
+    return Prescription(f"{says}; bench.lr_range_test(config) suggests a rate", "new", changes)
 
 
 def revive(case: Case, born: bool) -> Prescription:

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from workbench.methods.diagnosis.case import Case, Finding, Judgement, Prescription, slope
+from workbench.methods.diagnosis.case import Case, Finding, Prescription, RuleFindings, slope
 from workbench.methods.diagnosis.effect import Measure
 from workbench.methods.diagnosis.measures import deadest, is_good, slopes_of_seeds, stands, swinging, swings
 from workbench.methods.diagnosis.prescriptions import calm, higher_rate, lower_rate, more_capacity, regularise, revive
 from workbench.methods.diagnosis.standing import at_baseline, noise
 
-__all__ = ["LAST_RESORT", "RULES", "Rule", "all_rules", "judge"]
+__all__ = ["LAST_RESORT", "RULES", "Rule", "all_rules", "apply_rules"]
 
 BLOWN_UP = 1.5
 """A training loss this many times the baseline's, or an untrained model's if that is larger, was thrown up by steps too long."""
@@ -68,7 +68,7 @@ class Rule:
     explains: tuple[str, ...] = ()
 
 
-def judge(case: Case) -> Judgement:
+def apply_rules(case: Case) -> RuleFindings:
     """What the rules find in a case. A finding that a heavier one explains is only noted: its remedy would miss the cause."""
     found = [rule.look(case) for rule in RULES.values()]
     findings = sorted((one for one in found if one is not None), key=lambda one: -one.weight)
@@ -83,7 +83,7 @@ def judge(case: Case) -> Judgement:
     if all(one.rule == "noise" for one in kept) and (unproven := at_baseline(case)) is not None:
         notes += [f"also seen, and explained by it: {one.title}" for one in kept]
         kept = [unproven]
-    return Judgement(case, kept, notes)
+    return RuleFindings(case, kept, notes)
 
 
 # --- the rules ------------------------------------------------------------------------------------------------------
@@ -213,7 +213,7 @@ def plateau(case: Case) -> Finding | None:
             f"since then the training loss stands at {losses[-1]:.3g}; {stands(case)}",
         )
         prescription = Prescription(
-            "let the rate fall over the whole run: a cosine schedule", "new", {"schedule": "cosine", "warmup": 0}
+            "lower the rate over the whole run: a cosine schedule", "new", {"schedule": "cosine", "warmup": 0}
         )
         title = f"plateau: the learning rate ran out in epoch {since}"
         return Finding("plateau", title, ran_out, prescription, 0.65, since)
@@ -225,7 +225,7 @@ def plateau(case: Case) -> Finding | None:
     since = int(case.epoch[n // 2])
     evidence = f"{swinging(swing)}: at a constant rate the steps stay too long to come to rest"
     prescription = Prescription(
-        f"go on from epoch {since} with a rate that falls: a cosine schedule", "branch", {"schedule": "cosine"}, since
+        f"continue from epoch {since} with a falling rate: a cosine schedule", "branch", {"schedule": "cosine"}, since
     )
     return Finding("plateau", f"plateau since epoch {since}", (evidence, stands(case)), prescription, 0.55, since)
 

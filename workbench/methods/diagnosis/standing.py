@@ -47,7 +47,7 @@ def at_baseline(case: Case) -> Finding | None:
     scores = f"({case.score:.3g} against {case.baseline_score:.3g})"
     title = f"no better than the baseline {scores} after {counted(n, 'epoch')}"
     if n < SHORT_RUN:
-        title = f"too short to judge: {counted(n, 'epoch')}, and not yet better than the baseline {scores}"
+        title = f"too short to diagnose: {counted(n, 'epoch')}, and not yet better than the baseline {scores}"
     evidence = (
         f"its best validation {case.metric} is {case.score:.3g}; a model that ignores its input has {case.baseline_score:.3g}",
         f"no rule about curves or layers finds anything in its {counted(n, 'epoch')}",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import ipywidgets as widgets
 
-from workbench.methods.diagnosis.case import HEALTHY, Finding, Judgement
+from workbench.methods.diagnosis.case import HEALTHY, Finding, RuleFindings
 from workbench.ui.bench import Bench
 from workbench.ui.parts import error_text, make, show
 from workbench.ui.presenter import Presenter
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["DIAGNOSE", "DiagnosisPanel", "DiagnosisTab"]
 
 JUDGED_SECONDS = 4.0
-"""A trial that trains is judged again at most this often."""
+"""A trial in training is diagnosed again at most this often."""
 
 HINT = "Select a trial in the table to have it diagnosed."
 
@@ -32,7 +32,7 @@ class DiagnosisPanel:
     def __init__(self, try_it: Callable[[int, str], None]) -> None:
         self._try_it = try_it
         self.trial: int | None = None
-        self._refused: int | None = None  # the trial whose error is on show
+        self._failed: int | None = None  # the trial whose error is on show
         self.verdict = make(widgets.HTML, classes="wb-diagnosis-verdict")
         self.cards: list[_Card] = []
         self._findings = make(widgets.VBox, [], classes="wb-diagnosis-findings")
@@ -48,29 +48,29 @@ class DiagnosisPanel:
         )
         self._say(HINT)
 
-    def show(self, judgement: Judgement, png: bytes) -> None:
+    def show(self, found: RuleFindings, png: bytes) -> None:
         """A diagnosis and its figure."""
-        self.trial = judgement.trial
-        if self._refused != judgement.trial:
+        self.trial = found.trial
+        if self._failed != found.trial:
             self._refuse("")
-        well = judgement.verdict == HEALTHY
+        well = found.verdict == HEALTHY
         kind = "wb-good" if well else "wb-verdict wb-ill"
         mark = "&#10003;" if well else "&#9888;"
-        title = html.escape(judgement.title[:1].upper() + judgement.title[1:])
+        title = html.escape(found.title[:1].upper() + found.title[1:])
         self.verdict.value = f'<div class="{kind}" role="status">{mark} <b>{title}</b></div>'
-        while len(self.cards) < len(judgement.findings):
+        while len(self.cards) < len(found.findings):
             self.cards.append(_Card(self._press))
         if len(self._findings.children) != len(self.cards):
             self._findings.children = tuple(card.widget for card in self.cards)
         for place, card in enumerate(self.cards):
-            found = judgement.findings[place] if place < len(judgement.findings) else None
-            card.show(judgement.trial, found, first=place == 0)
+            finding = found.findings[place] if place < len(found.findings) else None
+            card.show(found.trial, finding, first=place == 0)
         if self.picture.value != png:
             self.picture.value = png
         show(self.picture, True)
-        lines = "".join(f"<div>{html.escape(note)}</div>" for note in judgement.notes)
+        lines = "".join(f"<div>{html.escape(note)}</div>" for note in found.notes)
         self.notes.value = f'<div class="wb-note" role="note">{lines}</div>' if lines else ""
-        self._say(f"Diagnosis of trial {judgement.trial}")
+        self._say(f"Diagnosis of trial {found.trial}")
 
     def show_problem(self, text: str = HINT) -> None:
         """Nothing to show, and why."""
@@ -89,9 +89,9 @@ class DiagnosisPanel:
             card.button.disabled = True
         self._say(text)
 
-    def refuse(self, trial: int, text: str) -> None:
+    def show_error(self, trial: int, text: str) -> None:
         """Why what was prescribed for a trial could not be started: until the next click, or until another trial is shown."""
-        self._refused = trial
+        self._failed = trial
         self._refuse(text)
         for card in self.cards:
             card.button.disabled = False
@@ -104,9 +104,9 @@ class DiagnosisPanel:
             self._try_it(self.trial, rule)
 
     def _refuse(self, text: str) -> None:
-        told = f'<div class="wb-error" role="alert">{html.escape(text)}</div>' if text else ""
-        if self.error.value != told:
-            self.error.value = told
+        text_of_error = f'<div class="wb-error" role="alert">{html.escape(text)}</div>' if text else ""
+        if self.error.value != text_of_error:
+            self.error.value = text_of_error
 
     def _say(self, text: str) -> None:
         self.state.value = f'<span class="wb-hint" role="status">{html.escape(text)}</span>'
@@ -135,10 +135,10 @@ class _Card:
         head = "" if first else f"<b>Also: {html.escape(finding.title)}</b>"
         evidence = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in finding.evidence)
         self.words.value = (
-            f'{head}<ul class="wb-diagnosis-evidence">{evidence}</ul><div>To try: {html.escape(given.says)}</div>'
+            f'{head}<ul class="wb-diagnosis-evidence">{evidence}</ul><div>To try: {html.escape(given.description)}</div>'
             f'<pre class="wb-call">{html.escape(given.code(trial))}</pre>'
         )
-        self.button.tooltip = f"{given.says[:1].upper()}{given.says[1:]}; the log keeps whether it helped"
+        self.button.tooltip = f"{given.description[:1].upper()}{given.description[1:]}; the log keeps whether it helped"
         self.button.disabled = False
         text = finding.record or "not tried in this log yet"
         self.record.value = f'<span class="wb-hint">{html.escape(text)}</span>'
@@ -155,13 +155,13 @@ class DiagnosisBench(Bench, Protocol):
 
 
 class DiagnosisTab(TabBody):
-    """The diagnosis of the trial in view, judged again when anything has happened to it."""
+    """The diagnosis of the trial in view, diagnosed again when something has changed."""
 
     def __init__(self, presenter: Presenter, bench: DiagnosisBench) -> None:
         self._presenter, self._bench, self._background = presenter, bench, presenter.dispatch.background
-        self._judged: tuple[Any, ...] | None = None
+        self._diagnosed: tuple[Any, ...] | None = None
         self._judged_at = 0.0
-        self._behind = False  # whether there was something to judge while another diagnosis went on
+        self._behind = False  # whether something changed while another diagnosis was running
         self.panel = DiagnosisPanel(lambda trial, rule: presenter.dispatch.ask(self.try_it, trial, rule))
         super().__init__(self.panel.widget)
 
@@ -170,27 +170,22 @@ class DiagnosisTab(TabBody):
             self.refresh()
 
     def refresh(self) -> None:
-        """Judge the trial in view, if anything has happened to it, or to a prescription, since the last time."""
+        """Diagnose the trial in view again if it, or a prescription, has changed since the last time."""
         trial, panel, bench, session = self._presenter.trial_in_view(), self.panel, self._bench, self._presenter.session
         if trial is None:
-            self._judged = None
+            self._diagnosed = None
             panel.show_problem()
             return
         run = session.run_of(trial)
         going = run is not None and not run.done
         now = time.monotonic()
-        log, task = session.log, session.task
-        state = (
-            trial,
-            going,
-            log.results.count(task.fingerprint),
-            len(log.results.scores(task.fingerprint, task.metric)),
-        )
-        fresh = state == self._judged and not (going and now - self._judged_at > JUDGED_SECONDS)
+        results, task = session.log.results, session.task
+        state = (trial, going, results.count(task.fingerprint), len(results.scores(task.fingerprint, task.metric)))
+        fresh = state == self._diagnosed and not (going and now - self._judged_at > JUDGED_SECONDS)
         self._behind = not fresh and self._background.busy("diagnosis")
         if fresh or self._behind:
             return
-        if self._judged is None or self._judged[0] != trial:
+        if self._diagnosed is None or self._diagnosed[0] != trial:
             panel.busy(f"Looking at trial {trial} …")
 
         def work() -> tuple[Any, bytes]:
@@ -198,7 +193,7 @@ class DiagnosisTab(TabBody):
             return found, found.figure()._repr_png_()
 
         def then(found: Any, error: Exception | None) -> None:
-            self._judged, self._judged_at = state, time.monotonic()
+            self._diagnosed, self._judged_at = state, time.monotonic()
             if error is not None:
                 panel.show_problem(error_text(error))
             else:
@@ -207,7 +202,7 @@ class DiagnosisTab(TabBody):
         self._background.submit("diagnosis", work, then)
 
     def try_it(self, trial: int, rule: str) -> None:
-        """Start what a rule prescribes; the trial is judged again first, so that it is what stands there."""
+        """Start what a rule prescribes. The trial is diagnosed again first, because the prescription may have changed."""
         if self._background.busy("try-it"):
             return  # a double click
         bench, panel = self._bench, self.panel
@@ -215,9 +210,9 @@ class DiagnosisTab(TabBody):
 
         def then(run: Any, error: Exception | None) -> None:
             if error is not None:
-                self._presenter.dispatch.fail(lambda text: panel.refuse(trial, text), error)
+                self._presenter.dispatch.fail(lambda text: panel.show_error(trial, text), error)
             else:
-                self._judged = None  # judged at the next reading
+                self._diagnosed = None  # diagnosed at the next refresh
 
         self._background.submit("try-it", lambda: bench.try_it(trial, rule), then)
 

@@ -124,7 +124,7 @@ class _Reader:
         return {**row, "_key": self._key(data, fingerprint), "_whole": not states & CUT_OFF}
 
     def _runs(self, data: Mapping[str, Any], fingerprint: str, trial: int) -> tuple[Reached, dict[float, Reached]]:
-        """What a trial came to, and by seed, itself included, what all of its configuration did, where it is not a branch."""
+        """The results of a trial, and by seed those of all trials of its configuration, unless it is a branch."""
         table = self.table
         numbers = {float(table.at[trial, "seed"]): trial}
         if data["how"] == "new" and "seed" not in data["changes"] and pd.isna(table.at[trial, "parent_epoch"]):

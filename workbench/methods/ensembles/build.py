@@ -1,4 +1,4 @@
-"""From the trials of a log to an ensemble: who may vote, who does, and what is kept of it in the log."""
+"""From the trials of a log to an ensemble: candidates, members, and the record in the log."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.core.direction import best_first, better_of
 from workbench.core.errors import ConfigError, LogError, Problem, RunError, did_you_mean
 from workbench.core.events import ENDED, TrialState
 from workbench.core.registry import METRICS
@@ -20,7 +21,7 @@ from workbench.methods.ensembles.ensemble import Ensemble, EnsembleFacts, Member
 from workbench.methods.ensembles.selection import (
     Choice,
     Estimate,
-    Judge,
+    Scorer,
     estimate,
     greedy,
     interval,
@@ -40,9 +41,9 @@ SELECTIONS = {
 """How members are chosen, by name."""
 
 TOP = 5
-"""So many of the best configurations vote, where nothing else is asked for."""
-AT_HAND = 2**30
-"""Models of candidates are kept at hand up to so many bytes of weights; the chosen ones of the rest are recalled again."""
+"""Default number of the best configurations that vote."""
+IN_MEMORY = 2**30
+"""Models of candidates stay in memory up to so many bytes of weights; others are restored again if they are chosen."""
 
 
 def assemble(
@@ -56,7 +57,7 @@ def assemble(
     name: str,
     note: str,
 ) -> Ensemble:
-    """Choose the members, judge them on the validation rows, and enter the ensemble into the log.
+    """Choose the members, evaluate them on the validation rows, and record the ensemble in the log.
 
     See `Workbench.ensemble`. Nothing is logged when it raises.
     """
@@ -72,28 +73,28 @@ def assemble(
         given = _given(session, trials)
         pool, configurations = list(dict.fromkeys(given)), []
     crowd = _Crowd(session, pool)
-    judge = Judge(session.task.validation.y.numpy(), session.task.metric)
+    scorer = Scorer(session.task.validation.y.numpy(), session.task.metric)
     answers = crowd.answers()
     choose: Choice | None
     if select == "greedy":
-        choose = partial(greedy, answers, judge, size=size)
+        choose = partial(greedy, answers, scorer, size=size)
     elif trials is None:
-        choose = partial(top_configurations, answers, judge, configurations=configurations, top=top)
+        choose = partial(top_configurations, answers, scorer, configurations=configurations, top=top)
     else:
         choose = None
     everyone = np.ones((1, answers.shape[1]))
     votes = np.array([given.count(trial) for trial in pool]) if choose is None else choose(everyone)[0]
-    found = estimate(answers, judge, votes, choose, work=size if select == "greedy" else 1)
-    single = int(greedy(answers, judge, everyone, size=1)[0].argmax())
+    found = estimate(answers, scorer, votes, choose, work=size if select == "greedy" else 1)
+    single = int(greedy(answers, scorer, everyone, size=1)[0].argmax())
     facts = EnsembleFacts(
         how=_how(select, trials is not None, votes, pool, configurations),
         select=select or ("trials" if trials is not None else "top"),
         candidates=len(pool), metric=session.task.metric, single=pool[single], rows=answers.shape[1], name=name, note=note,
-        single_score=_plain(float(judge.natural(judge(answers[[single]], everyone)[0])[0, 0])), **_estimated(found),
+        single_score=_plain(float(scorer.natural(scorer(answers[[single]], everyone)[0])[0, 0])), **_estimated(found),
     )  # fmt: skip
     chosen = [int(place) for place in np.argsort(-votes, kind="stable") if votes[place]]
     models = [crowd.model(pool[place]) for place in chosen]
-    scores, lows, highs = interval(answers[chosen], judge)
+    scores, lows, highs = interval(answers[chosen], scorer)
     members = [
         Member(
             pool[place], int(model.epoch or 0), int(votes[place]), float(votes[place] / votes.sum()), model.config.model,
@@ -115,17 +116,15 @@ def assembled(session: Session, number: int) -> Ensemble:
         some = f"it has {len(found)}" if found else "it has none; make one with bench.ensemble()"
         raise RunError(f"ensemble {number} is not in the log, {some}; see bench.ensembles")
     finding = found[number - 1]
-    if finding.task_fingerprint != session.task.fingerprint:
-        message = f"is of other data than {session.task.name!r}; make a Workbench on its own task"
-        raise RunError(f"ensemble {number} {message}")
+    session.recall.check_task(f"ensemble {number}", finding.task_fingerprint)
     trials = [int(member["trial"]) for member in finding.data["members"]]
     try:
         session.recall.check_outside_trash(*trials)
     except LogError as error:
         raise RunError(
-            f"ensemble {number} cannot be put together any more: {error}; a file of it that bench.save wrote still loads"
+            f"ensemble {number} cannot be rebuilt: {error}; a file of it written by bench.save can still be loaded"
         ) from None
-    return ensemble_of([_model(session, trial) for trial in trials], finding.data, number)
+    return ensemble_of([session.recall.model(trial) for trial in trials], finding.data, number)
 
 
 def nothing_to_choose(session: Session, otherwise: str) -> RunError:
@@ -161,8 +160,7 @@ def _candidates(session: Session, select: str | None, top: int, candidates: int)
     scores = scores[np.isfinite(scores["score"]) & scores["configuration"].isin(board["configuration"])]
     scores = scores.assign(place=[places[configuration] for configuration in scores["configuration"]])
     if select == "greedy":
-        lower = METRICS[session.task.metric].value.better == "lower"
-        scores = scores.sort_values(["score", "trial"], ascending=[lower, True]).head(candidates)
+        scores = best_first(scores, "score", better_of(session.task.metric), then="trial").head(candidates)
     else:
         reaches = board["seeds"].cumsum().to_numpy()
         configurations = max(top, int(np.searchsorted(reaches, candidates)) + 1)
@@ -177,11 +175,11 @@ def _given(session: Session, trials: Sequence[int]) -> list[int]:
         message = f"trials={trials!r}: must be the numbers of one trial or more, such as [3, 7]"
         raise ConfigError([Problem("trials", trials, message)])
     numbers = [whole("trial", trial) for trial in named]
-    states = {number: session.log.state(number) for number in numbers}  # complains of an unknown one
+    states = {number: session.log.state(number) for number in numbers}  # raises for an unknown one
     session.recall.check_outside_trash(*numbers)
     for number, state in states.items():
         if state not in ENDED:
-            raise RunError(f"trial {number} is {state}: a member has to have ended; wait for it, or stop it")
+            raise RunError(f"trial {number} is {state}: a member has to be a finished trial; wait for it, or stop it")
         if state in (TrialState.DIVERGED, TrialState.FAILED):
             raise RunError(f"trial {number} {state}: it has no model to vote with; leave it out of trials=")
         session.recall.check_epoch(number, None)
@@ -190,7 +188,7 @@ def _given(session: Session, trials: Sequence[int]) -> list[int]:
 
 
 class _Crowd:
-    """The candidates' models, which may be too large to be all at hand."""
+    """The candidates' models, which may be too large to be all in memory."""
 
     def __init__(self, session: Session, trials: Sequence[int]) -> None:
         self._session, self._trials = session, trials
@@ -199,25 +197,19 @@ class _Crowd:
 
     def answers(self) -> NDArray[np.float64]:
         """(candidates, rows, outputs) on the validation rows: probabilities, or numbers in standardised units."""
-        return np.stack([self._answer(_model(self._session, trial)) for trial in self._trials])
+        return np.stack([self._answer(self._session.recall.model(trial)) for trial in self._trials])
 
     def model(self, trial: int) -> TrainedModel:
-        return self._kept[trial] if trial in self._kept else _model(self._session, trial)
+        return self._kept[trial] if trial in self._kept else self._session.recall.model(trial)
 
     def _answer(self, model: TrainedModel) -> NDArray[np.float64]:
         outputs = model.outputs(self._session.task.validation.x).double()
         size = sum(value.numel() * value.element_size() for value in model.state_dict().values())
-        if model.trial is not None and self._bytes + size <= AT_HAND:
+        if model.trial is not None and self._bytes + size <= IN_MEMORY:
             self._kept[model.trial] = model
             self._bytes += size
         found: NDArray[np.float64] = (outputs if model.schema.classes is None else outputs.softmax(-1)).numpy()
         return found
-
-
-def _model(session: Session, trial: int) -> TrainedModel:
-    """A trial's model with its best weights, as they are at hand, in a checkpoint, or trained again."""
-    run = session.run_of(trial)
-    return session.recall.model(trial, None, None if run is None else run.weights_of(trial))
 
 
 # --- what is kept of it -------------------------------------------------------------------------------------------------

@@ -53,7 +53,7 @@ class Member:
 
 @dataclass(frozen=True)
 class EnsembleFacts:
-    """What is known of an ensemble beside its models; all of it plain values, None what is not known.
+    """The facts of an ensemble besides its models, as plain values; None if unknown.
 
     how: in words, how the members were chosen. select: "top", "greedy" or "trials" (given one by one). candidates: trials that
     it was chosen from. metric, score, loss: on the validation rows. corrected, optimism, low, high: see
@@ -225,33 +225,33 @@ class Ensemble(nn.Module):
         return METRICS[name].label if name in METRICS else name
 
     @property
-    def says(self) -> list[str]:
+    def description(self) -> list[str]:
         """Its scores in sentences."""
         facts, label = self.facts, self._label
-        said = [
+        lines = [
             f"{label} {self.val_metric:.4g}, loss {self.val_loss:.4g} on the {facts.rows} validation rows; {facts.how}."
         ]
         if len(self.members) == 1 and facts.select != "trials":
-            said.append(f"Only trial {self.members[0].trial} votes: it predicts as that trial does alone.")
+            lines.append(f"Only trial {self.members[0].trial} votes: it predicts exactly like that trial.")
         low, high = self.interval
         if math.isfinite(self.corrected):
             flatters = (
                 f"which flatters the score by about {self.optimism:.2g}"
                 if self.optimism > 0
-                else "which does not flatter the score as far as the bootstrap can tell"
+                else "which does not flatter the score as far as the bootstrap shows"
             )
-            said.append(
+            lines.append(
                 f"The members were chosen on these rows, {flatters}: expect {self.corrected:.4g} on new rows (95% interval "
                 f"{low:.4g} to {high:.4g}, out-of-bag bootstrap with {facts.draws} draws)."
             )
             gain = f"{_number(facts.gain):+.2g} (95% interval {_number(facts.gain_low):+.2g} to {_number(facts.gain_high):+.2g})"
-            said.append(f"Against a best single trial chosen in the same way: {gain}.")
+            lines.append(f"Against a best single trial chosen in the same way: {gain}.")
         else:
-            said.append(
+            lines.append(
                 f"95% interval {low:.4g} to {high:.4g} (bootstrap over the rows). The trials were given by hand: what that "
                 "choice owes to these rows is not known."
             )
-        return said
+        return lines
 
     def __repr__(self) -> str:
         count = len(self.members)
@@ -262,7 +262,7 @@ class Ensemble(nn.Module):
     def _repr_html_(self) -> str:
         table = self.table.to_html(index=False, escape=True, float_format=lambda value: f"{value:.4f}", na_rep="")
         title = f"{self._title.capitalize()} {self.facts.name}".rstrip()
-        words = "".join(f"<p>{html.escape(line)}</p>" for line in self.says)
+        words = "".join(f"<p>{html.escape(line)}</p>" for line in self.description)
         return f"<b>{html.escape(title)} on {html.escape(self.schema.name)}</b>{words}{table}"
 
 
@@ -317,11 +317,11 @@ def load_model(
 ) -> TrainedModel | Ensemble:
     """The model or ensemble that `bench.save` wrote, on the CPU. Nothing in the file is run.
 
-    models: builders of your own by name, as for `wb.Workbench`; needed for a model that is not built in. trusted: classes
-    and functions that the task's transform= consists of, beyond scikit-learn's, such as "mypackage.MyTransformer".
-    Raises: CheckpointError when the file is missing, damaged or of a newer version, when a model's builder is not known
-    here or builds other parameters, and when the file holds classes that are not trusted.
-    A UserWarning names configurations of training that are not known here; predictions do not depend on them.
+    models: builders of your own by name, as for `wb.Workbench`; needed for a model that is not built in. trusted: classes and
+    functions that the task's transform= consists of, beyond scikit-learn's, such as "mypackage.MyTransformer". Raises:
+    CheckpointError when the file is missing, damaged or of a newer version, when a model's builder is not known here or builds
+    other parameters, and when the file holds classes that are not trusted. A UserWarning names configurations of training that
+    are not known here; predictions do not depend on them.
     """
     place = model_path(path)
     content = files.read(place, "model", "ensemble")

@@ -1,4 +1,4 @@
-"""An ensemble beside its members."""
+"""An ensemble next to its members."""
 
 from __future__ import annotations
 

@@ -15,11 +15,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from workbench.core.direction import better_of, sign
 from workbench.core.errors import ModelError
 from workbench.core.registry import METRICS
 from workbench.metrics.table import LEVEL, evaluate_metric, weighted_mean
 
-__all__ = ["Estimate", "Judge", "combined", "estimate", "greedy", "interval", "top_configurations"]
+__all__ = ["Estimate", "Scorer", "combined", "estimate", "greedy", "interval", "top_configurations"]
 
 Array = NDArray[np.float64]
 Votes = NDArray[np.int64]
@@ -34,7 +35,7 @@ LOWEST = np.finfo(np.float64).tiny
 """A probability of nothing at all is taken for this one, so that its logarithm is a number."""
 
 
-class Judge:
+class Scorer:
     """A metric and a loss over weighted rows. Scores are turned so that larger is better.
 
     targets: (rows,) class indices, or (rows, outputs) numbers in standardised units. metric: a name in the metrics table. The
@@ -44,7 +45,7 @@ class Judge:
     def __init__(self, targets: NDArray[Any], metric: str) -> None:
         self.metric, self.targets = metric, targets
         self.classes = targets.ndim == 1
-        self.sign = 1.0 if METRICS[metric].value.better == "higher" else -1.0
+        self.sign = sign(better_of(metric))
         self._weighted = METRICS[metric].value.weighted
 
     def __call__(self, answers: Array, counts: Array) -> tuple[Array, Array]:
@@ -100,15 +101,14 @@ def combined(answers: Array, votes: Votes) -> Array:
 
 
 def top_configurations(
-    answers: Array, judge: Judge, counts: Array, *, configurations: Sequence[int], top: int
+    answers: Array, scorer: Scorer, counts: Array, *, configurations: Sequence[int], top: int
 ) -> Votes:
     """One vote for the best trial of each of the `top` configurations with the best mean score over their trials (seeds).
 
-    configurations: (members,), the same number for trials of one configuration, from 0. A tie of configurations goes
-    to the lower number, as on
-    the leaderboard; one of trials to the lower loss, then to who comes first.
+    configurations: (members,), the same number for trials of one configuration, from 0. A tie of configurations goes to the
+    lower number, as on the leaderboard; one of trials to the lower loss, then to who comes first.
     """
-    scores, losses = judge(answers, counts)
+    scores, losses = scorer(answers, counts)
     of = np.eye(max(configurations) + 1)[np.asarray(configurations)]
     means = ((scores @ of) / of.sum(0)).round(DIGITS)
     best_configurations = _ranked(means, np.zeros_like(means))[:, :top]
@@ -120,7 +120,7 @@ def top_configurations(
     return votes
 
 
-def greedy(answers: Array, judge: Judge, counts: Array, *, size: int) -> Votes:
+def greedy(answers: Array, scorer: Scorer, counts: Array, *, size: int) -> Votes:
     """Ensemble selection with replacement (Caruana, Niculescu-Mizil, Crew and Ksikes 2004), up to `size` votes.
 
     It begins with the first n of the members sorted by their own score, n such that they score best together; then gives one
@@ -129,13 +129,13 @@ def greedy(answers: Array, judge: Judge, counts: Array, *, size: int) -> Votes:
     below the best single member. Votes that have a common divisor are divided by it: the mean is the same.
     """
     members = len(answers)
-    order = _ranked(*judge(answers, counts))
+    order = _ranked(*scorer(answers, counts))
     starts = np.zeros((len(counts), members), np.int64)
     best = _Best(len(counts), members)
     numbers = np.arange(1, min(size, members) + 1)
     for draw in range(len(counts)):
         firsts = answers[order[draw, : len(numbers)]].cumsum(0) / numbers[:, None, None]
-        scores, losses = judge(firsts, counts[draw : draw + 1])
+        scores, losses = scorer(firsts, counts[draw : draw + 1])
         n = int(_ranked(scores, losses)[0, 0])
         starts[draw, order[draw, : n + 1]] = 1
         best.offer(np.array([draw]), starts[[draw]], scores[:, n], losses[:, n])
@@ -143,7 +143,7 @@ def greedy(answers: Array, judge: Judge, counts: Array, *, size: int) -> Votes:
     while (growing := np.flatnonzero(votes.sum(1) < size)).size:
         for draws in _alike(votes, growing):
             sum_of = np.tensordot(votes[draws[0]].astype(np.float64), answers, axes=1)
-            scores, losses = judge((sum_of + answers) / (votes[draws[0]].sum() + 1), counts[draws])
+            scores, losses = scorer((sum_of + answers) / (votes[draws[0]].sum() + 1), counts[draws])
             next_one = _ranked(scores, losses)[:, 0]
             votes[draws, next_one] += 1
             at = np.arange(len(draws)), next_one
@@ -205,7 +205,7 @@ class Estimate(NamedTuple):
 
 
 def estimate(
-    answers: Array, judge: Judge, votes: Votes, choose: Choice | None, *, work: float = 1.0, seed: int = 0
+    answers: Array, scorer: Scorer, votes: Votes, choose: Choice | None, *, work: float = 1.0, seed: int = 0
 ) -> Estimate:
     """Score an ensemble, and correct the score for having been chosen on the very same rows.
 
@@ -214,50 +214,50 @@ def estimate(
 
     The bootstrap is that of Tsamardinos, Greasidou and Borboudakis 2018 (BBC-CV) without its cross-validation: the members stay
     as they are, and only the choice among them is made again. Since a sample says less than all rows do, the correction is
-    rather too large than too small where members differ, and exact where all are equally good; and since each draw is judged by
+    rather too large than too small where members differ, and exact where all are equally good; and since each draw is scored by
     about a third of the rows, the interval is rather too wide. What training itself owes to the rows, such as the epoch each
     member stopped at, is not in it.
     """
-    scores, losses = judge(combined(answers, votes)[None], np.ones((1, answers.shape[1])))
-    own = Estimate(float(judge.natural(scores)[0, 0]), float(losses[0, 0]))
+    scores, losses = scorer(combined(answers, votes)[None], np.ones((1, answers.shape[1])))
+    own = Estimate(float(scorer.natural(scores)[0, 0]), float(losses[0, 0]))
     draws = int(np.clip(WORK / (answers.size * work), FEWEST, DRAWS))
     counts = _bootstrap(answers.shape[1], draws, seed)
     if answers.shape[1] < 2:
         return own
     if choose is None:
-        low, high = _middle(judge.natural(_scores_of(answers, judge, np.repeat(votes[None], draws, 0), counts)))
+        low, high = _middle(scorer.natural(_scores_of(answers, scorer, np.repeat(votes[None], draws, 0), counts)))
         return own._replace(low=low, high=high, draws=draws)
     outside = (counts == 0).astype(np.float64)
     counts, outside = counts[outside.any(1)], outside[outside.any(1)]  # with very few rows, some draws leave none out
     if not len(counts):
         return own
-    chosen = _scores_of(answers, judge, choose(counts), outside)
-    single = _scores_of(answers, judge, greedy(answers, judge, counts, size=1), outside)
+    chosen = _scores_of(answers, scorer, choose(counts), outside)
+    single = _scores_of(answers, scorer, greedy(answers, scorer, counts, size=1), outside)
     known = np.isfinite(chosen) & np.isfinite(single)
     if not known.any():
         return own
     chosen, lead = chosen[known], (chosen - single)[known]
     corrected = float(chosen.mean())
     optimism = float(scores[0, 0]) - corrected
-    low, high = _middle(judge.natural(chosen))
+    low, high = _middle(scorer.natural(chosen))
     gain_low, gain_high = _middle(lead)
     return own._replace(
-        corrected=float(judge.natural(np.array(corrected))), optimism=optimism, low=low, high=high,
+        corrected=float(scorer.natural(np.array(corrected))), optimism=optimism, low=low, high=high,
         gain=float(lead.mean()), gain_low=gain_low, gain_high=gain_high, draws=int(known.sum()),
     )  # fmt: skip
 
 
-def interval(answers: Array, judge: Judge, *, draws: int = DRAWS, seed: int = 0) -> tuple[Array, Array, Array]:
+def interval(answers: Array, scorer: Scorer, *, draws: int = DRAWS, seed: int = 0) -> tuple[Array, Array, Array]:
     """Each member's score by itself with its 95% percentile interval over bootstrap samples of the rows: (members,) each.
 
     NaN ends where the metric is a number on no sample, or there is a single row.
     """
-    scores, _ = judge(answers, np.ones((1, answers.shape[1])))
-    sampled, _ = judge(answers, _bootstrap(answers.shape[1], draws, seed))
-    ends = np.array([_middle(values) for values in judge.natural(sampled).T])
+    scores, _ = scorer(answers, np.ones((1, answers.shape[1])))
+    sampled, _ = scorer(answers, _bootstrap(answers.shape[1], draws, seed))
+    ends = np.array([_middle(values) for values in scorer.natural(sampled).T])
     if answers.shape[1] < 2:
         ends[:] = np.nan
-    return judge.natural(scores)[0], ends[:, 0], ends[:, 1]
+    return scorer.natural(scores)[0], ends[:, 0], ends[:, 1]
 
 
 def _bootstrap(rows: int, draws: int, seed: int) -> Array:
@@ -266,11 +266,11 @@ def _bootstrap(rows: int, draws: int, seed: int) -> Array:
     return rng.multinomial(rows, np.full(rows, 1 / rows), size=draws).astype(np.float64)
 
 
-def _scores_of(answers: Array, judge: Judge, votes: Votes, counts: Array) -> Array:
+def _scores_of(answers: Array, scorer: Scorer, votes: Votes, counts: Array) -> Array:
     """The score (draws,) of each draw's own ensemble on its own rows, larger is better."""
     scores = np.empty(len(votes))
     for draws in _alike(votes, np.arange(len(votes))):
-        scores[draws] = judge(combined(answers, votes[draws[0]])[None], counts[draws])[0][:, 0]
+        scores[draws] = scorer(combined(answers, votes[draws[0]])[None], counts[draws])[0][:, 0]
     return scores
 
 

@@ -1,4 +1,4 @@
-"""Going on from a trained or pretrained network with a task of its own: from `bench.finetune`'s arguments to a run."""
+"""Fine-tune a trained or pretrained network: from the arguments of `bench.finetune` to a run."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def finetune(
         message = "finetune: give either from_trial=, a trial of the log, or backbone=, a pretrained network"
         raise ConfigError([Problem("from_trial", from_trial, message)])
     target = session.task if task is None else task
-    with _or_not_at_all():
+    with _undone_on_error():
         if from_trial is not None:
             source = _source(session, from_trial, target)
             _warn_of_seen_rows(session, from_trial, target)
@@ -75,7 +75,7 @@ def finetune(
             assert backbone is not None
             source, epoch = None, None
             builder, base = _backbone(session, backbone), config or Config()
-        builder.features(target.input_shape)  # complains of inputs that do not fit
+        builder.features(target.input_shape)  # raises for inputs that do not fit
         wanted = base.replace(
             model=builder.name,
             freeze=groups_to_freeze(builder, freeze),
@@ -121,7 +121,7 @@ def groups_to_freeze(backbone: Backbone, freeze: str | int | None) -> int:
     else:
         message = f"freeze={freeze!r}: must be a number of groups from 0 to {len(groups)}, the name of one, {ALL_BUT_THE_HEAD!r}"
         message += " or None"
-    listed = ", ".join(f"{index + 1}: {group.says}" for index, group in enumerate(groups))
+    listed = ", ".join(f"{index + 1}: {group.description}" for index, group in enumerate(groups))
     raise ConfigError([Problem("freeze", freeze, f"{message}. From the input on, there are {listed}")])
 
 
@@ -129,8 +129,8 @@ def groups_to_freeze(backbone: Backbone, freeze: str | int | None) -> int:
 
 
 @contextmanager
-def _or_not_at_all() -> Iterator[None]:
-    """Put the table of models back as it was, should anything raise."""
+def _undone_on_error() -> Iterator[None]:
+    """Restore the table of models if the block raises."""
     before = dict(MODELS.items())
     try:
         yield
@@ -190,7 +190,7 @@ def _source(session: Session, trial: int, target: Task) -> Source:
         raise RunError(f"trial {trial} is {state}; wait for its end, then fine-tune it")
     session.recall.check_outside_trash(trial)
     if state is TrialState.FAILED:
-        raise RunError(f"trial {trial} failed, so there is no model to go on from; see bench.log.traceback({trial})")
+        raise RunError(f"trial {trial} failed, so there is no model to fine-tune; see bench.log.traceback({trial})")
     name = f"trial_{trial}_{log.identity}"
     known = source_of(name)
     if known is not None:
@@ -213,7 +213,7 @@ def _source(session: Session, trial: int, target: Task) -> Source:
 
 
 def _warn_of_seen_rows(session: Session, trial: int, target: Task) -> None:
-    """A UserWarning if the source has trained on rows that the target keeps for its test; as far as its data are at hand."""
+    """A UserWarning if the source has trained on rows that the target keeps for its test; as far as its data are available."""
     own = session.known(session.log.record(trial).task_fingerprint)
     if own is None or own.task.fingerprint == target.fingerprint or not target.sizes["test"]:
         return
@@ -221,7 +221,7 @@ def _warn_of_seen_rows(session: Session, trial: int, target: Task) -> None:
     if seen > DUPLICATES * target.sizes["test"]:
         message = (
             f"trial {trial} was trained on {seen:,} of the {target.sizes['test']:,} test rows of {target.name!r}: the test score "
-            "of what comes of it would be too good; divide the data once, and begin from a trial on that division"
+            "of a model fine-tuned from it would be too good; split the data once, and start from a trial on that split"
         )
         warnings.warn(message, UserWarning, stacklevel=4)
 
@@ -237,28 +237,20 @@ def _check_inputs(trial: int, shape: tuple[int, ...], names: tuple[str, ...] | N
 
 
 def _from_checkpoint(session: Session, trial: int) -> Weights:
-    """The best weights of a trial on another task, whose data are not at hand to train it again."""
-    recall = session.recall
-    curve = session.log.curves(trial)
-    if curve.empty:
-        raise RunError(f"trial {trial} has no finished epoch")
-    best = recall.best_epoch(trial)
-    last = recall.kept(trial, int(curve["epoch"].iloc[-1]))
-    if last is not None and last.best is not None and last.progress.watch["best_epoch"] == best:
-        return last.best
-    kept = recall.kept(trial, best)
-    if kept is not None and kept.progress.epoch == best:
-        return kept.weights
-    message = (
-        f"trial {trial} was trained on other data than {session.task.name!r}, and no checkpoint has its best model"
-    )
-    raise RunError(
-        f"{message}; do it from there: wb.Workbench(its task, log=...).finetune(from_trial={trial}, task=...)"
-    )
+    """The best weights of a trial on another task, whose data are not available to train it again."""
+    found = session.recall.best_kept(trial)
+    if found is None:
+        message = f"trial {trial} is of other data than {session.task.name!r}, and no checkpoint has its best model"
+        raise RunError(f"{message}; {_from_its_own_task(trial)}")
+    return found
+
+
+def _from_its_own_task(trial: int) -> str:
+    return f"call it there: wb.Workbench(its task, log=...).finetune(from_trial={trial}, task=...)"
 
 
 def _facts(session: Session, trial: int, config: Config, weights: Weights, target: Task) -> Facts:
-    """What is known of the task of a trial that is at hand as weights only: its inputs have to be the target's.
+    """The facts of the task of a trial of which only the weights are available: its inputs have to be the target's.
 
     The number of outputs follows from the number of parameters, which grows by as much with each of them.
     """
@@ -270,15 +262,15 @@ def _facts(session: Session, trial: int, config: Config, weights: Weights, targe
     fingerprint = session.log.record(trial).task_fingerprint
     frame = session.log.trials(task_fingerprint=fingerprint)
     name = str(frame.set_index("trial").at[trial, "task"])
-    remedy = f"do it from there: wb.Workbench(its task, log=...).finetune(from_trial={trial}, task=...)"
     then = session.log.builder_source(trial)
     if then is not None and is_builtin(config.model):  # in a log from before the names of built-in models were kept
         message = (
             f"trial {trial} was trained with a model of your own called {config.model!r}, which is a built-in one here"
         )
-        raise ModelError(f"{message}; train one under another name, and begin from that")
+        raise ModelError(f"{message}; train one under another name, and start from that")
     if isinstance(MODELS[config.model].value, Backbone):
-        raise RunError(f"trial {trial} was fine-tuned itself, on other data than {target.name!r}; {remedy}")
+        message = f"trial {trial} was fine-tuned itself, and is of other data than {target.name!r}"
+        raise RunError(f"{message}; {_from_its_own_task(trial)}")
     first, second = (count_parameters(build_model(facts(outputs), config)) for outputs in (1, 2))
     outputs, rest = divmod(weights.vector.numel() - first, max(1, second - first))
     try:
@@ -289,7 +281,7 @@ def _facts(session: Session, trial: int, config: Config, weights: Weights, targe
     except ModelError:
         if then is not None and then != builder_source(config.model):
             message = f"the builder of model {config.model!r} is another one than trial {trial} was trained with"
-            remedy = f"bring that along by wb.Workbench(..., models={{{config.model!r}: build}})"
+            remedy = f"register that one with wb.Workbench(..., models={{{config.model!r}: build}})"
             raise ModelError(f"{message}: {remedy}; bench.log.builder_source({trial}) has its source") from None
         message = f"trial {trial} takes inputs of another shape than those of {target.name!r}, {target.input_shape}"
         raise ModelError(f"{message}: fine-tune it on a task with the same inputs") from None

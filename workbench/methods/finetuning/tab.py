@@ -12,15 +12,15 @@ from workbench.core.config import Config
 from workbench.core.errors import ConfigError, Problem
 from workbench.methods.comparison.reads import Reads
 from workbench.ui.bench import Bench
-from workbench.ui.parts import labelled, make, number_of
+from workbench.ui.parts import labelled, make, number_of, offer
 from workbench.ui.presenter import Presenter
 from workbench.ui.tab import TabBody
 
 __all__ = ["FinetuneBench", "FinetunePart", "TransferPanel", "finetune_call"]
 
 ABOUT = (
-    "Take a trained trial's layers along, give them a new head, and train on: on this task, or from another whose inputs have "
-    "the same shape. All else is as the controls on the left say."
+    "Take the layers of a trained trial, add a new head, and continue training on this task. The trial may be of another task "
+    "whose inputs have the same shape. The controls on the left set everything else."
 )
 ALL_BUT_THE_HEAD = "all but the head"
 SOURCES = 5
@@ -37,19 +37,21 @@ class TransferPanel:
     def __init__(
         self, start: Callable[[], object], changed: Callable[[], object], chosen: Callable[[], object]
     ) -> None:
-        self.source = make(widgets.Dropdown, options=[], tooltip="The trial whose layers are taken along")
+        self.source = make(widgets.Dropdown, options=[], tooltip="The trial whose layers are reused")
         self.freeze = make(
-            widgets.Dropdown, options=_freezing(()), tooltip="Layers, from the input on, that keep their weights"
+            widgets.Dropdown, options=_freezing(()), tooltip="Layers, counted from the input, that keep their weights"
         )
-        self.factor = self._number(
-            "0.1", "The layers nearest the input train at this share of the head's learning rate"
-        )
-        self.unfreeze_at = self._number("", "After so many epochs every layer trains; empty: never")
+        self.factor = self._number("0.1", "Learning rate of the layers nearest the input, as a share of the head's")
+        self.unfreeze_at = self._number("", "Epoch after which every layer trains; empty: never")
         for control in (self.source, self.freeze, self.factor, self.unfreeze_at):
             control.observe(lambda _: changed(), "value")
         self.source.observe(lambda _: chosen(), "value")
         self.button = make(
-            widgets.Button, description="Fine-tune", icon="leaf", classes="wb-train", tooltip="Train on from this trial"
+            widgets.Button,
+            description="Fine-tune",
+            icon="leaf",
+            classes="wb-train",
+            tooltip="Continue training from this trial",
         )
         self.button.on_click(lambda _: start())
         grid = make(
@@ -71,25 +73,16 @@ class TransferPanel:
 
     def show(self, sources: Sequence[tuple[str, int]]) -> None:
         """The trials to start from, as (label, number)."""
-        options = list(sources)
-        if list(self.source.options) != options:
-            before = self.source.value
-            self.source.options = options
-            numbers = [number for _, number in options]
-            self.source.value = before if before in numbers else numbers[0] if numbers else None
-        self.button.disabled = not options
-        if not options:
+        offer(self.source, sources)
+        self.button.disabled = not sources
+        if not sources:
             self._say("wb-hint", NONE)
         elif NONE in self.message.value:
             self.message.value = ""
 
     def offer_groups(self, groups: Sequence[str]) -> None:
         """The groups of layers of the chosen trial, from the input on; none where they are not known."""
-        options = _freezing(groups)
-        if list(self.freeze.options) != options:
-            before = self.freeze.value
-            self.freeze.options = options
-            self.freeze.value = before if before in [value for _, value in options] else ALL_BUT_THE_HEAD
+        offer(self.freeze, _freezing(groups))
 
     def busy(self, text: str) -> None:
         """What is being done; "" when it is done."""
@@ -168,7 +161,7 @@ class FinetunePart(TabBody):
     def finetune(self, trial: int, config: Config, options: dict[str, Any]) -> None:
         """Fine-tune a trial with the configuration in the controls; its weights may have to be trained again first."""
         dispatch, bench, panel = self._presenter.dispatch, self._bench, self.panel
-        panel.busy(f"Taking the layers of trial {trial} …")
+        panel.busy(f"Loading the layers of trial {trial} …")
 
         def then(run: Any, error: Exception | None) -> None:
             if error is not None:

@@ -100,7 +100,7 @@ def _row(block: Block, titles: Mapping[int, str]) -> str:
 def _histogram(found: Distribution | None, color: str, what: str) -> str:
     if found is None:
         return "<span></span>"
-    said = moments(found)
+    text = moments(found)
     step = f"h{WIDTH / BINS:.2f}"
     most = int(found.counts.max(initial=0))
     tops = np.round(found.counts * ((FLOOR - TOP) / max(1, most)), 1)
@@ -114,10 +114,10 @@ def _histogram(found: Distribution | None, color: str, what: str) -> str:
     if 0.2 < zero / WIDTH < 0.8:
         ends += f'<text x="{zero:.1f}" y="55" text-anchor="middle">0</text>'
     return (
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{what}: {said}"><title>{what}: {said}</title>'
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{what}: {text}"><title>{what}: {text}</title>'
         f'<path d="M0 {FLOOR}{steps}V{FLOOR}z" fill="{color}"/>'
         f'<path class="wb-layer-axis" d="M0 {FLOOR}H{WIDTH}M{zero:.1f} {TOP - 3}V{FLOOR + 3}"/>'
-        f'<text x="{WIDTH}" y="8" text-anchor="end">{said}</text>{ends}</svg>'
+        f'<text x="{WIDTH}" y="8" text-anchor="end">{text}</text>{ends}</svg>'
     )
 
 

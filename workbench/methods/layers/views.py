@@ -232,7 +232,7 @@ class Plane:
 
     @torch.no_grad()
     def boundary(self, module: nn.Module, grid: Tensor | None = None) -> Boundary:
-        """What a module in evaluation mode answers over the plane. grid: `grid()`, where it is at hand."""
+        """What a module in evaluation mode answers over the plane. grid: `grid()`, if it was computed before."""
         outputs = module(self.grid() if grid is None else grid).float()
         if self.classes is None:
             return Boundary(None, outputs.reshape(SIDE, SIDE, -1)[..., 0].numpy())

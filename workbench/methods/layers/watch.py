@@ -50,7 +50,7 @@ LOOK_SECONDS = 0.2
 """At most five looks a second."""
 SHARE = 0.02
 """Of the time, that looking may take: copying the weights, looking and drawing. By the clock and not by what a core has worked:
-on a busy machine a thread may be put aside while it holds Python's lock, and training then stands still."""
+on a busy machine a thread may be suspended while it holds Python's lock, and training then waits."""
 ANSWER_SECONDS = 0.5
 """How often one who waits for the training loop's answer looks whether the run has ended."""
 EXIT_SECONDS = 10.0
@@ -113,7 +113,7 @@ class Layers:
 
 
 def read_layers(model: TrainedModel, task: Task) -> Layers:
-    """The layers of a trained model, as the training rows of its task see them. The model stays as it is."""
+    """The layers of a trained model, measured on the training rows of its task. The model is not changed."""
     rows, plane = _rows(task), Plane.of(task)
     views = layer_views(inspect_layers(model.module, rows), rows)
     boundary = None if plane is None else plane.boundary(model.module)

@@ -68,7 +68,7 @@ def range_curve(
 
 
 def _limit(axes: Axes, values: Floats, untrained: float) -> None:
-    """Show what lies between the best and the untrained loss: beside a diverged one it would be a flat line."""
+    """Show what lies between the best and the untrained loss: next to a diverged one it would be a flat line."""
     finite = values[np.isfinite(values)]
     least = min(float(finite.min()), untrained) if len(finite) else untrained
     height = max(untrained - least, 1e-3 * abs(untrained), 1e-12)

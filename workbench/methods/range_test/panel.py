@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RangeBench", "RangePanel", "RangePart"]
 
-HINT = (
-    "Trains many learning rates for a moment each, beside whatever else trains; nothing of it is entered into the log."
-)
+HINT = "Trains many learning rates for a moment each, parallel to other runs. Nothing of it is recorded in the log."
 
 
 class RangePanel:
@@ -76,7 +74,7 @@ class RangePanel:
         show(self.picture, True)
 
     def show_problem(self, text: str) -> None:
-        """Why there is no test, or none that came to its end."""
+        """Why there is no test, or why it did not finish."""
         self._rate = None
         self._turn(going=False, progress=0.0)
         self._say("error", text, role="alert")
@@ -85,7 +83,9 @@ class RangePanel:
         self._going = going
         self.button.description, self.button.icon = ("Stop", "stop") if going else ("Range test", "line-chart")
         self.button.tooltip = (
-            "End the test with what it has" if going else "Find a learning rate for the configuration in the controls"
+            "End the test with the results so far"
+            if going
+            else "Find a learning rate for the configuration in the controls"
         )
         self.take.disabled = self._rate is None
         self.progress.value = progress
@@ -115,7 +115,7 @@ class RangePart(TabBody):
         super().__init__(self.panel.widget)
 
     def begin(self, config: Config, device: str) -> None:
-        """Find a learning rate for a configuration, beside whatever trains. Raises: ConfigError, ModelError."""
+        """Find a learning rate for a configuration, parallel to other runs. Raises: ConfigError, ModelError."""
         if self._test is None:
             self._test = self._bench.lr_range_test(config, device=device)
             self.panel.show_running(0.0)

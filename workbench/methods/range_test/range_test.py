@@ -1,4 +1,4 @@
-"""The learning-rate range test: many rates and seeds as cohorts, beside the runs of the log and without a trace in it."""
+"""The learning-rate range test: many rates and seeds as cohorts, parallel to the runs in the log and not recorded there."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ POINTS = IntRange(5, 512)
 SEEDS = IntRange(1, 32)
 STEPS = IntRange(1, 100_000)
 VALIDATION_ROWS = 1000
-"""Validation rows looked at, if there are more of them than training rows in use: fewer make the comparison noisy."""
+"""Validation rows that are used, if there are more of them than training rows in use: fewer make the comparison noisy."""
 MEASURED = frozenset({TrialState.COMPLETED, TrialState.DIVERGED})
 
 
 class Excerpt:
-    """A task with fewer rows: what training asks of a task, all else as the task has it."""
+    """A task with fewer rows: what training needs of a task, everything else as in the task."""
 
     def __init__(self, task: Task | TaskData, train: SplitData, validation: SplitData) -> None:
         self._task, self.train, self.validation = task, train, validation
@@ -65,11 +65,11 @@ class Plan:
 
 
 class RangeTest(Job[pd.DataFrame]):
-    """A range test under way: `wait()`, `stop()`, `done`; can be awaited. Stopped early, it tells what it has measured.
+    """A range test under way: `wait()`, `stop()`, `done`; can be awaited. Stopped early, it reports what it has measured.
 
     After it has ended: `suggestion`, the learning rate to train with (None if none helped), and `reason`; `table`, one row a
     rate; `steepest` and `largest_stable`, two other marks of the curve; `figure()`. `result` holds the runs, one row each.
-    Raises, from all of these: RunError while it goes on, or if it was stopped before there was enough to tell from.
+    Raises, from all of these: RunError while it is running, or if it was stopped too early for a suggestion.
     """
 
     def __init__(self, session: Session, plan: Plan) -> None:
@@ -177,7 +177,7 @@ class RangeTest(Job[pd.DataFrame]):
             training.commands.stop()
         for moment in training.moments():
             for event in moment:
-                runs.hear(event)
+                runs.handle(event)
             self.progress = runs.share
         self._training = None
 
@@ -193,7 +193,7 @@ class _Runs:
         self._peak: dict[int, float] = {}
         self._ended: dict[int, TrialState] = {}
 
-    def hear(self, event: Event) -> None:
+    def handle(self, event: Event) -> None:
         if isinstance(event, EpochEnd):
             self._last[event.trial] = event
             self._peak[event.trial] = max(self._peak.get(event.trial, -math.inf), event.train_loss)

@@ -62,13 +62,13 @@ class Suggestion:
 def range_table(points: pd.DataFrame, untrained: Mapping[int, float]) -> pd.DataFrame:
     """One row a learning rate: the validation loss over the seeds, and how many of them diverged.
 
-    points: one row a run, with learning_rate, seed, train_loss (mean of its last epoch), val_loss (after it) and peak_loss
-    (the largest train_loss of its epochs), infinite where it is not finite; and start_loss, that of the training rows before
-    the first step (taken to be the validation rows' if there is no such column). untrained: the validation loss before the
-    first step, by seed.
-    Returns learning_rate, loss, low and high (mean, smallest and largest validation loss; infinite if a run diverged to no
-    finite loss), train_loss (mean), diverged (share of the runs, see `CLIMB`), seeds, and smoothed: the mean loss smoothed over
-    neighbouring rates, by which `suggest` decides; NaN where a run diverged, and beyond the first such rate above the best.
+    points: one row a run, with learning_rate, seed, train_loss (mean of its last epoch), val_loss (after it) and peak_loss (the
+    largest train_loss of its epochs), infinite where it is not finite; and start_loss, that of the training rows before the
+    first step (taken to be the validation rows' if there is no such column). untrained: the validation loss before the first
+    step, by seed. Returns learning_rate, loss, low and high (mean, smallest and largest validation loss; infinite if a run
+    diverged to no finite loss), train_loss (mean), diverged (share of the runs, see `CLIMB`), seeds, and smoothed: the mean
+    loss smoothed over neighbouring rates, by which `suggest` decides; NaN where a run diverged, and beyond the first such rate
+    above the best.
     """
     lost = _diverged(points, untrained)
     groups = points.assign(diverged=lost.astype(float)).groupby("learning_rate", sort=True)
@@ -100,14 +100,13 @@ def suggest(points: pd.DataFrame, untrained: Mapping[int, float], *, steps: int 
     within one standard error of the difference (paired by seed), or 5% of the gain over the untrained model. The suggestion is
     its middle on the logarithmic scale, where an error to either side costs least, but at most half of the largest stable rate.
     Where no rate tried diverges and half of the largest lies below the valley, nothing is known of an edge to keep away from:
-    it is the largest rate then, and the reason says to test higher ones.
-    Raises: RunError with fewer than 5 rates.
+    it is the largest rate then, and the reason says to test higher ones. Raises: RunError with fewer than 5 rates.
     """
     wide = _wide(points)
     if wide.shape[1] < LEAST_RATES:
         raise RunError(
             f"a range test needs at least {LEAST_RATES} learning rates that were tried, there are {wide.shape[1]}; "
-            "let it run longer, or choose more points"
+            "run it longer, or choose more points"
         )
     rates, losses = wide.columns.to_numpy(float), wide.to_numpy(float)
     places = np.log10(rates)

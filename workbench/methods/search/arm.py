@@ -1,4 +1,4 @@
-"""One stream of configurations: an optuna study that is asked for configurations and told what came of them, or a grid."""
+"""One stream of configurations: an optuna study by ask and tell, or a grid."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import math
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from workbench.core.config import Config
+from workbench.core.direction import Better, is_better, objective
 from workbench.core.errors import ConfigError, RunError
 from workbench.core.space import GRID_POINTS, Space, distribution
 from workbench.methods.search.strategies import Pruning, Strategy
@@ -21,14 +22,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Arm", "Result", "Suggestion"]
 
-REFUSALS = 1000
-"""Contradictory draws in a row after which the space is given up."""
-Better = Literal["higher", "lower"]
+REJECTIONS = 1000
+"""After so many contradictory draws in a row the search of the space ends."""
 
 
 @dataclass
 class Result:
-    """An earlier trial, as something to learn from: its configuration and its validation metric (NaN: it diverged or failed)."""
+    """An earlier trial that a strategy learns from: configuration and validation metric (NaN if it diverged or failed)."""
 
     config: Config
     value: float
@@ -36,7 +36,7 @@ class Result:
 
 @dataclass(eq=False)
 class Suggestion:
-    """One configuration to try, with as many seeds as asked for, and what is known of it so far.
+    """One configuration to try, with as many seeds as asked for, and its results so far.
 
     number: its place in the search, from 0. trials: the log's numbers of its seeds, once they train.
     """
@@ -50,7 +50,7 @@ class Suggestion:
     reported: dict[int, dict[int, float]] = field(default_factory=dict)  # epoch -> trial -> validation metric
     pruned: bool = False
     stopped: bool = False
-    final: bool = False  # a replicate of an arm's best configuration, which teaches nobody
+    final: bool = False  # a replicate of an arm's best configuration, which no strategy learns from
 
     @property
     def ended(self) -> bool:
@@ -58,15 +58,15 @@ class Suggestion:
 
     @property
     def value(self) -> float:
-        """Mean validation metric of the seeds, NaN if one of them came to nothing."""
+        """Mean validation metric of the seeds, NaN if one of them diverged or failed."""
         return float(np.mean(list(self.values.values())))
 
 
 class Arm:
-    """Settings out of one space by one strategy.
+    """Configurations from one space by one strategy.
 
-    done: how many suggestions of this search are in the log already; the arm goes on after them. Draws that do not learn
-    are taken up exactly where they stopped; a strategy that learns takes a fresh seed derived from `seed` and `done`.
+    done: how many suggestions of this search are in the log already; the arm continues after them. Draws that do not learn
+    continue exactly where they stopped; a strategy that learns takes a new seed derived from `seed` and `done`.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class Arm:
                 study_name="workbench",  # Hyperband's brackets depend on it
                 sampler=sampler or optuna.samplers.RandomSampler(seed=seed),
                 pruner=optuna.pruners.NopPruner() if pruner is None else pruner.make(space.base.epochs),
-                direction="maximize" if better == "higher" else "minimize",
+                direction=objective(better),
             )
         finally:
             optuna.logging.set_verbosity(loud)
@@ -114,8 +114,8 @@ class Arm:
         """How many configurations are left, None if there is no end."""
         return None if self._grid is None else len(self._grid)
 
-    def teach(self, results: Iterable[Result]) -> None:
-        """Let the sampler know earlier trials that lie in the space and agree in what is not searched."""
+    def learn(self, results: Iterable[Result]) -> None:
+        """Add to what the sampler knows the earlier trials that lie in the space and agree in what is not searched."""
         import optuna
 
         if not self.strategy.learns:
@@ -151,29 +151,31 @@ class Arm:
     def _draw(self) -> tuple[Config, Trial]:
         from optuna.trial import TrialState as State
 
-        refusal = None
-        for _ in range(REFUSALS):
+        rejected = None
+        for _ in range(REJECTIONS):
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # optuna's remarks on its own experimental parts
+                warnings.simplefilter("ignore")  # optuna's warnings about its experimental parts
                 trial = self.study.ask()
                 try:
                     config = self.space.draw(trial)
                 except ConfigError as error:
-                    refusal = error
+                    rejected = error
                     self.study.tell(trial, state=State.FAIL)
                     continue
             return config, trial
-        raise RunError(f"{REFUSALS} draws in a row from the space were impossible; narrow it. The last: {refusal}")
+        raise RunError(
+            f"{REJECTIONS} draws in a row from the space are invalid; narrow the space. The last one: {rejected}"
+        )
 
     def tell(self, suggestion: Suggestion) -> None:
-        """Take in what came of a suggestion, once all its seeds have ended."""
+        """Report the result of a suggestion to the strategy, after all its seeds have ended."""
         from optuna.trial import TrialState as State
 
         value = suggestion.value
         if (
             math.isfinite(value)
             and not suggestion.pruned
-            and (self.best is None or beats(value, self.best.value, self._better))
+            and (self.best is None or is_better(value, self.best.value, self._better))
         ):
             self.best = suggestion
         if suggestion.trial is None:
@@ -184,13 +186,8 @@ class Arm:
             self.study.tell(suggestion.trial, state=State.PRUNED)
 
     def prune(self, suggestion: Suggestion, epoch: int, value: float) -> bool:
-        """Report a suggestion's metric at an epoch; whether to give it up."""
+        """Report a suggestion's metric at an epoch; whether to prune it."""
         if suggestion.trial is None or not self._pruned or not math.isfinite(value):
             return False
         suggestion.trial.report(value, epoch)
         return bool(suggestion.trial.should_prune())
-
-
-def beats(value: float, other: float, better: Better) -> bool:
-    """Whether a score is better than another, whichever way the metric goes."""
-    return value > other if better == "higher" else value < other

@@ -1,25 +1,26 @@
-"""A search under way: which trials train next, together with which, and which of them are given up."""
+"""A search under way: which trials train next, together with which, and which of them are pruned."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 from workbench.core.config import Config
+from workbench.core.direction import Better, is_better
 from workbench.core.errors import ConfigError, RunError
 from workbench.core.events import EpochEnd, Event, TrialEnded, TrialState
-from workbench.methods.search.arm import Arm, Better, Suggestion, beats
+from workbench.methods.search.arm import Arm, Suggestion
+from workbench.methods.search.protocol import Budget, Call, NewRow, Progress, Recorder
 from workbench.training import cohort_key
 
-__all__ = ["Budget", "Call", "Campaign", "Desk", "NewRow", "Progress"]
+__all__ = ["Campaign"]
 
 BATCH = 8
 """How many configurations a strategy that learns is asked for at once. Fixed, so that a search can be repeated exactly."""
 LOOK_AHEAD = 256
-"""How many configurations are drawn ahead at most, to find those that can train together."""
+"""At most so many configurations are drawn in advance, to find those that can train together."""
 WITH_PRUNER = 4
 """With a pruner, a cohort takes at most this part of the trials, so that later ones are measured by earlier ones."""
 REFILL_SHARE = 4
@@ -28,91 +29,8 @@ HOPELESS = 8
 """A search ends when its first trials, this many, all failed."""
 
 
-@dataclass(frozen=True)
-class Budget:
-    """When to start no further trial. trials: configurations to try. seconds: of wall time. patience: configurations
-    without a better one."""
-
-    trials: int | None = None
-    seconds: float | None = None
-    patience: int | None = None
-
-
-class NewRow(NamedTuple):
-    """A trial that is about to start.
-
-    first: index of the row in the same call whose replicate it is, None for the first seed. parent: an earlier trial whose
-    replicate it is.
-    """
-
-    config: Config
-    source: str
-    suggestion: int
-    first: int | None
-    parent: int | None
-
-
-class Progress(NamedTuple):
-    """Where a search stands. planned: configurations in all, None if only time or patience ends it. done: came to
-    their end, good or
-    bad; stopped: began, and did not.
-    """
-
-    planned: int | None
-    done: int
-    running: int
-    pruned: int
-    failed: int
-    seconds: float
-    trials_per_second: float
-    seconds_left: float | None
-    best_trial: int | None
-    best_value: float
-    learned: int
-    stopped: int = 0
-
-
-class Call(NamedTuple):
-    """What the training loop asked a campaign for, with what the answer depends on beside the campaign's own state.
-
-    kind: "next" or "refill". training: trials left in the cohort. fits: how many were found to fit together, 0 where nobody
-    looked. up: whether the budget of seconds was spent. seconds: since the search began.
-    """
-
-    kind: str
-    training: int
-    fits: int
-    up: bool
-    seconds: float
-
-
-class Desk(Protocol):
-    """Where a campaign asks and leaves on record what does not follow from its own state.
-
-    With the answers of then, and what came of its trials, a campaign can be brought to where it was (see `searching`).
-    """
-
-    def create(self, rows: Sequence[NewRow], call: Call) -> list[int]:
-        """Enter trials into the log, together with the call that they answer; returns their numbers."""
-
-    def note(self, call: Call) -> None:
-        """A call that changed the campaign and started no trial."""
-
-    def shrunk(self, size: int) -> None:
-        """Cohorts of the present kind are no larger than this from now on."""
-
-    def fits(self, config: Config, wanted: int) -> int:
-        """How many of `wanted` trials like this one fit and pay in one cohort."""
-
-    def is_up(self, up: bool) -> bool:
-        """Whether the budget of seconds is spent, `up` by the clock."""
-
-    def stopped(self) -> bool:
-        """Whether the search was asked to stop, which also ends the drawing of configurations."""
-
-
 class Campaign:
-    """Hands out cohorts of trials until the budget is spent. Lives on the training thread; `progress` may be read from any.
+    """Hands out cohorts of trials until the budget is spent. Runs on the training thread; `progress` may be read from any.
 
     arms: where configurations come from, in turn; a search has one, a fair comparison one for each value compared.
     finals: fresh seeds that the best configuration of each arm is trained with at the end.
@@ -123,7 +41,7 @@ class Campaign:
         arms: Sequence[Arm],
         budget: Budget,
         *,
-        desk: Desk,
+        recorder: Recorder,
         better: Better,
         check: Callable[[Config], Config],
         seeds: int = 1,
@@ -132,7 +50,7 @@ class Campaign:
         pruning: bool = False,
     ) -> None:
         self._arms, self._budget, self._seeds, self._finals = list(arms), budget, seeds, finals
-        self._desk, self._check, self._better = desk, check, better
+        self._recorder, self._check, self._better = recorder, check, better
         self._pruning = pruning
         self._learns = any(arm.strategy.learns for arm in arms)
         self._pool: list[Suggestion] = []
@@ -149,8 +67,8 @@ class Campaign:
         self._done = self._pruned = self._failed = self._stopped = 0
         self._last_failure = ""
         self._finals_asked = False
-        self._started: float | None = None  # None while its clock stands
-        self._trained = 0.0  # seconds up to then
+        self._started: float | None = None  # None while its clock is stopped
+        self._trained = 0.0  # seconds before that
         self._up = False
         self._fits = 0
 
@@ -158,12 +76,12 @@ class Campaign:
 
     def next(self) -> dict[int, Config]:
         """The next cohort, empty when the search is over."""
-        self.go_on()
+        self.start_clock()
         if self._failed >= HOPELESS and self._failed == self._done:
             raise RunError(f"the first {self._failed} trials of the search all failed; the last: {self._last_failure}")
-        before = self._look()
+        before = self._check_clock()
         self._fill(BATCH if self._learns else LOOK_AHEAD)
-        if self._desk.stopped():
+        if self._recorder.stopped():
             return {}
         if not self._pool and not self._finals_asked:
             self._finals_asked = True
@@ -183,9 +101,9 @@ class Campaign:
         room = self._size - training
         if room < max(self._seeds, self._size // REFILL_SHARE):
             return {}
-        before = self._look()
+        before = self._check_clock()
         self._fill(room if self._learns else LOOK_AHEAD)
-        if self._desk.stopped():
+        if self._recorder.stopped():
             return {}
         matching = [s for s in self._pool if cohort_key(s.configs[0]) == self._key]
         started = self._begin(matching, room, self._call("refill", training))
@@ -196,24 +114,24 @@ class Campaign:
     def shrink(self, size: int) -> None:
         """A cohort of the present kind ran out of memory: at most `size` from now on."""
         self._size = self._limit[self._key] = max(1, size)
-        self._desk.shrunk(size)
+        self._recorder.shrunk(size)
 
-    def went_on(self, seconds: float) -> None:
-        """The search goes on after it had trained for so many seconds."""
+    def continue_clock(self, seconds: float) -> None:
+        """Continue a search that had trained for so many seconds."""
         self._trained, self._started = seconds, time.monotonic()
 
-    def go_on(self) -> None:
-        """Its clock goes; as it does already, after a pause, or from the first configuration on."""
+    def start_clock(self) -> None:
+        """Start its clock, at the first configuration or after a pause; no change if it runs."""
         if self._started is None:
             self._started = time.monotonic()
 
-    def stand(self) -> None:
-        """Its clock stands: it is paused, or has ended."""
+    def stop_clock(self) -> None:
+        """Stop its clock: the search is paused or has ended."""
         self._trained, self._started = self._seconds, None
 
     def prune(self, epochs: Sequence[EpochEnd]) -> dict[int, str]:
-        """Which trials to give up after these epochs, and why."""
-        given_up: dict[int, str] = {}
+        """The trials to prune after these epochs, with the reason."""
+        pruned: dict[int, str] = {}
         for event in epochs:
             suggestion = self._running.get(event.trial)
             if suggestion is None or suggestion.trial is None:
@@ -226,19 +144,19 @@ class Campaign:
             if suggestion.arm.prune(suggestion, event.epoch, mean):
                 suggestion.pruned = True
                 reason = f"pruned after epoch {event.epoch}: validation metric {mean:.4g}"
-                given_up |= dict.fromkeys(suggestion.trials, reason)
+                pruned |= dict.fromkeys(suggestion.trials, reason)
             suggestion.reported.pop(event.epoch, None)
-        return given_up
+        return pruned
 
-    def hear(self, event: Event) -> None:
-        """Take in what the log has taken."""
+    def handle(self, event: Event) -> None:
+        """Process an event that the log has recorded."""
         if not isinstance(event, TrialEnded):
             return
         suggestion = self._running.pop(event.trial, None)
         if suggestion is None:
             return
-        came_to_something = event.state in (TrialState.COMPLETED, TrialState.EARLY_STOPPED)
-        suggestion.values[event.trial] = event.best_val_metric if came_to_something else math.nan
+        succeeded = event.state in (TrialState.COMPLETED, TrialState.EARLY_STOPPED)
+        suggestion.values[event.trial] = event.best_val_metric if succeeded else math.nan
         self._pruned += event.state is TrialState.PRUNED
         suggestion.stopped |= event.state is TrialState.STOPPED
         if event.state is TrialState.FAILED:
@@ -251,7 +169,7 @@ class Campaign:
 
     @property
     def progress(self) -> Progress:
-        """Where the search stands, in configurations."""
+        """The progress of the search, in configurations."""
         seconds = self._seconds
         rate = self._done / seconds if seconds > 0 else 0.0
         planned = self._planned
@@ -283,11 +201,11 @@ class Campaign:
 
     # ----------------------------------------------------------------------------------------------------------------
 
-    def _look(self) -> tuple[object, ...]:
-        """Look at the clock, once a call; returns all that a call without an answer may change."""
+    def _check_clock(self) -> tuple[object, ...]:
+        """Read the clock, once a call; returns all that a call which starts no trial may change."""
         budget = self._budget.seconds
         by_the_clock = budget is not None and self._seconds >= budget
-        self._up, self._fits = self._desk.is_up(by_the_clock), 0
+        self._up, self._fits = self._recorder.is_up(by_the_clock), 0
         return self._state()
 
     def _state(self) -> tuple[object, ...]:
@@ -298,7 +216,7 @@ class Campaign:
 
     def _note_if_changed(self, before: tuple[object, ...], kind: str, training: int) -> None:
         if self._state() != before:
-            self._desk.note(self._call(kind, training))
+            self._recorder.note(self._call(kind, training))
 
     @property
     def _seconds(self) -> float:
@@ -313,12 +231,12 @@ class Campaign:
         )
 
     def _fill(self, count: int) -> None:
-        """Ask for configurations until `count` are waiting or the budget is spent; each arm in its turn."""
+        """Ask for configurations, from the arms in turn, until `count` are waiting or the budget is spent."""
         if self._budget.trials is None and self._spent() and not self._finals_asked:
-            self._asked -= len(self._pool)  # drawn ahead, and no longer wanted
+            self._asked -= len(self._pool)  # drawn in advance, not needed any more
             self._pool = []
         while len(self._pool) < count and not self._spent() and len(self._exhausted) < len(self._arms):
-            if self._desk.stopped():
+            if self._recorder.stopped():
                 return
             index = self._turn % len(self._arms)
             self._turn += 1
@@ -333,12 +251,12 @@ class Campaign:
             try:
                 suggestion.configs = [self._check(config) for config in suggestion.configs]
             except ConfigError as error:
-                self._refuse(suggestion, str(error))
+                self._reject(suggestion, str(error))
                 continue
             self._pool.append(suggestion)
 
-    def _refuse(self, suggestion: Suggestion, reason: str) -> None:
-        """A configuration that this task cannot train: it counts, teaches that nothing comes of it, and leaves no trial."""
+    def _reject(self, suggestion: Suggestion, reason: str) -> None:
+        """Count a configuration that this task cannot train: it is reported to the strategy as failed and becomes no trial."""
         suggestion.trials, suggestion.values = [-1], {-1: math.nan}
         self._failed += 1
         self._last_failure = reason
@@ -357,10 +275,10 @@ class Campaign:
 
     def _room_for(self, waiting: Sequence[Suggestion]) -> int:
         wanted = len(waiting) * self._seeds
-        self._fits = self._desk.fits(waiting[0].configs[0], wanted)
+        self._fits = self._recorder.fits(waiting[0].configs[0], wanted)
         size = min(self._fits, self._limit.get(self._key, 2**31))
         if self._learns:
-            # a measured size would make what is learned from depend on the machine's mood
+            # a measured size would make the results that it learns from depend on the load of the machine
             size = min(size, BATCH * self._seeds)
         elif self._pruning and self._planned is not None:
             size = min(size, max(BATCH, math.ceil(self._planned * self._seeds / WITH_PRUNER)))
@@ -386,7 +304,7 @@ class Campaign:
             for index, config in enumerate(suggestion.configs):
                 after = None if index == 0 else first
                 rows.append(NewRow(config, "replicate" if index else source, suggestion.number, after, parent))
-        numbers = self._desk.create(rows, call)
+        numbers = self._recorder.create(rows, call)
         self._pool = [suggestion for suggestion in self._pool if suggestion not in chosen]
         started: dict[int, Config] = {}
         remaining = iter(numbers)
@@ -407,7 +325,7 @@ class Campaign:
             return
         suggestion.arm.tell(suggestion)
         value = suggestion.value
-        if math.isfinite(value) and (self._best is None or beats(value, self._best[0], self._better)):
+        if math.isfinite(value) and (self._best is None or is_better(value, self._best[0], self._better)):
             self._best, self._since_best = (value, suggestion.trials[0]), 0
         else:
             self._since_best += 1

@@ -1,4 +1,4 @@
-"""Going on with a search that a process which died has left: its strategy is asked again what it was asked."""
+"""Resume a search that a process which died has left: its journal is repeated, and its strategy has to answer the same."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from workbench.core.errors import ConfigError, LogError, RunError, WorkbenchErro
 from workbench.core.events import EpochEnd, Message
 from workbench.log import SearchStep
 from workbench.methods.search.campaign import Campaign
-from workbench.methods.search.request import LogDesk, SearchRequest, campaign_of, results_of, search_of
+from workbench.methods.search.recorder import LogRecorder, results_of
+from workbench.methods.search.request import SearchRequest
+from workbench.methods.search.start import campaign_of, search_of
 from workbench.runs.resume import Resumed, take_ups
 from workbench.runs.run import Run
 from workbench.runs.session import Session
@@ -26,69 +28,71 @@ __all__ = ["resume_search"]
 def resume_search(
     session: Session, number: int, steps: Sequence[SearchStep], configs: Mapping[int, Config], frame: pd.DataFrame
 ) -> Resumed:
-    """A search, brought to where it was: its campaign is asked again all that it was asked, and told all that it was told."""
+    """Rebuild an interrupted search: its campaign gets all calls and events of its journal again."""
     try:
         begun = steps[0].data
         request = SearchRequest.of(begun["request"])
         taught = [result for _, result in results_of(session, begun["taught"])] if begun["taught"] else []
         arms = request.arms(session, taught, begun["done"])
-        campaign, desk = campaign_of(session, request, arms, number, begun["done"])
-        entered = _ask_again(session, campaign, desk, steps[1:])
+        recorder = LogRecorder(session, request, number)
+        campaign = campaign_of(session, request, arms, recorder, begun["done"])
+        entered = _repeat(session, campaign, recorder, steps[1:])
     except (RunError, ConfigError, LogError, KeyError, IndexError) as error:
-        # a sampler that no log can hold, another optuna, trials that were removed since
+        # a sampler that a log cannot store, another version of optuna, trials that were removed since
         reason = str(error) if isinstance(error, WorkbenchError) else "some of its trials are no longer in the log"
         return _without_campaign(session, number, configs, frame, reason)
     waiting = {trial: config for trial, config in entered.items() if trial in configs}
     cohorts, unseated, events = take_ups(session, configs, waiting)
     training = Training(session.task, unseated, device=request.device, supply=campaign, resumed=cohorts)
-    search = search_of(session, request, number, campaign, training)
-    desk.search = search
+    search = search_of(session, request, number, training, campaign, recorder)
     if configs:
-        desk.cohort = int(frame.loc[max(configs), "cohort"])
+        recorder.cohort = int(frame.loc[max(configs), "cohort"])
     search.adopt(dict(configs))
     return Resumed(min(configs, default=2**62), search, events)
 
 
-def _ask_again(session: Session, campaign: Campaign, desk: LogDesk, steps: Sequence[SearchStep]) -> dict[int, Config]:
-    """Repeat a search's journal. Returns the trials that were asked for last, to join a cohort, and were told of nothing yet.
+def _repeat(
+    session: Session, campaign: Campaign, recorder: LogRecorder, steps: Sequence[SearchStep]
+) -> dict[int, Config]:
+    """Repeat a search's journal. Returns the trials that were started last, to join a cohort, and have no event yet.
 
-    Raises: RunError if a strategy answers otherwise than it did, as another version of optuna may.
+    Raises: RunError if a strategy answers differently than it did, as another version of optuna may.
     """
     log = session.log
-    everyone = sorted({trial for step in steps for trial in step.data.get("trials", [])})
-    curves = _epochs(log.curves(*everyone)) if everyone else {}
-    ends = log.history.ends(*everyone)
-    logged = log.records(everyone)
-    at = dict.fromkeys(everyone, 0)
+    trials = sorted({trial for step in steps for trial in step.data.get("trials", [])})
+    curves = _epochs(log.curves(*trials)) if trials else {}
+    ends = log.history.ends(*trials)
+    logged = log.records(trials)
+    at = dict.fromkeys(trials, 0)
     seconds, clock, entered = 0.0, "", {}
     for step in steps:
-        desk.replayed = step.data
+        recorder.replayed = step.data
         if step.kind == "asked":
             call = step.data["kind"]
             started = campaign.next() if call == "next" else campaign.refill(step.data["training"])
             asked = {trial: json.loads(json.dumps(config.model_dump())) for trial, config in started.items()}
             if asked != {trial: logged[trial].config for trial in step.data["trials"]}:
                 raise RunError(
-                    "its strategy asks for other configurations than it did, with another version of optuna perhaps"
+                    "its strategy draws other configurations than before, perhaps with another version of optuna"
                 )
             seconds, clock = step.data["seconds"], step.created
             entered = dict(started) if call == "refill" else {}
         elif step.kind == "moment":
-            told: list[EpochEnd] = []
+            epochs: list[EpochEnd] = []
             for trial in step.data["epochs"]:
-                told.append(curves[trial][at[trial]])
+                epochs.append(curves[trial][at[trial]])
                 at[trial] += 1
-            campaign.prune(told)
+            campaign.prune(epochs)
             for trial in step.data["ends"]:
-                campaign.hear(ends[trial])
+                campaign.handle(ends[trial])
             entered = {}
         elif step.kind == "shrunk":
             campaign.shrink(step.data["size"])
-    desk.replayed = None
+    recorder.replayed = None
     since = [step.created for step in steps if step.kind == "moment"]
     if clock and since:
         seconds += max(0.0, (datetime.fromisoformat(since[-1]) - datetime.fromisoformat(clock)).total_seconds())
-    campaign.went_on(seconds)
+    campaign.continue_clock(seconds)
     return entered
 
 
@@ -103,8 +107,8 @@ def _epochs(curves: pd.DataFrame) -> dict[int, list[EpochEnd]]:
 def _without_campaign(
     session: Session, number: int, configs: Mapping[int, Config], frame: pd.DataFrame, reason: str
 ) -> Resumed:
-    """The started trials of a search that cannot be built again: they are brought to their end, and no others follow."""
-    message = f"search {number} goes no further than the trials it has started: {reason}"
+    """Resume the started trials of a search that cannot be rebuilt; no others follow."""
+    message = f"search {number} ends with the trials that it has started: {reason}"
     warnings.warn(message, UserWarning, stacklevel=4)
     cohorts, unseated, events = take_ups(session, configs, {})
     device = str(frame.loc[min(configs), "device"]) if configs else "cpu"

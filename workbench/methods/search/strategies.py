@@ -111,7 +111,7 @@ PRUNERS = {
         Pruning(
             "halving",
             "Successive halving",
-            "At epochs 1, 3, 9 ... only the best third of the trials that got there goes on (ASHA, Li et al. 2020).",
+            "At epochs 1, 3, 9 ... only the best third of the trials continues (ASHA, Li et al. 2020).",
             lambda epochs: _pruners().SuccessiveHalvingPruner(min_resource=1, reduction_factor=3),
         ),
         Pruning(

@@ -18,7 +18,7 @@ from workbench.methods.search.options import DEFAULTS
 from workbench.methods.search.strategies import PRUNERS, STRATEGIES
 from workbench.training import unstackable_fields
 from workbench.ui.late import Late
-from workbench.ui.parts import labelled, make
+from workbench.ui.parts import labelled, make, offer
 from workbench.ui.presenter import Presenter
 from workbench.ui.tab import Tab, TabBody
 
@@ -37,15 +37,15 @@ class SearchPanel:
         )  # fmt: skip
         self.pruner = make(
             widgets.Dropdown, options=[("none", ""), *((entry.label, name) for name, entry in PRUNERS.items())], value="",
-            tooltip="Which trials are given up early",
+            tooltip="Which trials end early",
         )  # fmt: skip
-        self.trials = self._number("64", "configurations to try; empty: no limit")
-        self.seconds = self._number("", "start no further configuration after so many seconds; empty: no limit")
+        self.trials = self._number("64", "number of configurations to try; empty: no limit")
+        self.seconds = self._number("", "seconds after which no new configuration starts; empty: no limit")
         self.no_improvement = self._number(
-            "", "stop after so many configurations without a better one; empty: no limit"
+            "", "stop after this number of configurations without a better one; empty: no limit"
         )
         self.seeds = self._number(str(DEFAULTS["seeds"]), "replicates of each configuration, trained together")
-        self.points = self._number(str(DEFAULTS["points"]), "values a grid takes of each range")
+        self.points = self._number(str(DEFAULTS["points"]), "number of grid values for each range")
         self.seed = self._number(
             str(DEFAULTS["seed"]), "seed of the strategy: the same seed draws the same configurations"
         )
@@ -83,7 +83,7 @@ class SearchPanel:
         self.widget = make(widgets.VBox, [grid, self.about, row, self.message], classes="wb-search")
 
     def options(self) -> dict[str, Any]:
-        """The arguments of `bench.search` beside space and base. Raises: ConfigError naming the field."""
+        """The arguments of `bench.search` besides space and base. Raises: ConfigError naming the field."""
         found: dict[str, Any] = {"strategy": self.strategy.value, "pruner": self.pruner.value or None}
         problems = []
         for name, kind in (
@@ -102,8 +102,8 @@ class SearchPanel:
             found["continues"] = self.continues.value
         return found
 
-    def tell(self, space: Mapping[str, Domain] | ConfigError, base: Config | None) -> None:
-        """Say what would be searched: the space, and how many points a grid has."""
+    def describe(self, space: Mapping[str, Domain] | ConfigError, base: Config | None) -> None:
+        """Describe what would be searched: the space, and the number of points of a grid."""
         self.start.description = "Continue" if self.continues.value else "Search"
         strategy = STRATEGIES[self.strategy.value]
         pruner = PRUNERS.get(self.pruner.value)
@@ -117,18 +117,18 @@ class SearchPanel:
             return
         if not space or base is None:
             self.summary.value = (
-                '<div class="wb-hint">Choose what to search: press <i class="fa fa-search"></i> beside a hyperparameter on '
+                '<div class="wb-hint">Choose what to search: press <i class="fa fa-search"></i> next to a hyperparameter on '
                 "the left, and give it a range or a set of choices.</div>"
             )
             return
         try:
             checked = Space(space, base)
             names = ", ".join(name.replace("_", " ") for name in checked)
-            text = f"Searches {html.escape(names)}; all else as the controls say."
+            text = f"Searches {html.escape(names)}; the controls set everything else."
             for name in unstackable_fields(base, checked):
                 text += (
-                    f" {html.escape(name.replace('_', ' ').capitalize())} is shared by all that train together: drawn from a "
-                    "range, each configuration trains by itself. Give it a few values instead."
+                    f" {html.escape(name.replace('_', ' ').capitalize())} is shared by all trials that train together. Drawn "
+                    "from a range, each configuration trains alone, which is slow; search a few values instead."
                 )
             if self.continues.value:
                 text += f" Continues search {self.continues.value} with further configurations."
@@ -143,15 +143,11 @@ class SearchPanel:
         self.start.disabled = False
 
     def offer(self, searches: list[tuple[str, int]]) -> None:
-        """The earlier searches that may be gone on with: label and number."""
-        options = [NEW, *searches]
-        if list(self.continues.options) != options:
-            value = self.continues.value
-            self.continues.options = options
-            self.continues.value = value if value in [number for _, number in options] else 0
+        """The earlier searches that can be continued: label and number."""
+        offer(self.continues, [NEW, *searches])
 
     def show_error(self, text: str) -> None:
-        """A message under the button; "" takes it away."""
+        """Show an error under the button; "" removes it."""
         self.message.value = f'<div class="wb-error" role="alert">{html.escape(text)}</div>' if text else ""
 
     def _number(self, value: str, tooltip: str) -> Any:
@@ -195,8 +191,8 @@ class SearchTab(TabBody):
         return self._range.part
 
     def refresh(self) -> None:
-        """Offer the earlier searches to go on with."""
-        _ = self.range  # made at the first look
+        """Offer the earlier searches to continue."""
+        _ = self.range  # made when the tab is first shown
         searches = listed_searches(Reads.of(self._presenter.session))
         self.panel.offer([(label, number) for label, number, _, own in searches if own])
 
@@ -206,14 +202,14 @@ class SearchTab(TabBody):
 
     def configured(self, config: Config | ConfigError, *, in_front: bool) -> list[str]:
         if isinstance(config, ConfigError):
-            self.panel.tell(config, None)
+            self.panel.describe(config, None)
             return []
         try:
             space = self._view.controls.space()
-            self.panel.tell(space, config)
+            self.panel.describe(space, config)
             return [search_call(Space(space, config), self.panel.options(), **self._view.about())] if space else []
         except ConfigError as error:
-            self.panel.tell(error, config)
+            self.panel.describe(error, config)
             return []
 
     def _search(self) -> None:
@@ -221,7 +217,7 @@ class SearchTab(TabBody):
         controls = self._view.controls
         space, base, options = controls.space(), controls.read(), self.panel.options()
         if not space and "continues" not in options:
-            message = "press the magnifier beside a hyperparameter to search it"
+            message = "press the magnifier next to a hyperparameter to search it"
             raise ConfigError([Problem("space", space, f"there is nothing to search: {message}")])
         self._bench.search(space=space or None, base=base, **options, **self._view.about())
 

@@ -1,4 +1,4 @@
-"""Test scores as a figure: each with its interval, beside the validation score that its model was chosen by."""
+"""Test scores as a figure: each with its interval, next to the validation score by which its model was chosen."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def opened_scores(frame: pd.DataFrame, *, metric_label: str = "metric") -> Noteb
         margin = max(0.35 * (high - low), 1e-3)
         axes.set_xlim(low - margin, high + margin)
         text = (
-            f"{counted(last['rows'], 'test row')}; {counted(last['looked'], 'trial')} had looked at the validation set"
+            f"{counted(last['rows'], 'test row')}; {counted(last['looked'], 'trial')} evaluated on the validation set"
         )
         if low - margin <= last["baseline"] <= high + margin:
             axes.axvline(last["baseline"], color="0.5", linewidth=1, linestyle="--", label="baseline")

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from workbench.core.direction import better_of, sign
 from workbench.core.errors import ConfigError, Problem, RunError, SealError
 from workbench.core.events import ENDED
 from workbench.core.registry import METRICS
@@ -84,36 +85,36 @@ class TestResult:
     __test__ = False  # pytest takes every class of such a name for one of tests
 
     def figure(self) -> NotebookFigure:
-        """Validation and test score beside each other, with the interval, the baseline and the stamp."""
+        """Validation and test score next to each other, with the interval, the baseline and the stamp."""
         return opened_scores(pd.DataFrame([vars(self)]), metric_label=METRICS[self.metric].label)
 
     @property
-    def says(self) -> list[str]:
+    def description(self) -> list[str]:
         """The result in sentences."""
         label = METRICS[self.metric].label.lower()
         rows = f"{self.rows:,} rows"
         if self.rows < self.split_rows:
-            rows = f"{self.rows:,} of the split's {self.split_rows:,} rows, those that nobody had looked at"
+            rows = f"{self.rows:,} of the split's {self.split_rows:,} rows, those that were never evaluated before"
         lines = [
             f"Test {label} of {self.what} on {self.task!r}: {self.score:.4f}, 95% interval {self.low:.4f} to {self.high:.4f}, "
             f"{self.method}, {rows}.",
             f"Validation {label}: {self.validation:.4f}; optimism {self.optimism:+.4f}, after {self.looked:,} "
-            f"trial{'s' * (self.looked != 1)} that looked at the validation set"
+            f"trial{'s' * (self.looked != 1)} evaluated on the validation set"
             + (" (within what the interval allows)." if self.low <= self.validation <= self.high else "."),
         ]
         if self.number > 1:
             lines.append(
-                f"{self.stamp.capitalize()}: {self.seen:,} of the {self.rows:,} rows were looked at before, so this score may "
-                "be too good; new data brings rows that nobody has looked at (only_unseen=True measures on those alone)."
+                f"{self.stamp.capitalize()}: {self.seen:,} of the {self.rows:,} rows were evaluated before, so this score may "
+                "be too good. New data brings unseen rows; only_unseen=True evaluates on those alone."
             )
         return lines
 
     def __repr__(self) -> str:
-        return "\n".join(self.says)
+        return "\n".join(self.description)
 
     def _repr_html_(self) -> str:
         stamp = f"<b>{html.escape(self.stamp)}</b>"
-        return f"<div>{stamp}{''.join(f'<div>{html.escape(line)}</div>' for line in self.says)}</div>"
+        return f"<div>{stamp}{''.join(f'<div>{html.escape(line)}</div>' for line in self.description)}</div>"
 
 
 def open_test_set(
@@ -121,10 +122,10 @@ def open_test_set(
 ) -> TestResult:
     """Measure a trial's best model, or an ensemble, on the test split, and record it in the log before returning it.
 
-    only_unseen: on those of its rows alone that no opening in the log has seen.
-    Raises: ConfigError for `again` and `only_unseen` that are neither True nor False, or both; TaskError if the task has no
-    test split; RunError, LogError for a trial in the trash, or without a model; ModelError if the metric is not defined on the
-    rows; SealError if any of the test rows were seen before and neither is set, or if none is unseen. Nothing is opened then.
+    only_unseen: on those of its rows alone that no opening in the log has seen. Raises: ConfigError for `again` and
+    `only_unseen` that are neither True nor False, or both; TaskError if the task has no test split; RunError, LogError for a
+    trial in the trash, or without a model; ModelError if the metric is not defined on the rows; SealError if any of the test
+    rows were seen before and neither is set, or if none is unseen. Nothing is opened then.
     """
     again, only_unseen = _flag("again", again), _flag("only_unseen", only_unseen)
     if again and only_unseen:
@@ -137,9 +138,9 @@ def open_test_set(
     if only_unseen:
         new = unseen(keys, openings(session.log.findings(KIND)))
         if not new.any():
-            raise _refusal(session, keys, "none of them is unseen; a version of the task with new rows has some")
+            raise _sealed(session, keys, "none of them is unseen; a version of the task with new rows has some")
         test, keys = Split(sealed.x[new], sealed.y[new]), keys[new]
-    metric, better = session.task.metric, METRICS[session.task.metric].value.better
+    metric = session.task.metric
     interval: Interval = score_interval(metric, model.outputs(test.x), test.y)
     data = {
         **about,
@@ -152,7 +153,7 @@ def open_test_set(
         "rows": len(test),
         "split_rows": len(sealed),
         "validation": validation,
-        "optimism": validation - interval.score if better == "higher" else interval.score - validation,
+        "optimism": sign(better_of(metric)) * (validation - interval.score),
         "looked": session.log.results.count_measured(session.task.fingerprint),
         "baseline": session.task.baseline.metric,
         "who": f"{_user()}@{socket.gethostname()}",
@@ -163,11 +164,9 @@ def open_test_set(
         *others, this = openings([*earlier, Finding(0, KIND, session.task.fingerprint, data, "")])
         if this.number > 1 and not again:
             left = int(unseen(session.task.row_keys["test"], others).sum())
-            remedy = f"only_unseen=True measures on the {left:,} rows alone that nobody has looked at; " if left else ""
-            remedy += (
-                "a second look can no longer be unbiased: again=True takes it all the same, and the result is stamped "
-            )
-            raise _refusal(session, this.keys, f"{remedy}{this.stamp!r} wherever it is shown", others)
+            remedy = f"only_unseen=True evaluates on the {left:,} unseen rows alone; " if left else ""
+            remedy += "a second evaluation is biased; again=True makes it nevertheless, and its result is marked "
+            raise _sealed(session, this.keys, f"{remedy}{this.stamp!r} wherever it is shown", others)
 
     number = session.log.add_finding(KIND, data, task_fingerprint=session.task.fingerprint, check=check)
     session.publish([LogChanged()])
@@ -191,16 +190,16 @@ def history(session: Session) -> pd.DataFrame:
 
 
 def _flag(name: str, value: object) -> bool:
-    """Raises: ConfigError unless it is True or False: of anything else, "no" among it, Python would make one of them."""
+    """Raises ConfigError unless it is True or False; Python would take "no" for True."""
     if not isinstance(value, (bool, np.bool_)):
         raise ConfigError([Problem(name, value, f"{name}={value!r}: must be True or False")])
     return bool(value)
 
 
-def _refusal(
+def _sealed(
     session: Session, keys: NDArray[np.uint64], remedy: str, earlier: Sequence[Opening] | None = None
 ) -> SealError:
-    """What refuses a look at rows of these keys, with the last opening that saw some of them."""
+    """The error for rows of these keys that were evaluated before, with the last opening that saw some of them."""
     known = openings(session.log.findings(KIND)) if earlier is None else earlier
     last = next(one for one in reversed(known) if np.isin(keys, one.keys).any()).finding
     seen = int((~unseen(keys, known)).sum())
@@ -214,17 +213,15 @@ def _refusal(
 def _model(session: Session, what: int | Together) -> tuple[Any, dict[str, Any], float]:
     """What answers from prepared rows, what the log says of it, and its validation score."""
     if not isinstance(what, int):
-        if what.schema.fingerprint != session.task.fingerprint:
-            raise RunError(f"{what!r} was made on other data than {session.task.name!r}")
+        session.recall.check_task(repr(what), what.schema.fingerprint)
         session.recall.check_outside_trash(*(member.trial for member in what.members))
         words = f"ensemble {what.number}" if what.number is not None else "an ensemble"
         return what, {"trial": None, "ensemble": what.number, "epoch": None, "what": words}, what.val_metric
     state = session.log.state(what)
     if state not in ENDED:
-        raise RunError(f"trial {what} is {state}; wait for its end before its model is judged for good")
+        raise RunError(f"trial {what} is {state}; wait for its end, then open the test set")
     session.recall.check_outside_trash(what)
-    run = session.run_of(what)
-    model = session.recall.model(what, None, None if run is None else run.weights_of(what))
+    model = session.recall.model(what)
     curve = session.log.curves(what).set_index("epoch")
     about = {"trial": what, "ensemble": None, "epoch": model.epoch, "what": f"trial {what}"}
     return model, about, float(curve.loc[model.epoch, "val_metric"])

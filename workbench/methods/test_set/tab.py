@@ -13,7 +13,7 @@ from workbench.core.text import counted
 from workbench.methods.comparison.reads import Reads
 from workbench.methods.test_set.figure import opened_scores
 from workbench.ui.bench import Bench
-from workbench.ui.parts import labelled, make, show
+from workbench.ui.parts import labelled, make, offer, show
 from workbench.ui.presenter import Presenter
 from workbench.ui.tab import Tab, TabBody
 
@@ -66,12 +66,7 @@ class SealTab:
         if not self.widget.children:
             self._make()
         self._rows, self._unseen, self._looked = rows, unseen, looked
-        options = list(choices)
-        if list(self.choice.options) != options:
-            before = self.choice.value
-            self.choice.options = options
-            keys = [key for _, key in options]
-            self.choice.value = before if before in keys else keys[0] if keys else None
+        offer(self.choice, choices)
         if len(openings) != len(self._openings) or not self.state.value:
             self._openings = openings
             self.history.value = _table(openings, metric_label, metric) if len(openings) else ""
@@ -135,7 +130,7 @@ class SealTab:
         last = self._openings.iloc[-1]
         return _words(
             last["stamp"].capitalize(),
-            f"{rows}, last looked at on {_when(last['when'])} by {last['who']} for {last['what']}. A further score can no "
+            f"{rows}, last evaluated on {_when(last['when'])} by {last['who']} for {last['what']}. A further score can no "
             "longer be unbiased, and is stamped so.",
         )
 
@@ -147,18 +142,15 @@ class SealTab:
             return
         number = len(self._openings) + 1
         label = html.escape(str(self.choice.label))
-        told = (
-            f"{counted(self._looked, 'trial')} looked at the validation set"
-            if self._looked != 1
-            else "One trial has trained"
-        )
+        verb = "has" if self._looked == 1 else "have"
+        note = f"{counted(self._looked, 'trial')} {verb} been evaluated on the validation set"
         if number == 1:
-            says = f"Open the test set for <b>{label}</b>? {told}. This can be done once; the log keeps it."
+            says = f"Open the test set for <b>{label}</b>? {note}. This can be done once and is recorded in the log."
         else:
             says = f"Open it again for <b>{label}</b>? The result will be stamped <b>reused ({number})</b> wherever it is shown."
             if self._unseen:  # of a newer version of the data
                 says += (
-                    f" Nobody has looked at {counted(self._unseen, 'row')} of it: a score on those alone is unbiased."
+                    f" {counted(self._unseen, 'row').capitalize()} of it were never evaluated: their score is unbiased."
                 )
         self.fresh.description = f"Only the {counted(self._unseen, 'unseen row')}"
         show(self.fresh, number > 1 and self._unseen > 0)
@@ -231,7 +223,7 @@ class TestSetTab(TabBody):
         super().__init__(self.panel.widget)
 
     def refresh(self) -> None:
-        """Read who has looked at the test rows, and what may be measured."""
+        """Read which test rows were evaluated before, and what can be evaluated."""
         reads = Reads.of(self._presenter.session)
         board = reads.leaderboard(5)
         best = [int(trial) for trial in board["trial"]]
@@ -256,7 +248,7 @@ class TestSetTab(TabBody):
 
         def work() -> list[str]:
             what = number if kind == "trial" else bench.load_ensemble(number)
-            return list(bench.open_test_set(what, again=again, only_unseen=only_unseen).says)
+            return list(bench.open_test_set(what, again=again, only_unseen=only_unseen).description)
 
         def then(lines: list[str] | None, error: Exception | None) -> None:
             if error is not None:
