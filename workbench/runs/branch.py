@@ -84,7 +84,7 @@ def branch(
 
     configs = [config.replace(seed=config.seed + index) for index in range(seeds)]
 
-    def said(trials: Sequence[int]) -> Sequence[Event]:
+    def first_events(trials: Sequence[int]) -> Sequence[Event]:
         events: list[Event] = []
         for number, one in zip(trials, configs, strict=True):
             events.append(Branched(number, trial, epoch, differences(before, one)))
@@ -111,7 +111,7 @@ def branch(
         request,
         lambda: session.launch(
             configs, training, source="branch", parent=trial, parent_epoch=epoch, name=name, note=note, tags=tags,
-            device=device, events=said,
+            device=device, events=first_events,
         ),
     )  # fmt: skip
 

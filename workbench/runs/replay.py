@@ -33,7 +33,7 @@ steadily; where the loss jumps about, a rounding grows from step to step, and no
 COMPARED = (
     "train_loss", "val_loss", "train_metric", "val_metric", "penalty", "learning_rate", "grad_norm",
 )  # fmt: skip
-JUDGED = ("train_loss", "val_loss", "train_metric", "val_metric")
+MEASURED = ("train_loss", "val_loss", "train_metric", "val_metric")
 
 
 class Replay(Run):
@@ -79,7 +79,7 @@ class Replay(Run):
     def beyond(self) -> pd.DataFrame:
         """The rows of `differences` in which a loss or metric is further than `TOLERANCE` from the record."""
         found = self.differences
-        found = found[found["value"].isin(JUDGED)]
+        found = found[found["value"].isin(MEASURED)]
         old, new = (found[name].astype(float) for name in ("recorded", "replayed"))
         return found[~((old - new).abs() <= TOLERANCE * np.maximum(1.0, old.abs()))]
 
@@ -135,7 +135,7 @@ def replay(session: Session, trial: int, *, device: str | None = None) -> Replay
     parent, epoch = origin or (trial, None)
     changed = {} if origin is None else differences(recall.config(*origin), config)
 
-    def said(trials: Sequence[int]) -> Sequence[Event]:
+    def first_events(trials: Sequence[int]) -> Sequence[Event]:
         events: list[Event] = list(scripted(trials, changes, stop))
         if origin is not None:
             events.append(Branched(trials[0], *origin, changed))
@@ -151,7 +151,7 @@ def replay(session: Session, trial: int, *, device: str | None = None) -> Replay
     handle = partial(Replay, session=session, original=trial, reason=_why_not_exact(session, trial, device))
     return session.launch(
         [config], training, source="replay", parent=parent, parent_epoch=epoch, name=f"replay of {trial}", label="",
-        device=device, events=said, kind=handle, beside=(trial,),
+        device=device, events=first_events, kind=handle, beside=(trial,),
     )  # fmt: skip
 
 

@@ -19,10 +19,10 @@ from workbench.runs.session import Session
 from workbench.training import Change, CohortState, LoggedTrial, Origin, ResumedCohort, Training, check_fits, prepare
 from workbench.training.devices import available_devices
 
-__all__ = ["Resumed", "SearchResumer", "left", "resume", "take_ups"]
+__all__ = ["Resumed", "SearchResumer", "unfinished", "resume", "resumed_cohorts"]
 
 
-def left(session: Session) -> tuple[list[int], list[int]]:
+def unfinished(session: Session) -> tuple[list[int], list[int]]:
     """Trials and searches on this task that are unfinished and whose process is gone."""
     with session.lock:  # no trial may be entered meanwhile: it would have no run yet, and count as abandoned
         session.log.ownership.mark_interrupted(session.trials_going)
@@ -42,7 +42,7 @@ def resume(session: Session, search: SearchResumer) -> Runs:
     changed; LogError if another kernel continues them already. Warns of a search that cannot be restored.
     """
     with session.lock:
-        trials, searches = left(session)
+        trials, searches = unfinished(session)
         log = session.log
         configs = {trial: logged_config(trial, record.config) for trial, record in log.records(trials).items()}
         frame = log.trials(task_fingerprint=session.task.fingerprint).set_index("trial").loc[trials]
@@ -69,7 +69,7 @@ def resume(session: Session, search: SearchResumer) -> Runs:
 
 
 class Resumed(NamedTuple):
-    """Something to go on with. first: the first trial of it, by which it has its place. events: what the log is told."""
+    """A run or search to continue. first: its first trial, which decides its place in the queue. events: for the log."""
 
     first: int
     run: Run
@@ -82,7 +82,7 @@ unfinished trials of the task, one row each."""
 
 
 def _check(session: Session, configs: Mapping[int, Config], frame: pd.DataFrame) -> None:
-    """Raises: what keeps trials from being trained here."""
+    """Raises the error that prevents trials from being trained here."""
     for trial, config in configs.items():
         device = str(frame.loc[trial, "device"])
         if device not in available_devices() and device != "cuda":
@@ -95,11 +95,11 @@ def _check(session: Session, configs: Mapping[int, Config], frame: pd.DataFrame)
 
 def _run(session: Session, configs: dict[int, Config], frame: pd.DataFrame) -> Resumed:
     """A run of trials that were started together."""
-    cohorts, unseated, events = take_ups(session, configs, {})
+    cohorts, new, events = resumed_cohorts(session, configs, {})
     scripts = {trial: session.log.history.script(trial) for trial in configs}
     first = min(configs)
     training = Training(
-        session.task, unseated, device=str(frame.loc[first, "device"]), resumed=cohorts,
+        session.task, new, device=str(frame.loc[first, "device"]), resumed=cohorts,
         origins=_origins(session, configs), stop_after=scripts[first][1],
         changes={trial: [Change(*change) for change in changes] for trial, (changes, _) in scripts.items()},
     )  # fmt: skip
@@ -116,45 +116,45 @@ def _origins(session: Session, trials: Sequence[int] | Mapping[int, Any]) -> dic
     return found
 
 
-def take_ups(
+def resumed_cohorts(
     session: Session, configs: Mapping[int, Config], entered: Mapping[int, Config]
 ) -> tuple[list[ResumedCohort], dict[int, Config], list[Event]]:
-    """The cohorts that trials were in, and those of them that have told nothing and were in none.
+    """The cohorts that trials were in, the trials that were in none and have no epoch yet, and messages for the log.
 
-    entered: trials that were asked for, to join the cohort under way, and had not joined it.
+    entered: trials of a search that were to join the running cohort and had not joined it.
     """
     log = session.log
-    seats = log.history.cohorts(*configs)
-    take_ups: list[ResumedCohort] = []
+    places = log.history.cohorts(*configs)
+    found: list[ResumedCohort] = []
     events: list[Event] = []
-    known = sorted({series for series, _ in seats.values()})
+    known = sorted({series for series, _ in places.values()})
     for series in known:
         # those that have ended count, as long as they are there: they shared the operations of the others
         members = log.history.members(series)
         ended = log.history.ends(*members)
         members = {trial: after for trial, after in members.items() if trial in configs or trial in ended}
-        one, messages = _take_up(session, series, members, entered if series == known[-1] else {})
-        take_ups.append(one)
+        one, messages = _resumed_cohort(session, series, members, entered if series == known[-1] else {})
+        found.append(one)
         at = 0 if one.state is None else one.state.epoch
-        again = ", epochs {} to {} are trained again in silence" if at < one.epochs else ""
+        again = ", epochs {} to {} are trained again without a record" if at < one.epochs else ""
         for trial, after in members.items():
             if trial in configs:
                 events += [Message(trial, message) for message in messages]
                 tail = again.format(max(0, at - after) + 1, one.epochs - after)
                 events.append(Message(trial, f"resumed from the checkpoint after epoch {max(0, at - after)}{tail}"))
-    rest = {trial: config for trial, config in configs.items() if trial not in seats and trial not in entered}
-    unseated = {}
-    for trial, config in rest.items():  # of a cohort that broke off, where each is tried again by itself
-        told = _told(session, [trial])
-        if trial in told:
-            take_ups.append(ResumedCohort({trial: config}, None, told[trial].epochs, logged=told))
+    rest = {trial: config for trial, config in configs.items() if trial not in places and trial not in entered}
+    new = {}
+    for trial, config in rest.items():  # of a cohort that failed as a whole, whose trials are tried one by one
+        logged = _logged(session, [trial])
+        if trial in logged:
+            found.append(ResumedCohort({trial: config}, None, logged[trial].epochs, logged=logged))
         else:
-            unseated[trial] = config
-    return take_ups, unseated, events
+            new[trial] = config
+    return found, new, events
 
 
-def _told(session: Session, trials: Sequence[int]) -> dict[int, LoggedTrial]:
-    """What the log has of trials, of which it has something."""
+def _logged(session: Session, trials: Sequence[int]) -> dict[int, LoggedTrial]:
+    """What the log has of trials that have an epoch, a change or an end."""
     ends = session.log.history.ends(*trials)
     found = {}
     for trial, curve in session.log.curves(*trials).groupby("trial"):
@@ -169,13 +169,13 @@ def _told(session: Session, trials: Sequence[int]) -> dict[int, LoggedTrial]:
     return found
 
 
-def _take_up(
+def _resumed_cohort(
     session: Session, series: int, members: Mapping[int, int], entered: Mapping[int, Config]
 ) -> tuple[ResumedCohort, list[str]]:
     """One cohort. members: its epochs less the trial's own, by trial."""
     configs = {trial: Config(**record.config) for trial, record in session.log.records(list(members)).items()}
-    told = _told(session, list(members))
-    epochs = max((members[trial] + one.epochs for trial, one in told.items() if one.epochs), default=0)
+    logged = _logged(session, list(members))
+    epochs = max((members[trial] + one.epochs for trial, one in logged.items() if one.epochs), default=0)
     joins: dict[int, dict[int, Config]] = {}
     for trial in sorted(members):
         if members[trial] > 0:
@@ -187,11 +187,11 @@ def _take_up(
         first = state.row(state.trials[0])
         check_fits(build_model(session.task, first.config), first.weights)
     formed = {trial: configs[trial] for trial in sorted(members) if members[trial] <= 0}
-    return ResumedCohort(formed, state, epochs, joins, told), messages
+    return ResumedCohort(formed, state, epochs, joins, logged), messages
 
 
 def _state(session: Session, series: int, epochs: int) -> tuple[CohortState | None, list[str]]:
-    """The newest checkpoint of a series at an epoch that the log has; a damaged one is told, and the one before is taken."""
+    """The newest checkpoint of a series at an epoch that the log has; a damaged one is reported, and the one before is used."""
     messages: list[str] = []
     for epoch in reversed(session.checkpoints.epochs(series)):
         if epoch <= epochs:

@@ -40,6 +40,7 @@ class Run(Waiting):
         *,
         label: str = "",
         beside: Sequence[int] = (),
+        search: int | None = None,
     ) -> None:
         super().__init__(pump)
         self.label = label
@@ -47,7 +48,7 @@ class Run(Waiting):
         self._code: dict[tuple[str, str], str] = {}
         self.configs = dict(configs)
         self.trials = tuple(configs)
-        self.search: int | None = None
+        self.search = search
         self._training: Training | None = training  # None once it has ended: its cohorts hold copies of the data
         self._results: Results | None = None
         self._commands: Commands = training.commands

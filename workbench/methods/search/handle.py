@@ -31,8 +31,8 @@ class Search(Run):
         campaign: Campaign,
         pump: Callable[[], object] | None = None,
     ) -> None:
-        super().__init__({}, training, pump)
-        self.number = self.search = number
+        super().__init__({}, training, pump, search=number)
+        self.number = number
         self.strategy = strategy
         self._campaign = campaign
         self._reported = ""

@@ -17,7 +17,7 @@ from workbench.methods.search.campaign import Campaign
 from workbench.methods.search.recorder import LogRecorder, results_of
 from workbench.methods.search.request import SearchRequest
 from workbench.methods.search.start import campaign_of, search_of
-from workbench.runs.resume import Resumed, take_ups
+from workbench.runs.resume import Resumed, resumed_cohorts
 from workbench.runs.run import Run
 from workbench.runs.session import Session
 from workbench.training import Training
@@ -42,8 +42,8 @@ def resume_search(
         reason = str(error) if isinstance(error, WorkbenchError) else "some of its trials are no longer in the log"
         return _without_campaign(session, number, configs, frame, reason)
     waiting = {trial: config for trial, config in entered.items() if trial in configs}
-    cohorts, unseated, events = take_ups(session, configs, waiting)
-    training = Training(session.task, unseated, device=request.device, supply=campaign, resumed=cohorts)
+    cohorts, new, events = resumed_cohorts(session, configs, waiting)
+    training = Training(session.task, new, device=request.device, supply=campaign, resumed=cohorts)
     search = search_of(session, request, number, training, campaign, recorder)
     if configs:
         recorder.cohort = int(frame.loc[max(configs), "cohort"])
@@ -110,9 +110,8 @@ def _without_campaign(
     """Resume the started trials of a search that cannot be rebuilt; no others follow."""
     message = f"search {number} ends with the trials that it has started: {reason}"
     warnings.warn(message, UserWarning, stacklevel=4)
-    cohorts, unseated, events = take_ups(session, configs, {})
+    cohorts, new, events = resumed_cohorts(session, configs, {})
     device = str(frame.loc[min(configs), "device"]) if configs else "cpu"
-    training = Training(session.task, unseated, device=device, resumed=cohorts)
-    run = Run(dict(configs), training, pump=session.keep_live)
-    run.search = number
+    training = Training(session.task, new, device=device, resumed=cohorts)
+    run = Run(dict(configs), training, pump=session.keep_live, search=number)
     return Resumed(min(configs, default=2**62), run, [*events, *(Message(trial, message) for trial in configs)])
