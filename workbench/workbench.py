@@ -103,7 +103,7 @@ class Workbench(Scoped):
         with self.choices.active():
             self.task = a_task(task)
             log = a_place(log, "log", "for a log in memory")
-            checkpoints = a_place(checkpoints, "checkpoints", "to keep them beside the log")
+            checkpoints = a_place(checkpoints, "checkpoints", "to keep them next to the log")
             self.device = check_device(device)
             register_models(models)
             self._session = Session.of(task, log, checkpoints)

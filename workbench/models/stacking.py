@@ -59,7 +59,7 @@ def _unmerged(x: Tensor, trials: int) -> Tensor:
 
 
 def _is_plain(part: nn.Module, kind: type[nn.Module]) -> bool:
-    """Whether the module is exactly of a kind, and nobody listens to it or has bent it (hooks, parametrisations)."""
+    """Whether the module is exactly of a kind, without hooks and parametrisations."""
     return type(part) is kind and not (part._forward_hooks or part._forward_pre_hooks or part._backward_hooks)
 
 

@@ -151,7 +151,7 @@ def replay(session: Session, trial: int, *, device: str | None = None) -> Replay
     handle = partial(Replay, session=session, original=trial, reason=_why_not_exact(session, trial, device))
     return session.launch(
         [config], training, source="replay", parent=parent, parent_epoch=epoch, name=f"replay of {trial}", label="",
-        device=device, events=first_events, kind=handle, beside=(trial,),
+        device=device, events=first_events, kind=handle, compare_with=(trial,),
     )  # fmt: skip
 
 
@@ -216,7 +216,7 @@ def script(session: Session, trial: int) -> str:
     own = [name for name in sorted(models - begun.keys()) if not isinstance(MODELS[name].value, Backbone)]
     given = ", ".join(f"{name!r}: {_builder(log.builder_source(trial))}" for name in own)
     for name, trained in begun.items():
-        lines += ["", f"# model {name!r} is {trained.label}, which is kept beside the checkpoints of its log"]
+        lines += ["", f"# model {name!r} is {trained.label}, which is kept next to the checkpoints of its log"]
     kept = f", log={log.url!r}" if begun else ""
     lines += ["", f"bench = wb.Workbench(task{kept}{f', models={{{given}}}' if given else ''})"]
     device = log.record(trial).device

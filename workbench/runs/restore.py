@@ -283,8 +283,8 @@ class Recall:
         catcher, device = _Catcher(epoch), torch.device(self.log.record(trial).device)
         options: dict[str, Any] = {"device": device, "around": partial(fitting_threads, device), "keeper": catcher}
         if start is not None:
-            told = {trial: LoggedTrial(start.progress.epoch, changes)}
-            one = ResumedCohort({trial: config}, CohortState.alone(start), start.progress.epoch, logged=told)
+            logged = {trial: LoggedTrial(start.progress.epoch, changes)}
+            one = ResumedCohort({trial: config}, CohortState.alone(start), start.progress.epoch, logged=logged)
             training = Training(self.task, {}, resumed=[one], **options)
         else:
             origin = self.origin(trial)

@@ -19,7 +19,7 @@ from workbench.runs.session import Session
 from workbench.training import Change, CohortState, LoggedTrial, Origin, ResumedCohort, Training, check_fits, prepare
 from workbench.training.devices import available_devices
 
-__all__ = ["Resumed", "SearchResumer", "unfinished", "resume", "resumed_cohorts"]
+__all__ = ["Resumed", "SearchResumer", "resume", "resumed_cohorts", "unfinished"]
 
 
 def unfinished(session: Session) -> tuple[list[int], list[int]]:

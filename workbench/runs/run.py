@@ -27,7 +27,7 @@ class Run(Waiting):
 
     trials: their numbers in the log. configs: the Config of each, as they started. search: the search they belong to.
     label: what the charts call it, "" for the trials' numbers.
-    beside: trials that are drawn with it, for comparison. grows: whether trials join it while it goes on, as in a search.
+    compare_with: trials that are drawn with it, for comparison. grows: whether trials join it while it goes on, as in a search.
     """
 
     grows = False
@@ -39,12 +39,12 @@ class Run(Waiting):
         pump: Callable[[], object] | None = None,
         *,
         label: str = "",
-        beside: Sequence[int] = (),
+        compare_with: Sequence[int] = (),
         search: int | None = None,
     ) -> None:
         super().__init__(pump)
         self.label = label
-        self.beside = tuple(beside)
+        self.compare_with = tuple(compare_with)
         self._code: dict[tuple[str, str], str] = {}
         self.configs = dict(configs)
         self.trials = tuple(configs)

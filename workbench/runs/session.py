@@ -186,13 +186,13 @@ class Session:
         each: Sequence[Mapping[str, Any]] = (),
         events: Callable[[Sequence[int]], Sequence[Event]] = lambda trials: (),
         kind: Callable[..., R] = Run,  # type: ignore[assignment]
-        beside: Sequence[int] = (),
+        compare_with: Sequence[int] = (),
         **about: Any,
     ) -> R:
         """Enter trials of one cohort into the log, with their first events, and queue their training.
 
         training: by default from the first step. about: fields of `NewTrial`; each: those in which
-        the trials differ. label: what the charts call the run, by default its name. beside: earlier trials to draw with it.
+        the trials differ. label: what the charts call the run, by default its name. compare_with: earlier trials to draw with it.
         kind: makes the handle, from the arguments of `Run`.
         """
         about |= {"device": device, "name": name, "cohort": self.log.next_cohort()}
@@ -207,7 +207,9 @@ class Session:
         with self.lock:
             trials = dict(zip(self.log.create(new, events=note), configs, strict=True))
             made = Training(self.task, trials, device=device) if training is None else training(trials)
-            run = kind(trials, made, pump=self.keep_live, label=name if label is None else label, beside=beside)
+            run = kind(
+                trials, made, pump=self.keep_live, label=name if label is None else label, compare_with=compare_with
+            )
             run.check_code(*configs)
             self._runs.update(dict.fromkeys(trials, run))
             self.runner.submit(run)

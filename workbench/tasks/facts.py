@@ -1,4 +1,4 @@
-"""What a task tells about itself: the baseline, and a table of facts."""
+"""Facts about a task: the baseline, and a table."""
 
 from __future__ import annotations
 

@@ -250,7 +250,7 @@ def _cloned(transform: Any) -> Any:
 
 
 def _names_after(transform: Any, names: tuple[str, ...] | None, count: int) -> tuple[str, ...] | None:
-    """The features' names after the user's transformer, where it tells them."""
+    """The features' names after the user's transformer, if it gives them."""
     if names is None:
         return None
     try:

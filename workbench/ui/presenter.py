@@ -195,7 +195,7 @@ class Presenter(Scoped):
         if self._live is None:
             return
         roots = self.task_log.roots(run.trials)
-        self._origins = sorted({int(parent) for parent in roots["parent"]} | set(run.beside))
+        self._origins = sorted({int(parent) for parent in roots["parent"]} | set(run.compare_with))
         if run.grows:
             self._live.begin_search()
             self._live.join(dict(run.configs))

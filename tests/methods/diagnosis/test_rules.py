@@ -300,7 +300,7 @@ def test_without_layers_the_rules_that_need_them_are_silent() -> None:
 def test_a_lead_within_the_noise_asks_for_seeds() -> None:
     close = case(FALLING, score=0.95, scores=(0.95,), rival=Rival(3, (0.94,)), leads=True)
     found = apply_rules(close).findings[0]
-    assert (found.rule, found.prescription.how, found.prescription.beside) == ("noise", "seeds", 3)
+    assert (found.rule, found.prescription.how, found.prescription.rival) == ("noise", "seeds", 3)
     error = 2 * math.hypot(standard_error("accuracy", 0.95, 400), standard_error("accuracy", 0.94, 400))
     assert f"up to {error:.2g}" in found.evidence[1]
     assert apply_rules(dataclasses.replace(close, rival=Rival(3, (0.80,)))).verdict == HEALTHY

@@ -228,14 +228,14 @@ How = Literal["branch", "new", "seeds"]
 @dataclass(frozen=True)
 class Prescription:
     """A change to try. how: "branch" off after `epoch`, train "new", or "seeds": so many more of its configuration and of that
-    of the trial `beside`."""
+    of the trial `rival`."""
 
     description: str
     how: How
     changes: Mapping[str, Any] = field(default_factory=dict)
     epoch: int | None = None
     seeds: int = 0
-    beside: int | None = None
+    rival: int | None = None
 
     def code(self, trial: int) -> str:
         """The Python call that does it."""

@@ -97,7 +97,7 @@ def _tried(case: Case, finding: Finding, run: Run) -> dict[str, Any]:
         "epoch": given.epoch,
         "changes": dict(given.changes),
         "tried": list(run.trials),
-        "beside": given.beside,
+        "rival": given.rival,
         "metric": case.metric,
         "noise": case.error_of(case.score) if len(case.epoch) and math.isfinite(case.error_of(case.score)) else 0.0,
     }
@@ -256,7 +256,7 @@ def _anew(session: Session, trial: int, given: Prescription, note: str, device: 
 
 def _more_seeds(session: Session, trial: int, given: Prescription, note: str, device: str) -> Run:
     configs = {}
-    for number in (trial, given.beside):
+    for number in (trial, given.rival):
         if number is not None:
             config = logged_config(number, session.log.record(number).config)
             configuration = session.configuration_of(config)

@@ -35,7 +35,7 @@ def noise(case: Case) -> Finding | None:
         f"a difference of up to {BEYOND_NOISE * error:.2g} would be chance ({case.rows} validation rows, and the seeds' spread)",
     )
     says = f"train {MORE_SEEDS} more seeds of both configurations before believing the order"
-    prescription = Prescription(says, "seeds", seeds=MORE_SEEDS, beside=rival.trial)
+    prescription = Prescription(says, "seeds", seeds=MORE_SEEDS, rival=rival.trial)
     return Finding("noise", "the lead is within the noise: too few seeds", evidence, prescription, 0.2)
 
 

@@ -145,10 +145,10 @@ class _Reader:
         """Whether two configurations differ at 5%, by the test of the leaderboard; NA if one has a single seed left."""
         scores = self.session.log.results.scores(fingerprint, data["metric"])
         configurations, draws = scores.set_index("trial")["configuration"], by_seed(scores)
-        if not {data["trial"], data["beside"]} <= set(configurations.index):
+        if not {data["trial"], data["rival"]} <= set(configurations.index):
             return pd.NA, ""
         own, other = (
-            draws.loc[draws["configuration"] == configurations[data[name]], "score"] for name in ("trial", "beside")
+            draws.loc[draws["configuration"] == configurations[data[name]], "score"] for name in ("trial", "rival")
         )
         if min(len(own), len(other)) < 2:
             return pd.NA, ""
@@ -169,7 +169,7 @@ class _Reader:
         More seeds are other runs each time, but the two configurations are compared once.
         """
         seeds = data["how"] == "seeds"
-        wanted = [data["trial"], data["beside"]] if seeds else [data["trial"], *data["tried"]]
+        wanted = [data["trial"], data["rival"]] if seeds else [data["trial"], *data["tried"]]
         if not set(wanted) <= set(self.table.index):
             return None
         records = self.session.log.records(wanted)

@@ -90,12 +90,12 @@ def finetune(
     if source is not None and here.sources is not None:
         source.write(here.sources)
     configs = [wanted.replace(seed=wanted.seed + index) for index in range(seeds)]
-    beside = () if from_trial is None or here is not session else (from_trial,)
+    compare_with = () if from_trial is None or here is not session else (from_trial,)
     return here.once(
         ("finetune", from_trial, builder_source(builder.name), tuple(configs), name, device),
         lambda: here.launch(
             configs, source="finetune", parent=from_trial, parent_epoch=epoch, name=name, note=note, tags=tags,
-            device=device, beside=beside,
+            device=device, compare_with=compare_with,
         ),
     )  # fmt: skip
 

@@ -33,7 +33,7 @@ Key = tuple[str, int]
 class SealTab:
     """Shows whether the test rows were looked at.
 
-    open: called with a key, whether it is known to be a further look, and whether only rows that nobody has seen are to be
+    open: called with a key, whether it is known to be a further look, and whether only unused rows are to be
     measured. Its parts are made when it is first shown.
     """
 
