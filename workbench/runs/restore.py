@@ -131,12 +131,12 @@ class Recall:
         """
         frame = self.log.trials()  # of all tasks, whose checkpoints lie in the same folder
         branches = self.log.history.branches()
-        seats = self.log.history.cohorts(*(int(trial) for trial in frame["trial"]))
+        places = self.log.history.cohorts(*(int(trial) for trial in frame["trial"]))
         stays: dict[int, set[int]] = {}
 
         def stay(trial: int, epoch: int) -> None:
-            if trial in seats and epoch:
-                series, after = seats[trial]
+            if trial in places and epoch:
+                series, after = places[trial]
                 stays.setdefault(series, set()).add(after + epoch)
 
         for parent, epoch in zip(branches["parent"], branches["epoch"], strict=True):
@@ -150,14 +150,14 @@ class Recall:
                 stay(int(trial), best[int(trial)])
         seen: set[int] = set()
         for trial in map(int, frame.sort_values("best_val_loss")["trial"]):
-            if trial in seats and seats[trial][0] not in seen:
-                seen.add(seats[trial][0])
+            if trial in places and places[trial][0] not in seen:
+                seen.add(places[trial][0])
                 stay(trial, best[trial])
         for ensemble in self.log.findings("ensemble"):
             for member in ensemble.data["members"]:
                 stay(int(member["trial"]), int(member["epoch"]))
         ended = frame["state"].isin([str(state) for state in ENDED])
-        going = {seats[trial][0] for trial in map(int, frame.loc[~ended, "trial"]) if trial in seats}
+        going = {places[trial][0] for trial in map(int, frame.loc[~ended, "trial"]) if trial in places}
         return stays, going
 
     def check_task(self, what: str, fingerprint: str) -> None:

@@ -78,10 +78,10 @@ def test_a_cohorts_time_is_divided_among_those_in_it() -> None:
     """Trials 1 and 2 train together, 3 joins them after two epochs, 4 trains alone."""
     rows = [(1, e, 6.0) for e in (1, 2, 3)] + [(2, e, 6.0) for e in (1, 2, 3)] + [(3, 1, 6.0), (3, 2, 4.0), (4, 1, 5.0)]
     curves = pd.DataFrame(rows, columns=["trial", "epoch", "seconds"])
-    seats = {1: (1, 0), 2: (1, 0), 3: (1, 2)}
-    assert own_seconds(curves, seats) == {1: 3 + 3 + 2, 2: 3 + 3 + 2, 3: 2 + 4, 4: 5}
+    places = {1: (1, 0), 2: (1, 0), 3: (1, 2)}
+    assert own_seconds(curves, places) == {1: 3 + 3 + 2, 2: 3 + 3 + 2, 3: 2 + 4, 4: 5}
     total = 6 + 6 + 6 + 4 + 5  # of the cohort's four epochs, and of trial 4's one
-    assert sum(own_seconds(curves, seats).values()) == total
+    assert sum(own_seconds(curves, places).values()) == total
 
 
 @pytest.fixture(scope="module")

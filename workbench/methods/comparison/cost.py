@@ -48,17 +48,17 @@ def complexity(
     return table[list(COLUMNS)]
 
 
-def own_seconds(curves: pd.DataFrame, seats: Mapping[int, tuple[int, int]]) -> dict[int, float]:
+def own_seconds(curves: pd.DataFrame, places: Mapping[int, tuple[int, int]]) -> dict[int, float]:
     """Each trial's share of the time that its cohorts took: every epoch of a cohort is divided among the trials in it.
 
     The log has with each epoch of a trial the time of its whole cohort, by which a trial among 64 would seem to cost 64 times
-    as much as it does. curves: one row an epoch (trial, epoch, seconds). seats: of each trial, the cohort it sat in and the
-    cohort's epochs before its first, as `TrialLog.seats` gives them.
+    as much as it does. curves: one row an epoch (trial, epoch, seconds). places: of each trial, the cohort it trained in and the
+    cohort's epochs before its first, as `History.cohorts` gives them.
     """
     curves = curves[["trial", "epoch", "seconds"]]
-    # a trial without a seat has trained alone
-    cohort = curves["trial"].map({trial: series for trial, (series, _) in seats.items()}).fillna(-curves["trial"])
-    after = curves["trial"].map({trial: after for trial, (_, after) in seats.items()}).fillna(0)
+    # a trial without an entry has trained alone
+    cohort = curves["trial"].map({trial: series for trial, (series, _) in places.items()}).fillna(-curves["trial"])
+    after = curves["trial"].map({trial: after for trial, (_, after) in places.items()}).fillna(0)
     keys = [cohort.astype(np.int64), (curves["epoch"] + after).astype(np.int64)]
     share = curves["seconds"] / curves.groupby(keys)["trial"].transform("count")
     return {int(trial): float(total) for trial, total in share.groupby(curves["trial"]).sum().items()}
