@@ -28,7 +28,7 @@ def test_search_by_hand(lab: Lab) -> None:
     notebook.open_tab("Search")
     start = root.locator(".wb-search button", has_text="Search")
     expect(start).to_be_disabled()
-    expect(root.locator(".wb-space")).to_contain_text("beside a hyperparameter")
+    expect(root.locator(".wb-space")).to_contain_text("next to a hyperparameter")
 
     # two controls become ranges; an impossible one is answered beside its control
     for name in ("learning_rate", "l2"):
