@@ -29,7 +29,7 @@ def rule(hyperparameter: Hyperparameter) -> str:
         return "see below" + (", or `auto`" if hyperparameter.auto else "")
     scale = getattr(hyperparameter.domain, "scale", "linear")
     words = {"linear": "", "log": ", log scale", "power2": ", powers of two on the slider"}[scale]
-    return hyperparameter.says.replace("|", "\\|") + words
+    return hyperparameter.description.replace("|", "\\|") + words
 
 
 def readers(name: str) -> str:
@@ -38,7 +38,7 @@ def readers(name: str) -> str:
 
 
 def own(entry_parameters: dict[str, Domain]) -> str:
-    return "; ".join(f"`{name}`: {domain.says}, default {domain.start!r}" for name, domain in entry_parameters.items())
+    return "; ".join(f"`{name}`: {domain.description}, default {domain.start!r}" for name, domain in entry_parameters.items())
 
 
 def page() -> Iterator[str]:

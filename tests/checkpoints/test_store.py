@@ -178,7 +178,7 @@ def test_damaged_and_dangerous_files_are_rejected(store: CheckpointStore, tmp_pa
             torch.save({"kind": "checkpoint", "format": 1, "checksum": 0, "content": Evil()}, path)
         else:
             path.write_bytes(data)
-        with pytest.raises(wb.CheckpointError, match="refused, and nothing of it was run"):
+        with pytest.raises(wb.CheckpointError, match="rejected, and nothing in it was executed"):
             store.load(1, 2)
     assert not mark.exists()
     path.write_bytes(files.pack("checkpoint", {"theta": torch.zeros(3)}))  # whole, and nonsense

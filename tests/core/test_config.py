@@ -96,7 +96,7 @@ def test_a_builders_keyword_only_parameters_become_hyperparameters() -> None:
         with pytest.raises(wb.ConfigError, match="'mine', which is not chosen"):
             wb.Config(width=64)
         assert config.replace(model="mlp") == wb.Config(model="mlp")
-        with pytest.raises(wb.ConfigError, match=r"width=64 says no range.*wb.IntRange"):
+        with pytest.raises(wb.ConfigError, match=r"width=64 has no range.*wb.IntRange"):
             wb.register_model("vague", lambda task, *, width=64: None)
     finally:
         MODELS.unregister("mine")

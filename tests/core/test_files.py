@@ -194,7 +194,7 @@ def test_files_of_torch_that_are_not_ours_are_refused(place: Path) -> None:
 @pytest.mark.parametrize("content", [None, [1], {"a": torch.zeros(2).to_sparse()}, {"a": torch.zeros(1).expand(2**55)}])
 def test_content_of_a_kind_that_is_never_written_is_refused(content: Any, place: Path) -> None:
     torch.save({"kind": "model", "format": 1, "checksum": 0, "content": content}, place)
-    with pytest.raises(CheckpointError, match="its checksum does not fit"):
+    with pytest.raises(CheckpointError, match="its checksum does not match"):
         files.read(place, "model")
 
 
