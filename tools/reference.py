@@ -38,7 +38,9 @@ def readers(name: str) -> str:
 
 
 def own(entry_parameters: dict[str, Domain]) -> str:
-    return "; ".join(f"`{name}`: {domain.description}, default {domain.start!r}" for name, domain in entry_parameters.items())
+    return "; ".join(
+        f"`{name}`: {domain.description}, default {domain.start!r}" for name, domain in entry_parameters.items()
+    )
 
 
 def page() -> Iterator[str]:

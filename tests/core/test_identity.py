@@ -126,3 +126,14 @@ def test_what_a_notebook_or_script_defines_is_its_own_whatever_program_runs_it()
     function = typed(SOURCE)
     assert function.__module__ == "__main__"
     assert identity_of(function) != identity_of(typed(SOURCE.replace("x + 1", "x - 1")))
+
+
+@pytest.mark.parametrize("made", [typed, without_source])
+def test_it_does_not_depend_on_where_objects_lie_in_memory(made: Callable[[str], Any]) -> None:
+    """Objects that are made on the way, and freed, must not be taken for others that get their place."""
+    kept: list[object] = []
+    found = set()
+    for n in range(200):
+        kept += [{} for _ in range(n % 7)] + [(n, [n]) for _ in range(n % 5)]
+        found.add(identity_of(made(SOURCE)))
+    assert len(found) == 1

@@ -44,15 +44,16 @@ def identity_of(function: object) -> str:
     return digest.hexdigest()[:16]
 
 
-def _parts(value: object, seen: dict[int, int]) -> Iterator[str]:
-    """What counts of an object, as texts. seen: the place of each object met before, so that cycles end."""
+def _parts(value: object, seen: dict[int, tuple[int, object]]) -> Iterator[str]:
+    """What counts of an object, as texts. seen: each object met before with its place, so that cycles end. It holds the objects,
+    temporary ones too, since the id of one that was freed can be that of another."""
     if isinstance(value, (int, float, complex, str, bytes, bool, type(None), type(Ellipsis))):
         yield f"{type(value).__name__} {value!r}"
         return
     if id(value) in seen:
-        yield f"again {seen[id(value)]}"
+        yield f"again {seen[id(value)][0]}"
         return
-    seen[id(value)] = len(seen)
+    seen[id(value)] = len(seen), value
     if isinstance(value, types.MethodType):
         yield "method"
         yield from _parts(value.__func__, seen)
@@ -82,7 +83,7 @@ def _parts(value: object, seen: dict[int, int]) -> Iterator[str]:
         yield from _object_parts(value, seen)
 
 
-def _object_parts(value: object, seen: dict[int, int]) -> Iterator[str]:
+def _object_parts(value: object, seen: dict[int, tuple[int, object]]) -> Iterator[str]:
     """An object of a class. Of a library's only what it is made of counts where that is plain: arrays, dataclasses, paths."""
     yield from _parts(type(value), seen)
     if not _of_library(type(value)):
@@ -99,7 +100,7 @@ def _object_parts(value: object, seen: dict[int, int]) -> Iterator[str]:
         yield repr(value)
 
 
-def _code_parts(value: types.FunctionType | type, seen: dict[int, int]) -> Iterator[str]:
+def _code_parts(value: types.FunctionType | type, seen: dict[int, tuple[int, object]]) -> Iterator[str]:
     """A function or class of the user's own: its syntax tree or code, and all that it refers to."""
     tree = _tree(value)
     functions = [value] if isinstance(value, types.FunctionType) else list(_methods(value))
