@@ -66,14 +66,14 @@ def headless_browser() -> Iterator[Browser]:
 
 
 class Lab:
-    """A JupyterLab server on `folder` with configurations of its own, looked at with `browser`. Use in a `with`."""
+    """A JupyterLab server on `folder` with settings of its own, looked at with `browser`. Use in a `with`."""
 
     def __init__(self, folder: Path, browser: Browser, *, dark: bool = False) -> None:
         self.folder, self._browser = folder, browser
         self._pages: list[Page] = []
         self._home = Path(tempfile.mkdtemp(prefix="lab-"))
         for name, text in SETTINGS.items():
-            file = self._home / "configurations" / "@jupyterlab" / f"{name}.jupyterlab-configurations"
+            file = self._home / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text % ("JupyterLab Dark" if dark else "JupyterLab Light") if "%s" in text else text)
 
@@ -84,7 +84,7 @@ class Lab:
         self.url = f"http://127.0.0.1:{port}"
         self._environment = environment = {
             **os.environ,
-            "JUPYTERLAB_SETTINGS_DIR": str(self._home / "configurations"),
+            "JUPYTERLAB_SETTINGS_DIR": str(self._home / "settings"),
             "JUPYTERLAB_WORKSPACES_DIR": str(self._home / "workspaces"),
             "JUPYTER_CONFIG_DIR": str(self._home / "config"),
             "JUPYTER_RUNTIME_DIR": str(self._home / "runtime"),

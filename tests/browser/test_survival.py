@@ -271,7 +271,7 @@ bench"""
 def state_saving_lab(browser: Any, tmp_path: Path) -> Iterator[Lab]:
     """A JupyterLab that saves the widgets' state into the notebook, where markup could do harm as well."""
     lab = Lab(tmp_path, browser)
-    file = lab._home / "configurations" / "@jupyter-widgets" / "jupyterlab-manager" / "plugin.jupyterlab-configurations"
+    file = lab._home / "settings" / "@jupyter-widgets" / "jupyterlab-manager" / "plugin.jupyterlab-settings"
     file.parent.mkdir(parents=True)
     file.write_text('{"saveState": true}')
     with lab:
