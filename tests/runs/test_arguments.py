@@ -249,7 +249,9 @@ def test_a_search_with_a_sampler_of_ones_own_asks_for_it_again() -> None:
     bench = wb.Workbench(wb.Task.load("iris"))
     bench.search(optuna.samplers.RandomSampler(seed=0), SPACE, SHORT, trials=1, blocking=True)
     bench.search("random", SPACE, SHORT, trials=1, pruner=optuna.pruners.NopPruner(), blocking=True)
-    remedy = r"search 1 used a sampler object of yours \(RandomSampler\).*again: bench.search\(strategy=..., continues=1\)"
+    remedy = (
+        r"search 1 used a sampler object of yours \(RandomSampler\).*again: bench.search\(strategy=..., continues=1\)"
+    )
     refused(bench, lambda bench: bench.search(continues=1, trials=1), wb.ConfigError, remedy)
     remedy = (
         r"search 2 used a pruner object of yours \(NopPruner\).*give it again: bench.search\(pruner=..., continues=2\)"
