@@ -45,8 +45,11 @@ def test_controls_are_those_of_the_workbench_on_show(tmp_path: Path) -> None:
     run = first.start(wb.Config(model="slow", epochs=1))
     assert began.wait(60)
     assert shown(first) is view
+    view.controls.load(wb.Config(epochs=7))
     second = wb.Workbench(iris, log=tmp_path / "trials.db", models={"mine": builder(width=16)})
     again = shown(second)
+    assert again is not view
+    assert again.controls.read().epochs == 7  # what was set before stays
     again.controls.field("model").control.value = "mine"
     assert again.controls.field("width").raw == 16
     assert own_models(again) == ["mine"]

@@ -8,6 +8,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -16,6 +17,7 @@ import pandas as pd
 import torch
 
 from workbench.core.config import Config
+from workbench.core.errors import ConfigError
 from workbench.core.events import EpochEnd, Event, KnobChanged, StepProgress, TrialState
 from workbench.core.registry import Scoped
 from workbench.runs.publisher import LogChanged, Notice
@@ -165,11 +167,14 @@ class Presenter(Scoped):
         from workbench.ui.live import LiveRun
         from workbench.ui.view import WorkbenchView
 
-        self.choices = bench.choices
+        former, self.choices = self.view, bench.choices
         with self.choices.active():
             self._live = LiveRun(self.task.metric, resolve_loss(Config(), self.task.kind).loss)
             self.view = WorkbenchView(self, bench, self._live.curves)
             self.view.add_tabs(tabs)
+            if former is not None:
+                with suppress(ConfigError):  # of values that the new models do not take
+                    self.view.controls.load(former.controls.read().checked())
         self._events.clear()  # earlier epochs are read from the log
         if self._on_show is None and self.runner.current is not None:
             self._on_show = self.runner.current
