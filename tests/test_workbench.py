@@ -248,7 +248,9 @@ def test_what_is_no_task_or_place_is_told_with_its_type(bench: wb.Workbench) -> 
         bench.finetune(1, task="x")  # type: ignore[arg-type]
     with pytest.raises(wb.ConfigError, match=r"^log is a TrialLog: give a path, or None for a log in memory"):
         wb.Workbench(bench.task, bench.log)  # type: ignore[arg-type]
-    with pytest.raises(wb.ConfigError, match=r"^checkpoints is a int \(3\): give a path, or None to keep them beside"):
+    with pytest.raises(
+        wb.ConfigError, match=r"^checkpoints is a int \(3\): give a path, or None to keep them next to the log"
+    ):
         wb.Workbench(bench.task, checkpoints=3)  # type: ignore[arg-type]
     with pytest.raises(wb.TaskError, match=r"^task is a Tensor: give a wb.Task"):
         wb.Workbench(torch.zeros(3, 2))  # type: ignore[arg-type]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import linecache
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -137,3 +138,9 @@ def test_it_does_not_depend_on_where_objects_lie_in_memory(made: Callable[[str],
         kept += [{} for _ in range(n % 7)] + [(n, [n]) for _ in range(n % 5)]
         found.add(identity_of(made(SOURCE)))
     assert len(found) == 1
+
+
+def test_threads_may_ask_at_once() -> None:
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda n: identity_of(typed(SOURCE)), range(400)))
+    assert len(set(found)) == 1

@@ -226,8 +226,8 @@ def test_an_edited_loss_optimizer_or_schedule_is_another_configuration(field: st
     def bench() -> wb.Workbench:
         return wb.Workbench(wb.Task.load("iris"), log=tmp_path / "trials.db")
 
-    config = wb.Config(**{field: "mine"}, epochs=2)
     register(1)
+    config = wb.Config(**{field: "mine"}, epochs=2)
     first = bench()
     first.run(config, seeds=2)
     register(2)

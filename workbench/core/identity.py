@@ -22,7 +22,9 @@ import site
 import sys
 import sysconfig
 import textwrap
+import threading
 import types
+import weakref
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,8 @@ __all__ = ["identity_of"]
 OWN_PACKAGE = __name__.partition(".")[0]
 CHANGING = frozenset({"add", "append", "clear", "extend", "insert", "pop", "remove", "setdefault", "update"})
 """Methods that change a container: one that a function changes is a record that it keeps, and no part of what it does."""
+_TREES: weakref.WeakKeyDictionary[types.FunctionType | type, ast.AST | None] = weakref.WeakKeyDictionary()
+_PARSING = threading.Lock()
 LARGE = 64
 """Of a container with more entries only so many, from both ends, and the length count."""
 
@@ -102,7 +106,7 @@ def _object_parts(value: object, seen: dict[int, tuple[int, object]]) -> Iterato
 
 def _code_parts(value: types.FunctionType | type, seen: dict[int, tuple[int, object]]) -> Iterator[str]:
     """A function or class of the user's own: its syntax tree or code, and all that it refers to."""
-    tree = _tree(value)
+    tree = _cached_tree(value)
     functions = [value] if isinstance(value, types.FunctionType) else list(_methods(value))
     if tree is not None:
         yield ast.unparse(tree)  # the same text in each version of Python, unlike a dump of the nodes
@@ -187,6 +191,17 @@ def _indexed(tree: ast.AST | None) -> set[str]:
         for node in ([] if tree is None else ast.walk(tree))
         if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name) and not isinstance(node.ctx, ast.Load)
     }
+
+
+def _cached_tree(value: types.FunctionType | type) -> ast.AST | None:
+    """As `_tree`, read once for each object: its code stays what it is when the file is edited.
+
+    One thread at a time: in Python 3.11, two threads that parse at once can end in a SystemError.
+    """
+    with _PARSING:
+        if value not in _TREES:
+            _TREES[value] = _tree(value)
+        return _TREES[value]
 
 
 def _tree(value: types.FunctionType | type) -> ast.AST | None:
