@@ -19,7 +19,7 @@ from workbench import Config
 from workbench.core.errors import ConfigError, TaskError
 from workbench.models import build_model
 from workbench.tasks import Task
-from workbench.tasks.inputs import kind_of
+from workbench.tasks.targets import kind_of
 
 RNG = np.random.default_rng(1)
 X = RNG.normal(size=(60, 3))

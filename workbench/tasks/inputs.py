@@ -1,10 +1,10 @@
-"""Checks of raw data: it is converted to arrays, or rejected with the field, the value and the remedy."""
+"""Checks of raw inputs: they are converted to arrays, or rejected with the field, the value and the remedy."""
 
 from __future__ import annotations
 
 import math
 import warnings
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,35 +12,16 @@ import torch
 from numpy.typing import NDArray
 from scipy import sparse
 
-from workbench.core.errors import TaskError, did_you_mean
+from workbench.core.errors import TaskError
 from workbench.core.text import counted
 
-__all__ = [
-    "Kind", "Label", "Targets", "as_inputs", "as_targets", "kind_of", "materialise", "rule_of", "to_shape",
-    "warn_of_channels_last",
-]  # fmt: skip
+__all__ = ["array_of", "as_inputs", "materialise", "to_shape", "warn_of_channels_last"]
 
-Kind = Literal["classification", "regression"]
-Label = str | int | float | bool
-MANY_VALUES = 20
-"""Whole numbers with more different values than this, and than a twentieth of the rows, are amounts and not labels."""
 CHANNELS = (1, 3, 4)
 """Of a picture: grey, colours, colours with opacity."""
 
 
-class Targets(NamedTuple):
-    """y, checked. kind: what it asks for. values: class indices (rows,) int64, or numbers (rows, outputs) float64. classes: the
-    labels as text, None for numbers. labels: the same as y has them: whole numbers, numbers, booleans or text. flat: whether y
-    is (rows,), and not (rows, outputs)."""
-
-    kind: Kind
-    values: NDArray[Any]
-    classes: tuple[str, ...] | None
-    labels: tuple[Label, ...] | None
-    flat: bool
-
-
-def _array(values: Any, name: str) -> NDArray[Any]:
+def array_of(values: Any, name: str) -> NDArray[Any]:
     """What is given as an array; objects that are plain numbers become numbers."""
     if isinstance(values, torch.Tensor):
         values = values.detach().cpu()
@@ -65,7 +46,7 @@ def _array(values: Any, name: str) -> NDArray[Any]:
 
 def as_inputs(values: Any) -> NDArray[np.float64]:
     """X as (rows, features...) float64. Raises: TaskError for empty, non-numeric, NaN or infinite inputs."""
-    X = _array(values, "X")
+    X = array_of(values, "X")
     if X.dtype == object:
         try:
             X = X.astype(float)
@@ -118,125 +99,6 @@ def to_shape(given: tuple[int, ...], wanted: tuple[int, ...]) -> str:
     return f"; give X.reshape({', '.join(map(str, (-1, *wanted)))})" if same else ""
 
 
-def kind_of(y: NDArray[Any], kind: str) -> Kind:
-    """What the targets ask for. "auto": text, booleans and few different whole numbers are classes, all else numbers.
-
-    Few: at most `MANY_VALUES` different ones, or at most one in twenty rows. Several columns are always numbers.
-    """
-    if isinstance(kind, str) and kind in ("classification", "regression"):
-        return kind  # type: ignore[return-value]
-    if not isinstance(kind, str) or kind != "auto":
-        names = ("auto", "classification", "regression")
-        raise TaskError(f"kind={kind!r}: must be one of {', '.join(names)}{did_you_mean(str(kind), names)}")
-    if y.ndim == 2 and y.shape[1] > 1:
-        return "regression"
-    if y.dtype.kind not in "iuf":
-        return "classification"
-    values = np.unique(y[np.isfinite(y)] if y.dtype.kind == "f" else y)
-    whole = bool(np.all(values == np.round(values)))
-    return "classification" if whole and not (len(values) > MANY_VALUES and len(values) > len(y) / 20) else "regression"
-
-
-def rule_of(targets: NDArray[Any], kind: Kind, classes: tuple[str, ...] | None) -> str:
-    """Why "auto" decided for this kind."""
-    if kind == "classification":
-        return f"y has {len(classes or ())} different labels"
-    if targets.shape[1] > 1:
-        return "y has several columns"
-    values = np.unique(targets)
-    fractions = bool((values != np.round(values)).any())
-    return "y has fractions" if fractions else f"y has {len(values)} different numbers"
-
-
-def as_targets(values: Any, rows: int, kind: str, field: str = "y") -> Targets:
-    """y checked: its kind, class indices (rows,) int64 or numbers (rows, outputs) float64, and the classes' labels.
-
-    field: how messages call y. Raises: TaskError for missing or infinite targets, another length than X, or one class.
-    """
-    y = _array(values, field)
-    flat = y.ndim == 1
-    if y.ndim == 2 and y.shape[1] == 1:
-        y = y[:, 0]
-    if y.ndim == 0 or len(y) != rows:
-        count = "one value" if y.ndim == 0 else counted(len(y), "row")
-        raise TaskError(f"X has {counted(rows, 'row')} and {field} has {count}: give one target for each row")
-    _check_values(y, field)
-    found = kind_of(y, kind)
-    if found == "regression":
-        return Targets(found, _numbers(y, kind, field), None, None, flat)
-    return Targets(found, *_classes(y, field), flat)
-
-
-def _check_values(y: NDArray[Any], field: str) -> None:
-    if y.ndim > 2 or y.size == 0:
-        raise TaskError(f"{field} has the shape {y.shape}; give one target a row, or (rows, outputs) for a regression")
-    if y.dtype.kind == "m":
-        raise TaskError(f"{field} holds durations; turn them into numbers: a pandas column has .dt.total_seconds()")
-    if y.dtype.kind == "M":
-        raise TaskError(f"{field} holds dates; turn them into numbers, such as days since a first one, or into labels")
-    if y.dtype.kind in "cV":
-        raise TaskError(f"{field} has the type {y.dtype}; it must hold labels or real numbers")
-    if y.dtype.kind == "f" and not np.isfinite(y).all():
-        count = int((~np.isfinite(y)).sum())
-        raise TaskError(f"{field} has {counted(count, 'NaN or infinite value')}; remove those rows")
-    if y.dtype == object:
-        odd = next((value for value in y.flat if isinstance(value, (list, tuple, dict, set, np.ndarray))), None)
-        if odd is not None:
-            raise TaskError(f"{field} holds {type(odd).__name__}s, such as {odd!r}; give one target a row")
-        missing = int(pd.isna(pd.Series(list(y.flat), dtype=object)).sum())
-        if missing:
-            raise TaskError(f"{field} has {counted(missing, 'missing value')}; remove those rows")
-
-
-def _numbers(y: NDArray[Any], kind: str, field: str) -> NDArray[np.float64]:
-    try:
-        numbers = y.astype(np.float64) if y.dtype.kind in "buifO" else None
-    except (TypeError, ValueError, OverflowError):
-        numbers = None
-    if numbers is None:
-        raise TaskError(
-            f"{field} has the type {y.dtype}: a regression needs numbers; for labels use kind='classification'"
-        )
-    numbers = numbers.reshape(len(y), -1)
-    if kind == "auto" and bool(np.isin(numbers, (0, 1)).all()) and bool((numbers.sum(1) == 1).all()):
-        raise TaskError(
-            f"{field} has the shape {y.shape} and looks one-hot: use {field}.argmax(axis=1) for classes, or say "
-            "kind='regression' if it is meant as numbers"
-        )
-    constant = (numbers == numbers[0]).all(0)
-    if constant.any():
-        column = int(constant.argmax())
-        which = f"{field}, column {column}," if len(constant) > 1 else field
-        raise TaskError(
-            f"{which} is {numbers[0, column]:g} in every row: there is nothing to learn; give targets that differ"
-        )
-    return numbers
-
-
-def _classes(y: NDArray[Any], field: str) -> tuple[NDArray[np.int64], tuple[str, ...], tuple[Label, ...]]:
-    """The class indices (rows,), and the labels as text and as y has them."""
-    if y.ndim > 1:
-        raise TaskError(
-            f"{field} has the shape {y.shape}: classes need one label a row; use {field}.argmax(axis=1) for one-hot"
-        )
-    if y.dtype == object and len({type(label) for label in y}) > 1:
-        # mixed types have no order of their own, or a wrong one: False == 0
-        y = np.array([str(label) for label in y], dtype=object)
-    try:
-        labels, indices = np.unique(y, return_inverse=True)
-    except TypeError:
-        raise TaskError(f"{field} holds {type(y[0]).__name__}s, which have no order; give text or numbers") from None
-    found = labels.tolist()
-    if len(found) < 2:
-        raise TaskError(f"{field} has only one class, {str(found[0])!r}; a classification needs at least two")
-    own = found
-    if all(isinstance(label, float) and label.is_integer() for label in found):
-        found = [int(label) for label in found]
-    classes = tuple(str(label) for label in found)
-    plain = type(own[0]) in (str, int, float, bool)  # of anything else, such as a Decimal, a file keeps the text
-    return indices.astype(np.int64), classes, tuple(own) if plain else classes
-
-
 def materialise(dataset: Any) -> tuple[NDArray[Any], NDArray[Any]]:
     """All items of a map-style torch data set, stacked. Raises: TaskError naming the item that fails or differs."""
     iterable = isinstance(dataset, torch.utils.data.IterableDataset)
@@ -251,8 +113,8 @@ def materialise(dataset: Any) -> tuple[NDArray[Any], NDArray[Any]]:
     for index in range(len(dataset)):
         try:
             x, y = dataset[index]
-            xs.append(_array(x, "x"))
-            ys.append(_array(y, "y"))
+            xs.append(array_of(x, "x"))
+            ys.append(array_of(y, "y"))
         except Exception as error:
             raise TaskError(
                 f"item {index} of the data set cannot be read: {type(error).__name__}: {error}; "

@@ -14,9 +14,10 @@ from torch import Tensor
 
 from workbench.core.errors import TaskError, did_you_mean
 from workbench.tasks.frames import check_frame, is_number, read_csv
-from workbench.tasks.inputs import as_inputs, as_targets, materialise, to_shape
+from workbench.tasks.inputs import as_inputs, materialise, to_shape
 from workbench.tasks.row_identity import SPLITS
 from workbench.tasks.schema import TaskSchema
+from workbench.tasks.targets import as_targets
 
 __all__ = ["Former", "Renewal", "Sample", "Source", "check_parts", "read_again", "sample_of"]
 

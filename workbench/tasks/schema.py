@@ -13,8 +13,9 @@ from torch import Tensor
 
 from workbench.core.errors import CheckpointError, TaskError, did_you_mean
 from workbench.core.text import counted
-from workbench.tasks.inputs import Kind, Label, as_inputs, to_shape
+from workbench.tasks.inputs import as_inputs, to_shape
 from workbench.tasks.preprocessing import Preprocessing
+from workbench.tasks.targets import Kind, Label
 
 __all__ = ["TaskSchema"]
 

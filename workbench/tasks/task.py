@@ -21,7 +21,7 @@ from workbench.tasks.builtin import BUILTIN
 from workbench.tasks.data_warnings import data_warnings
 from workbench.tasks.facts import Baseline, baseline_of, facts_of
 from workbench.tasks.frames import check_frame, read_csv
-from workbench.tasks.inputs import Kind, Label, as_inputs, as_targets, materialise, rule_of, warn_of_channels_last
+from workbench.tasks.inputs import as_inputs, materialise, warn_of_channels_last
 from workbench.tasks.options import check_options, check_outputs, check_texts, named
 from workbench.tasks.preprocessing import Preprocessing
 from workbench.tasks.recipe import Recipe
@@ -29,6 +29,7 @@ from workbench.tasks.revision import Former, Renewal, Sample, Source, check_part
 from workbench.tasks.row_identity import SPLITS, fingerprint_of, known_after, place, row_keys
 from workbench.tasks.schema import TaskSchema
 from workbench.tasks.split import Split, check_shares, divide, take_rows
+from workbench.tasks.targets import Kind, Label, as_targets, rule_of
 
 __all__ = ["Baseline", "Task"]
 
