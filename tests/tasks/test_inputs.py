@@ -404,7 +404,8 @@ def test_a_data_set_is_the_same_task_as_its_arrays() -> None:
         return X[index], int(Y[index])
 
     assert Task.from_dataset(Items(item)).fingerprint == REFERENCE.fingerprint
-    assert reads == list(range(60))  # each item once, in order: augmentation is frozen
+    assert reads[-60:] == list(range(60))  # in order, after a few that are read twice to find out whether they differ
+    assert len(reads) < 70
     task = Task.from_dataset(TensorDataset(torch.tensor(X), torch.tensor(Y)))
     assert task.fingerprint == REFERENCE.fingerprint
     assert task.name == "TensorDataset"

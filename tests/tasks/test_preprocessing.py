@@ -70,23 +70,52 @@ def test_large_offsets_keep_their_digits() -> None:
     np.testing.assert_allclose(task.validation.x, scaled, atol=1e-3)
 
 
-def test_images_have_one_mean_and_deviation() -> None:
-    pictures = RNG.uniform(0, 255, (ROWS, 2, 3, 4))
-    task = Task.from_arrays(pictures, Y)
+@pytest.mark.parametrize(
+    ("shape", "axes", "says"),
+    [
+        ((2, 3, 4), (0, 2, 3), "per channel, over rows and pixels"),
+        ((1, 3, 4), (0, 2, 3), "per channel, over rows and pixels"),
+        ((7, 2), (0, 1), "per channel, over rows and time"),
+        ((5, 1), (0, 1), "per channel, over rows and time"),
+        ((2, 3, 4, 5), (0, 2, 3, 4), "per channel, over rows and pixels"),
+        ((4,), (0,), "per feature"),
+    ],
+)
+@pytest.mark.parametrize("clip", [None, 1.5])
+def test_channels_share_a_mean_and_deviation(
+    shape: tuple[int, ...], axes: tuple[int, ...], says: str, clip: float | None
+) -> None:
+    """Of sequences (rows, time, channels) over rows and time, of images (rows, channels, ...) over rows and pixels."""
+    values = RNG.normal(size=(ROWS, *shape)) * RNG.uniform(1, 100, shape) + RNG.normal(size=shape)
+    task = Task.from_arrays(values, Y, clip=clip)
     train, validation, _ = divided()
-    mean, spread = pictures[train].mean(), pictures[train].std()
-    assert task.is_image
-    assert task.input_shape == (2, 3, 4)
-    np.testing.assert_allclose(task.validation.x, (pictures[validation] - mean) / spread, atol=1e-5)
+
+    def moments(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return rows.mean(axes, keepdims=True), rows.std(axes, keepdims=True)
+
+    if clip is not None:
+        mean, spread = moments(values[train])
+        values = np.clip(values, mean - clip * spread, mean + clip * spread)
+    mean, spread = moments(values[train])
+    assert task.is_image == (len(shape) == 3)
+    assert task.input_shape == shape
+    assert any(says in line for line in task.summary()["value"])
+    np.testing.assert_allclose(task.validation.x, (values[validation] - mean) / spread, atol=1e-5)
 
 
-def test_signals_of_two_axes_are_standardised_value_by_value() -> None:
-    signals = RNG.normal(3, 2, (ROWS, 1, 5))
-    task = Task.from_arrays(signals, Y)
-    train, validation, _ = divided()
-    scaled = (signals[validation] - signals[train].mean(0)) / signals[train].std(0)
-    assert not task.is_image
-    np.testing.assert_allclose(task.validation.x, scaled, atol=1e-5)
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.uint8, np.int16])
+def test_statistics_of_many_pieces_are_those_of_all_rows(dtype: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Large offsets: the digits that a sum of squares would lose."""
+    values = (RNG.uniform(0, 3, (ROWS, 3, 2, 2)) + 120).astype(dtype)
+    whole = Task.from_arrays(values, Y)
+    monkeypatch.setattr("workbench.tasks.preprocessing.PIECE", 100)
+    pieces = Task.from_arrays(values, Y)
+    for name in ("_mean", "_scale"):
+        one, other = (getattr(task.schema.preprocessing, name) for task in (whole, pieces))
+        np.testing.assert_allclose(one, other, rtol=1e-12)
+    assert whole.fingerprint == pieces.fingerprint
+    raw = values.astype(np.float64)[divided()[0]]
+    np.testing.assert_allclose(pieces.schema.preprocessing._scale.ravel(), raw.std((0, 2, 3)), rtol=1e-9)
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1, 1e8 + 0.1, -7])

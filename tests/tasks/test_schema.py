@@ -247,7 +247,7 @@ def test_a_state_that_is_none() -> None:
     for name in state:
         with pytest.raises(CheckpointError, match=f"the file's task cannot be read .*'{name}'"):
             TaskSchema.from_state({key: value for key, value in state.items() if key != name})
-    for name in ("_mean", "_low", "_numeric", "clip"):
+    for name in ("_mean", "_low", "_columns", "clip"):
         part = {key: value for key, value in state["preprocessing"].items() if key != name}
         with pytest.raises(CheckpointError, match=f"the file's task cannot be read .*'{name}'"):
             TaskSchema.from_state({**state, "preprocessing": part})

@@ -11,7 +11,8 @@ import torch
 
 import workbench as wb
 from workbench.core.events import TrialState
-from workbench.training.endings import ended, ending_of, out_of_memory
+from workbench.core.memory import out_of_memory
+from workbench.training.endings import ended, ending_of
 from workbench.training.epoch import EpochRecord
 from workbench.training.resumption import Change, ChangeRecord
 from workbench.training.row import Row

@@ -10,7 +10,7 @@ import copy
 import hashlib
 import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -89,8 +89,13 @@ class Backbone:
         self.by_row = frozenset({"learning_rate_factor"})
 
     def __call__(self, task: DataShape, *, freeze: int, unfreeze_at: int, learning_rate_factor: float) -> Pretrained:
+        if isinstance(task.input_shape, Mapping):
+            names = ", ".join(task.input_shape)
+            raise ModelError(
+                f"backbone {self.name!r}: takes one input, and this task has several ({names}); give a model of your own"
+            )
         adapter = self._adapt(task)
-        features = self.features(task.input_shape)
+        features = self.features(task.input_shape, tokens=getattr(task, "inputs", "numbers") == "tokens")
         own = self._keep_head(task)
         head = copy.deepcopy(self._head).requires_grad_() if own else nn.Linear(features, task.output_size)
         return Pretrained(copy.deepcopy(self._body), head, freeze=freeze, adapter=adapter, backbone=self)
@@ -110,10 +115,10 @@ class Backbone:
             found.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
         return found.hexdigest()[:16]
 
-    def features(self, shape: tuple[int, ...]) -> int:
+    def features(self, shape: tuple[int, ...], *, tokens: bool = False) -> int:
         """What the body makes of an input of this shape (without rows). Raises: ModelError naming both shapes."""
         if shape not in self._features:
-            self._features[shape] = self._probe(shape)
+            self._features[shape] = self._probe(shape, tokens)
         return self._features[shape]
 
     def _made(self) -> nn.Module:
@@ -127,9 +132,9 @@ class Backbone:
             raise ModelError(f"backbone {self.name!r}: {message}")
         return network
 
-    def _probe(self, shape: tuple[int, ...]) -> int:
+    def _probe(self, shape: tuple[int, ...], tokens: bool) -> int:
         first = next(self._body.parameters())
-        rows = torch.zeros(2, *shape, dtype=first.dtype, device=first.device)
+        rows = torch.zeros(2, *shape, dtype=torch.int64 if tokens else first.dtype, device=first.device)
         try:
             with torch.no_grad():
                 found = plain_outputs(self._body.eval()(rows))

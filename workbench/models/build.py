@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import prod
 from typing import Any
 
@@ -19,8 +19,10 @@ from workbench.core.registry import MODELS, user_choices
 from workbench.models.backbone import Backbone
 from workbench.models.builtin import DataShape
 from workbench.models.randomness import SeededRandomness
+from workbench.tasks.rows import Batch, call
 
 __all__ = [
+    "blank_inputs",
     "build_model",
     "builder_identity",
     "builder_source",
@@ -91,14 +93,14 @@ def _built(builder: Callable[..., Any], task: DataShape, config: Config) -> nn.M
 def probe(module: nn.Module, task: DataShape, name: str) -> None:
     """Run two rows of zeros through the module (evaluation mode). Raises: ModelError on a raise or a wrong shape."""
     first = next(module.parameters())
-    rows = torch.zeros(2, *task.input_shape, dtype=first.dtype, device=first.device)
+    rows = blank_inputs(task, 2, first)
     was_training = module.training
     try:
         with torch.no_grad():
-            outputs = module.eval()(rows)
+            outputs = call(module.eval(), rows)
     except Exception as error:
-        message = f"model {name!r} raised {type(error).__name__} on a batch of shape {tuple(rows.shape)}: {error}"
-        raise ModelError(message) from error
+        message = f"model {name!r} raised {type(error).__name__} on {_named(rows)}: {error}"
+        raise ModelError(message + _remedy(module, task, error)) from error
     finally:
         module.train(was_training)
     wanted = (2, task.output_size)
@@ -108,6 +110,43 @@ def probe(module: nn.Module, task: DataShape, name: str) -> None:
             f"model {name!r}: must return a tensor of shape {wanted} for a batch of 2 rows "
             f"(task.output_size = {task.output_size}), got {got}"
         )
+
+
+def blank_inputs(task: DataShape, rows: int, like: Tensor) -> Batch:
+    """Zeros of the shapes and types that a model of the task takes, on the device of `like`, numbers in its dtype."""
+    kinds, shapes = getattr(task, "inputs", "numbers"), task.input_shape
+
+    def zeros(shape: tuple[int, ...], kind: str) -> Tensor:
+        return torch.zeros(rows, *shape, dtype=torch.int64 if kind == "tokens" else like.dtype, device=like.device)
+
+    if isinstance(shapes, Mapping):
+        return {name: zeros(shape, kinds[name]) for name, shape in shapes.items()}
+    return zeros(shapes, kinds)
+
+
+def _named(rows: Batch) -> str:
+    """A batch in the words of a message."""
+    if isinstance(rows, Tensor):
+        return f"a batch of shape {tuple(rows.shape)}"
+    return "a batch of " + ", ".join(f"{name} {tuple(part.shape)}" for name, part in rows.items())
+
+
+def _remedy(module: nn.Module, task: DataShape, error: Exception) -> str:
+    """What to do about inputs of a kind that the model does not take, as the end of a message; empty if it is something else."""
+    if isinstance(task.input_shape, Mapping):
+        names = ", ".join(task.input_shape)
+        is_call = isinstance(error, TypeError) and "argument" in str(error)
+        return f"; a model of this task is called by keyword: forward(self, {names})" if is_call else ""
+    kind = getattr(task, "inputs", "numbers")
+    embeds = any(isinstance(part, (nn.Embedding, nn.EmbeddingBag)) for part in module.modules())
+    types = isinstance(error, RuntimeError) and ("indices" in str(error) or "scalar type" in str(error))
+    if kind == "numbers" and embeds and types:
+        return "; an embedding takes whole numbers, and this task's inputs are standardized numbers: make the task with inputs='tokens'"
+    if kind == "tokens" and not embeds:
+        return "; this task's inputs are tokens, int64: begin with an nn.Embedding, or make the task without inputs='tokens'"
+    if kind == "tokens" and isinstance(error, IndexError):
+        return "; an embedding needs as many entries as task.categories['tokens'] says"
+    return ""
 
 
 def is_penalised(module: nn.Module, name: str, parameter: Tensor) -> bool:

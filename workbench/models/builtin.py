@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import prod
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import nn
 
 from workbench.core.domains import Choice, IntRange
-from workbench.core.errors import ConfigError, Problem
+from workbench.core.errors import ConfigError, ModelError, Problem
 from workbench.core.registration import register_model
 from workbench.core.registry import ACTIVATIONS
 
-__all__ = ["DataShape", "cnn", "mlp"]
+__all__ = ["DataShape", "check_numbers", "cnn", "mlp"]
 
 
 class DataShape(Protocol):
     """What a builder may ask of a task."""
 
     @property
-    def input_shape(self) -> tuple[int, ...]: ...
+    def input_shape(self) -> Any: ...
     @property
     def output_size(self) -> int: ...
 
@@ -34,10 +34,27 @@ ACTIVATIONS.register("tanh", nn.Tanh, label="tanh", meaning="hyperbolic tangent"
 ACTIVATIONS.register("sigmoid", nn.Sigmoid, label="Sigmoid", meaning="1 / (1 + exp(-x))", built_in=True)
 
 
+def check_numbers(task: DataShape, model: str) -> None:
+    """Raises: ModelError if a task has other inputs than one of numbers, which is all that this model takes."""
+    kinds = getattr(task, "inputs", "numbers")
+    if kinds == "numbers":
+        return
+    if kinds == "tokens":
+        given, size = "tokens", "task.categories['tokens']"
+        remedy = f"give a model of your own, models={{name: build}}, that begins with nn.Embedding({size}, width)"
+    else:
+        given = "several inputs (" + ", ".join(f"{name}: {kind}" for name, kind in kinds.items()) + ")"
+        remedy = f"give a model of your own, models={{name: build}}, with forward(self, {', '.join(kinds)})"
+        if set(kinds) <= {"numbers", "codes"}:
+            remedy += ", or make the task with categories='one_hot'"
+    raise ModelError(f"model={model!r}: takes one input of numbers, and this task has {given}; {remedy}")
+
+
 def mlp(
     task: DataShape, *, hidden_layers: int, hidden_units: int, activation: str, batch_norm: bool, dropout: float
 ) -> nn.Module:
     """Fully connected layers; with no hidden layer a linear model."""
+    check_numbers(task, "mlp")
     make_activation: Callable[[], nn.Module] = ACTIVATIONS[activation].value
     layers: list[nn.Module] = [nn.Flatten()]
     width = prod(task.input_shape)
@@ -65,6 +82,7 @@ def cnn(
     kernel_size: int = Choice(3, 5),  # type: ignore[assignment]
 ) -> nn.Module:
     """Blocks of convolution, activation and 2x2 max-pooling, each with twice the channels; then one linear layer."""
+    check_numbers(task, "cnn")
     if len(task.input_shape) != 3:
         remedy = "make it from X[:, None], of one channel, or " * (len(task.input_shape) == 2) + "use 'mlp'"
         message = (

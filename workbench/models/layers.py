@@ -16,6 +16,7 @@ from workbench.core.errors import ModelError
 from workbench.core.registry import ACTIVATIONS
 from workbench.models.build import is_penalised
 from workbench.models.randomness import SeededRandomness
+from workbench.tasks.rows import Batch, Inputs, batch_device, batch_shape, call, moved, ready
 
 __all__ = ["FLAT", "NEAR_ZERO", "LayerFacts", "Role", "inspect_layers"]
 
@@ -75,7 +76,10 @@ class LayerFacts:
 
 
 def inspect_layers(
-    module: nn.Module, x: Tensor, y: Tensor | None = None, loss: Callable[[Tensor, Tensor], Tensor] | None = None
+    module: nn.Module,
+    x: Inputs | Batch,
+    y: Tensor | None = None,
+    loss: Callable[[Tensor, Tensor], Tensor] | None = None,
 ) -> list[LayerFacts]:
     """The layers of a network in the order of its forward pass, as some rows see them.
 
@@ -91,20 +95,18 @@ def inspect_layers(
     except Exception as error:
         raise ModelError(f"{type(module).__name__} cannot be copied ({type(error).__name__}: {error})") from error
     first = next(twin.parameters(), None)
+    given = ready(x) if first is None else moved(ready(x, first.dtype), first.device)
     if first is not None:
-        x = x.to(first.device, first.dtype if x.is_floating_point() else x.dtype)
         y = None if y is None else y.to(first.device)
     twin.requires_grad_(True).zero_grad(set_to_none=True)
     calls: list[LayerFacts] = []
-    with SeededRandomness(torch.Generator(x.device).manual_seed(0)):
+    with SeededRandomness(torch.Generator(batch_device(given)).manual_seed(0)):
         try:
             with torch.no_grad(), _recorded(twin.eval(), calls):
-                twin(x)
-            gradients = {} if y is None or loss is None else _gradients(twin, x, y, loss)
+                call(twin, given)
+            gradients = {} if y is None or loss is None else _gradients(twin, given, y, loss)
         except Exception as error:
-            message = (
-                f"{type(module).__name__} raised {type(error).__name__} on a batch of shape {tuple(x.shape)}: {error}"
-            )
+            message = f"{type(module).__name__} raised {type(error).__name__} on a batch of shape {batch_shape(given)}: {error}"
             raise ModelError(message) from error
     return [replace(call, gradient=gradients.get(call.name.partition(" (call ")[0], math.nan)) for call in calls]
 
@@ -112,12 +114,12 @@ def inspect_layers(
 # --------------------------------------------------------------------------------------------------------------------
 
 
-def _gradients(twin: nn.Module, x: Tensor, y: Tensor, loss: Callable[[Tensor, Tensor], Tensor]) -> dict[str, float]:
+def _gradients(twin: nn.Module, x: Batch, y: Tensor, loss: Callable[[Tensor, Tensor], Tensor]) -> dict[str, float]:
     """L2 norm of the mean loss's gradient by layer."""
     # a batch normalisation cannot train on a single row
-    twin.train(len(x) > 1)
+    twin.train(len(y) > 1)
     with torch.enable_grad():
-        loss(twin(x), y).mean().backward()  # type: ignore[no-untyped-call]
+        loss(call(twin, x), y).mean().backward()  # type: ignore[no-untyped-call]
     found = {}
     for name, part in twin.named_modules():
         slopes = [own.grad for own in _weights(part) if own.grad is not None]

@@ -8,7 +8,7 @@ trials' units side by side, a convolution is a batched matrix product over its p
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -17,8 +17,8 @@ from torch import Tensor, nn
 __all__ = ["stacked_forward"]
 
 Tensors = Mapping[str, Tensor]
-Forward = Callable[[Tensors, Tensors, Tensor], Tensor]
-"""(parameters (trials, ...), buffers (trials, ...), x (trials, rows, ...)) -> outputs (trials, rows, ...)"""
+Forward = Callable[[Tensors, Tensors, Any], Tensor]
+"""(parameters (trials, ...), buffers (trials, ...), batch (trials, rows, ...)) -> outputs (trials, rows, ...)"""
 
 ELEMENTWISE = (
     nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid, nn.Softplus, nn.Hardtanh, nn.Identity,

@@ -45,7 +45,7 @@ class Facts:
     name: str
     kind: str
     metric: str
-    input_shape: tuple[int, ...]
+    input_shape: Any
     output_size: int
     classes: tuple[str, ...] | None
     feature_names: tuple[str, ...] | None

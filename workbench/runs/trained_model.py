@@ -24,6 +24,8 @@ from workbench.core.registry import MODELS
 from workbench.core.version import __version__
 from workbench.models import Source, build_model, builder_identity, former_builder, is_builtin, source_of
 from workbench.tasks import TaskSchema
+from workbench.tasks.rows import Batch, InputRows, Inputs, call, ready
+from workbench.training.batches import PIECE_BATCHES, in_pieces
 
 __all__ = [
     "TrainedModel",
@@ -34,9 +36,6 @@ __all__ = [
     "schema_of",
     "unreadable",
 ]
-
-PIECE_ROWS, PIECE_BYTES = 4096, 16 * 2**20
-"""Rows go through the model in pieces of at most so many, and at most so many bytes of inputs."""
 
 LIBRARIES = ("torch", "scikit-learn", "numpy", "pandas", "skops")
 
@@ -67,13 +66,18 @@ class TrainedModel(nn.Module):
         self.versions = _versions() if versions is None else dict(versions)
         self.eval()
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Prepared rows (rows, *input_shape) to the module's outputs (rows, output_size)."""
-        outputs: Tensor = self.module(x)
+    def forward(self, x: Inputs | Batch | None = None, **named: Tensor) -> Tensor:
+        """Prepared rows (rows, *input_shape) to the module's outputs (rows, output_size). Several inputs: a dictionary, or by
+        keyword."""
+        given: Any = named if x is None else x
+        if isinstance(given, InputRows):
+            given = ready(given, next(self.module.parameters()).dtype)
+        outputs: Tensor = call(self.module, given)
         return outputs
 
-    def preprocess(self, X: Any) -> Tensor:
-        """Raw rows, of the kind the task was made from, as `forward` takes them: (rows, *input_shape) float32, on the CPU.
+    def preprocess(self, X: Any) -> Batch:
+        """Raw rows, of the kind the task was made from, as `forward` takes them: (rows, *input_shape) float32, int64 for tokens,
+        or a dictionary of such tensors, on the CPU.
 
         Raises: TaskError if columns are missing or the shape is another.
         """
@@ -85,7 +89,7 @@ class TrainedModel(nn.Module):
 
         In evaluation mode, whatever the mode is set to. Raises: TaskError as `preprocess`.
         """
-        return self.schema.decode(self.outputs(self.preprocess(X)))
+        return self.schema.decode(self.outputs(self.schema.store(X)))
 
     def predict_proba(self, X: Any) -> NDArray[Any]:
         """Raw rows to the probability of each class (rows, classes), float64, in the order of `schema.classes`.
@@ -95,17 +99,22 @@ class TrainedModel(nn.Module):
         if self.schema.classes is None:
             name = self.schema.name
             raise TaskError(f"{name!r} is a regression: there are no classes to give probabilities of; use predict")
-        probabilities: NDArray[Any] = self.outputs(self.preprocess(X)).double().softmax(-1).numpy()
+        probabilities: NDArray[Any] = self.outputs(self.schema.store(X)).double().softmax(-1).numpy()
         return probabilities
 
     @torch.no_grad()
-    def outputs(self, x: Tensor) -> Tensor:
+    def outputs(self, x: Inputs | Batch) -> Tensor:
         """Prepared rows (rows, *input_shape) to the module's outputs (rows, output_size) as it predicts: in evaluation mode
         whatever the mode is set to, without gradients, in pieces, on the CPU."""
         first = next(self.module.parameters())
-        rows = max(1, min(PIECE_ROWS, PIECE_BYTES // (x[0].numel() * first.element_size())))
+
+        def work(piece: Inputs) -> Tensor:
+            outputs: Tensor = call(self.module, ready(piece.to(first.device), first.dtype))
+            return outputs.cpu()
+
+        stored = InputRows(x, {}) if isinstance(x, dict) else x
         with _evaluating(self):
-            return torch.cat([self.module(piece.to(first.device, first.dtype)).cpu() for piece in torch.split(x, rows)])
+            return in_pieces(stored, PIECE_BATCHES * self.config.batch_size, work)[0]
 
     def __repr__(self) -> str:
         epoch = "" if self.epoch is None else f", epoch {self.epoch}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -67,6 +68,18 @@ def _score(metric: str, outputs: Tensor, targets: Tensor) -> float:
     return score if math.isfinite(score) else math.nan
 
 
+def _inputs(task: Task) -> list[tuple[str, str]]:
+    """The shape of a row and how it is scaled, one line an input."""
+    fitted = task.schema.preprocessing
+    shapes = task.input_shape if isinstance(task.input_shape, Mapping) else {"": task.input_shape}
+    lines = []
+    for name, shape in shapes.items():
+        size = " x ".join(map(str, shape)) + (" image" if task.is_image else "")
+        lines.append(f"{name}: {size}" if name else size)
+    lines += [line for part in fitted.describe(task.schema.raw_shape).split("; ") for line in textwrap.wrap(part, CELL)]
+    return [("" if index else "inputs", line) for index, line in enumerate(lines)]
+
+
 def facts_of(task: Task) -> pd.DataFrame:
     """One fact a row; index: kind, rows, inputs, metric, baseline, classes or target, warning; column: value (text).
 
@@ -79,7 +92,7 @@ def facts_of(task: Task) -> pd.DataFrame:
     facts = [
         ("kind", task.kind + (f", as {task.kind_rule}" if task.kind_rule else "")),
         ("rows", sizes + (" (sealed)" if task.sizes["test"] else "")),
-        ("inputs", " x ".join(map(str, task.input_shape)) + (" image" if task.is_image else "")),
+        *_inputs(task),
         ("metric", task.metric),
         ("baseline", f"{score} {baseline.metric:.3f}, loss {baseline.loss:.3f}"),
         ("", baseline.description),

@@ -11,7 +11,9 @@ from workbench.core.errors import TaskError, did_you_mean
 
 __all__ = ["check_options", "check_outputs", "check_texts", "named"]
 
-OPTIONS = frozenset({"name", "kind", "split", "seed", "standardize", "clip", "transform", "metric"})
+OPTIONS = frozenset(
+    {"name", "kind", "split", "seed", "standardize", "clip", "transform", "metric", "inputs", "categories"}
+)
 
 
 def check_options(options: Mapping[str, Any], also: frozenset[str] = frozenset()) -> None:

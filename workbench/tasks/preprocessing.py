@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import re
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,26 +12,35 @@ import torch
 from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.base import clone
-from sklearn.compose import ColumnTransformer
-from sklearn.impute import SimpleImputer
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder
+from torch import Tensor
 
 from workbench.core.domains import finite
 from workbench.core.errors import TaskError
+from workbench.tasks.columns import CATEGORIES, Columns
 from workbench.tasks.estimators import from_tensor, to_tensor
-from workbench.tasks.frames import is_number
+from workbench.tasks.rows import ONLY, InputRows, Inputs, InputScale
 
 __all__ = ["Preprocessing"]
 
-SETTINGS = ("standardize", "clip", "image", "_numeric", "feature_names")
-ARRAYS = ("_mean", "_scale", "_low", "_high")
-"""What `fit` finds, in float64; the last two with clip= only."""
+SETTINGS = (
+    "standardize",
+    "clip",
+    "tokens",
+    "feature_names",
+    "vocabulary",
+    "_mean",
+    "_scale",
+    "_low",
+    "_high",
+    "_shape",
+)
+"""What is kept of one in a file; the columns and the user's transformer are stored in a form of their own."""
 
-SHOWN = 6
-"""So many known values of a column are listed one by one."""
+PIECE = 2**20
+"""Values that are computed on at once, in float64."""
 
-WHOLE = re.compile(r"-?\d+\.0")
+WIDE = 256
+"""Rows of uint8 with so many values, or of two axes and more, are taken for images, and stay uint8 until the batch."""
 
 
 class Preprocessing:
@@ -41,150 +48,211 @@ class Preprocessing:
 
     Order: missing values and text columns (DataFrames), clipping, the user's transformer, standardising.
     clip: numeric inputs are held within the mean ± clip standard deviations of the training rows, which takes the force
-    out of outliers (one-hot columns are left alone); None for no clipping. transform: a scikit-learn transformer or
+    out of outliers (encoded columns are left alone); None for no clipping. transform: a scikit-learn transformer or
     pipeline, cloned, given (rows, features) and the training targets. standardize: to mean 0 and deviation 1. Clipping
-    and standardising go a feature at a time, or with one mean and deviation over all pixels for images. A constant
+    and standardising go a feature at a time; of sequences (rows, time, channels) a channel at a time over rows and time; of
+    images (rows, channels, height, width), and whatever has more axes, a channel at a time over rows and positions. A constant
     feature becomes 0. A transformer that keeps the number of values keeps the shape: its pixels stay an image.
+    tokens: whole numbers stay as they are, int64. categories: see `Columns`.
+
+    vocabulary: of tokens, the largest one of the data plus 1. feature_names: of a table's inputs.
     """
 
-    def __init__(self, *, standardize: bool, clip: float | None, transform: Any, image: bool) -> None:
+    def __init__(
+        self,
+        *,
+        standardize: bool = True,
+        clip: float | None = None,
+        transform: Any = None,
+        tokens: bool = False,
+        categories: str = CATEGORIES[0],
+    ) -> None:
         if clip is not None and (isinstance(clip, np.bool_) or (finite(clip) or 0) <= 0):
             raise TaskError(f"clip={clip!r}: must be a number of standard deviations above 0, such as 3, or None")
         if not isinstance(standardize, (bool, np.bool_)):
             raise TaskError(f"standardize={standardize!r}: must be True or False")
-        self.standardize, self.clip, self.image = bool(standardize), None if clip is None else float(clip), image
+        for option, value in (("clip", clip), ("transform", transform)):
+            if tokens and value is not None:
+                raise TaskError(f"{option}={value!r}: tokens are passed on as they are; leave {option}= out")
+        self.standardize, self.clip = bool(standardize), None if clip is None else float(clip)
+        self.tokens, self.vocabulary = tokens, 0
         self._transform = _cloned(transform)
-        self._columns: ColumnTransformer | None = None
-        self._numeric: tuple[str, ...] = ()
+        self._columns = Columns(categories)
         self.feature_names: tuple[str, ...] | None = None
+        self._mean: NDArray[np.float64] | None = None
+        self._scale: NDArray[np.float64] | None = None
+        self._low: NDArray[np.float64] | None = None
+        self._high: NDArray[np.float64] | None = None
+        self._shape: tuple[int, ...] = ()
 
-    def fit(self, rows: NDArray[np.float64] | pd.DataFrame, targets: NDArray[Any]) -> None:
-        """Learn from the training rows alone. Raises: TaskError if the transformer fails on them."""
-        if isinstance(rows, pd.DataFrame):
-            self._numeric = tuple(name for name in rows if is_number(rows[name]))
-            self._columns = _column_encoder(rows, self._numeric).fit(self._plain(rows))
-            self.feature_names = tuple(str(name) for name in self._columns.get_feature_names_out())
-        X = self._numbers(rows)
-        over = None if self.image else 0
+    def fit(self, X: NDArray[Any] | pd.DataFrame, targets: NDArray[Any], rows: NDArray[np.int64]) -> None:
+        """Learn from the training rows alone, of all the data with their targets. Raises: TaskError if the transformer fails."""
+        if self.tokens:
+            # no statistic of the data but the size that an embedding needs to take all of them
+            self.vocabulary = int(X.max()) + 1
+            return
+        trained = targets[rows]
+        if isinstance(X, pd.DataFrame):
+            table = X.iloc[rows]
+            self._columns.fit(table)
+            self.feature_names = self._columns.names
+            X, rows = self._numbers(self._columns.apply(table)), np.arange(len(table))
+        axes = _shared_axes(X.ndim)
         if self.clip is not None:
-            middle, spread = X.mean(over), X.std(over)
-            if self._columns is not None:  # numeric columns stand first
-                spread[len(self._numeric) :] = np.inf
+            middle, spread, _, _ = _statistics(_float64(X, rows), axes)
+            spread[self._encoded(X.shape[1:])] = np.inf
             self._low, self._high = middle - self.clip * spread, middle + self.clip * spread
-            X = np.clip(X, self._low, self._high)
         if self._transform is not None:
+            values = np.concatenate(list(self._clipped(X, rows)))
             try:
-                self._transform.fit(X.reshape(len(X), -1), targets.ravel() if targets.size == len(X) else targets)
+                self._transform.fit(
+                    values.reshape(len(values), -1), trained.ravel() if trained.size == len(rows) else trained
+                )
             except Exception as error:
                 message = f"transform={self._transform!r}: cannot be fitted to the training rows: {error}"
                 raise TaskError(message) from error
-            values = self._transformed(X)
-            kept = values.shape[1] == math.prod(X.shape[1:])
-            self._shape = X.shape[1:] if kept else values.shape[1:]
-            X = values.reshape(-1, *self._shape)
-            over = over if kept else 0
-            self.feature_names = _names_after(self._transform, self.feature_names, values.shape[1])
-        mean, spread = X.mean(over), X.std(over)
+            found = self._transformed(values)
+            kept = found.shape[1] == math.prod(X.shape[1:])
+            self._shape = X.shape[1:] if kept else found.shape[1:]
+            self.feature_names = _names_after(self._transform, self.feature_names, found.shape[1])
+            values = found.reshape(-1, *self._shape)
+            statistics = _statistics([values], _shared_axes(values.ndim))
+        else:
+            statistics = _statistics(self._clipped(X, rows), axes)
+        mean, spread, least, largest = statistics
         # rounding leaves a constant feature a deviation just above 0, which must not be divided by, and another mean
-        constant = spread <= 1e-12 * np.abs(X).max(over)
-        self._mean = np.where(constant, X.min(over), mean) if self.standardize else np.zeros_like(mean)
+        constant = spread <= 1e-12 * largest
+        self._mean = np.where(constant, least, mean) if self.standardize else np.zeros_like(mean)
         self._scale = np.where(constant, 1.0, spread) if self.standardize else np.ones_like(spread)
 
-    def apply(self, rows: NDArray[np.float64] | pd.DataFrame, *, warn: bool = False) -> torch.Tensor:
-        """Rows as (rows, *input_shape) float32; computed in float64.
-
-        warn: with a UserWarning for each one-hot encoded column of which the training rows knew no value that is given.
-        Raises: TaskError if a value cannot be turned into a finite float32, naming the first one.
-        """
-        X = self._numbers(rows, warn)
-        if self.clip is not None:
-            X = np.clip(X, self._low, self._high)
-        if self._transform is not None:
-            X = self._transformed(X).reshape(-1, *self._shape)
-        X = (X - self._mean) / self._scale
-        flat = X.reshape(len(X), -1)
-        bad = ~(np.abs(flat) <= np.finfo(np.float32).max)
-        if bad.any():
-            row, column = (int(place[0]) for place in np.nonzero(bad))
-            transformed = self._transform is not None
-            name = column if self.feature_names is None else repr(self.feature_names[column])
-            raise TaskError(
-                f"input {name} is {flat[row, column]} in row {row} after preprocessing, which no float32 can hold; "
-                "look for infinite or huge values in the data" + (", or in what transform= makes of them" * transformed)
+    def store(
+        self, X: NDArray[Any] | pd.DataFrame, rows: NDArray[np.int64] | None = None, *, warn: bool = False
+    ) -> Inputs:
+        """Some rows, or all, as a split keeps them: a tensor (rows, *input_shape), float32 or int64 (tokens), or `InputRows`
+        (images of uint8 that are only standardized, and tables with codes). Raises: TaskError, as `apply`."""
+        if self.tokens:
+            return torch.from_numpy(np.ascontiguousarray(X if rows is None else X[rows], dtype=np.int64))
+        if isinstance(X, pd.DataFrame):
+            numbers = self._columns.apply(X if rows is None else X.iloc[rows], warn=warn)
+            values = self._float32(self._numbers(numbers), None)
+            if not self._columns.codes:
+                return values
+            count = len(self._columns.numeric)
+            parts = {"numbers": values} if count else {}
+            return InputRows({**parts, "codes": torch.from_numpy(numbers[:, count:].astype(np.int64))}, {})
+        if X.dtype == np.uint8 and self._only_scales and (X.ndim > 2 or X.shape[1] >= WIDE):
+            assert self._mean is not None and self._scale is not None
+            kept = torch.from_numpy(np.ascontiguousarray(X if rows is None else X[rows]))
+            return InputRows(
+                {ONLY: kept}, {ONLY: InputScale(torch.from_numpy(self._mean), torch.from_numpy(self._scale))}
             )
-        return torch.from_numpy(X.astype(np.float32))
+        return self._float32(X, rows)
 
     @property
     def standardisation(self) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
         """Mean and deviation, where rows of numbers are standardised and nothing else; None where more is done to them."""
-        return (self._mean, self._scale) if self._transform is None and self.clip is None else None
+        if not self._only_scales or self.tokens or self._columns.codes:
+            return None
+        assert self._mean is not None and self._scale is not None
+        return self._mean, self._scale
+
+    @property
+    def inputs(self) -> str | dict[str, str]:
+        """What a model is given: "numbers" or "tokens"; by name where it is given several inputs."""
+        if not self._columns.codes:
+            return "tokens" if self.tokens else "numbers"
+        return ({"numbers": "numbers"} if self._columns.numeric else {}) | {"codes": "tokens"}
+
+    @property
+    def categories(self) -> dict[str, int]:
+        """How many codes there are, 0 included: of each coded column, or of "tokens"."""
+        if self.tokens:
+            return {"tokens": self.vocabulary}
+        return {name: len(known) + 1 for name, known in self._columns.known().items()} if self._columns.codes else {}
 
     @property
     def unfitted(self) -> Any:
         """The transformer as it was given, before the fit; None without one."""
         return _cloned(self._transform)
 
+    def describe(self, shape: tuple[int, ...]) -> str:
+        """How rows of this shape are scaled, in words."""
+        if self.tokens:
+            return f"tokens, kept as they are, below {self.vocabulary:,}"
+        if not self.standardize:
+            return "not standardized"
+        per = {1: "per feature", 2: "per channel, over rows and time"}.get(
+            len(shape), "per channel, over rows and pixels"
+        )
+        return f"standardized {per}"
+
     def to_state(self) -> dict[str, Any]:
         """What was fitted, as plain values and tensors. Raises: CheckpointError for a transformer that cannot be saved."""
         state = {name: getattr(self, name) for name in SETTINGS}
-        state |= {name: torch.from_numpy(np.array(getattr(self, name))) for name in ARRAYS if hasattr(self, name)}
-        if self._columns is not None:
-            state["_columns"] = to_tensor(self._columns, "the encoding of the columns")
-        if self._transform is not None:
-            state["_shape"] = tuple(self._shape)
-            state["_transform"] = to_tensor(self._transform, f"transform={self._transform!r}")
-        return state
+        state = {name: torch.from_numpy(np.array(v)) if isinstance(v, np.ndarray) else v for name, v in state.items()}
+        state["_columns"] = self._columns.to_state() if self._columns.names else None
+        transform = None if self._transform is None else to_tensor(self._transform, f"transform={self._transform!r}")
+        return {**state, "_transform": transform}
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any], trusted: Sequence[str] = ()) -> Preprocessing:
         """What `to_state` described. Raises: CheckpointError naming what in the transformer is not `trusted`."""
-        fitted = cls(standardize=state["standardize"], clip=state["clip"], transform=None, image=state["image"])
-        fitted._numeric = state["_numeric"]
-        fitted.feature_names = state["feature_names"]
-        for name in ARRAYS[: 2 if fitted.clip is None else 4]:
-            setattr(fitted, name, state[name].numpy())
-        if "_columns" in state:
-            fitted._columns = from_tensor(state["_columns"], trusted, "the encoding of the columns")
-        if "_transform" in state:
-            fitted._shape = state["_shape"]
+        fitted = cls()
+        for name in SETTINGS:
+            value = state[name]
+            setattr(fitted, name, value.numpy() if isinstance(value, Tensor) else value)
+        if state["_columns"] is not None:
+            fitted._columns = Columns.from_state(state["_columns"], trusted)
+        if state["_transform"] is not None:
             fitted._transform = from_tensor(state["_transform"], trusted, "transform=")
         return fitted
 
-    def _numbers(self, rows: NDArray[np.float64] | pd.DataFrame, warn: bool = False) -> NDArray[np.float64]:
-        if isinstance(rows, pd.DataFrame):
-            assert self._columns is not None
-            plain = self._plain(rows)
-            for name, known in self._categories().items():
-                plain[name] = _matched(rows[name], plain[name], known, warn)
-            return np.asarray(self._columns.transform(plain), dtype=np.float64)
-        return rows
+    # ------------------------------------------------------------------------------------------------------------------
 
-    def _categories(self) -> dict[str, list[str]]:
-        """The texts that are known of each one-hot encoded column."""
-        assert self._columns is not None
-        for part, encoder, columns in self._columns.transformers_:
-            if part == "text" and len(columns):
-                return dict(zip(columns, (list(known) for known in encoder[-1].categories_), strict=True))
-        return {}
+    @property
+    def _only_scales(self) -> bool:
+        return self._transform is None and self.clip is None
 
-    def _plain(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Columns in the types scikit-learn takes, as the training rows decided: float64 with NaN, or text with NaN."""
-        plain = {}
-        for name in frame:
-            column = frame[name]
-            if name in self._numeric:
-                try:
-                    values = pd.to_numeric(column).to_numpy(dtype=np.float64, na_value=np.nan)
-                except (TypeError, ValueError) as error:
-                    raise TaskError(f"column {name!r} holds numbers in the training rows, and now: {error}") from error
-                if np.isinf(values).any():
-                    raise TaskError(f"column {name!r} has infinite values; replace them by NaN to have them filled in")
-                plain[name] = values
-            else:
-                text = np.array([str(value) for value in column], dtype=object)
-                text[column.isna().to_numpy()] = np.nan
-                plain[name] = text
-        return pd.DataFrame(plain, index=frame.index)
+    def _numbers(self, table: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Of a table's columns, those that are scaled: all but the codes."""
+        return table[:, : len(self._columns.numeric)] if self._columns.codes else table
+
+    def _encoded(self, shape: tuple[int, ...]) -> slice:
+        """The inputs that stand for categories, which are not clipped; numeric columns stand first."""
+        return slice(len(self._columns.numeric), None) if self._columns.names else slice(0, 0)
+
+    def _clipped(self, X: NDArray[Any], rows: NDArray[np.int64] | None) -> Iterator[NDArray[np.float64]]:
+        for piece in _float64(X, rows):
+            yield piece if self.clip is None else np.clip(piece, self._low, self._high)
+
+    def _float32(self, X: NDArray[Any], rows: NDArray[np.int64] | None) -> Tensor:
+        """Clipped, transformed and standardized; computed in float64, a piece at a time."""
+        count = len(X) if rows is None else len(rows)
+        shape = X.shape[1:] if self._transform is None else self._shape
+        found = torch.empty(count, *shape)
+        start = 0
+        parts = self._clipped(X, rows)
+        # a transformer may look at all rows that it is given
+        for piece in parts if self._transform is None else [np.concatenate(list(parts))]:
+            values = piece if self._transform is None else self._transformed(piece).reshape(-1, *self._shape)
+            values = (values - self._mean) / self._scale
+            self._check_finite(values, start)
+            found[start : start + len(values)] = torch.from_numpy(values)
+            start += len(values)
+        return found
+
+    def _check_finite(self, values: NDArray[np.float64], start: int) -> None:
+        """Raises: TaskError naming the first value that no float32 holds. start: the row number of the first row."""
+        flat = values.reshape(len(values), math.prod(values.shape[1:]))
+        bad = ~(np.abs(flat) <= np.finfo(np.float32).max)
+        if bad.any():
+            row, column = (int(place[0]) for place in np.nonzero(bad))
+            name = column if self.feature_names is None else repr(self.feature_names[column])
+            raise TaskError(
+                f"input {name} is {flat[row, column]} in row {start + row} after preprocessing, which no float32 can hold; "
+                "look for infinite or huge values in the data"
+                + (", or in what transform= makes of them" * (self._transform is not None))
+            )
 
     def _transformed(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
         """(rows, values) as the user's transformer gives them."""
@@ -201,39 +269,43 @@ class Preprocessing:
         return values
 
 
-def _matched(given: pd.Series[Any], text: pd.Series[Any], known: Sequence[str], warn: bool) -> NDArray[Any]:
-    """The texts of a column's values, those of numbers and booleans as the training rows write the same value: a column of
-    whole numbers is one of floats as soon as one is missing, and True may come back from a file as 1."""
-    found: NDArray[Any] = text.to_numpy(dtype=object, copy=True)
-    texts = set(known)
-    present = np.flatnonzero(given.notna().to_numpy())
-    strange = [row for row in present if found[row] not in texts]
-    if not strange:
-        return found
-    plain = [_plain_text(category) for category in known]
-    same = {one: category for one, category in zip(plain, known, strict=True) if plain.count(one) == 1}
-    values = given.to_numpy(dtype=object)
-    unknown = 0
-    for row in strange:
-        category = None if isinstance(values[row], str) else same.get(_plain_text(found[row]))
-        unknown += category is None
-        found[row] = found[row] if category is None else category
-    if warn and unknown == len(present):
-        shown = ", ".join(map(repr, known[:SHOWN])) + (f" and {len(known) - SHOWN} more" if len(known) > SHOWN else "")
-        warnings.warn(
-            f"column {given.name!r}: none of its values, such as {found[strange[0]]!r}, was in the training rows, so that the "
-            f"model knows nothing of this column; it expects {shown}",
-            UserWarning,
-            stacklevel=5,  # who called the schema
-        )
-    return found
+def _shared_axes(axes: int) -> tuple[int, ...]:
+    """The axes over which values share a mean and a deviation, of (rows, features), (rows, time, channels) or (rows, channels,
+    positions...)."""
+    return {2: (0,), 3: (0, 1)}.get(axes, (0, *range(2, axes)))
 
 
-def _plain_text(text: str) -> str:
-    """One text for equal numbers and booleans: "10.0" is "10", "True" is "1"."""
-    if text in ("True", "False"):
-        return str(int(text == "True"))
-    return str(int(float(text))) if WHOLE.fullmatch(text) else text
+def _float64(X: NDArray[Any], rows: NDArray[np.int64] | None) -> Iterator[NDArray[np.float64]]:
+    """Some rows, or all, in pieces: what is computed on them never takes the memory of all of them."""
+    count = len(X) if rows is None else len(rows)
+    step = max(1, PIECE // max(1, math.prod(X.shape[1:])))
+    for start in range(0, count, step):
+        piece = slice(start, start + step)
+        yield np.asarray(X[piece if rows is None else rows[piece]], dtype=np.float64)
+
+
+def _statistics(
+    parts: Iterator[NDArray[np.float64]] | list[NDArray[np.float64]], axes: tuple[int, ...]
+) -> tuple[NDArray[np.float64], ...]:
+    """Mean, deviation, smallest value and largest magnitude over some axes; each broadcasts over a row.
+
+    Pieces are put together as by Chan, Golub and LeVeque (1983), which keeps the digits that a sum of squares loses.
+    """
+    count, mean, squares, least, largest = 0, None, None, None, None
+    for part in parts:
+        number = math.prod(part.shape[axis] for axis in axes)
+        own = part.mean(axes, keepdims=True)[0]
+        deviation = part.std(axes, keepdims=True)[0]
+        low, size = part.min(axes, keepdims=True)[0], np.abs(part).max(axes, keepdims=True)[0]
+        if mean is None:
+            count, mean, squares, least, largest = number, own, deviation, low, size
+            continue
+        whole, change = count + number, own - mean
+        variance = (count * squares**2 + number * deviation**2) / whole + change**2 * (count * number / whole**2)
+        mean, squares = mean + change * (number / whole), np.sqrt(variance)
+        count, least, largest = whole, np.minimum(least, low), np.maximum(largest, size)
+    assert mean is not None
+    return mean, squares, least, largest
 
 
 def _cloned(transform: Any) -> Any:
@@ -258,18 +330,3 @@ def _names_after(transform: Any, names: tuple[str, ...] | None, count: int) -> t
     except (AttributeError, TypeError, ValueError):
         found = ()
     return found if len(found) == count else tuple(f"feature {index}" for index in range(count))
-
-
-def _column_encoder(frame: pd.DataFrame, numeric: tuple[str, ...]) -> ColumnTransformer:
-    other = [name for name in frame if name not in numeric]
-    for name in frame:
-        if frame[name].isna().all():
-            raise TaskError(f"column {name!r} has no value in the training split; drop it")
-    one_hot = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
-    return ColumnTransformer(
-        [
-            ("numeric", SimpleImputer(strategy="median"), list(numeric)),
-            ("text", make_pipeline(SimpleImputer(strategy="most_frequent"), one_hot), other),
-        ],
-        verbose_feature_names_out=False,
-    )

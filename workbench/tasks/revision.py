@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from workbench.core.errors import TaskError, did_you_mean
-from workbench.tasks.frames import check_frame, is_number, read_csv
-from workbench.tasks.inputs import as_inputs, materialise, to_shape
+from workbench.tasks.datasets import materialise
+from workbench.tasks.frames import as_frame, check_frame, is_number, read_csv
+from workbench.tasks.inputs import NamedArrays, to_shape
+from workbench.tasks.named_preprocessing import RawInputs
 from workbench.tasks.row_identity import SPLITS
 from workbench.tasks.schema import TaskSchema
 from workbench.tasks.targets import as_targets
@@ -90,9 +92,7 @@ class Renewal:
     version: int
 
 
-def read_again(
-    schema: TaskSchema, source: Source, data: Any
-) -> tuple[NDArray[np.float64] | pd.DataFrame, NDArray[Any]]:
+def read_again(schema: TaskSchema, source: Source, data: Any) -> tuple[RawInputs, NDArray[Any]]:
     """New inputs, and targets as class indices (rows,) or numbers (rows, outputs), of the kind the task was made from.
 
     Raises: TaskError naming the column, shape, type or class that is another.
@@ -122,7 +122,7 @@ def check_parts(
 
 
 def sample_of(
-    X: NDArray[np.float64] | pd.DataFrame,
+    X: RawInputs,
     targets: NDArray[Any],
     rows: NDArray[np.int64],
     classes: Sequence[str] | None,
@@ -131,7 +131,8 @@ def sample_of(
     seed: int,
 ) -> Sample:
     """A sample of some rows, drawn with a seed; copies, so that nothing leads to the others."""
-    values = max(1, int(np.prod(X.shape[1:])))
+    parts = {"": X} if not isinstance(X, NamedArrays) else X.parts
+    values = max(1, sum(int(np.prod(part.shape[1:])) for part in parts.values()))
     count = min(SAMPLED_ROWS, max(200, SAMPLED_VALUES // values))
     if len(rows) > count:
         rows = np.sort(np.random.default_rng(seed).choice(rows, count, replace=False))
@@ -142,12 +143,8 @@ def sample_of(
         outputs.columns = pd.Index(["y"] if outputs.shape[1] == 1 else [f"y {n}" for n in range(outputs.shape[1])])
     if isinstance(X, pd.DataFrame):
         return Sample(X.iloc[rows].reset_index(drop=True), outputs)
-    picked = X[rows]
-    if X.ndim == 4 or values > MANY_FEATURES:
-        return Sample(_summaries(picked), outputs)
-    flat = picked.reshape(len(picked), values)
-    names = feature_names if feature_names is not None and len(feature_names) == flat.shape[1] else None
-    return Sample(pd.DataFrame(flat, columns=list(names or [f"feature {n}" for n in range(flat.shape[1])])), outputs)
+    inputs = [_picked(part[rows], feature_names, f"{name} " if name else "") for name, part in parts.items()]
+    return Sample(pd.concat(inputs, axis=1), outputs)
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -158,6 +155,7 @@ def _frame(schema: TaskSchema, source: Source, data: Any) -> tuple[pd.DataFrame,
     targets = list(source.targets)
     if isinstance(data, (str, Path)):
         data = read_csv(data, targets)
+    data = as_frame(data)
     if not isinstance(data, pd.DataFrame):
         raise TaskError(
             f"new_data is a {type(data).__name__}: this task was made from a table; give a DataFrame, or the path of a CSV "
@@ -187,7 +185,18 @@ def _frame(schema: TaskSchema, source: Source, data: Any) -> tuple[pd.DataFrame,
     return inputs, outputs
 
 
-def _arrays(schema: TaskSchema, data: Any) -> tuple[NDArray[np.float64], Any]:
+def _picked(rows: NDArray[Any], feature_names: Sequence[str] | None, prefix: str) -> pd.DataFrame:
+    """Rows of one input as numbers to compare, or their summaries."""
+    rows = rows.astype(np.float64)
+    values = int(np.prod(rows.shape[1:]))
+    if rows.ndim == 4 or values > MANY_FEATURES:
+        return _summaries(rows).add_prefix(prefix)
+    flat = rows.reshape(len(rows), values)
+    names = feature_names if feature_names is not None and len(feature_names) == values else None
+    return pd.DataFrame(flat, columns=list(names or [f"{prefix}feature {n}" for n in range(values)]))
+
+
+def _arrays(schema: TaskSchema, data: Any) -> tuple[NDArray[Any] | NamedArrays, Any]:
     table = isinstance(data, (pd.DataFrame, pd.Series, str, Path))
     if isinstance(data, tuple) and len(data) == 2:
         X, y = data
@@ -198,10 +207,11 @@ def _arrays(schema: TaskSchema, data: Any) -> tuple[NDArray[np.float64], Any]:
             f"new_data is a {type(data).__name__}: this task was made from arrays; give a pair (X, y), or a torch data set "
             "of such pairs"
         )
-    inputs = as_inputs(X)
-    if inputs.shape[1:] != schema.raw_shape:
-        remedy = to_shape(inputs.shape[1:], schema.raw_shape)
-        raise TaskError(f"the new rows have the shape {inputs.shape[1:]}, this task's have {schema.raw_shape}{remedy}")
+    inputs = schema.raw(X)
+    shape = inputs.shape if isinstance(inputs, NamedArrays) else inputs.shape[1:]
+    if shape != schema.raw_shape:
+        remedy = "" if isinstance(inputs, NamedArrays) else to_shape(shape, schema.raw_shape)
+        raise TaskError(f"the new rows have the shape {shape}, this task's have {schema.raw_shape}{remedy}")
     return inputs, y
 
 

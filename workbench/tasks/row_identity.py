@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from workbench.tasks.frames import is_number
+from workbench.tasks.inputs import NamedArrays
+from workbench.tasks.named_preprocessing import RawInputs
 
 __all__ = ["SPLITS", "fingerprint_of", "known_after", "place", "row_keys"]
 
@@ -24,7 +27,7 @@ EXACT, TINY = 2.0**24, 2.0**-100
 
 
 def fingerprint_of(
-    X: NDArray[np.float64] | pd.DataFrame,
+    X: RawInputs,
     targets: NDArray[Any],
     settings: tuple[Any, ...],
     parts: Sequence[NDArray[np.int64]] | None,
@@ -35,17 +38,21 @@ def fingerprint_of(
         digest.update(repr([(str(name), str(dtype)) for name, dtype in X.dtypes.items()]).encode())
         digest.update(pd.util.hash_pandas_object(X, index=False).to_numpy().tobytes())
     else:
-        digest.update(repr(X.shape).encode())
-        digest.update(np.ascontiguousarray(X).tobytes())
+        for name, part in X.parts.items() if isinstance(X, NamedArrays) else [("", X)]:
+            digest.update(name.encode())
+            digest.update(repr(part.shape).encode())
+            for rows in _pieces(part):
+                # in float64, so that equal numbers are the same data whatever type they come in
+                digest.update(np.ascontiguousarray(rows, dtype=np.float64).tobytes())
+                if _is_beyond_float64(rows).any():
+                    digest.update(np.ascontiguousarray(rows).tobytes())
     digest.update(np.ascontiguousarray(targets).tobytes())
     for part in parts or ():
         digest.update(part.tobytes() + b"/")
     return digest.hexdigest()[:32]
 
 
-def row_keys(
-    X: NDArray[np.float64] | pd.DataFrame, targets: NDArray[Any], classes: Sequence[str] | None = None
-) -> NDArray[np.uint64]:
+def row_keys(X: RawInputs, targets: NDArray[Any], classes: Sequence[str] | None = None) -> NDArray[np.uint64]:
     """A 64-bit key of each raw row with its target, (rows,): equal rows have equal keys, whatever data set they stand in.
 
     X: (rows, ...) numbers, or a DataFrame, whose columns count by name and not by place. targets: class indices (rows,)
@@ -57,11 +64,12 @@ def row_keys(
         parts = (_numbers(X[[name]], _salts([name])) if is_number(X[name]) else _texts(X[name]) for name in X)
         keys = sum(parts, np.zeros(len(X), np.uint64))
     else:
-        flat = X.reshape(len(X), -1)
-        salts = _salts(range(flat.shape[1]))
-        step = max(1, PIECE // max(1, flat.shape[1]))
-        pieces = [_numbers(flat[start : start + step], salts) for start in range(0, len(flat), step)]
-        keys = np.concatenate(pieces) if pieces else np.zeros(0, np.uint64)
+        keys = np.zeros(len(X), np.uint64)
+        for name, part in X.parts.items() if isinstance(X, NamedArrays) else [("", X)]:
+            size = math.prod(part.shape[1:])
+            salts = _salts([f"{name} {index}" for index in range(size)] if name else range(size))
+            found = [_numbers(rows.reshape(len(rows), size), salts) for rows in _pieces(part)]
+            keys += np.concatenate(found) if found else np.uint64(0)
     if classes is not None:
         labels = np.array([_digest(f"class {label}") for label in classes], np.uint64)
         keys = keys + labels[targets]
@@ -123,6 +131,12 @@ def known_after(
 # ----------------------------------------------------------------------------------------------------------------------
 
 
+def _pieces(values: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    step = max(1, PIECE // max(1, math.prod(values.shape[1:])))
+    for start in range(0, len(values), step):
+        yield values[start : start + step]
+
+
 def _occurrence(keys: NDArray[np.uint64]) -> NDArray[np.int64]:
     """How many equal keys stand before each one."""
     order = np.argsort(keys, kind="stable")
@@ -154,8 +168,20 @@ def _numbers(values: NDArray[Any] | pd.DataFrame, salts: NDArray[np.uint64]) -> 
     numbers = numbers.astype(np.float64)
     np.copyto(numbers, exact, where=~(size < EXACT) | (size < TINY) & (size > 0))
     np.copyto(numbers, np.nan, where=np.isnan(exact))  # one of the many
-    keys: NDArray[np.uint64] = _mixed(numbers.view(np.uint64) ^ salts).sum(axis=1, dtype=np.uint64)
+    bits = numbers.view(np.uint64)
+    beyond = _is_beyond_float64(values)
+    if beyond.any():
+        np.copyto(bits, np.asarray(values).astype(np.uint64), where=beyond)
+    keys: NDArray[np.uint64] = _mixed(bits ^ salts).sum(axis=1, dtype=np.uint64)
     return keys
+
+
+def _is_beyond_float64(values: NDArray[Any] | pd.DataFrame) -> NDArray[np.bool_]:
+    """Which whole numbers float64 may round, such as hashes of 64 bits."""
+    if isinstance(values, pd.DataFrame) or values.dtype.kind not in "iu" or values.dtype.itemsize < 8:
+        return np.zeros(1, bool)
+    found: NDArray[np.bool_] = (values > 2**53) | (values < -(2**53)) if values.dtype.kind == "i" else values > 2**53
+    return found
 
 
 def _texts(column: pd.Series[Any]) -> NDArray[np.uint64]:

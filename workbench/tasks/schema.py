@@ -13,8 +13,11 @@ from torch import Tensor
 
 from workbench.core.errors import CheckpointError, TaskError, did_you_mean
 from workbench.core.text import counted
-from workbench.tasks.inputs import as_inputs, to_shape
+from workbench.tasks.frames import as_frame
+from workbench.tasks.inputs import NUMBERS, NamedArrays, as_inputs, to_shape
+from workbench.tasks.named_preprocessing import NamedPreprocessing, preprocessing_from_state
 from workbench.tasks.preprocessing import Preprocessing
+from workbench.tasks.rows import Batch, Inputs, ready
 from workbench.tasks.targets import Kind, Label
 
 __all__ = ["TaskSchema"]
@@ -33,38 +36,58 @@ class TaskSchema:
     name: str
     kind: Kind
     metric: str
-    input_shape: tuple[int, ...]
+    input_shape: Any
     output_size: int
     classes: tuple[str, ...] | None
     feature_names: tuple[str, ...] | None
     target_mean: Tensor
     target_std: Tensor
     fingerprint: str
-    raw_shape: tuple[int, ...]
+    raw_shape: Any
     columns: tuple[str, ...] | None
-    preprocessing: Preprocessing
+    preprocessing: Preprocessing | NamedPreprocessing
     labels: tuple[Label, ...] | None = None
     flat_target: bool = False
 
     @property
     def is_image(self) -> bool:
         """Whether a row is a picture (channels, height, width)."""
-        return len(self.input_shape) == 3
+        return isinstance(self.input_shape, tuple) and len(self.input_shape) == 3
 
-    def preprocess(self, rows: Any) -> Tensor:
-        """Raw rows, of the kind the task was made from, as a model takes them: (rows, *input_shape) float32.
+    @property
+    def inputs(self) -> str | dict[str, str]:
+        """What a model is given: "numbers" (float32) or "tokens" (int64); by name where it is given several inputs."""
+        return self.preprocessing.inputs
+
+    @property
+    def categories(self) -> dict[str, int]:
+        """The sizes of embeddings: how many codes there are, 0 included, by coded column or by input of tokens ("tokens" for one
+        without a name)."""
+        return self.preprocessing.categories
+
+    def preprocess(self, rows: Any) -> Batch:
+        """Raw rows, of the kind the task was made from, as a model takes them: (rows, *input_shape) float32, int64 for tokens, or
+        a dictionary of such tensors, if it takes several inputs.
 
         Warns (UserWarning) of a text column none of whose values was in the training rows.
         Raises: TaskError if columns are missing or the shape is another.
         """
+        return ready(self.store(rows))
+
+    def store(self, rows: Any) -> Inputs:
+        """Raw rows as a split keeps them, from which batches are made; see `preprocess`."""
+        fitted: Any = self.preprocessing
         if self.columns is None:
-            X = as_inputs(rows)
-            if X.shape[1:] != self.raw_shape:
-                remedy = to_shape(X.shape[1:], self.raw_shape)
-                raise TaskError(f"rows have the shape {X.shape[1:]}, this task's have {self.raw_shape}{remedy}")
-            return self.preprocessing.apply(X)
+            X = self.raw(rows)
+            shape = X.shape if isinstance(X, NamedArrays) else X.shape[1:]
+            if shape != self.raw_shape:
+                remedy = "" if isinstance(X, NamedArrays) else to_shape(shape, self.raw_shape)
+                raise TaskError(f"rows have the shape {shape}, this task's have {self.raw_shape}{remedy}")
+            stored: Inputs = fitted.store(X)
+            return stored
+        rows = as_frame(rows)
         if not isinstance(rows, pd.DataFrame):
-            raise TaskError(f"this task was made from a DataFrame: give one with the columns {', '.join(self.columns)}")
+            raise TaskError(self._no_frame(rows))
         names = [str(name) for name in rows.columns]
         for name in self.columns:
             if name not in names:
@@ -73,7 +96,37 @@ class TaskSchema:
                 raise TaskError(f"the column {name!r} occurs twice in the data; rename one")
         if not len(rows):
             raise TaskError("the data has no rows; give at least one")
-        return self.preprocessing.apply(rows.set_axis(names, axis=1)[list(self.columns)], warn=True)
+        found: Inputs = fitted.store(rows.set_axis(names, axis=1)[list(self.columns)], warn=True)
+        return found
+
+    def raw(self, rows: Any) -> NDArray[Any] | NamedArrays:
+        """Rows of arrays, of the inputs that this task has. Raises: TaskError for others, or what cannot be used."""
+        if isinstance(rows, NamedArrays):
+            return rows
+        named = isinstance(self.raw_shape, Mapping)
+        if named != isinstance(rows, Mapping):
+            known = ", ".join(map(repr, self.raw_shape)) if named else ""
+            wanted = f"a dict of arrays with the inputs {known}" if named else "one array, not a dict"
+            raise TaskError(f"rows are a {type(rows).__name__}: this task was made from {wanted}")
+        if named and set(rows) != set(self.raw_shape):
+            wrong = next(iter(set(self.raw_shape) ^ set(rows)))
+            what = "is missing" if wrong in self.raw_shape else "is not known to this task; leave it out"
+            raise TaskError(
+                f"the input {wrong!r} {what}{did_you_mean(wrong, set(self.raw_shape) ^ set(rows) - {wrong})}"
+            )
+        ordered = {name: rows[name] for name in self.raw_shape} if named else rows
+        return as_inputs(ordered, self.inputs if named or self.inputs != NUMBERS else NUMBERS)
+
+    def _no_frame(self, rows: Any) -> str:
+        """What to say of rows that are no table."""
+        assert self.columns is not None
+        wanted = f"this task was made from a DataFrame: give one with the columns {', '.join(self.columns)}"
+        if isinstance(rows, pd.Series):
+            remedy = "of one row, as df.iloc[0] gives it, take df.iloc[[0]], or series.to_frame().T"
+            return f"rows are a Series; {wanted}; {remedy}"
+        if isinstance(rows, Mapping):
+            return f"rows are a {type(rows).__name__}; {wanted}, such as pd.DataFrame(rows), or pd.DataFrame([rows]) for one row"
+        return f"rows are a {type(rows).__name__}; {wanted}"
 
     def decode(self, outputs: Tensor) -> NDArray[Any]:
         """Model outputs (rows, output_size) as answers that can be compared with the targets the task was made from.
@@ -114,7 +167,7 @@ class TaskSchema:
         """
         try:
             values: dict[str, Any] = {field.name: state[field.name] for field in fields(cls)}
-            return cls(**{**values, "preprocessing": Preprocessing.from_state(state["preprocessing"], trusted)})
+            return cls(**{**values, "preprocessing": preprocessing_from_state(state["preprocessing"], trusted)})
         except (KeyError, TypeError, AttributeError) as error:
             message = f"the file's task cannot be read ({type(error).__name__}: {error}); it may be of another version"
             raise CheckpointError(message) from None

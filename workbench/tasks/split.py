@@ -16,6 +16,7 @@ from torch import Tensor
 
 from workbench.core.errors import TaskError
 from workbench.core.text import counted
+from workbench.tasks.rows import Inputs
 
 __all__ = ["Split", "check_shares", "divide", "take_rows"]
 
@@ -24,10 +25,10 @@ __all__ = ["Split", "check_shares", "divide", "take_rows"]
 class Split:
     """Rows ready for a model.
 
-    x: (rows, *input_shape) float32. y: (rows,) int64 class indices, or (rows, outputs) float32 for regression.
+    x: (rows, *input_shape) float32, int64 for tokens, or `InputRows`, which become batches of such tensors. y: (rows,) int64 class indices, or (rows, outputs) float32 for regression.
     """
 
-    x: Tensor
+    x: Inputs
     y: Tensor
 
     def __len__(self) -> int:
@@ -35,7 +36,7 @@ class Split:
 
 
 def take_rows(X: Any, rows: NDArray[np.int64]) -> Any:
-    """Some rows of a DataFrame or an array."""
+    """Some rows of a DataFrame, an array or several arrays."""
     return X.iloc[rows] if isinstance(X, pd.DataFrame) else X[rows]
 
 

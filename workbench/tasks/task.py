@@ -19,14 +19,17 @@ from workbench.core.errors import TaskError, did_you_mean
 from workbench.tasks import test_split as seal
 from workbench.tasks.builtin import BUILTIN
 from workbench.tasks.data_warnings import data_warnings
+from workbench.tasks.datasets import materialise
 from workbench.tasks.facts import Baseline, baseline_of, facts_of
 from workbench.tasks.frames import check_frame, read_csv
-from workbench.tasks.inputs import as_inputs, materialise, warn_of_channels_last
+from workbench.tasks.inputs import NUMBERS, NamedArrays, as_inputs, warn_of_channels
+from workbench.tasks.named_preprocessing import NamedPreprocessing, RawInputs, preprocessing_of
 from workbench.tasks.options import check_options, check_outputs, check_texts, named
 from workbench.tasks.preprocessing import Preprocessing
 from workbench.tasks.recipe import Recipe
 from workbench.tasks.revision import Former, Renewal, Sample, Source, check_parts, read_again, sample_of
 from workbench.tasks.row_identity import SPLITS, fingerprint_of, known_after, place, row_keys
+from workbench.tasks.rows import Batch, shape_of
 from workbench.tasks.schema import TaskSchema
 from workbench.tasks.split import Split, check_shares, divide, take_rows
 from workbench.tasks.targets import Kind, Label, as_targets, rule_of
@@ -57,7 +60,7 @@ class Task:
 
     def __init__(
         self,
-        X: NDArray[np.float64] | pd.DataFrame,
+        X: RawInputs,
         y: Any,
         *,
         name: str,
@@ -67,6 +70,8 @@ class Task:
         standardize: bool = True,
         clip: float | None = None,
         transform: Any = None,
+        inputs: Any = NUMBERS,
+        categories: str = "one_hot",
         metric: str | None = None,
         classes: tuple[str, ...] | None = None,
         own_labels: tuple[Label, ...] | None = None,
@@ -89,11 +94,12 @@ class Task:
             raise TaskError(f"metric={metric!r}: must be the name of a metric; wb.register_metric gives a function one")
         shares = check_shares(split)
         parts = divide(len(X), shares, targets, seed, names) if renewal is None else renewal.parts
-        image = not isinstance(X, pd.DataFrame) and X.ndim == 4
-        if image and renewal is None:
-            warn_of_channels_last(X.shape)
-        fitted = Preprocessing(standardize=standardize, clip=clip, transform=transform, image=image)
-        fitted.fit(take_rows(X, parts[0]), targets[parts[0]])
+        fitted: Any = preprocessing_of(
+            X, standardize=standardize, clip=clip, transform=transform, inputs=inputs, categories=categories
+        )
+        if isinstance(X, np.ndarray) and renewal is None and fitted.inputs == NUMBERS:
+            warn_of_channels(X.shape)
+        fitted.fit(X, targets, parts[0])
         mean, spread = _target_scale(targets[parts[0]], found)
         self.train, self.validation, test = (_split(X, targets, rows, fitted, found, mean, spread) for rows in parts)
         self.sizes = {"train": len(self.train), "validation": len(self.validation), "test": len(parts[2])}
@@ -105,19 +111,21 @@ class Task:
             self.warnings = data_warnings(take_rows(X, parts[0]), seen, trained, target_columns, self.row_keys)
         # the address in a function's repr differs in the next session
         shown = re.sub(r" at 0x[0-9a-fA-F]+", "", repr(transform))
-        settings = (found, shares, int(seed), fitted.standardize, fitted.clip, shown, names)
+        settings: tuple[Any, ...] = (found, shares, int(seed), fitted.standardize, fitted.clip, shown, names)
+        if fitted.inputs != NUMBERS:
+            settings = (*settings, fitted.inputs)
         self.schema = TaskSchema(
             name=str(name),
             kind=found,
             metric=str(metric or ("accuracy" if found == "classification" else "r2")),
-            input_shape=tuple(self.train.x.shape[1:]),
+            input_shape=shape_of(self.train.x),
             output_size=len(names) if names else targets.shape[1],
             classes=names,
             feature_names=fitted.feature_names or feature_names,
             target_mean=mean,
             target_std=spread,
             fingerprint=fingerprint_of(X, targets, settings, None if renewal is None else parts),
-            raw_shape=tuple(X.shape[1:]),
+            raw_shape=X.shape if isinstance(X, NamedArrays) else tuple(X.shape[1:]),
             columns=tuple(X.columns) if isinstance(X, pd.DataFrame) else None,
             preprocessing=fitted,
             labels=values,
@@ -128,7 +136,7 @@ class Task:
         self._source = Source(
             options={
                 "kind": found, "split": shares, "seed": int(seed), "standardize": fitted.standardize, "clip": fitted.clip,
-                "transform": fitted.unfitted, "metric": self.schema.metric, "name": self.schema.name, "classes": names,
+                "transform": fitted.unfitted, "inputs": inputs, "categories": categories, "metric": self.schema.metric, "name": self.schema.name, "classes": names,
                 "feature_names": feature_names, "target_columns": target_columns, "own_labels": values, "flat_target": flat,
             },
             targets=target_columns,
@@ -165,7 +173,7 @@ class Task:
             given = ", ".join(f"{key}={value!r}" for key, value in own.items())
             raise TaskError(f"the data set {name!r} cannot be made with {given}: {error}") from error
         known_of = {"name": name, "kind": builtin.kind, "classes": raw.classes, "feature_names": raw.feature_names}
-        return cls(as_inputs(raw.X), raw.y, **{**known_of, **options}, recipe=recipe)
+        return cls(as_inputs(raw.X, options.get("inputs", NUMBERS)), raw.y, **{**known_of, **options}, recipe=recipe)
 
     @staticmethod
     def available() -> pd.DataFrame:
@@ -182,7 +190,7 @@ class Task:
         """
         check_options(options)
         recipe = Recipe.of("from_arrays", ("X", "y"), (), options)
-        return cls(as_inputs(X), y, **named(options, "arrays"), recipe=recipe)
+        return cls(as_inputs(X, options.get("inputs", NUMBERS)), y, **named(options, "arrays"), recipe=recipe)
 
     @classmethod
     def from_frame(cls, frame: pd.DataFrame, target: str | Sequence[str], **options: Any) -> Task:
@@ -217,7 +225,9 @@ class Task:
         check_options(options)
         X, y = materialise(dataset)
         recipe = Recipe.of("from_dataset", ("dataset",), (), options)
-        return cls(as_inputs(X), y, **named(options, type(dataset).__name__), recipe=recipe)
+        return cls(
+            as_inputs(X, options.get("inputs", NUMBERS)), y, **named(options, type(dataset).__name__), recipe=recipe
+        )
 
     # --- further versions -------------------------------------------------------------------------------------------
 
@@ -282,7 +292,7 @@ class Task:
         return self.schema.metric
 
     @property
-    def input_shape(self) -> tuple[int, ...]:
+    def input_shape(self) -> Any:
         return self.schema.input_shape
 
     @property
@@ -296,6 +306,14 @@ class Task:
     @property
     def feature_names(self) -> tuple[str, ...] | None:
         return self.schema.feature_names
+
+    @property
+    def inputs(self) -> str | dict[str, str]:
+        return self.schema.inputs
+
+    @property
+    def categories(self) -> dict[str, int]:
+        return self.schema.categories
 
     @property
     def target_mean(self) -> Tensor:
@@ -324,8 +342,9 @@ class Task:
         column `value`."""
         return facts_of(self)
 
-    def preprocess(self, rows: Any) -> Tensor:
-        """Raw rows, of the kind the task was made from, as a model takes them: (rows, *input_shape) float32.
+    def preprocess(self, rows: Any) -> Batch:
+        """Raw rows, of the kind the task was made from, as a model takes them: (rows, *input_shape) float32, int64 for tokens, or
+        a dictionary of such tensors, if it takes several inputs.
 
         Raises: TaskError if columns are missing or the shape is another.
         """
@@ -354,10 +373,10 @@ def _target_scale(targets: NDArray[Any], kind: Kind) -> tuple[Tensor, Tensor]:
 
 
 def _split(
-    X: NDArray[np.float64] | pd.DataFrame,
+    X: Any,
     targets: NDArray[Any],
     rows: NDArray[np.int64],
-    fitted: Preprocessing,
+    fitted: Preprocessing | NamedPreprocessing,
     kind: Kind,
     mean: Tensor,
     spread: Tensor,
@@ -365,4 +384,4 @@ def _split(
     if not len(rows):
         return Split(torch.empty(0), torch.empty(0))
     y = torch.from_numpy(targets[rows])
-    return Split(fitted.apply(take_rows(X, rows)), ((y - mean) / spread).float() if kind == "regression" else y)
+    return Split(fitted.store(X, rows), ((y - mean) / spread).float() if kind == "regression" else y)

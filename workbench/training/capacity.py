@@ -8,9 +8,10 @@ import time
 import torch
 
 from workbench.core.config import Config
+from workbench.core.memory import out_of_memory
 from workbench.models import build_model, probe
+from workbench.tasks.rows import copied_batch
 from workbench.training.cohort import Cohort
-from workbench.training.endings import out_of_memory
 from workbench.training.row import TaskData
 from workbench.training.stages import free_bytes, trained_part
 
@@ -49,7 +50,7 @@ def kept_bytes(cohort: Cohort) -> int:
 
     x, y = next(iter(cohort.batches()))
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda saved: saved):
-        cohort.step(x.clone(), y)
+        cohort.step(copied_batch(x), y)
     return sum(kept.values())
 
 
@@ -113,9 +114,13 @@ def work_of(task: TaskData, cohort: Cohort) -> float:
     try:
         with FlopCounterMode(display=False) as counter:
             if cohort.inputs.features is not None:
-                _try_out(trained_part(model, cohort.theta.shape[1]), cohort.x[:2].float().cpu(), rows)
+                features = cohort.inputs.features.x[:2]
+                _try_out(trained_part(model, cohort.theta.shape[1]), features.float().cpu(), rows)
             else:
-                model.register_forward_pre_hook(lambda _, inputs: rows.append(len(inputs[0])))
+                model.register_forward_pre_hook(
+                    lambda _, inputs, named: rows.append(len(inputs[0] if inputs else next(iter(named.values())))),
+                    with_kwargs=True,
+                )
                 probe(model, task, cohort.rows[0].config.model)
     except Exception:  # a model that the counter cannot follow trains all the same
         return math.inf

@@ -28,7 +28,8 @@ from workbench.models import (
     stacked_forward,
 )
 from workbench.models.stacking import Forward
-from workbench.training.batches import GATHER_BYTES, shuffled_batches
+from workbench.tasks.rows import Batch, Inputs, call, select
+from workbench.training.batches import PIECE_BATCHES, in_pieces, shuffled_batches
 from workbench.training.blueprint import Blueprint
 from workbench.training.filling import check_fits, constants_of, moved, unfreezer
 from workbench.training.losses import is_builtin_loss, loss_of
@@ -76,6 +77,7 @@ class Cohort:
         self.series, self.epoch = next(iter(trials)), 0
         self.task, self.device, self.dtype = task, device, dtype
         self.batch_size = first.batch_size
+        self._piece_rows = PIECE_BATCHES * self.batch_size
         self.loss, self.mean_loss = loss_of(first)
         self.y, self.y_val = _targets(task.train, device, dtype), _targets(task.validation, device, dtype)
         size = None if state is None else state.theta.shape[1]
@@ -293,7 +295,7 @@ class Cohort:
 
     # --- training ---------------------------------------------------------------------------------------------------
 
-    def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def batches(self) -> Iterator[tuple[Batch, Tensor]]:
         """One epoch of shuffled batches: x (rows, ...) for one trial, (trials, rows, ...) for several.
 
         Each trial has its own order, drawn in each epoch by `torch.randperm` from its own generator.
@@ -302,7 +304,7 @@ class Cohort:
         for x, y in shuffled_batches(self.x, self.y, orders, self.batch_size, self.rows_per_epoch):
             yield self.inputs.through(x, stacked=not self.direct), y
 
-    def step(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def step(self, x: Batch, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """One optimizer step of every trial.
 
         Returns: mean data loss (trials,), gradient norm before clipping (trials,), outputs; all detached.
@@ -313,7 +315,7 @@ class Cohort:
 
         def work(shard: Shard) -> tuple[Tensor, Tensor, Tensor]:
             own = slice(shard.first, shard.last)
-            losses, outputs = self._backward_direct(x, y) if self.direct else shard.backward(x[own], y[own])
+            losses, outputs = self._backward_direct(x, y) if self.direct else shard.backward(select(x, own), y[own])
             return losses, shard.descend(rates[own]), outputs
 
         found = side_by_side(self.shards, work, self._cores)
@@ -324,11 +326,11 @@ class Cohort:
         losses, norms, outputs = (torch.cat(parts) for parts in zip(*found, strict=True))
         return losses, norms, outputs
 
-    def _backward_direct(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    def _backward_direct(self, x: Batch, y: Tensor) -> tuple[Tensor, Tensor]:
         """Forward and backward of the single trial: autograd adds into the gradient buffer's views."""
         self.grad.zero_()
         with self._noise(0):
-            outputs = self.module(x)
+            outputs = call(self.module, x)
         loss = self.mean_loss(outputs, y)
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach().reshape(1), outputs.detach()
@@ -337,17 +339,19 @@ class Cohort:
     def evaluate(self) -> list[tuple[float, float]]:
         """Validation loss and metric of every trial, in evaluation mode."""
         self.module.eval()
-        row_bytes = self.x_val[0].numel() * self.x_val.element_size() * len(self.rows)
-        piece = max(1, GATHER_BYTES // max(1, row_bytes))
-        pieces = [self.inputs.through(x) for x in torch.split(self.x_val, piece)]
-        if self.direct:
-            stacked = torch.cat([self.module(x)[None] for x in pieces], 1)
-        else:
-            stacked = torch.cat(side_by_side(self.shards, lambda shard: shard.evaluate(pieces), self._cores))
+        stacked, self._piece_rows = in_pieces(self.x_val, self._piece_rows, self._outputs, 1)
         self.module.train()
         targets = self.y_val.expand(len(stacked), *self.y_val.shape)
         losses = self.loss(stacked.flatten(0, 1), targets.flatten(0, 1)).view(len(stacked), -1).mean(1).tolist()
         return list(zip(losses, evaluate_metrics(self.task.metric, stacked, targets), strict=True))
+
+    def _outputs(self, x: Inputs) -> Tensor:
+        """Outputs (trials, rows, outputs) for some stored rows, in the mode the module is in."""
+        batch = self.inputs.through(x)
+        if self.direct:
+            alone: Tensor = call(self.module, batch)[None]
+            return alone
+        return torch.cat(side_by_side(self.shards, lambda shard: shard.evaluate(batch), self._cores))
 
     @torch.no_grad()
     def penalties(self) -> list[float]:
@@ -370,7 +374,7 @@ class Cohort:
             self.theta = self.grad = self.theta[:0].clone()
             if self.inputs.features is not None:
                 self.inputs.features = None
-                self.x = self.x_val = self.inputs.x = self.inputs.x_val = self.x[:0].clone()
+                self.x = self.x_val = self.inputs.x = self.inputs.x_val = self.y.new_empty(0)
             return
         index = torch.tensor(indices, dtype=torch.long, device=self.device)
         buffers = {name: values[index] for name, values in self.buffers.items()}

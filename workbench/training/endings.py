@@ -1,17 +1,15 @@
-"""When and how a trial ends, and whether an error means that memory ran out."""
+"""When and how a trial ends."""
 
 from __future__ import annotations
 
 import math
-
-import torch
 
 from workbench.core.events import TrialEnded, TrialState
 from workbench.core.text import counted
 from workbench.training.row import Row
 from workbench.training.stopping import Watch
 
-__all__ = ["Unstarted", "ended", "ending_of", "out_of_memory"]
+__all__ = ["Unstarted", "ended", "ending_of"]
 
 
 class Unstarted:
@@ -42,11 +40,3 @@ def ending_of(row: Row, loss: float) -> tuple[TrialState, str] | None:
     if row.epoch >= row.config.epochs:
         return TrialState.COMPLETED, ""
     return None
-
-
-def out_of_memory(error: Exception) -> bool:
-    """Whether an error says that memory ran out, in the words of Python, torch's CPU allocator or CUDA."""
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
-        return True
-    words = ("out of memory", "not enough memory", "can't allocate memory")
-    return isinstance(error, RuntimeError) and any(word in str(error).lower() for word in words)

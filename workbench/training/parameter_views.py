@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from workbench.models.stacking import Forward
+from workbench.tasks.rows import Batch
 
 __all__ = ["bind_module", "views_of", "vmapped"]
 
@@ -46,8 +47,9 @@ def bind_module(
 def vmapped(module: nn.Module) -> Forward:
     """The forward pass of any module, vectorised over trials by `torch.func.vmap`; each trial draws its own random numbers."""
 
-    def one(parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor], x: Tensor) -> Tensor:
-        outputs: Tensor = functional_call(module, (dict(parameters), dict(buffers)), (x,))
+    def one(parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor], x: Batch) -> Tensor:
+        positional, named = ((), x) if isinstance(x, dict) else ((x,), None)
+        outputs: Tensor = functional_call(module, (dict(parameters), dict(buffers)), positional, named)
         return outputs
 
     stacked: Forward = vmap(one, in_dims=(0, 0, 0), randomness="different")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor
 
 from workbench.core.config import Config
+from workbench.tasks.rows import Inputs
 from workbench.training.optimizers import Rule, rule_of
 from workbench.training.schedules import schedule_of
 from workbench.training.state import ORDER_SEED, RowProgress, Trained, Weights
@@ -23,7 +24,7 @@ class SplitData(Protocol):
     """Inputs (rows, ...) and targets (rows, ...) of one split."""
 
     @property
-    def x(self) -> Tensor: ...
+    def x(self) -> Inputs: ...
     @property
     def y(self) -> Tensor: ...
 
@@ -38,7 +39,7 @@ class TaskData(Protocol):
     @property
     def metric(self) -> str: ...
     @property
-    def input_shape(self) -> tuple[int, ...]: ...
+    def input_shape(self) -> Any: ...
     @property
     def output_size(self) -> int: ...
     @property

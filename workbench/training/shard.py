@@ -19,6 +19,7 @@ from torch import Tensor
 
 from workbench.models import SeededRandomness
 from workbench.models.stacking import Forward
+from workbench.tasks.rows import Batch, expanded
 from workbench.training.losses import LossFunction
 from workbench.training.optimizer_step import RowState, Stepper
 from workbench.training.optimizers import Rule
@@ -85,7 +86,7 @@ class Shard:
         self._2l2 = self._theta.new_tensor([2 * strength for strength in l2]) if any(l2) else None
         self._clip = self._theta.new_tensor(clips) if min(clips) < math.inf else None
 
-    def backward(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    def backward(self, x: Batch, y: Tensor) -> tuple[Tensor, Tensor]:
         """Forward and backward of all rows at once, the gradients copied into their buffer.
 
         Copied and not accumulated: autograd wants the layout of a gradient to be that of a contiguous parameter.
@@ -99,10 +100,10 @@ class Shard:
         torch._foreach_copy_(self._gradients, list(found))
         return losses.detach(), outputs.detach()
 
-    def try_out(self, x: Tensor, y: Tensor) -> None:
+    def try_out(self, x: Batch, y: Tensor) -> None:
         """A forward and backward pass that leaves buffers and draws as they were. Raises: whatever the module raises."""
         kept = {name: values.clone() for name, values in self._buffers.items()}
-        own, self._randomness = self._randomness, SeededRandomness(torch.Generator(x.device).manual_seed(0))
+        own, self._randomness = self._randomness, SeededRandomness(torch.Generator(y.device).manual_seed(0))
         try:
             self.backward(x, y)
         finally:
@@ -125,13 +126,11 @@ class Shard:
         self._stepper.step(rates)
         return norms
 
-    def evaluate(self, pieces: Sequence[Tensor]) -> Tensor:
-        """Outputs (rows, data rows, outputs) for pieces of shared data; the module is in evaluation mode."""
+    def evaluate(self, x: Batch) -> Tensor:
+        """Outputs (rows, data rows, outputs) for shared data; the module is in evaluation mode."""
         assert self._forward is not None
         with torch.no_grad():
-            everyone = (self.last - self.first, *[-1] * pieces[0].dim())
-            found: list[Tensor] = [self._forward(self.parameters, self._buffers, x.expand(everyone)) for x in pieces]
-        return torch.cat(found, 1)
+            return self._forward(self.parameters, self._buffers, expanded(x, self.last - self.first))
 
     def penalties(self) -> Tensor:
         """λ1 Σ|w| + λ2 Σw² of each row, at the present weights."""

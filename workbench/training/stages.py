@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from typing import Any
 from weakref import WeakValueDictionary
 
-import psutil
 import torch
 from torch import Tensor, nn
 
 from workbench.core.config import Config
+from workbench.core.memory import free_memory
 from workbench.models import Pretrained
+from workbench.tasks.rows import Batch, InputRows, pieces, ready
+from workbench.tasks.rows import Inputs as Rows
 from workbench.training.row import SplitData, TaskData
 
 __all__ = [
@@ -98,19 +100,27 @@ class Inputs:
     features: what x and x_val belong to, if they are features.
     """
 
-    x: Tensor
-    x_val: Tensor
+    x: Rows
+    x_val: Rows
+    dtype: torch.dtype
     stem: nn.Module | None = None
     features: Features | None = None
 
     @torch.no_grad()
-    def through(self, x: Tensor, *, stacked: bool = False) -> Tensor:
-        """A batch (rows, ...) as the trained part takes it. stacked: (trials, rows, ...)."""
+    def through(self, x: Rows, *, stacked: bool = False) -> Batch:
+        """Stored rows as the batch that the trained part takes. stacked: (trials, rows, ...)."""
+        batch = ready(x, self.dtype)
         if self.stem is None:
-            return x
-        rows = x.flatten(0, 1) if stacked else x
+            return batch
+        assert isinstance(batch, Tensor)  # a pretrained network takes one input
+        rows = batch.flatten(0, 1) if stacked else batch
         found = torch.cat([self.stem(piece) for piece in torch.split(rows, PIECE_ROWS)])
-        return found.view(*x.shape[:2], *found.shape[1:]) if stacked else found
+        return found.view(*batch.shape[:2], *found.shape[1:]) if stacked else found
+
+    def features_of(self, x: Rows) -> Tensor:
+        """What the stem makes of all rows, a piece at a time."""
+        found = [self.through(piece) for piece in pieces(x, PIECE_ROWS)]
+        return torch.cat([part for part in found if isinstance(part, Tensor)])
 
 
 _known: WeakValueDictionary[tuple[Any, ...], Features] = WeakValueDictionary()
@@ -120,7 +130,7 @@ def inputs_of(task: TaskData, module: nn.Module, device: torch.device, dtype: to
     """The inputs of a module's trained part, on its device. module: new, on the device."""
     stem = module.stem if isinstance(module, Pretrained) else None
     if stem is None:
-        return Inputs(_on(task.train, device, dtype), _on(task.validation, device, dtype))
+        return Inputs(_on(task.train, device, dtype), _on(task.validation, device, dtype), dtype)
     assert isinstance(module, Pretrained)
     made_of = (module.backbone or module, task.train.x, task.validation.x)
     frozen = 0 if module.unfrozen else module.freeze
@@ -128,20 +138,23 @@ def inputs_of(task: TaskData, module: nn.Module, device: torch.device, dtype: to
     found = _known.get(key)
     if found is None:
         x, x_val = _on(task.train, device, dtype), _on(task.validation, device, dtype)
-        rows = Inputs(x, x_val, stem)
-        few = rows.through(x[:2])
+        rows = Inputs(x, x_val, dtype, stem)
+        few = rows.features_of(x[:2])
         if (len(x) + len(x_val)) * few[0].numel() * few.element_size() > FEATURES_SHARE * free_bytes(device):
             return rows
-        found = _known[key] = Features(rows.through(x), rows.through(x_val), made_of)
-    return Inputs(found.x, found.x_val, None, found)
+        found = _known[key] = Features(rows.features_of(x), rows.features_of(x_val), made_of)
+    return Inputs(found.x, found.x_val, dtype, None, found)
 
 
 def free_bytes(device: torch.device) -> int:
     """Memory that is free where a model trains."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    return int(psutil.virtual_memory().available)
+    return free_memory()
 
 
-def _on(split: SplitData, device: torch.device, dtype: torch.dtype) -> Tensor:
-    return split.x.to(device, dtype)
+def _on(split: SplitData, device: torch.device, dtype: torch.dtype) -> Rows:
+    x = split.x
+    if isinstance(x, InputRows):
+        return x.to(device, dtype)
+    return x.to(device, dtype if x.is_floating_point() else x.dtype)

@@ -24,10 +24,11 @@ from workbench.core.events import (
     StepProgress,
     TrialState,
 )  # fmt: skip
+from workbench.core.memory import out_of_memory
 from workbench.training.capacity import work_of
 from workbench.training.cohort import Cohort
 from workbench.training.commands import Commands
-from workbench.training.endings import Unstarted, ended, ending_of, out_of_memory
+from workbench.training.endings import Unstarted, ended, ending_of
 from workbench.training.epoch import EpochRecord
 from workbench.training.live_changes import apply_recorded, execute
 from workbench.training.preparation import cohort_key, prepare

@@ -21,6 +21,7 @@ from workbench.core.registration import register_models
 from workbench.core.registry import METRICS, user_choices
 from workbench.core.text import counted
 from workbench.runs.trained_model import TrainedModel, model_of, model_path, model_state, schema_of, unreadable
+from workbench.tasks.rows import Batch, Inputs
 
 if TYPE_CHECKING:
     from workbench.tasks import TaskSchema
@@ -133,11 +134,11 @@ class Ensemble(nn.Module):
 
     # --- answers ----------------------------------------------------------------------------------------------------
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Inputs | Batch) -> Tensor:
         """Prepared rows (rows, *input_shape) to outputs (rows, output_size), float64; see `outputs`. In the mode it is set to."""
         return self._vote([model(x) for model in self._models])
 
-    def outputs(self, x: Tensor) -> Tensor:
+    def outputs(self, x: Inputs | Batch) -> Tensor:
         """Prepared rows (rows, *input_shape) to outputs (rows, output_size), float64, on the CPU, in evaluation mode.
 
         For classes the logarithm of the mean probability, which cross-entropy and accuracy take like any model's outputs; for
@@ -145,7 +146,7 @@ class Ensemble(nn.Module):
         """
         return self._vote([model.outputs(x) for model in self._models])
 
-    def preprocess(self, X: Any) -> Tensor:
+    def preprocess(self, X: Any) -> Batch:
         """Raw rows, of the kind the task was made from, as `forward` takes them: (rows, *input_shape) float32, on the CPU.
 
         Raises: TaskError if columns are missing or the shape is another.
@@ -155,7 +156,7 @@ class Ensemble(nn.Module):
     def predict(self, X: Any) -> NDArray[Any]:
         """Raw rows to labels (rows,) of the target's own kind, or to numbers in its units: (rows,) if the target is, else
         (rows, outputs). Raises: as `preprocess`."""
-        return self.schema.decode(self.outputs(self.preprocess(X)))
+        return self.schema.decode(self.outputs(self.schema.store(X)))
 
     def predict_proba(self, X: Any) -> NDArray[Any]:
         """Raw rows to the probability of each class (rows, classes), float64: the mean of the members'.
@@ -165,7 +166,7 @@ class Ensemble(nn.Module):
         if self.schema.classes is None:
             name = self.schema.name
             raise TaskError(f"{name!r} is a regression: there are no classes to give probabilities of; use predict")
-        x = self.preprocess(X)
+        x = self.schema.store(X)
         probabilities: NDArray[Any] = self._mean(
             [model.outputs(x).double().softmax(-1) for model in self._models]
         ).numpy()

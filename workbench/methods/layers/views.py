@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from workbench.models.layers import LayerFacts
 from workbench.tasks import TaskSchema
+from workbench.tasks.rows import Batch
 
 __all__ = [
     "BINS",
@@ -86,14 +87,14 @@ class Block:
     activation: LayerView | None
 
 
-def layer_views(layers: Sequence[LayerFacts], inputs: Tensor, most: int = MOST_VALUES) -> list[LayerView]:
+def layer_views(layers: Sequence[LayerFacts], inputs: Batch, most: int = MOST_VALUES) -> list[LayerView]:
     """What is drawn of each layer. inputs: (rows, ...), what the first layer was given. most: values that a histogram counts.
 
     Weights have a range symmetric about zero. The outputs of a layer with weights and of those that follow it, up to the
     next one, share a range, so that what normalisation and activation do is seen. Ranges end at 1, 2 or 5 times a power of ten.
     """
     views: list[LayerView] = []
-    given = _moments(inputs)
+    given = _moments(inputs) if isinstance(inputs, Tensor) else (math.nan, math.nan)  # several inputs have no one mean
     for together in _runs(layers):
         low, high = _range([layer.outputs for layer in together])
         for layer in together:
@@ -150,7 +151,7 @@ class PlaneTask(Protocol):
     """What a plane asks of a task."""
 
     @property
-    def input_shape(self) -> tuple[int, ...]: ...
+    def input_shape(self) -> Any: ...
     @property
     def classes(self) -> tuple[str, ...] | None: ...
     @property
@@ -207,7 +208,7 @@ class Plane:
     @classmethod
     def of(cls, task: PlaneTask) -> Plane | None:
         """The plane of a task, None for one that has not two inputs."""
-        if tuple(task.input_shape) != (2,):
+        if tuple(task.input_shape) != (2,) or task.schema.inputs != "numbers":
             return None
         splits = {"train": task.train, "validation": task.validation}
         points = {name: split.x.numpy() for name, split in splits.items() if len(split.x)}

@@ -29,11 +29,12 @@ from workbench.methods.layers.tab import HINT, Picture
 from workbench.methods.layers.views import Block, Boundary, LayerView, Plane, blocks, layer_frame, layer_views
 from workbench.models import build_model
 from workbench.models.layers import inspect_layers
+from workbench.tasks.rows import ready
 from workbench.training import filled
 from workbench.training.commands import Mailbox, Peek
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
     from workbench.core.config import Config
     from workbench.runs.trained_model import TrainedModel
@@ -120,9 +121,9 @@ def read_layers(model: TrainedModel, task: Task) -> Layers:
     return Layers(model.trial or 0, model.epoch or 0, task.name, views, plane, boundary)
 
 
-def _rows(task: Task) -> Tensor:
-    x: Tensor = task.train.x
-    return x[:: -(-len(x) // ROWS)]
+def _rows(task: Task) -> Batch:
+    x = task.train.x
+    return ready(x[:: -(-len(x) // ROWS)])
 
 
 # --- live ---------------------------------------------------------------------------------------------------------------
