@@ -141,7 +141,8 @@ def _remedy(module: nn.Module, task: DataShape, error: Exception) -> str:
     embeds = any(isinstance(part, (nn.Embedding, nn.EmbeddingBag)) for part in module.modules())
     types = isinstance(error, RuntimeError) and ("indices" in str(error) or "scalar type" in str(error))
     if kind == "numbers" and embeds and types:
-        return "; an embedding takes whole numbers, and this task's inputs are standardized numbers: make the task with inputs='tokens'"
+        wanted = "an embedding takes whole numbers, and this task's inputs are standardized numbers"
+        return f"; {wanted}: make the task with inputs='tokens'"
     if kind == "tokens" and not embeds:
         return "; this task's inputs are tokens, int64: begin with an nn.Embedding, or make the task without inputs='tokens'"
     if kind == "tokens" and isinstance(error, IndexError):

@@ -1,4 +1,4 @@
-"""The columns of a table as numbers: missing values filled in, categories one-hot encoded or as codes, as the training rows say."""
+"""The columns of a table as numbers: missing values filled in, categories one-hot encoded or as codes."""
 
 from __future__ import annotations
 

@@ -117,9 +117,9 @@ def _check_repeatable(dataset: Any, first: Mapping[str, NDArray[Any]], count: in
         before = first if index == 0 else _item(dataset, index, count)
         if not _equal(before, _item(dataset, index, count)):
             warnings.warn(
-                f"item {index} of the data set differs when it is read again, so it is drawn at random, as augmentation is; the data "
-                "set is read once, and each row keeps one draw in all epochs, in validation and test rows too. Give a data set "
-                "without augmentation",
+                f"item {index} of the data set differs when it is read again, so it is drawn at random, as augmentation is; the "
+                "data set is read once, and each row keeps one draw in all epochs, in validation and test rows too. Give a data "
+                "set without augmentation",
                 UserWarning,
                 stacklevel=4,  # who called the maker of the task
             )

@@ -78,8 +78,8 @@ def check_frame(frame: Any, target: str | Sequence[str]) -> tuple[pd.DataFrame, 
         )
     if not isinstance(frame, pd.DataFrame):
         raise TaskError(
-            f"from_frame needs a DataFrame, got {type(frame).__name__}; use Task.from_arrays(X, y) for arrays, or give a table of "
-            "pandas, polars or pyarrow"
+            f"from_frame needs a DataFrame, got {type(frame).__name__}; use Task.from_arrays(X, y) for arrays, or give a table "
+            "of pandas, polars or pyarrow"
         )
     columns = [str(column) for column in frame.columns]
     if len(set(columns)) < len(columns):

@@ -141,7 +141,8 @@ class Preprocessing:
             parts = {"numbers": values} if count else {}
             return InputRows({**parts, "codes": torch.from_numpy(numbers[:, count:].astype(np.int64))}, {})
         if X.dtype == np.uint8 and self._only_scales and (X.ndim > 2 or X.shape[1] >= WIDE):
-            assert self._mean is not None and self._scale is not None
+            assert self._mean is not None
+            assert self._scale is not None
             kept = torch.from_numpy(np.ascontiguousarray(X if rows is None else X[rows]))
             return InputRows(
                 {ONLY: kept}, {ONLY: InputScale(torch.from_numpy(self._mean), torch.from_numpy(self._scale))}
@@ -153,7 +154,8 @@ class Preprocessing:
         """Mean and deviation, where rows of numbers are standardised and nothing else; None where more is done to them."""
         if not self._only_scales or self.tokens or self._columns.codes:
             return None
-        assert self._mean is not None and self._scale is not None
+        assert self._mean is not None
+        assert self._scale is not None
         return self._mean, self._scale
 
     @property

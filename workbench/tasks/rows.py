@@ -13,9 +13,22 @@ import torch
 from torch import Tensor, nn
 
 __all__ = [
-    "Batch", "InputRows", "InputScale", "Inputs", "batch_device", "batch_shape", "call", "copied_batch", "expanded", "moved", "pieces", "ready",
-    "row_bytes", "select", "shape_of",
-]  # fmt: skip
+    "Batch",
+    "InputRows",
+    "InputScale",
+    "Inputs",
+    "batch_device",
+    "batch_shape",
+    "call",
+    "copied_batch",
+    "expanded",
+    "moved",
+    "pieces",
+    "ready",
+    "row_bytes",
+    "select",
+    "shape_of",
+]
 
 ONLY = ""
 """The name of an input that is the only one, which a model takes by position."""
@@ -89,7 +102,7 @@ class InputRows:
                 made[name] = self.scales[name].apply(part, dtype)
             else:
                 made[name] = part.to(dtype) if part.is_floating_point() else part
-        return made[ONLY] if ONLY in made else made
+        return made.get(ONLY, made)
 
 
 Batch = Tensor | dict[str, Tensor]

@@ -108,12 +108,15 @@ class TaskSchema:
             known = ", ".join(map(repr, self.raw_shape)) if named else ""
             wanted = f"a dict of arrays with the inputs {known}" if named else "one array, not a dict"
             raise TaskError(f"rows are a {type(rows).__name__}: this task was made from {wanted}")
-        if named and set(rows) != set(self.raw_shape):
-            wrong = next(iter(set(self.raw_shape) ^ set(rows)))
-            what = "is missing" if wrong in self.raw_shape else "is not known to this task; leave it out"
-            raise TaskError(
-                f"the input {wrong!r} {what}{did_you_mean(wrong, set(self.raw_shape) ^ set(rows) - {wrong})}"
-            )
+        if named:
+            for name in rows:
+                if name not in self.raw_shape:
+                    raise TaskError(f"this task has no input {name!r}{did_you_mean(str(name), self.raw_shape)}")
+            for name in self.raw_shape:
+                if name not in rows:
+                    raise TaskError(
+                        f"the input {name!r} is missing; give all of {', '.join(map(repr, self.raw_shape))}"
+                    )
         ordered = {name: rows[name] for name in self.raw_shape} if named else rows
         return as_inputs(ordered, self.inputs if named or self.inputs != NUMBERS else NUMBERS)
 

@@ -25,7 +25,8 @@ __all__ = ["Split", "check_shares", "divide", "take_rows"]
 class Split:
     """Rows ready for a model.
 
-    x: (rows, *input_shape) float32, int64 for tokens, or `InputRows`, which become batches of such tensors. y: (rows,) int64 class indices, or (rows, outputs) float32 for regression.
+    x: (rows, *input_shape) float32, int64 for tokens, or `InputRows`, of which batches of such tensors are made. y: (rows,) int64
+    class indices, or (rows, outputs) float32 for regression.
     """
 
     x: Inputs

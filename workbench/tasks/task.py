@@ -136,7 +136,8 @@ class Task:
         self._source = Source(
             options={
                 "kind": found, "split": shares, "seed": int(seed), "standardize": fitted.standardize, "clip": fitted.clip,
-                "transform": fitted.unfitted, "inputs": inputs, "categories": categories, "metric": self.schema.metric, "name": self.schema.name, "classes": names,
+                "transform": fitted.unfitted, "inputs": inputs, "categories": categories,
+                "metric": self.schema.metric, "name": self.schema.name, "classes": names,
                 "feature_names": feature_names, "target_columns": target_columns, "own_labels": values, "flat_target": flat,
             },
             targets=target_columns,

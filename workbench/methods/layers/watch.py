@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from workbench.core.config import Config
     from workbench.runs.trained_model import TrainedModel
     from workbench.tasks import Task
+    from workbench.tasks.rows import Batch
     from workbench.ui.figures import NotebookFigure
 
 __all__ = ["Layers", "Watcher", "read_layers"]
