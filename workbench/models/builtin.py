@@ -36,7 +36,7 @@ ACTIVATIONS.register("sigmoid", nn.Sigmoid, label="Sigmoid", meaning="1 / (1 + e
 
 def check_numbers(task: DataShape, model: str) -> None:
     """Raises: ModelError if a task has other inputs than one of numbers, which is all that this model takes."""
-    kinds = getattr(task, "inputs", "numbers")
+    kinds: Any = getattr(task, "inputs", "numbers")
     if kinds == "numbers":
         return
     if kinds == "tokens":

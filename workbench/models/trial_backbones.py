@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -51,10 +51,12 @@ class Facts:
     feature_names: tuple[str, ...] | None
     fingerprint: str
     standardisation: tuple[Tensor, Tensor] | None = None
+    inputs: Any = "numbers"
+    categories: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, task: Any) -> Facts:
-        names = [field.name for field in fields(cls) if field.name != "standardisation"]
+        names = [one.name for one in fields(cls) if one.name != "standardisation"]
         return cls(**{name: getattr(task, name) for name in names}, standardisation=_standardisation(task))
 
 

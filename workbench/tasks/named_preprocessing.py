@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -17,7 +17,7 @@ from workbench.tasks.rows import ONLY, InputRows
 
 __all__ = ["NamedPreprocessing", "RawInputs", "preprocessing_from_state", "preprocessing_of"]
 
-RawInputs = NDArray[Any] | pd.DataFrame | NamedArrays
+RawInputs: TypeAlias = NDArray[Any] | pd.DataFrame | NamedArrays
 """The raw inputs of a task: (rows, ...), a table, or several inputs by name."""
 
 

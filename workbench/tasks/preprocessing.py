@@ -79,10 +79,10 @@ class Preprocessing:
         self._transform = _cloned(transform)
         self._columns = Columns(categories)
         self.feature_names: tuple[str, ...] | None = None
-        self._mean: NDArray[np.float64] | None = None
-        self._scale: NDArray[np.float64] | None = None
-        self._low: NDArray[np.float64] | None = None
-        self._high: NDArray[np.float64] | None = None
+        self._mean: Any = None
+        self._scale: Any = None
+        self._low: Any = None
+        self._high: Any = None
         self._shape: tuple[int, ...] = ()
 
     def fit(self, X: NDArray[Any] | pd.DataFrame, targets: NDArray[Any], rows: NDArray[np.int64]) -> None:
@@ -141,8 +141,6 @@ class Preprocessing:
             parts = {"numbers": values} if count else {}
             return InputRows({**parts, "codes": torch.from_numpy(numbers[:, count:].astype(np.int64))}, {})
         if X.dtype == np.uint8 and self._only_scales and (X.ndim > 2 or X.shape[1] >= WIDE):
-            assert self._mean is not None
-            assert self._scale is not None
             kept = torch.from_numpy(np.ascontiguousarray(X if rows is None else X[rows]))
             return InputRows(
                 {ONLY: kept}, {ONLY: InputScale(torch.from_numpy(self._mean), torch.from_numpy(self._scale))}
@@ -154,8 +152,6 @@ class Preprocessing:
         """Mean and deviation, where rows of numbers are standardised and nothing else; None where more is done to them."""
         if not self._only_scales or self.tokens or self._columns.codes:
             return None
-        assert self._mean is not None
-        assert self._scale is not None
         return self._mean, self._scale
 
     @property
@@ -293,21 +289,21 @@ def _statistics(
 
     Pieces are put together as by Chan, Golub and LeVeque (1983), which keeps the digits that a sum of squares loses.
     """
-    count, mean, squares, least, largest = 0, None, None, None, None
+    found: tuple[NDArray[np.float64], ...] = ()
+    count = 0
     for part in parts:
         number = math.prod(part.shape[axis] for axis in axes)
-        own = part.mean(axes, keepdims=True)[0]
-        deviation = part.std(axes, keepdims=True)[0]
-        low, size = part.min(axes, keepdims=True)[0], np.abs(part).max(axes, keepdims=True)[0]
-        if mean is None:
-            count, mean, squares, least, largest = number, own, deviation, low, size
-            continue
-        whole, change = count + number, own - mean
-        variance = (count * squares**2 + number * deviation**2) / whole + change**2 * (count * number / whole**2)
-        mean, squares = mean + change * (number / whole), np.sqrt(variance)
-        count, least, largest = whole, np.minimum(least, low), np.maximum(largest, size)
-    assert mean is not None
-    return mean, squares, least, largest
+        own = part.mean(axes, keepdims=True)[0], part.std(axes, keepdims=True)[0]
+        ends = part.min(axes, keepdims=True)[0], np.abs(part).max(axes, keepdims=True)[0]
+        if found:
+            mean, deviation, least, largest = found
+            share = number / (count + number)
+            change = own[0] - mean
+            variance = (1 - share) * deviation**2 + share * own[1] ** 2 + change**2 * share * (1 - share)
+            own = mean + change * share, np.sqrt(variance)
+            ends = np.minimum(least, ends[0]), np.maximum(largest, ends[1])
+        found, count = (*own, *ends), count + number
+    return found
 
 
 def _cloned(transform: Any) -> Any:

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from torch import Tensor
 
 from workbench.core.errors import TaskError, did_you_mean
 from workbench.tasks.datasets import materialise
@@ -18,6 +17,7 @@ from workbench.tasks.frames import as_frame, check_frame, is_number, read_csv
 from workbench.tasks.inputs import NamedArrays, to_shape
 from workbench.tasks.named_preprocessing import RawInputs
 from workbench.tasks.row_identity import SPLITS
+from workbench.tasks.rows import Inputs
 from workbench.tasks.schema import TaskSchema
 from workbench.tasks.targets import as_targets
 
@@ -46,13 +46,13 @@ class Former:
     """The version of a task before this one, as far as the comparison needs it.
 
     fingerprint, sizes: of the former task. validation: this task's validation rows as the former's preprocessing gives
-    them, (rows, *input_shape) float32. fresh: which of these rows are new, (rows,). arrivals: a sample of the new rows
+    them, see `Split.x`. fresh: which of these rows are new, (rows,). arrivals: a sample of the new rows
     outside the test split. new: how many rows are new, by split. missing: how many of the former's rows are not in the data.
     """
 
     fingerprint: str
     sizes: Mapping[str, int]
-    validation: Tensor
+    validation: Inputs
     fresh: NDArray[np.bool_]
     arrivals: Sample
     new: Mapping[str, int]
@@ -210,7 +210,7 @@ def _arrays(schema: TaskSchema, data: Any) -> tuple[NDArray[Any] | NamedArrays, 
     inputs = schema.raw(X)
     shape = inputs.shape if isinstance(inputs, NamedArrays) else inputs.shape[1:]
     if shape != schema.raw_shape:
-        remedy = "" if isinstance(inputs, NamedArrays) else to_shape(shape, schema.raw_shape)
+        remedy = "" if isinstance(shape, dict) else to_shape(shape, schema.raw_shape)
         raise TaskError(f"the new rows have the shape {shape}, this task's have {schema.raw_shape}{remedy}")
     return inputs, y
 

@@ -81,7 +81,7 @@ class TaskSchema:
             X = self.raw(rows)
             shape = X.shape if isinstance(X, NamedArrays) else X.shape[1:]
             if shape != self.raw_shape:
-                remedy = "" if isinstance(X, NamedArrays) else to_shape(shape, self.raw_shape)
+                remedy = "" if isinstance(shape, dict) else to_shape(shape, self.raw_shape)
                 raise TaskError(f"rows have the shape {shape}, this task's have {self.raw_shape}{remedy}")
             stored: Inputs = fitted.store(X)
             return stored

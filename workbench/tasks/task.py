@@ -257,7 +257,7 @@ class Task:
         former = Former(
             fingerprint=self.fingerprint,
             sizes=dict(self.sizes),
-            validation=self.preprocess(take_rows(X, validation)),
+            validation=self.schema.store(take_rows(X, validation)),
             fresh=fresh[validation],
             arrivals=arrivals,
             new={name: int(fresh[part].sum()) for name, part in zip(SPLITS, parts, strict=True)},

@@ -349,8 +349,7 @@ class Cohort:
         """Outputs (trials, rows, outputs) for some stored rows, in the mode the module is in."""
         batch = self.inputs.through(x)
         if self.direct:
-            alone: Tensor = call(self.module, batch)[None]
-            return alone
+            return torch.stack([call(self.module, batch)])
         return torch.cat(side_by_side(self.shards, lambda shard: shard.evaluate(batch), self._cores))
 
     @torch.no_grad()

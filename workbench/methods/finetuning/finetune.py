@@ -28,6 +28,7 @@ from workbench.models import (
 from workbench.runs.restore import logged_config
 from workbench.runs.run import Run
 from workbench.runs.session import Session
+from workbench.tasks.rows import InputRows
 from workbench.training import Weights, filled, prepare
 
 if TYPE_CHECKING:
@@ -208,7 +209,10 @@ def _source(session: Session, trial: int, target: Task) -> Source:
         facts = _facts(session, trial, config, weights, target)
     module = filled(build_model(facts, config), weights)
     label = f"trial {trial}: {MODELS[config.model].label} on {facts.name}"
-    seen = None if own is None else own.task.train.x
+    x = None if own is None else own.task.train.x
+    seen = (
+        x.parts.get("") if isinstance(x, InputRows) else x
+    )  # stored values: where they are constant, so are scaled ones
     return Source.of_module(name, label, trial, module, config, facts, seen=seen)
 
 
