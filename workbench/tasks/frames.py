@@ -196,14 +196,14 @@ def as_numbers(column: pd.Series[Any]) -> NDArray[np.float64]:
 
 def _check_objects(name: str, present: pd.Series[Any] | pd.Index[Any]) -> None:
     for value in present:
-        if pd.api.types.is_list_like(value) or hasattr(value, "__array__"):
+        if pd.api.types.is_list_like(value) or (hasattr(value, "__array__") and not isinstance(value, np.generic)):
             what = f"{type(value).__name__.removesuffix('s')}s"
             raise TaskError(f"column {name!r} holds {what}; expand them into one column a value, or drop it")
-        if isinstance(value, datetime.timedelta):
+        if isinstance(value, (datetime.timedelta, np.timedelta64)):
             raise TaskError(
                 f"column {name!r} holds durations; turn them into numbers: pd.to_timedelta(df[{name!r}]).dt.total_seconds()"
             )
-        if isinstance(value, (datetime.date, datetime.time, pd.Period)):
+        if isinstance(value, (datetime.date, datetime.time, np.datetime64, pd.Period)):
             what, example = {
                 datetime.time: ("times of a day", "the minute of a day"),
                 pd.Period: ("periods", "the year"),
