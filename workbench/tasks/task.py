@@ -43,11 +43,14 @@ class Task:
     They share these options. name: how the log calls it. kind: "classification", "regression" or "auto" (text,
     booleans and whole numbers with at most 20 different values, or one in twenty rows, are classes; all else is
     numbers). split: shares of training, validation and test rows. seed: of the division, which keeps the classes'
-    shares. standardize, clip, transform: see `Preprocessing`; all are fitted on the training rows alone. metric: a name
+    shares. standardize, clip, transform: see `Preprocessing`; all are fitted on the training rows alone. inputs: "numbers", or
+    "tokens" for whole numbers that are kept, int64; by name for several inputs. categories: of a table, "one_hot" or "codes"
+    (see `Columns`). metric: a name
     in the metrics table ("accuracy" for classes and "r2" for numbers by default).
 
     Attributes: train, validation (`Split`); input_shape without the row axis; output_size: classes or regression
-    targets; classes: their labels as text (`decode` gives them as y has them), None for regression; feature_names: of
+    targets; inputs: what a model is given, "numbers" or "tokens", and categories: the sizes of embeddings (see `TaskSchema`);
+    classes: their labels as text (`decode` gives them as y has them), None for regression; feature_names: of
     tables, else None; target_mean, target_std (outputs,): by which regression targets are standardised, as the training
     rows say, so that losses are in these units; kind_rule: why "auto" took this kind; sizes: rows by split; row_keys:
     by split, a key of each raw row, by which it is known again in other data; fingerprint: of the data, its division
@@ -185,7 +188,8 @@ class Task:
 
     @classmethod
     def from_arrays(cls, X: Any, y: Any, **options: Any) -> Task:
-        """X (rows, features) or images (rows, channels, height, width); y (rows,) or, for numbers, (rows, outputs).
+        """X (rows, features), sequences (rows, time, channels) or images (rows, channels, height, width); y (rows,) or, for
+        numbers, (rows, outputs). A dict of arrays are several inputs, by which the model is called by keyword.
 
         NumPy arrays, torch tensors, lists and sparse matrices are taken. Raises: TaskError naming what is wrong.
         """
@@ -195,7 +199,8 @@ class Task:
 
     @classmethod
     def from_frame(cls, frame: pd.DataFrame, target: str | Sequence[str], **options: Any) -> Task:
-        """A DataFrame. Text, category and boolean columns are one-hot encoded (an unknown category is all zeros).
+        """A DataFrame, or a table of polars or pyarrow. Text, category and boolean columns are one-hot encoded (an unknown
+        category is all zeros), or with categories="codes" numbered from 1 (0 for an unknown one) for embeddings.
         `summary` lists what is unusual in the table.
 
         Missing values are filled in (median, most frequent). Both as the training rows say. target: a column, or
@@ -222,7 +227,11 @@ class Task:
 
     @classmethod
     def from_dataset(cls, dataset: Any, **options: Any) -> Task:
-        """A map-style torch data set of pairs (x, y), read once into memory. Raises: TaskError naming the item."""
+        """A map-style torch data set of pairs (x, y), read once into memory; x may be a dict of several inputs.
+
+        Warns (UserWarning) of items that differ when they are read again. Raises: TaskError naming the item, or the size, if it
+        is too large for the memory that is free.
+        """
         check_options(options)
         X, y = materialise(dataset)
         recipe = Recipe.of("from_dataset", ("dataset",), (), options)
