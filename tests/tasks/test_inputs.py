@@ -223,6 +223,19 @@ def test_pictures_whose_channels_come_last_are_warned_of(channels: int) -> None:
     Task.from_arrays(RNG.normal(size=(60, 8, 8, 2)), Y)
 
 
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_sequences_whose_channels_come_first_are_warned_of(channels: int) -> None:
+    first = RNG.normal(size=(60, channels, 30))
+    with pytest.warns(
+        UserWarning, match=rf"of {channels} time steps? with 30 channels; .*X.transpose\(0, 2, 1\)"
+    ) as told:
+        Task.from_arrays(first, Y)
+    assert told[0].filename == __file__
+    Task.from_arrays(first.transpose(0, 2, 1), Y)  # warnings are errors here
+    Task.from_arrays(RNG.normal(size=(60, 8, 8)), Y)
+    Task.from_arrays(RNG.integers(0, 9, (60, channels, 30)), Y, inputs="tokens")
+
+
 @pytest.mark.parametrize(
     ("trained", "given", "remedy"),
     [
