@@ -125,7 +125,7 @@ def test_the_kind_can_be_said() -> None:
     assert Task.from_arrays(X, Y, kind="regression").output_size == 1
     assert Task.from_arrays(X, Y + 0.5, kind="classification").kind == "classification"
     assert Task.from_arrays(X, Y, kind="regression").kind_rule == ""
-    assert Task.from_arrays(X, Y, metric="f1").metric == "f1"
+    assert Task.from_arrays(X, Y, metrics="f1").metric == "f1"
 
 
 def test_several_targets() -> None:
