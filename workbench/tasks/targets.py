@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +15,7 @@ from workbench.core.kinds import KINDS
 from workbench.core.text import counted
 from workbench.tasks.inputs import array_of
 
-__all__ = ["Label", "Targets", "as_targets", "kind_of", "rule_of"]
+__all__ = ["Label", "Targets", "amounts_named", "as_targets", "kind_of", "rule_of"]
 
 Label = str | int | float | bool
 MANY_VALUES = 20
@@ -73,7 +75,7 @@ def rule_of(targets: NDArray[Any], kind: str, classes: tuple[str, ...] | None) -
         return f"y has {targets.ndim} axes of whole numbers; otherwise give kind='regression'"
     if kind == "classification":
         found = f"y has {len(classes or ())} different labels"
-        numbers = all(label.lstrip("-").isdigit() for label in classes or ())
+        numbers = all(_is_number(label) for label in classes or ())
         return f"{found}; for amounts give kind='regression' or 'count'" if numbers else found
     if kind == "multilabel":
         return "y has several columns of 0 and 1; for numbers give kind='regression'"
@@ -83,6 +85,25 @@ def rule_of(targets: NDArray[Any], kind: str, classes: tuple[str, ...] | None) -
     if (values != np.round(values)).any():
         return "y has fractions"
     return f"y has {len(values)} different whole numbers; for labels give kind='classification', for events 'count'"
+
+
+@contextmanager
+def amounts_named(labels: tuple[str, ...] | None) -> Iterator[None]:
+    """Errors about rare or too many classes name kind='regression', where the labels are numbers."""
+    try:
+        yield
+    except TaskError as error:
+        if "class" in str(error) and labels and all(_is_number(label) for label in labels):
+            raise TaskError(f"{error}; if y holds amounts and not labels, give kind='regression'") from None
+        raise
+
+
+def _is_number(label: str) -> bool:
+    try:
+        float(label)
+    except ValueError:
+        return False
+    return True
 
 
 def as_targets(values: Any, rows: int, kind: str, field: str = "y") -> Targets:

@@ -31,7 +31,7 @@ from workbench.tasks.row_identity import SPLITS, fingerprint_of, known_after, pl
 from workbench.tasks.schema import TaskSchema
 from workbench.tasks.split import Split, check_shares, divide, take_rows
 from workbench.tasks.target_scale import TargetScale
-from workbench.tasks.targets import Label, as_targets, rule_of
+from workbench.tasks.targets import Label, amounts_named, as_targets, rule_of
 
 __all__ = ["Baseline", "Task"]
 
@@ -98,7 +98,8 @@ class Task:
         monitor = check_monitor(monitor, scores)
         shares = check_shares(split)
         strata = names if found == "classification" else None
-        parts = divide(len(X), shares, targets, seed, strata) if renewal is None else renewal.parts
+        with amounts_named(labels):
+            parts = divide(len(X), shares, targets, seed, strata) if renewal is None else renewal.parts
         image = not isinstance(X, pd.DataFrame) and X.ndim == 4
         if image and renewal is None:
             warn_of_channels_last(X.shape)
