@@ -79,6 +79,7 @@ def facts_of(task: Task) -> pd.DataFrame:
     facts = [
         ("kind", task.kind + (f", as {task.kind_rule}" if task.kind_rule else "")),
         ("rows", sizes + (" (sealed)" if task.sizes["test"] else "")),
+        ("split", f"{task.split}"),
         ("inputs", " x ".join(map(str, task.input_shape)) + (" image" if task.is_image else "")),
         ("metric", task.metric),
         ("baseline", f"{score} {baseline.metric:.3f}, loss {baseline.loss:.3f}"),
