@@ -220,7 +220,7 @@ def _grouped(
     shares = np.array(split.shares)
     asked = np.flatnonzero(shares > 0)
     if len(unique) < len(asked):
-        names = ", ".join(("training", "validation", "test")[index] for index in asked)
+        names = " and ".join(", ".join(("training", "validation", "test")[index] for index in asked).rsplit(", ", 1))
         raise TaskError(
             f"{split.field} has {counted(len(unique), 'group')}: too few for {names} rows, which need a group each; give more "
             "groups" + (" or fewer splits, such as test=0" if len(asked) == 3 else "")

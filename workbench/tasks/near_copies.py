@@ -18,14 +18,16 @@ CHECKED = 300
 """So many rows of a split, and training values, are compared: it takes less than 0.1 s."""
 VALUES = 5_000_000
 NEIGHBOURS = 100
-FEWEST_INPUTS = 3
-"""In the plane, rows of dense data lie as close as copies do."""
+FEWEST_INPUTS, FEW_VALUES = 3, 10
+"""In the plane, rows of dense data lie as close as copies do; an input with fewer different values is discrete."""
 LIKELY, UNLIKELY = 1e-4, 1e-6
 """The probability that the nearest row is so near, in data that are locally uniform."""
 CLOSE = 0.05
 """Of the distance to the neighbours in general, that of a copy with small changes."""
 MANY, FEW = 0.1, 0.01
 """Shares of the rows above which a warning is given: rows that are closer than likely, and such that are nearly copies."""
+LEAST = 3
+"""Fewer rows are a coincidence."""
 REMEDY = "wb.Split.grouped keeps rows that belong together in one split."
 
 
@@ -59,7 +61,7 @@ def near_rows(train: Rows, rows: Rows, classes: int) -> tuple[int, int]:
     (1 - ln 2) / m (Levina and Bickel 2004, for half of the neighbours), so that a cluster of near rows does not count.
     """
     x, others = train.x.flatten(1), rows.x.flatten(1)
-    if x.shape[1] < FEWEST_INPUTS or not x.is_floating_point():
+    if x.shape[1] < FEWEST_INPUTS or not x.is_floating_point() or not _is_continuous(x[:1000]):
         return 0, 0
     # both are in an order that has nothing to do with the values, so that the first ones are a sample
     x, y = x[: max(1000, VALUES // x.shape[1])], train.y[: max(1000, VALUES // x.shape[1])]
@@ -73,9 +75,15 @@ def near_rows(train: Rows, rows: Rows, classes: int) -> tuple[int, int]:
             checked += len(own)
             likely += int((near < LIKELY).sum())
             close += int(((near < UNLIKELY) & (nearest < CLOSE)).sum())
-    if likely >= MANY * checked or close >= FEW * checked:
-        return (max(likely, close), checked) if close < FEW * checked else (close, checked)
-    return 0, checked
+    if close >= max(FEW * checked, LEAST):
+        return close, checked
+    return (likely if likely >= max(MANY * checked, LEAST) else 0), checked
+
+
+def _is_continuous(x: Tensor) -> bool:
+    """Whether enough inputs have many values: rows of few categories or small counts are equal by chance."""
+    ordered = x.sort(0).values
+    return int(((ordered[1:] != ordered[:-1]).sum(0) >= FEW_VALUES).sum()) >= FEWEST_INPUTS
 
 
 def _probabilities(rows: Tensor, among: Tensor) -> tuple[Tensor, Tensor]:

@@ -58,7 +58,7 @@ class Recipe(NamedTuple):
         if isinstance(data, (str, os.PathLike)):
             return cls(f"{former.text}.version({_source(data)})", former.needs)
         several = isinstance(data, tuple)
-        table = isinstance(data[0] if several else data, pd.DataFrame)
+        table = former.text.startswith(("wb.Task.from_frame", "wb.Task.from_csv"))
         stems = ("frame", "values") if table else ("X", "y", "values") if several else ("dataset",)
         needs = tuple(f"{stem}_{number}" for stem in (stems[: len(data)] if several else stems[:1]))
         given = f"({', '.join(needs)})" if several else needs[0]

@@ -83,9 +83,9 @@ def split_of(options: Mapping[str, Any], sizes: Mapping[str, int]) -> Split:
             "test= is given without validation=: give both (divide the training data first), so that it is known what "
             "validates"
         )
-    if split is not None:
+    if "split" in options:
         raise TaskError(
-            f"split={split!r} and validation= exclude each other: the rows are divided already; leave split= out"
+            f"split={options['split']!r} and validation= exclude each other: the rows are divided already; leave split= out"
         )
     ends = np.cumsum(list(sizes.values()))
     rows = dict(zip(sizes, np.split(np.arange(ends[-1]), ends[:-1]), strict=True))

@@ -262,9 +262,9 @@ def _flag(name: str, value: Any) -> bool:
 def _gap(gap: Any) -> Any:
     """A gap as a number of rows or a `Timedelta`. Raises: TaskError for anything else, or one below 0."""
     found: Any = None
-    if isinstance(gap, Integral) and not isinstance(gap, bool):
+    if isinstance(gap, Integral) and not isinstance(gap, (bool, np.timedelta64)):
         found = int(gap)
-    elif not isinstance(gap, (Real, bool)):
+    elif isinstance(gap, np.timedelta64) or not isinstance(gap, (Real, bool)):
         try:
             found = pd.Timedelta(gap)
         except (TypeError, ValueError):

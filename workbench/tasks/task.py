@@ -51,9 +51,10 @@ class Task:
     Attributes: split (`Split`); train, validation (`Rows`); row_numbers: of these, where they stood in the data;
     input_shape without the row axis; output_size: classes or regression targets; classes: their labels as text (`decode`
     gives them as y has them), None for regression; feature_names: of tables, else None; target_mean, target_std
-    (outputs,): by which regression targets are standardised, as the training rows say, so that losses are in these units; kind_rule: why "auto" took this kind; sizes: rows by split; row_keys:
-    by split, a key of each raw row, by which it is known again in other data; fingerprint: of the data, its division
-    and preprocessing; schema: all of this but the rows, as a model needs it (`TaskSchema`); recipe: the Python
+    (outputs,): by which regression targets are standardised, as the training rows say, so that losses are in these
+    units; kind_rule: why "auto" took this kind; sizes: rows by split; row_keys: by split, a key of each raw row, by
+    which it is known again in other data; fingerprint: of the data, its division and preprocessing; schema: all of this
+    but the rows, as a model needs it (`TaskSchema`); recipe: the Python
     expression that makes the task again; recipe_needs: the variables it takes data in memory from; warnings: sentences
     on what is odd in a table. The test split is sealed: no attribute leads to it. A pickled or copied task has none.
     """
