@@ -28,7 +28,7 @@ from workbench.tasks.time_order import TimeOrder
 if TYPE_CHECKING:
     from workbench.tasks.task import Task
 
-__all__ = ["Former", "Renewal", "Sample", "Source", "renew", "sample_of"]
+__all__ = ["Former", "Renewal", "Sample", "Source", "renew", "sample_of", "sampled_targets"]
 
 SAMPLED_ROWS, SAMPLED_VALUES = 5000, 2_000_000
 """Of the training rows so many are kept raw, and at most so many values, for a comparison with later data."""
@@ -115,16 +115,18 @@ def renew(
 ) -> tuple[NDArray[np.float64] | pd.DataFrame, NDArray[Any], Renewal]:
     """Inputs, targets and division of a further version of a task. Raises: TaskError, see `Task.version`."""
     X, targets, by = _read_again(task.schema, source, new_data)
-    keys = row_keys(X, targets, source.labels)
-    seed, labels = source.options["seed"], targets if task.classes else None
+    strata = task.classes if task.kind == "classification" else None
+    keys = row_keys(X, targets, source.labels if strata else None)
+    seed, labels = source.options["seed"], targets if strata else None
     places, fresh = _placed_again(source, keys, by, labels, seed)
     if not fresh.any():
         raise TaskError(f"the new data has no new row: all {len(keys)} were in {task.name!r} before")
     needed = (True, not source.split.count, task.sizes["test"] > 0)
-    _check_parts([int((places == index).sum()) for index in range(3)], needed, task.classes, targets[places == 0])
-    division = divide(source.split, keys, labels, task.classes, seed, by, places)
+    _check_parts([int((places == index).sum()) for index in range(3)], needed, strata, targets[places == 0])
+    division = divide(source.split, keys, labels, strata, seed, by, places)
     unsealed = np.flatnonzero(fresh & np.isin(places, (0, 1)))
-    arrivals = sample_of(X, targets, unsealed, task.classes, task.feature_names, source.targets, seed)
+    kept = sampled_targets(targets, task.kind, task.classes)
+    arrivals = sample_of(X, kept, unsealed, strata, task.feature_names, source.targets, seed)
     former = Former(
         fingerprint=task.fingerprint,
         sizes=dict(task.sizes),
@@ -154,7 +156,7 @@ def _read_again(
     else:
         X, y = _arrays(schema, data)
     _, targets, labels, _, _ = as_targets(y, len(X), schema.kind, source.field)
-    if labels is not None:
+    if labels is not None and schema.kind != "multilabel":
         return X, _indices(schema, source, targets, labels), by
     if targets.shape[1] != schema.output_size:
         message = f"{source.field} has {targets.shape[1]} columns, this task's has {schema.output_size}"
@@ -206,6 +208,14 @@ def _check_parts(
         if len(lacking):
             message = f"the new data leaves no training row of class {classes[lacking[0]]!r}"
             raise TaskError(f"{message}; give more rows of it (earlier rows keep their split)")
+
+
+def sampled_targets(targets: NDArray[Any], kind: str, classes: tuple[str, ...] | None) -> NDArray[Any]:
+    """Targets as a sample keeps them: of a dense task, each row's share of each class (rows, classes)."""
+    if kind != "dense" or classes is None:
+        return targets
+    flat = targets.reshape(len(targets), -1)
+    return np.stack([(flat == index).mean(1) for index in range(len(classes))], axis=1)
 
 
 def sample_of(
