@@ -176,7 +176,8 @@ def test_by_default_the_best_trial_of_each_of_the_best_settings_votes(bench: wb.
     configuration = frame[["model", "learning_rate", "hidden_units"]].astype(str).agg(" ".join, axis=1)
     means = frame.groupby(configuration)["best_val_metric"].mean().sort_values(ascending=False)
     assert len(means) == 8
-    wanted = [frame[configuration == name].sort_values("best_val_metric")["trial"].iloc[-1] for name in means.index[:3]]
+    ranked = frame.sort_values(["best_val_metric", "best_val_loss"], ascending=[False, True])
+    wanted = [ranked[configuration == name]["trial"].iloc[0] for name in means.index[:3]]
     assert {m.trial for m in best.members} == set(wanted)
     assert {m.votes for m in best.members} == {1}
     assert best.facts.how == "the best 3 of 8 configurations, chosen from 10 candidates"
