@@ -22,6 +22,7 @@ from workbench.methods.diagnosis.diagnose import Diagnosis, diagnose, prescripti
 from workbench.methods.ensembles.build import TOP, assemble, assembled, nothing_to_choose
 from workbench.methods.finetuning.finetune import ALL_BUT_THE_HEAD, finetune
 from workbench.methods.layers.watch import Layers, read_layers
+from workbench.methods.refit.refit import refit
 from workbench.methods.range_test.range_test import HIGH, LOW, RangeTest, range_test
 from workbench.methods.search.fair_comparison import Comparison
 from workbench.methods.search.handle import Search
@@ -399,6 +400,36 @@ class Workbench(Scoped):
         ModelError if the model of the trial is another one here.
         """
         return replay(self._session, whole("trial", trial), device=None if device is None else check_device(device))
+
+    def refit(
+        self,
+        trial: int,
+        *,
+        seeds: int = 1,
+        name: str = "",
+        note: str = "",
+        tags: Sequence[str] = (),
+        device: str | None = None,
+    ) -> Run:
+        """Train a trial's configuration again on the training and validation rows together, as the last step before the test
+        set or deployment; returns at once.
+
+        It trains for as many epochs as the trial needed to its best one. The schedule keeps the length that the configuration
+        plans, and is followed up to that epoch; drops of the plateau schedule and live changes are repeated in the same epochs;
+        there is no early stopping. Preprocessing is fitted to the same rows. seeds: number of refits, with seeds from the trial's
+        upwards, in one cohort.
+
+        The result is a trial with the source "refit" and without a validation score: it stands in no leaderboard, no search
+        learns from it, and it cannot be diagnosed. `model`, `predict`, `save` and `open_test_set` take it, with the weights after
+        its last epoch. The same call while it trains returns its run.
+        Raises: LogError, RunError for a trial that is unknown, not ended, diverged, in the trash, a branch or a refit itself;
+        TaskError for a copied task; ModelError if the model of the trial is another one here. Nothing is logged then.
+        """
+        seeds = check_count("seeds", seeds, MAX_SEEDS)
+        return refit(
+            self._session, whole("trial", trial), seeds=seeds, name=a_text(name, "name"), note=a_text(note, "note"),
+            tags=some_tags(tags), device=self._device(device),
+        )  # fmt: skip
 
     def resume(self) -> Runs:
         """Continue the runs and searches that a killed kernel left behind, from their last checkpoints.

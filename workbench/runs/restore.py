@@ -15,7 +15,7 @@ from workbench.core.direction import best_first, better_of
 from workbench.core.errors import CheckpointError, ConfigError, ModelError, Problem, RunError
 from workbench.core.events import ENDED
 from workbench.core.registry import MODELS
-from workbench.log import TrialLog
+from workbench.log import UNRANKED, TrialLog
 from workbench.models import (
     SOURCE_NAME,
     Backbone,
@@ -27,6 +27,7 @@ from workbench.models import (
     read_source,
     why_unusable,
 )
+from workbench.runs.refits import Refits
 from workbench.training import Change, CohortState, LoggedTrial, ResumedCohort, Trained, Training, Weights, filled
 from workbench.training.devices import fitting_threads
 from workbench.training.stages import trained_part
@@ -75,7 +76,10 @@ def logged_config(trial: int, values: Mapping[str, Any]) -> Config:
 
 
 class Recall:
-    """Restores the trials of one task's log as they were. Trains without a record if it must; writes nothing."""
+    """Restores the trials of one task's log as they were. Trains without a record if it must; writes nothing.
+
+    refits: which trials are refits, and what they were trained on.
+    """
 
     def __init__(
         self,
@@ -86,6 +90,7 @@ class Recall:
     ) -> None:
         """at_hand: the best weights of an ended trial if they are in memory."""
         self.task, self.log, self.store, self.at_hand = task, log, store, at_hand
+        self.refits = Refits(task, log)
 
     # --- from the log -----------------------------------------------------------------------------------------------
 
@@ -144,7 +149,7 @@ class Recall:
         best = {
             int(trial): int(epoch) for trial, epoch in zip(frame["trial"], frame["best_epoch"].fillna(0), strict=True)
         }
-        attempts = frame[frame["source"] != "replay"]
+        attempts = frame[~frame["source"].isin(UNRANKED)]
         for (_, metric), group in attempts.groupby(["task_fingerprint", "metric"]):
             for trial in best_first(group, "best_val_metric", better_of(metric))["trial"].head(TOP):
                 stay(int(trial), best[int(trial)])
@@ -234,7 +239,7 @@ class Recall:
         if not isinstance(builder, Backbone) or then is None or then == builder.digest:
             return
         if weights is not None:
-            module = build_model(self.task, config)
+            module = build_model(self.refits.task_of(trial), config)
             trained_part(module, weights.vector.numel())
             if not (isinstance(module, Pretrained) and module.rests_on_backbone):
                 return
@@ -285,11 +290,14 @@ class Recall:
         if start is not None:
             logged = {trial: LoggedTrial(start.progress.epoch, changes)}
             one = ResumedCohort({trial: config}, CohortState.alone(start), start.progress.epoch, logged=logged)
-            training = Training(self.task, {}, resumed=[one], **options)
+            training = Training(self.refits.task_of(trial), {}, resumed=[one], **options)
         else:
             origin = self.origin(trial)
             origins = {} if origin is None else {trial: lambda: self.again(*origin)}
-            training = Training(self.task, {trial: config}, origins=origins, changes={trial: changes}, **options)
+            fixed = self.refits.length_of(trial)
+            training = Training(
+                self.refits.task_of(trial), {trial: config}, origins=origins, changes={trial: changes}, fixed=fixed, **options
+            )  # fmt: skip
         catcher.training = training
         for _ in training.moments():
             pass
@@ -298,8 +306,10 @@ class Recall:
         return catcher.found.row(trial)
 
     def best_epoch(self, trial: int) -> int:
-        """The epoch of the lowest validation loss. Raises: RunError if no epoch has a finite one."""
+        """The epoch of the lowest validation loss; of a refit the last one. Raises: RunError if no epoch has a finite loss."""
         curve = self.log.curves(trial)
+        if self.refits.includes(trial):
+            return self.check_epoch(trial, None)
         losses = curve["val_loss"].where(curve["val_loss"].abs() != float("inf")).dropna()
         if losses.empty:
             raise RunError(f"trial {trial} has no epoch with a finite validation loss, so there is no best model")
@@ -337,9 +347,10 @@ class Recall:
         former = self.former_builder(trial)
         if former is None:
             self.check_builder(trial, weights)
-        module = filled(build_model(self.task, config, former), weights)
+        task = self.refits.task_of(trial)
+        module = filled(build_model(task, config, former), weights)
         return TrainedModel(
-            module, config, self.task.schema, trial=trial, epoch=epoch, builder=self.log.record(trial).builder
+            module, config, task.schema, trial=trial, epoch=epoch, builder=self.log.record(trial).builder
         )
 
 

@@ -46,6 +46,8 @@ class Baseline:
 def baseline_of(task: Task) -> Baseline:
     """The score to beat on the validation split."""
     train, validation = task.train.y, task.validation.y
+    if not len(validation):
+        return Baseline(math.nan, math.nan, "there are no validation rows")
     if task.classes is None:
         validation = validation.double()  # the mean of equal targets is then the same number, and their R² not defined
         outputs = torch.zeros_like(validation)  # the training mean, in standardised units

@@ -85,7 +85,7 @@ class Renewal:
 
     parts: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
     labels: tuple[str, ...] | None
-    former: Former
+    former: Former | None
     known: Mapping[str, NDArray[np.uint64]]
     version: int
 

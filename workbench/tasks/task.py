@@ -22,6 +22,7 @@ from workbench.tasks.data_warnings import data_warnings
 from workbench.tasks.facts import Baseline, baseline_of, facts_of
 from workbench.tasks.frames import check_frame, read_csv
 from workbench.tasks.inputs import as_inputs, materialise, warn_of_channels_last
+from workbench.tasks.merged import keep_raw
 from workbench.tasks.options import check_options, check_outputs, check_texts, named
 from workbench.tasks.preprocessing import Preprocessing
 from workbench.tasks.recipe import Recipe
@@ -137,6 +138,7 @@ class Task:
             sample=sample_of(X, targets, parts[0], names, self.schema.feature_names, target_columns, int(seed)),
             version=1 if renewal is None else renewal.version,
         )  # fmt: skip
+        keep_raw(self, X, targets, parts)
         if len(test):
             seal.keep(self, test)
 

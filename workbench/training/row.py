@@ -14,7 +14,7 @@ from workbench.core.config import Config
 from workbench.training.optimizers import Rule, rule_of
 from workbench.training.schedules import schedule_of
 from workbench.training.state import ORDER_SEED, RowProgress, Trained, Weights
-from workbench.training.stopping import Watch
+from workbench.training.stopping import FixedLength, Watch
 
 __all__ = ["Row", "SplitData", "TaskData"]
 
@@ -64,9 +64,11 @@ class Row:
     learning_rate: float = math.nan
 
     @classmethod
-    def begin(cls, trial: int, config: Config, steps_per_epoch: int) -> Self:
+    def begin(cls, trial: int, config: Config, steps_per_epoch: int, fixed: FixedLength | None = None) -> Self:
         """A trial before its first step."""
         watch = Watch(config.patience, config.min_delta, config.plateau_patience)
+        if fixed is not None:
+            watch.fixed_epochs, watch.drops, watch.best_loss = fixed.epochs, list(fixed.drops), math.nan
         order = torch.Generator().manual_seed(config.seed + ORDER_SEED)
         return cls(trial, config, schedule_of(config, steps_per_epoch), watch, order, rule_of(config))
 

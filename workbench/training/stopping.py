@@ -1,12 +1,26 @@
-"""Monitors of the validation loss: the best epoch, patience, and plateaus."""
+"""Monitors of the validation loss: the best epoch, patience, and plateaus; and a length fixed beforehand."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
-__all__ = ["Patience", "Watch"]
+from workbench.core.config import Config
+
+__all__ = ["FixedLength", "Patience", "Watch", "plateau_drops"]
+
+
+class FixedLength(NamedTuple):
+    """When a trial without validation rows ends, and drops its rate.
+
+    epochs: after which it ends; its schedule keeps the length that the configuration plans. drops: the epochs after which the
+    plateau schedule drops.
+    """
+
+    epochs: int
+    drops: Sequence[int] = ()
 
 
 @dataclass
@@ -30,7 +44,8 @@ class Patience:
 class Watch:
     """Monitors one trial's validation loss.
 
-    patience: epochs to wait before stopping early, None for never. plateaus: drops the plateau schedule has made.
+    patience: epochs to wait before stopping early, None for never. plateaus: drops the plateau schedule has made. fixed_epochs,
+    drops: of a trial without validation rows, see `FixedLength`; its last epoch counts as its best one.
     """
 
     patience: int | None
@@ -40,6 +55,8 @@ class Watch:
     best_loss: float = math.inf
     best_metric: float = math.nan
     plateaus: int = 0
+    fixed_epochs: int | None = None
+    drops: Sequence[int] = ()
     _stop: Patience = field(default_factory=Patience)
     _plateau: Patience = field(default_factory=Patience)
 
@@ -48,6 +65,10 @@ class Watch:
 
     def update(self, epoch: int, loss: float, metric: float) -> bool:
         """Add one epoch; returns whether it is the best so far."""
+        if self.fixed_epochs is not None:
+            self.best_epoch = epoch
+            self.plateaus = sum(drop <= epoch for drop in self.drops)
+            return True
         improved = loss < self.best_loss
         if improved:
             self.best_epoch, self.best_loss, self.best_metric = epoch, loss, metric
@@ -65,3 +86,14 @@ class Watch:
     def ran_out(self) -> bool:
         """Whether patience is spent."""
         return self.patience is not None and self._stop.waited >= self.patience
+
+
+def plateau_drops(config: Config, losses: Iterable[float]) -> list[int]:
+    """The epochs, from 1, after which the plateau schedule of a configuration dropped. losses: validation loss by epoch."""
+    watch = Watch(config.patience, config.min_delta, config.plateau_patience)
+    found, before = [], 0
+    for epoch, loss in enumerate(losses, 1):
+        watch.update(epoch, loss, math.nan)
+        found += [epoch] * (watch.plateaus - before)
+        before = watch.plateaus
+    return found

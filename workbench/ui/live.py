@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import fields as dataclass_fields
-from math import expm1
+from math import expm1, isfinite
 from typing import Any
 
 import pandas as pd
@@ -222,7 +222,8 @@ class LiveRun:
             xs, ys = self._points.setdefault(f"{event.trial}/{column}", ([], []))
             xs.append(event.epoch)
             ys.append(getattr(event, column))
-        if shown.best is None or event.val_loss < shown.best.val_loss:
+        # a refit has no validation loss, and so no best epoch
+        if isfinite(event.val_loss) and (shown.best is None or event.val_loss < shown.best.val_loss):
             shown.best = event
             if len(self.trials) <= MARKED_TRIALS and shown.group is None:
                 self.curves.mark(event.trial, event.epoch, "best", f"lowest validation loss {event.val_loss:.4g}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import html
+import math
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,8 +16,9 @@ from numpy.typing import NDArray
 
 from workbench.core.direction import better_of, sign
 from workbench.core.errors import ConfigError, Problem, RunError, SealError
-from workbench.core.events import ENDED
+from workbench.core.events import ENDED, TrialState
 from workbench.core.registry import METRICS
+from workbench.core.text import counted
 from workbench.log import Finding
 from workbench.log.openings import KIND, Opening, keys_as_text, openings, unseen
 from workbench.methods.test_set.figure import opened_scores
@@ -57,7 +59,7 @@ class TestResult:
     what: the trial or ensemble, in words. metric: its name; score with low and high, its 95% interval, found by `method`, on
     `rows` of the test split's `split_rows` rows: fewer where only unseen ones were asked for. loss is left out: it is not what
     trials are compared by. validation: the score on the validation split, by which the model was chosen. optimism: how much
-    better than the test score that is, in the metric's direction. looked: trials that have been measured on the validation
+    better than the test score that is, in the metric's direction; NaN for a refit, as is validation. looked: trials that have been measured on the validation
     split, this one included: the more, the more optimism is to be expected. number: how many openings have seen any of these
     rows, this one included; stamp: "opened once" or "reused (number)". seen: rows that were seen before. who, when: whose
     process opened it, and when (UTC, ISO 8601).
@@ -98,10 +100,15 @@ class TestResult:
         lines = [
             f"Test {label} of {self.what} on {self.task!r}: {self.score:.4f}, 95% interval {self.low:.4f} to {self.high:.4f}, "
             f"{self.method}, {rows}.",
-            f"Validation {label}: {self.validation:.4f}; optimism {self.optimism:+.4f}, after {self.looked:,} "
-            f"trial{'s' * (self.looked != 1)} evaluated on the validation set"
-            + (" (within what the interval allows)." if self.low <= self.validation <= self.high else "."),
         ]
+        looked = f"{counted(self.looked, 'trial')} evaluated on the validation set"
+        if math.isnan(self.validation):
+            lines.append(f"No validation score: it was trained on the validation rows as well, after {looked}.")
+        else:
+            within = " (within what the interval allows)" if self.low <= self.validation <= self.high else ""
+            lines.append(
+                f"Validation {label}: {self.validation:.4f}; optimism {self.optimism:+.4f}, after {looked}{within}."
+            )
         if self.number > 1:
             lines.append(
                 f"{self.stamp.capitalize()}: {self.seen:,} of the {self.rows:,} rows were evaluated before, so this score may "
@@ -132,7 +139,8 @@ def open_test_set(
         message = "again and only_unseen exclude each other"
         raise ConfigError([Problem("only_unseen", only_unseen, message)])
     what: int | Together = whole("trial", trial) if not hasattr(trial, "outputs") else trial
-    sealed, keys = open_seal(session.task), session.task.row_keys["test"]
+    task = session.recall.refits.task_of(what) if isinstance(what, int) else session.task
+    sealed, keys = open_seal(task), session.task.row_keys["test"]
     model, about, validation = _model(session, what)
     test = sealed
     if only_unseen:
@@ -153,7 +161,7 @@ def open_test_set(
         "rows": len(test),
         "split_rows": len(sealed),
         "validation": validation,
-        "optimism": sign(better_of(metric)) * (validation - interval.score),
+        "optimism": None if validation is None else sign(better_of(metric)) * (validation - interval.score),
         "looked": session.log.results.count_measured(session.task.fingerprint),
         "baseline": session.task.baseline.metric,
         "who": f"{_user()}@{socket.gethostname()}",
@@ -210,8 +218,8 @@ def _sealed(
     )
 
 
-def _model(session: Session, what: int | Together) -> tuple[Any, dict[str, Any], float]:
-    """What answers from prepared rows, what the log says of it, and its validation score."""
+def _model(session: Session, what: int | Together) -> tuple[Any, dict[str, Any], float | None]:
+    """What answers from prepared rows, what the log says of it, and its validation score, None for a refit."""
     if not isinstance(what, int):
         session.recall.check_task(repr(what), what.schema.fingerprint)
         session.recall.check_outside_trash(*(member.trial for member in what.members))
@@ -221,7 +229,13 @@ def _model(session: Session, what: int | Together) -> tuple[Any, dict[str, Any],
     if state not in ENDED:
         raise RunError(f"trial {what} is {state}; wait for its end, then open the test set")
     session.recall.check_outside_trash(what)
+    refits = session.recall.refits
+    if refits.includes(what) and state is not TrialState.COMPLETED:
+        raise RunError(f"trial {what}, a refit, is {state}: it did not reach its last epoch; refit again, then open")
     model = session.recall.model(what)
+    if refits.includes(what):
+        words = f"trial {what}, a refit of trial {session.log.record(what).parent}"
+        return model, {"trial": what, "ensemble": None, "epoch": model.epoch, "what": words}, None
     curve = session.log.curves(what).set_index("epoch")
     about = {"trial": what, "ensemble": None, "epoch": model.epoch, "what": f"trial {what}"}
     return model, about, float(curve.loc[model.epoch, "val_metric"])
@@ -237,7 +251,7 @@ def _results(findings: Sequence[Finding]) -> list[tuple[Opening, TestResult]]:
         result = TestResult(
             number=opening.number, seen=opening.seen, stamp=opening.stamp, when=opening.finding.created,
             split_rows=data.get("split_rows", data["rows"]),  # of a log from before rows could be left out
-            **{name: data[name] for name in names},
+            **{name: math.nan if data[name] is None else data[name] for name in names},
         )  # fmt: skip
         found.append((opening, result))
     return found
