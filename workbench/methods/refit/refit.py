@@ -1,0 +1,91 @@
+"""Refit: train the configuration of a trial again on training and validation rows, for the number of epochs it needed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from workbench.core.config import Config
+from workbench.core.errors import RunError
+from workbench.core.events import ENDED, Event, Message, TrialState
+from workbench.core.text import counted
+from workbench.models import build_model
+from workbench.runs.refits import SOURCE
+from workbench.runs.restore import logged_config
+from workbench.runs.run import Run
+from workbench.runs.session import Session, scripted
+from workbench.tasks import Task
+from workbench.tasks.merged import merged
+from workbench.training import Change, Training, prepare
+from workbench.training.stages import rows_per_epoch
+
+__all__ = ["refit"]
+
+
+def refit(
+    session: Session, trial: int, *, seeds: int, name: str, note: str, tags: Sequence[str], device: str
+) -> Run:
+    """Train a trial's configuration on its task's training and validation rows; see `Workbench.refit`. The same request again,
+    while it trains, is the same run. Nothing is logged when it raises."""
+    recall = session.recall
+    _check(session, trial)
+    epoch = recall.best_epoch(trial)
+    task = merged(session.task)
+    config = prepare(task, logged_config(trial, session.log.record(trial).config))
+    recall.check_code(trial)
+    length = recall.refits.length_until(trial, epoch)
+    changes = _moved(session, trial, epoch, _steps_per_epoch(task, config))
+    configs = [config.replace(seed=config.seed + index) for index in range(seeds)]
+
+    def first_events(trials: Sequence[int]) -> Sequence[Event]:
+        rows = counted(len(task.train), "row")
+        message = (
+            f"a refit of trial {trial} on the {rows} of training and validation together, for {counted(epoch, 'epoch')}, "
+            f"the best one of trial {trial}; it has no validation score"
+        )
+        return [*(Message(number, message) for number in trials), *scripted(trials, changes, None)]
+
+    def training(trials: dict[int, Config]) -> Training:
+        return Training(task, trials, device=device, changes=dict.fromkeys(trials, changes), fixed=length)
+
+    return session.once(
+        (SOURCE, trial, tuple(configs), name, device),
+        lambda: session.launch(
+            configs, training, source=SOURCE, parent=trial, parent_epoch=epoch, name=name or f"refit of {trial}", note=note,
+            tags=tags, device=device, events=first_events, label=name, compare_with=(trial,),
+        ),
+    )  # fmt: skip
+
+
+def _check(session: Session, trial: int) -> None:
+    """Raises: LogError, RunError for a trial that cannot be trained again from its first step with one configuration."""
+    log, recall = session.log, session.recall
+    state = log.state(trial)
+    recall.check_trial_task(trial)
+    recall.check_outside_trash(trial)
+    recall.refits.check_measured(trial, "another refit")
+    if state not in ENDED:
+        raise RunError(f"trial {trial} is {state}; wait for its end, then refit it")
+    if state in (TrialState.FAILED, TrialState.DIVERGED):
+        raise RunError(f"trial {trial} {state}: it has no best epoch to train up to; refit a trial that ran to its end")
+    if (origin := recall.origin(trial)) is not None:
+        raise RunError(
+            f"trial {trial} is a branch of trial {origin[0]}, and a refit trains one configuration from its first step; train "
+            f"it on its own first, run = bench.run(bench.config({trial})), and refit that trial"
+        )
+
+
+def _steps_per_epoch(task: Task, config: Config) -> int:
+    rows = rows_per_epoch(len(task.train), build_model(task, config), config)
+    return math.ceil(rows / config.batch_size)
+
+
+def _moved(session: Session, trial: int, epoch: int, steps_per_epoch: int) -> list[Change]:
+    """The live changes of a trial up to an epoch, at the same share of the same epoch with another number of steps."""
+    before = session.recall.steps(trial, 1)
+    last = before * epoch
+    return [
+        change._replace(step=change.step // before * steps_per_epoch + change.step % before * steps_per_epoch // before)
+        for change in session.recall.changes(trial)
+        if change.step < last
+    ]

@@ -1,0 +1,58 @@
+"""A task whose training rows are the training and validation rows of another one, for a final training.
+
+The raw rows are kept outside of the tasks, as the test splits are (`test_split`), so that no attribute of a `Task` leads to
+them. They are the arrays or the table that the task was made from, not a copy.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary, WeakValueDictionary, ref
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.core.errors import TaskError
+from workbench.tasks.revision import Renewal
+from workbench.tasks.row_identity import row_keys
+
+if TYPE_CHECKING:
+    from workbench.tasks.task import Task
+
+__all__ = ["keep_raw", "merged"]
+
+Raw = tuple[Any, NDArray[Any], tuple[NDArray[np.int64], ...]]
+
+_RAW: WeakKeyDictionary[object, Raw] = WeakKeyDictionary()
+_MERGED: WeakValueDictionary[ref[Task], Task] = WeakValueDictionary()
+"""Merged tasks that are in use, by a reference to the task that each was made of."""
+
+
+def keep_raw(task: object, X: Any, targets: NDArray[Any], parts: tuple[NDArray[np.int64], ...]) -> None:
+    """Keep what a task was made from. parts: the rows of its training, validation and test split."""
+    _RAW[task] = (X, targets, parts)
+
+
+def merged(task: Task) -> Task:
+    """The same task with all rows outside its test split as training rows, and without validation rows.
+
+    Preprocessing and the scale of the targets are fitted to those rows; the test rows are the same ones. Its fingerprint is
+    another one. While a merged task is in use, the same one is returned.
+    Raises: TaskError for a copied or unpickled task, and if the data were changed in place since the task was made.
+    """
+    found = _MERGED.get(ref(task))
+    if found is not None:
+        return found
+    if task not in _RAW:
+        raise TaskError(f"{task!r} is a copy without its raw rows; make it again from its data")
+    X, targets, parts = _RAW[task]
+    source = task._source
+    keys = row_keys(X, targets, source.labels)
+    if any(not np.array_equal(keys[rows], own) for rows, own in zip(parts, task.row_keys.values(), strict=True)):
+        raise TaskError(
+            f"the data of {task.name!r} were changed in place since the task was made; make the task again, of a copy"
+        )
+    open_rows = np.concatenate(parts[:-1])
+    renewal = Renewal((open_rows, parts[-1][:0], parts[-1]), source.labels, task.former, source.known, source.version)
+    found = _MERGED[ref(task)] = type(task)(X, targets, **source.options, renewal=renewal)
+    return found
