@@ -22,8 +22,8 @@ from workbench.methods.diagnosis.diagnose import Diagnosis, diagnose, prescripti
 from workbench.methods.ensembles.build import TOP, assemble, assembled, nothing_to_choose
 from workbench.methods.finetuning.finetune import ALL_BUT_THE_HEAD, finetune
 from workbench.methods.layers.watch import Layers, read_layers
-from workbench.methods.refit.refit import refit
 from workbench.methods.range_test.range_test import HIGH, LOW, RangeTest, range_test
+from workbench.methods.refit.refit import refit
 from workbench.methods.search.fair_comparison import Comparison
 from workbench.methods.search.handle import Search
 from workbench.methods.search.options import DEFAULTS
@@ -736,7 +736,8 @@ class Workbench(Scoped):
         return tree(self._session, None if trial is None else whole("trial", trial))
 
     def model(self, trial: int, epoch: int | None = None) -> TrainedModel:
-        """A trial's `nn.Module` with its best weights (lowest validation loss), or those after an epoch, ready to predict.
+        """A trial's `nn.Module` with its best weights (lowest validation loss; of a refit the last ones), or those after an
+        epoch, ready to predict.
 
         Epochs that no checkpoint holds are trained again first, without a record. Raises: LogError for an unknown trial;
         RunError for one without a finished epoch, on another task, or for an epoch it does not have; ModelError if the model
@@ -797,7 +798,7 @@ class Workbench(Scoped):
         Weights (share near zero, as L1 produces; norm, which L2 reduces), activations before and after normalization, dead
         units; on at most 256 training rows, in evaluation mode. Raises: as `model`.
         """
-        return read_layers(self.model(trial, epoch), self._session.task)
+        return read_layers(self.model(trial, epoch), self._session.recall.refits.task_of(trial))
 
     def decision_boundary(self, trial: int, epoch: int | None = None) -> NotebookFigure:
         """The decision boundary of a trial on a task with two inputs, as a matplotlib figure, with training and validation rows.

@@ -260,7 +260,9 @@ def _refit_script(session: Session, trial: int) -> str:
     options += f", device={record.device!r}" if record.device != "cpu" else ""
     _, *lines, _ = script(session, record.parent).splitlines()
     lines += [f"run = bench.refit(run.trials[0]{options})", "run.wait()"]
-    lines.append(f"print(bench.trials.set_index('trial').loc[run.trials[{index}], ['state', 'epochs_run', 'train_loss']])")
+    lines.append(
+        f"print(bench.trials.set_index('trial').loc[run.trials[{index}], ['state', 'epochs_run', 'train_loss']])"
+    )
     return "\n".join([f'"""Does trial {trial} again, a refit of trial {record.parent}."""', *lines]) + "\n"
 
 

@@ -97,7 +97,12 @@ class Cohort:
 
     @classmethod
     def restore(
-        cls, task: TaskData, state: CohortState, device: torch.device, dtype: torch.dtype = torch.float32, cores: int = 1
+        cls,
+        task: TaskData,
+        state: CohortState,
+        device: torch.device,
+        dtype: torch.dtype = torch.float32,
+        cores: int = 1,
     ) -> Cohort:
         """A cohort that continues from the state of another one, bit-identically."""
         configs = {row.trial: Config(**row.config) for row in state.rows}

@@ -22,9 +22,7 @@ from workbench.training.stages import rows_per_epoch
 __all__ = ["refit"]
 
 
-def refit(
-    session: Session, trial: int, *, seeds: int, name: str, note: str, tags: Sequence[str], device: str
-) -> Run:
+def refit(session: Session, trial: int, *, seeds: int, name: str, note: str, tags: Sequence[str], device: str) -> Run:
     """Train a trial's configuration on its task's training and validation rows; see `Workbench.refit`. The same request again,
     while it trains, is the same run. Nothing is logged when it raises."""
     recall = session.recall
