@@ -67,6 +67,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from workbench.methods.decisions.calibrate import CalibrationResult
+    from workbench.methods.decisions.threshold import ChosenThreshold
     from workbench.methods.ensembles.ensemble import Ensemble
     from workbench.runs.trained_model import TrainedModel
     from workbench.tasks import Task
@@ -499,6 +501,48 @@ class Workbench(Scoped):
             select=a_choice(select, "select"), size=check_count("size", size),
             candidates=check_count("candidates", candidates), name=a_text(name, "name"), note=a_text(note, "note"),
         )  # fmt: skip
+
+    def threshold(
+        self,
+        trial: int,
+        by: str | None = "f1",
+        *,
+        costs: Mapping[str, float] | None = None,
+        positive: Any = None,
+    ) -> ChosenThreshold | None:
+        """Choose the threshold between two classes for a trial's best model, on the validation rows.
+
+        by: the score that is highest with it: "f1" (of the positive class), "balanced_accuracy" or "youden" (sensitivity +
+        specificity - 1); None removes the threshold, and the most probable class is predicted again. costs: instead, what a
+        mistake costs, such as {"false_positive": 1, "false_negative": 5}; the mean cost is lowest with the threshold. positive:
+        the label of the positive class, by default the second one. If the probabilities are calibrated (`calibrate`, to be called
+        first), the threshold is on the calibrated ones.
+
+        The log keeps it, and `bench.model`, `predict`, `save` and `open_test_set` use it from then on and say so. Scores of
+        trials in tables are those of the most probable class. Returns the threshold with the score before and after, which is
+        optimistic, since it was chosen on the same rows; None if it was removed.
+        Raises: TaskError for a task without two classes, or without a validation row of one of them; ConfigError naming the
+        argument; LogError, RunError for a trial that is unknown, not ended, in the trash, or a refit. Nothing is logged then.
+        """
+        from workbench.methods.decisions.threshold import choose_threshold
+
+        return choose_threshold(self._session, whole("trial", trial), by, costs, positive)
+
+    def calibrate(self, trial: int, method: str | None = "temperature") -> CalibrationResult | None:
+        """Calibrate the probabilities of a trial's best model on the validation rows, with scikit-learn.
+
+        method: "temperature" (one parameter; Guo et al. 2017), "sigmoid" (Platt 1999) or "isotonic" (needs many rows); None
+        removes the calibration. The log keeps it, and `bench.model`, `predict_proba`, `save` and `open_test_set` use it from then
+        on and say so. A threshold of the model is removed, since its probabilities change. Ensembles average the uncalibrated
+        probabilities of their members.
+        Returns log loss, Brier score and expected calibration error before and after, on the same rows and so optimistic; None if
+        it was removed. Raises: TaskError for a task without classes, or without a validation row of one of them; ConfigError for
+        an unknown method; LogError, RunError for a trial that is unknown, not ended, in the trash, or a refit. Nothing is logged
+        then.
+        """
+        from workbench.methods.decisions.calibrate import calibrate
+
+        return calibrate(self._session, whole("trial", trial), method)
 
     def open_test_set(self, trial: int | Ensemble, *, again: bool = False, only_unseen: bool = False) -> TestResult:
         """Evaluate a trial's best model, or an ensemble, on the sealed test set: once, at the very end. The evaluation is

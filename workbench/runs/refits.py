@@ -52,6 +52,6 @@ class Refits:
         record = self._log.record(trial)
         if record.source == SOURCE:
             raise RunError(
-                f"trial {trial} is a refit of trial {record.parent}: it was trained on the validation rows as well, and {call} needs "
-                f"rows that it has not seen; use trial {record.parent}"
+                f"trial {trial} is a refit of trial {record.parent}: it was trained on the validation rows as well, and {call} "
+                f"needs rows that it has not seen; use trial {record.parent}"
             )

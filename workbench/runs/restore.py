@@ -27,6 +27,7 @@ from workbench.models import (
     read_source,
     why_unusable,
 )
+from workbench.runs.decision import KIND, Decision
 from workbench.runs.refits import Refits
 from workbench.training import Change, CohortState, LoggedTrial, ResumedCohort, Trained, Training, Weights, filled
 from workbench.training.devices import fitting_threads
@@ -350,8 +351,17 @@ class Recall:
         task = self.refits.task_of(trial)
         module = filled(build_model(task, config, former), weights)
         return TrainedModel(
-            module, config, task.schema, trial=trial, epoch=epoch, builder=self.log.record(trial).builder
-        )
+            module, config, task.schema, trial=trial, epoch=epoch, builder=self.log.record(trial).builder,
+            decision=self.decision(trial, epoch),
+        )  # fmt: skip
+
+    def decision(self, trial: int, epoch: int) -> Decision:
+        """The calibration and threshold that were last chosen for a trial's model with its weights after an epoch."""
+        found = Decision()
+        for finding in self.log.findings(KIND, self.task.fingerprint):
+            if (finding.data["trial"], finding.data["epoch"]) == (trial, epoch):
+                found = Decision.of_json(finding.data["decision"])
+        return found
 
 
 class _Catcher:

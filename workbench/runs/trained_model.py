@@ -23,6 +23,7 @@ from workbench.core.errors import CheckpointError, ConfigError, ModelError, Task
 from workbench.core.registry import MODELS
 from workbench.core.version import __version__
 from workbench.models import Source, build_model, builder_identity, former_builder, is_builtin, source_of
+from workbench.runs.decision import Decision
 from workbench.tasks import TaskSchema
 
 __all__ = [
@@ -46,7 +47,8 @@ class TrainedModel(nn.Module):
 
     module: the architecture's own module, put into evaluation mode. config: the trial's hyperparameters. schema: what is
     known of the task. trial, epoch: where the weights come from, if known. versions: of the workbench and the libraries that
-    made it. builder: the identity of the code that built it, None for a built-in model. Made by `bench.model(trial)` and
+    made it. builder: the identity of the code that built it, None for a built-in model. decision: calibration of its
+    probabilities and threshold between two classes, if they were chosen. Made by `bench.model(trial)` and
     `wb.load_model(path)`. It is an ordinary `nn.Module`: `model.to("cuda")` moves it, and it predicts there.
     """
 
@@ -60,11 +62,13 @@ class TrainedModel(nn.Module):
         epoch: int | None = None,
         builder: str | None = None,
         versions: Mapping[str, str] | None = None,
+        decision: Decision | None = None,
     ) -> None:
         super().__init__()
         self.module = module
         self.config, self.schema, self.trial, self.epoch, self.builder = config, schema, trial, epoch, builder
         self.versions = _versions() if versions is None else dict(versions)
+        self.decision = decision or Decision()
         self.eval()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -81,21 +85,32 @@ class TrainedModel(nn.Module):
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Raw rows to labels (rows,) of the target's own kind, or to numbers in its units: (rows,) if the target is, else
-        (rows, outputs). See `TaskSchema.decode`. A file from before that was kept answers with text, and (rows, outputs).
+        (rows, outputs). See `TaskSchema.decode`; classes are decided by the model's `decision`. A file from before that was
+        kept answers with text, and (rows, outputs).
 
         In evaluation mode, whatever the mode is set to. Raises: TaskError as `preprocess`.
         """
-        return self.schema.decode(self.outputs(self.preprocess(X)))
+        return self.schema.decode(self.decided(self.outputs(self.preprocess(X))))
 
     def predict_proba(self, X: Any) -> NDArray[Any]:
         """Raw rows to the probability of each class (rows, classes), float64, in the order of `schema.classes`.
 
-        The softmax of the outputs. Raises: TaskError for a regression, or as `preprocess`.
+        The softmax of the outputs, calibrated if the model's `decision` says so. Raises: TaskError for a regression, or as
+        `preprocess`.
         """
         if self.schema.classes is None:
             name = self.schema.name
             raise TaskError(f"{name!r} is a regression: there are no classes to give probabilities of; use predict")
-        probabilities: NDArray[Any] = self.outputs(self.preprocess(X)).double().softmax(-1).numpy()
+        return self.decision.probabilities(self._uncalibrated(self.outputs(self.preprocess(X))))
+
+    def decided(self, outputs: Tensor) -> Tensor:
+        """The module's outputs (rows, output_size) with the model's `decision` applied: the largest entry is the class that it
+        predicts, (rows, classes) float64. Without a decision, the outputs themselves."""
+        return torch.from_numpy(self.decision.outputs(self._uncalibrated(outputs))) if self.decision else outputs
+
+    @staticmethod
+    def _uncalibrated(outputs: Tensor) -> NDArray[Any]:
+        probabilities: NDArray[Any] = outputs.double().softmax(-1).numpy()
         return probabilities
 
     @torch.no_grad()
@@ -111,7 +126,8 @@ class TrainedModel(nn.Module):
         epoch = "" if self.epoch is None else f", epoch {self.epoch}"
         trial = "" if self.trial is None else f" trial {self.trial}"
         goal = f"inputs {self.schema.input_shape}, {self.schema.goal}"
-        return f"<TrainedModel{trial} ({self.config.model}{epoch}) on {self.schema.name!r}: {goal}>"
+        decision = f"; {self.decision.description}" if self.decision else ""
+        return f"<TrainedModel{trial} ({self.config.model}{epoch}) on {self.schema.name!r}: {goal}{decision}>"
 
 
 @contextmanager
@@ -168,6 +184,7 @@ def model_state(model: TrainedModel) -> dict[str, Any]:
         "epoch": model.epoch,
         "builder": model.builder,
         "versions": model.versions,
+        "decision": model.decision.to_json(),
     }
 
 
@@ -190,6 +207,7 @@ def model_of(content: Mapping[str, Any], schema: TaskSchema, name: str, path: st
         weights, values = dict(content["weights"]), dict(content["config"])
         builtin, reads = bool(content["builtin"]), set(content["reads"])
         origin = {key: content[key] for key in ("trial", "epoch", "builder", "versions")}
+        decision = Decision.of_json(content["decision"])
         model = str(values["model"])
     except (KeyError, TypeError, ValueError) as error:
         raise unreadable(name, error) from None
@@ -212,7 +230,7 @@ def model_of(content: Mapping[str, Any], schema: TaskSchema, name: str, path: st
             f"{now}), so predictions may differ; give the original: wb.load_model({path!r}, models={{{model!r}: original}})"
         )
         warnings.warn(message, UserWarning, stacklevel=_callers_level())
-    return TrainedModel(module, config, schema, **origin)
+    return TrainedModel(module, config, schema, decision=decision, **origin)
 
 
 def unreadable(name: str, error: Exception) -> CheckpointError:

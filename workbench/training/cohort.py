@@ -87,8 +87,7 @@ class Cohort:
         self._noise_seed = sum(config.seed for config in trials.values()) + NOISE_SEED
         self._noises: list[AbstractContextManager[object]] = []
         self._cores = cores if device.type == "cpu" and is_builtin_loss(first) else 1
-        self.rows: list[Row] = []
-        self.shards: list[Shard] = []
+        self.rows, self.shards = list[Row](), list[Shard]()
         self.theta, self.buffers = self._no_rows()
         if state is None:
             self.add(trials, origins)

@@ -6,7 +6,7 @@ import getpass
 import html
 import math
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -23,6 +23,7 @@ from workbench.log import Finding
 from workbench.log.openings import KIND, Opening, keys_as_text, openings, unseen
 from workbench.methods.test_set.figure import opened_scores
 from workbench.metrics.intervals import Interval, score_interval
+from workbench.metrics.table import evaluate_metric
 from workbench.runs.publisher import LogChanged
 from workbench.runs.restore import whole
 from workbench.runs.session import Session
@@ -59,10 +60,11 @@ class TestResult:
     what: the trial or ensemble, in words. metric: its name; score with low and high, its 95% interval, found by `method`, on
     `rows` of the test split's `split_rows` rows: fewer where only unseen ones were asked for. loss is left out: it is not what
     trials are compared by. validation: the score on the validation split, by which the model was chosen. optimism: how much
-    better than the test score that is, in the metric's direction; NaN for a refit, as is validation. looked: trials that have been measured on the validation
-    split, this one included: the more, the more optimism is to be expected. number: how many openings have seen any of these
-    rows, this one included; stamp: "opened once" or "reused (number)". seen: rows that were seen before. who, when: whose
-    process opened it, and when (UTC, ISO 8601).
+    better than the test score that is, in the metric's direction; both NaN for a refit. looked: trials that have been measured
+    on the validation split, this one included: the more, the more optimism is to be expected. number: how many openings have
+    seen any of these rows, this one included; stamp: "opened once" or "reused (number)". seen: rows that were seen before. who,
+    when: whose process opened it, and when (UTC, ISO 8601). decision: the calibration and threshold that the score rests on, in
+    words, "" for none.
     """
 
     what: str
@@ -83,6 +85,7 @@ class TestResult:
     stamp: str
     who: str
     when: str
+    decision: str = ""
 
     __test__ = False  # pytest takes every class of such a name for one of tests
 
@@ -109,6 +112,13 @@ class TestResult:
             lines.append(
                 f"Validation {label}: {self.validation:.4f}; optimism {self.optimism:+.4f}, after {looked}{within}."
             )
+        if self.decision:
+            chosen = (
+                ""
+                if math.isnan(self.validation)
+                else "; the validation score rests on the same rows, and is optimistic"
+            )
+            lines.append(f"It decides so: {self.decision}{chosen}.")
         if self.number > 1:
             lines.append(
                 f"{self.stamp.capitalize()}: {self.seen:,} of the {self.rows:,} rows were evaluated before, so this score may "
@@ -141,7 +151,7 @@ def open_test_set(
     what: int | Together = whole("trial", trial) if not hasattr(trial, "outputs") else trial
     task = session.recall.refits.task_of(what) if isinstance(what, int) else session.task
     sealed, keys = open_seal(task), session.task.row_keys["test"]
-    model, about, validation = _model(session, what)
+    answers, about, validation = _model(session, what)
     test = sealed
     if only_unseen:
         new = unseen(keys, openings(session.log.findings(KIND)))
@@ -149,7 +159,7 @@ def open_test_set(
             raise _sealed(session, keys, "none of them is unseen; a version of the task with new rows has some")
         test, keys = Split(sealed.x[new], sealed.y[new]), keys[new]
     metric = session.task.metric
-    interval: Interval = score_interval(metric, model.outputs(test.x), test.y)
+    interval: Interval = score_interval(metric, answers(test.x), test.y)
     data = {
         **about,
         "task": session.task.name,
@@ -218,13 +228,14 @@ def _sealed(
     )
 
 
-def _model(session: Session, what: int | Together) -> tuple[Any, dict[str, Any], float | None]:
-    """What answers from prepared rows, what the log says of it, and its validation score, None for a refit."""
+def _model(session: Session, what: int | Together) -> tuple[Callable[[Tensor], Tensor], dict[str, Any], float | None]:
+    """What makes outputs of prepared rows, what the log says of it, and its validation score, None for a refit."""
     if not isinstance(what, int):
         session.recall.check_task(repr(what), what.schema.fingerprint)
         session.recall.check_outside_trash(*(member.trial for member in what.members))
         words = f"ensemble {what.number}" if what.number is not None else "an ensemble"
-        return what, {"trial": None, "ensemble": what.number, "epoch": None, "what": words}, what.val_metric
+        about = {"trial": None, "ensemble": what.number, "epoch": None, "what": words, "decision": ""}
+        return what.outputs, about, what.val_metric
     state = session.log.state(what)
     if state not in ENDED:
         raise RunError(f"trial {what} is {state}; wait for its end, then open the test set")
@@ -235,10 +246,19 @@ def _model(session: Session, what: int | Together) -> tuple[Any, dict[str, Any],
     model = session.recall.model(what)
     if refits.includes(what):
         words = f"trial {what}, a refit of trial {session.log.record(what).parent}"
-        return model, {"trial": what, "ensemble": None, "epoch": model.epoch, "what": words}, None
+        return (
+            model.outputs,
+            {"trial": what, "ensemble": None, "epoch": model.epoch, "what": words, "decision": ""},
+            None,
+        )
+    decision = model.decision.description
+    about = {"trial": what, "ensemble": None, "epoch": model.epoch, "what": f"trial {what}", "decision": decision}
+    if model.decision:
+        rows = session.task.validation
+        score = evaluate_metric(session.task.metric, model.decided(model.outputs(rows.x)), rows.y)
+        return lambda x: model.decided(model.outputs(x)), about, score
     curve = session.log.curves(what).set_index("epoch")
-    about = {"trial": what, "ensemble": None, "epoch": model.epoch, "what": f"trial {what}"}
-    return model, about, float(curve.loc[model.epoch, "val_metric"])
+    return model.outputs, about, float(curve.loc[model.epoch, "val_metric"])
 
 
 def _results(findings: Sequence[Finding]) -> list[tuple[Opening, TestResult]]:
@@ -248,10 +268,11 @@ def _results(findings: Sequence[Finding]) -> list[tuple[Opening, TestResult]]:
     names = [name for name in TestResult.__dataclass_fields__ if name not in own]
     for opening in openings(findings):
         data = opening.finding.data
+        values: dict[str, Any] = {name: math.nan if data[name] is None else data[name] for name in names}
         result = TestResult(
             number=opening.number, seen=opening.seen, stamp=opening.stamp, when=opening.finding.created,
             split_rows=data.get("split_rows", data["rows"]),  # of a log from before rows could be left out
-            **{name: math.nan if data[name] is None else data[name] for name in names},
+            **values,
         )  # fmt: skip
         found.append((opening, result))
     return found
