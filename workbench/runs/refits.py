@@ -24,15 +24,25 @@ class Refits:
 
     def __init__(self, task: Task, log: TrialLog) -> None:
         self.task, self._log = task, log
+        self._merged: Task | None = None
 
     def includes(self, trial: int) -> bool:
         """Whether a trial is a refit. Raises: LogError for an unknown trial."""
         return self._log.record(trial).source == SOURCE
 
+    @property
+    def merged(self) -> Task:
+        """The task that refits are trained on: this one with its validation rows among the training rows. Made once.
+
+        Raises: TaskError as `tasks.merged.merged`.
+        """
+        if self._merged is None:
+            self._merged = merged(self.task)
+        return self._merged
+
     def task_of(self, trial: int) -> Task:
-        """The task that a trial was trained on: this one, or for a refit this one with its validation rows merged into the
-        training rows (see `merged`)."""
-        return merged(self.task) if self.includes(trial) else self.task
+        """The task that a trial was trained on: `merged` for a refit, else this one."""
+        return self.merged if self.includes(trial) else self.task
 
     def length_of(self, trial: int) -> FixedLength | None:
         """How long a refit trains; None for any other trial."""

@@ -7,7 +7,7 @@ them. They are the arrays or the table that the task was made from, not a copy.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary, WeakValueDictionary, ref
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +24,6 @@ __all__ = ["keep_raw", "merged"]
 Raw = tuple[Any, NDArray[Any], tuple[NDArray[np.int64], ...]]
 
 _RAW: WeakKeyDictionary[object, Raw] = WeakKeyDictionary()
-_MERGED: WeakValueDictionary[ref[Task], Task] = WeakValueDictionary()
-"""Merged tasks that are in use, by a reference to the task that each was made of."""
 
 
 def keep_raw(task: object, X: Any, targets: NDArray[Any], parts: tuple[NDArray[np.int64], ...]) -> None:
@@ -37,12 +35,9 @@ def merged(task: Task) -> Task:
     """The same task with all rows outside its test split as training rows, and without validation rows.
 
     Preprocessing and the scale of the targets are fitted to those rows; the test rows are the same ones. Its fingerprint is
-    another one. While a merged task is in use, the same one is returned.
+    another one.
     Raises: TaskError for a copied or unpickled task, and if the data were changed in place since the task was made.
     """
-    found = _MERGED.get(ref(task))
-    if found is not None:
-        return found
     if task not in _RAW:
         raise TaskError(f"{task!r} is a copy without its raw rows; make it again from its data")
     X, targets, parts = _RAW[task]
@@ -54,5 +49,4 @@ def merged(task: Task) -> Task:
         )
     open_rows = np.concatenate(parts[:-1])
     renewal = Renewal((open_rows, parts[-1][:0], parts[-1]), source.labels, task.former, source.known, source.version)
-    found = _MERGED[ref(task)] = type(task)(X, targets, **source.options, renewal=renewal)
-    return found
+    return type(task)(X, targets, **source.options, renewal=renewal)

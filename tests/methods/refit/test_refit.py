@@ -379,9 +379,10 @@ def test_the_length_is_read_from_the_log() -> None:
 
 def test_the_live_view_draws_it_without_a_best_epoch() -> None:
     live = LiveRun("accuracy", "cross_entropy")
-    live.begin({2: QUICK}, "")
+    live.begin({2: QUICK}, "", fixed_epochs=4)
     live.show([EpochEnd(2, epoch, epoch, 0.5, 0.0, 0.5, math.nan, math.nan, 0.1, 1.0, 0.1) for epoch in (1, 2)])
     assert (live.trials[2].best, live.trials[2].epoch) == (None, 2)
     assert run_status(live.trials).best_metric is None
+    assert (run_status(live.trials).epochs, live.curves.epochs) == (4, 4)
     live.show([EpochEnd(2, 3, 3, 0.5, 0.0, 0.5, 0.4, 0.9, 0.1, 1.0, 0.1)])
     assert live.trials[2].best is not None

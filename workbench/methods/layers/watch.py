@@ -171,8 +171,8 @@ class Watcher:
 
     task_of: the task that a trial was trained on. run_of: the run of a trial that was started here. model_of: the model of an
     ended trial after an epoch, by default the best one; may take its time, is called in a thread, and so is epochs_of: its
-    first and last epoch. wake: called when there is something to show. clock: seconds. work_clock: seconds, by which looks are measured. spawn: calls a function in a thread.
-    `tick` and `look` are for the main thread.
+    first and last epoch. wake: called when there is something to show. clock: seconds. work_clock: seconds, by which looks are
+    measured. spawn: calls a function in a thread. `tick` and `look` are for the main thread.
     """
 
     def __init__(

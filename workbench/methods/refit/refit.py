@@ -15,7 +15,6 @@ from workbench.runs.restore import logged_config
 from workbench.runs.run import Run
 from workbench.runs.session import Session, scripted
 from workbench.tasks import Task
-from workbench.tasks.merged import merged
 from workbench.training import Change, Training, prepare
 from workbench.training.stages import rows_per_epoch
 
@@ -28,7 +27,7 @@ def refit(session: Session, trial: int, *, seeds: int, name: str, note: str, tag
     recall = session.recall
     _check(session, trial)
     epoch = recall.best_epoch(trial)
-    task = merged(session.task)
+    task = recall.refits.merged
     config = prepare(task, logged_config(trial, session.log.record(trial).config))
     recall.check_code(trial)
     length = recall.refits.length_until(trial, epoch)

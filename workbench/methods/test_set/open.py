@@ -149,8 +149,9 @@ def open_test_set(
         message = "again and only_unseen exclude each other"
         raise ConfigError([Problem("only_unseen", only_unseen, message)])
     what: int | Together = whole("trial", trial) if not hasattr(trial, "outputs") else trial
-    task = session.recall.refits.task_of(what) if isinstance(what, int) else session.task
-    sealed, keys = open_seal(task), session.task.row_keys["test"]
+    sealed, keys = open_seal(session.task), session.task.row_keys["test"]
+    if isinstance(what, int) and session.recall.refits.includes(what):
+        sealed = open_seal(session.recall.refits.merged)  # the same rows, prepared as for its training
     answers, about, validation = _model(session, what)
     test = sealed
     if only_unseen:
