@@ -417,14 +417,14 @@ class Workbench(Scoped):
         set or deployment; returns at once.
 
         It trains for as many epochs as the trial needed to its best one. The schedule keeps the length that the configuration
-        plans, and is followed up to that epoch; drops of the plateau schedule and live changes are repeated in the same epochs;
-        there is no early stopping. Preprocessing is fitted to the same rows. seeds: number of refits, with seeds from the trial's
-        upwards, in one cohort.
+        plans, and is followed up to that epoch; drops of the plateau schedule and live changes are repeated in the same epochs,
+        and so is the path to a branch; there is no early stopping. Preprocessing is fitted to the same rows. seeds: number of
+        refits, with seeds from the trial's upwards, in one cohort.
 
         The result is a trial with the source "refit" and without a validation score: it stands in no leaderboard, no search
         learns from it, and it cannot be diagnosed. `model`, `predict`, `save` and `open_test_set` take it, with the weights after
         its last epoch. The same call while it trains returns its run.
-        Raises: LogError, RunError for a trial that is unknown, not ended, diverged, in the trash, a branch or a refit itself;
+        Raises: LogError, RunError for a trial that is unknown, not ended, diverged, in the trash, or a refit itself;
         TaskError for a copied task; ModelError if the model of the trial is another one here. Nothing is logged then.
         """
         seeds = check_count("seeds", seeds, MAX_SEEDS)

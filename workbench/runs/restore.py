@@ -27,9 +27,19 @@ from workbench.models import (
     read_source,
     why_unusable,
 )
+from workbench.runs.catcher import Catcher
 from workbench.runs.decision import KIND, Decision
 from workbench.runs.refits import Refits
-from workbench.training import Change, CohortState, LoggedTrial, ResumedCohort, Trained, Training, Weights, filled
+from workbench.training import (
+    Change,
+    CohortState,
+    LoggedTrial,
+    ResumedCohort,
+    Trained,
+    Training,
+    Weights,
+    filled,
+)
 from workbench.training.devices import fitting_threads
 from workbench.training.stages import trained_part
 
@@ -91,7 +101,7 @@ class Recall:
     ) -> None:
         """at_hand: the best weights of an ended trial if they are in memory."""
         self.task, self.log, self.store, self.at_hand = task, log, store, at_hand
-        self.refits = Refits(task, log)
+        self.refits = Refits(task, log, self.check_code)
 
     # --- from the log -----------------------------------------------------------------------------------------------
 
@@ -286,25 +296,20 @@ class Recall:
         """Train a trial again up to an epoch, without a record: from `start`, or from the first step."""
         self.check_code(trial, None if start is None else start.weights)
         config, changes = logged_config(trial, self.log.record(trial).config), self.changes(trial)
-        catcher, device = _Catcher(epoch), torch.device(self.log.record(trial).device)
+        catcher, device = Catcher(epoch), torch.device(self.log.record(trial).device)
         options: dict[str, Any] = {"device": device, "around": partial(fitting_threads, device), "keeper": catcher}
         if start is not None:
             logged = {trial: LoggedTrial(start.progress.epoch, changes)}
             one = ResumedCohort({trial: config}, CohortState.alone(start), start.progress.epoch, logged=logged)
             training = Training(self.refits.task_of(trial), {}, resumed=[one], **options)
         else:
-            origin = self.origin(trial)
-            origins = {} if origin is None else {trial: lambda: self.again(*origin)}
-            fixed = self.refits.length_of(trial)
+            origin, fixed = self.origin(trial), self.refits.length_of(trial)
+            begin = self.refits.origin_of(trial) if origin is None else partial(self.again, *origin)
+            origins = {} if begin is None else {trial: begin}
             training = Training(
                 self.refits.task_of(trial), {trial: config}, origins=origins, changes={trial: changes}, fixed=fixed, **options
             )  # fmt: skip
-        catcher.training = training
-        for _ in training.moments():
-            pass
-        if catcher.found is None:
-            raise RunError(f"trial {trial} could not be trained again up to epoch {epoch}: it ended before")
-        return catcher.found.row(trial)
+        return catcher.row(training, trial)
 
     def best_epoch(self, trial: int) -> int:
         """The epoch of the lowest validation loss; of a refit the last one. Raises: RunError if no epoch has a finite loss."""
@@ -362,24 +367,3 @@ class Recall:
             if (finding.data["trial"], finding.data["epoch"]) == (trial, epoch):
                 found = Decision.of_json(finding.data["decision"])
         return found
-
-
-class _Catcher:
-    """A keeper that catches the state after one epoch and then stops the training."""
-
-    def __init__(self, epoch: int) -> None:
-        self._epoch = epoch
-        self.found: CohortState | None = None
-        self.training: Training | None = None
-
-    def begin(self, series: int) -> None:
-        pass
-
-    def wants(self, last: bool) -> bool:
-        return self.found is None
-
-    def take(self, state: CohortState) -> None:
-        if state.rows[0].epoch == self._epoch:
-            self.found = state
-            if self.training is not None:
-                self.training.commands.stop()

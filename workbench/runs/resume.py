@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -107,12 +108,13 @@ def _run(session: Session, configs: dict[int, Config], frame: pd.DataFrame) -> R
 
 
 def _origins(session: Session, trials: Sequence[int] | Mapping[int, Any]) -> dict[int, Origin]:
-    """Where those of some trials begin that are branches."""
+    """Where those of some trials begin that are branches, or refits of branches."""
     found: dict[int, Origin] = {}
     for trial in trials:
         origin = session.recall.origin(trial)
-        if origin is not None:
-            found[trial] = lambda origin=origin: session.recall.after(*origin)  # type: ignore[misc]
+        begin = session.recall.refits.origin_of(trial) if origin is None else partial(session.recall.after, *origin)
+        if begin is not None:
+            found[trial] = begin
     return found
 
 

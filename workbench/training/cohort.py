@@ -170,7 +170,7 @@ class Cohort:
                 check_fits(self.module, origin.weights)
                 theta[index].copy_(origin.weights.vector)
                 constants = list(origin.weights.buffers.values())
-                new.append(Row.branch(trial, config, self.steps_per_epoch, origin))
+                new.append(Row.branch(trial, config, self.steps_per_epoch, origin, self._fixed))
                 states.append(origin.optimizer if config.optimizer == origin.config.optimizer else None)
             # by position: with another dropout rate the layers have other names
             for values, value in zip(buffers.values(), constants, strict=True):

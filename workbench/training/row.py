@@ -90,7 +90,9 @@ class Row:
         )  # fmt: skip
 
     @classmethod
-    def branch(cls, trial: int, config: Config, steps_per_epoch: int, origin: Trained) -> Self:
+    def branch(
+        cls, trial: int, config: Config, steps_per_epoch: int, origin: Trained, fixed: FixedLength | None = None
+    ) -> Self:
         """A new trial that continues from a state of another one.
 
         Its best epoch is one of its own. Early stopping compares with the lowest loss of the whole path, but counts from
@@ -98,7 +100,7 @@ class Row:
         size, so that the schedule follows the epoch. The same seed continues the same random numbers, another seed begins new
         ones.
         """
-        row = cls.begin(trial, config, steps_per_epoch)
+        row = cls.begin(trial, config, steps_per_epoch, fixed)
         before = origin.progress.restored_watch()
         row.epoch = origin.progress.epoch
         row.step = row.epoch * steps_per_epoch

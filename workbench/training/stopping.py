@@ -88,12 +88,21 @@ class Watch:
         return self.patience is not None and self._stop.waited >= self.patience
 
 
-def plateau_drops(config: Config, losses: Iterable[float]) -> list[int]:
-    """The epochs, from 1, after which the plateau schedule of a configuration dropped. losses: validation loss by epoch."""
-    watch = Watch(config.patience, config.min_delta, config.plateau_patience)
-    found, before = [], 0
-    for epoch, loss in enumerate(losses, 1):
-        watch.update(epoch, loss, math.nan)
-        found += [epoch] * (watch.plateaus - before)
-        before = watch.plateaus
+def plateau_drops(path: Iterable[tuple[Config, Iterable[float]]]) -> list[int]:
+    """The epochs, from 1, after which the plateau schedule of a trial dropped.
+
+    path: the configuration and the validation loss by epoch; of a branch, those of the trials that it came from first, up to the
+    epoch at which the next one began.
+    """
+    found: list[int] = []
+    epoch, before = 0, None
+    for config, losses in path:
+        watch = Watch(config.patience, config.min_delta, config.plateau_patience)
+        if before is not None:
+            watch.plateaus, watch._plateau = before.plateaus, before._plateau
+        for loss in losses:
+            epoch, plateaus = epoch + 1, watch.plateaus
+            watch.update(epoch, loss, math.nan)
+            found += [epoch] * (watch.plateaus - plateaus)
+        before = watch
     return found

@@ -172,25 +172,22 @@ def test_what_needs_unseen_rows_rejects_a_refit_and_names_the_trial_to_use(what:
 def test_what_cannot_be_refitted() -> None:
     bench = bench_on()
     bench.run(QUICK.replace(epochs=2))
-    branch = bench.branch(1, epochs=4).wait()
-    with pytest.raises(wb.RunError, match=r"branch of trial 1.*bench\.run\(bench\.config\(2\)\)"):
-        bench.refit(branch.trials[0])
     with pytest.raises(wb.LogError, match="trial 9"):
         bench.refit(9)
     bench.run(QUICK.replace(learning_rate=10.0, optimizer="sgd", l2=1.0, epochs=60))
-    with pytest.raises(wb.RunError, match="trial 3 diverged"):
-        bench.refit(3)
+    with pytest.raises(wb.RunError, match="trial 2 diverged"):
+        bench.refit(2)
     going = bench.start(QUICK.replace(epochs=100_000))
     with pytest.raises(wb.RunError, match="wait for its end"):
-        bench.refit(4)
+        bench.refit(3)
     going.stop()
     going.wait()
     bench.delete(1)
     with pytest.raises(wb.RunError, match="trash"):
         bench.refit(1)
-    assert set(bench.log.trials()["source"]) == {"manual", "branch"}
+    assert set(bench.log.trials()["source"]) == {"manual"}
     with pytest.raises(wb.ConfigError, match="seeds"):
-        bench.refit(4, seeds=0)
+        bench.refit(3, seeds=0)
 
 
 def test_live_changes_and_plateaus_are_repeated_in_the_same_epochs() -> None:
@@ -206,10 +203,47 @@ def test_live_changes_and_plateaus_are_repeated_in_the_same_epochs() -> None:
     changed = bench.events(2).query("kind == 'change'")
     wanted = [(8 * 2, "l2"), (8 * 3 + 4, "l1")]
     assert list(zip(changed["step"], changed["name"], strict=True)) == [one for one in wanted if one[0] < 8 * best]
-    drops = plateau_drops(bench.config(1), old["val_loss"])
+    drops = plateau_drops([(bench.config(1), old["val_loss"])])
     rates = [0.3 * 0.5 ** sum(drop < epoch for drop in drops) for epoch in old["epoch"]]
     assert drops
     assert old["learning_rate"].tolist() == pytest.approx(rates)
+
+
+def test_a_branch_is_refitted_on_its_whole_path(tmp_path: Path) -> None:
+    bench = bench_on(log=tmp_path / "trials.db")
+    first = QUICK.replace(epochs=5, optimizer="momentum", schedule="plateau", plateau_patience=0, learning_rate=0.3)
+    bench.run(first, changes=[(6 * 1, "l2", 0.01)])  # 90 rows, 6 steps in an epoch; 8 of the refit's 120
+    bench.branch(1, epoch=3, learning_rate=0.1, momentum=0.5, batch_size=32, epochs=7).wait()
+    bench.branch(2, epoch=5, l2=0.03, epochs=9).wait()
+    best = int(bench.trials["best_epoch"].iloc[2])
+    assert best > 5
+    bench.refit(3).wait()
+    assert bench.curves(4)["epoch"].tolist() == list(range(6, best + 1))
+    old = pd.concat([bench.curves(trial).query(f"epoch <= {last}") for trial, last in ((1, 3), (2, 5), (3, best))])
+    assert bench.curves(4)["learning_rate"].tolist() == old["learning_rate"].tolist()[5:]
+    # by hand: one loop on the merged rows, in which the hyperparameters change after epochs 1, 3 and 5
+    x, y = merged(bench.task).train.x.double(), merged(bench.task).train.y
+    model, order, velocity = reference.build(0, 4, 3), torch.Generator().manual_seed(2**32), {}
+    losses = []
+    for epoch, rate in enumerate(old["learning_rate"], 1):
+        batch, momentum = (16, first.momentum) if epoch <= 3 else (32, 0.5)
+        l2 = 0.0 if epoch == 1 else 0.03 if epoch > 5 else 0.01
+        total = 0.0
+        for rows in torch.split(torch.randperm(len(x), generator=order), batch):
+            data = torch.nn.functional.cross_entropy(model(x[rows]), y[rows])
+            penalty = sum(l2 * (p**2).sum() for p in model.parameters() if p.dim() == 2)
+            grads = torch.autograd.grad(data + penalty, list(model.parameters()))
+            with torch.no_grad():
+                for p, grad in zip(model.parameters(), grads, strict=True):
+                    velocity[p] = momentum * velocity[p] + grad if p in velocity else grad.clone()
+                    p -= rate * velocity[p]
+            total += float(data.detach()) * len(rows)
+        losses.append(total / len(x))
+    assert bench.curves(4)["train_loss"].tolist() == pytest.approx(losses[5:], rel=1e-3)
+    # and the same in a process that has to train it again
+    wanted = bench.model(4).predict_proba(np.ones((1, 4)))
+    bench.checkpoints.forget(4)
+    assert np.array_equal(bench_on(log=tmp_path / "trials.db").model(4).predict_proba(np.ones((1, 4))), wanted)
 
 
 def test_the_test_set_is_opened_once_by_the_refitted_model(tmp_path: Path) -> None:
@@ -318,41 +352,47 @@ from workbench.core.events import EpochEnd
 
 bench = wb.Workbench(wb.Task.load("iris"), sys.argv[1])
 bench.run(wb.Config(hidden_units=8, batch_size=16, epochs=8, learning_rate=0.02, schedule="plateau", plateau_patience=0, seed=3))
+parent = 1
+if sys.argv[2] == "branch":
+    parent = bench.branch(1, epoch=2, learning_rate=0.03, batch_size=32).wait().trials[0]
 def leave(events):
     for event in events:
-        if isinstance(event, EpochEnd) and event.trial == 2 and event.epoch == int(sys.argv[2]):
+        if isinstance(event, EpochEnd) and event.trial == parent + 1 and event.epoch == 4:
             bench.checkpoints.flush()
             os._exit(3)
 
 bench._session.subscribe(leave)
-bench.refit(1, seeds=2).wait()
+bench.refit(parent, seeds=2).wait()
 """
 
 
-@pytest.mark.parametrize("kept", [True, False])
-def test_an_interrupted_refit_is_resumed_to_the_same_result(tmp_path: Path, kept: bool) -> None:
+@pytest.mark.parametrize(("what", "kept"), [("trial", True), ("trial", False), ("branch", False)])
+def test_an_interrupted_refit_is_resumed_to_the_same_result(tmp_path: Path, what: str, kept: bool) -> None:
     log = tmp_path / "trials.db"
-    found = subprocess.run([sys.executable, "-c", LEFT, log, "3"], capture_output=True, text=True, timeout=120)
+    found = subprocess.run([sys.executable, "-c", LEFT, log, what], capture_output=True, text=True, timeout=120)
     assert found.returncode == 3, found.stderr
     bench = bench_on(log=log)
-    best = int(bench.trials["best_epoch"].iloc[0])
+    parent = 1 if what == "trial" else 2
+    best = int(bench.trials["best_epoch"].iloc[parent - 1])
     assert best > 4
-    assert bench.trials["state"].tolist() == ["completed", "interrupted", "interrupted"]
+    ended = ["completed"] * parent
+    assert bench.trials["state"].tolist() == [*ended, "interrupted", "interrupted"]
     if not kept:  # it begins at the first step again
-        bench.checkpoints.forget(2)
+        bench.checkpoints.forget(parent + 1)
     bench.resume().wait()
-    assert bench.trials["state"].tolist() == ["completed"] * 3
-    assert bench.trials["epochs_run"].tolist() == [8, best, best]
-    whole = bench.refit(1, seeds=2).wait()
-    for resumed, trial in zip((2, 3), whole.trials, strict=True):
+    assert bench.trials["state"].tolist() == [*ended, "completed", "completed"]
+    assert bench.trials["epochs_run"].tolist()[parent:] == [best, best]
+    whole = bench.refit(parent, seeds=2).wait()
+    for resumed, trial in zip((parent + 1, parent + 2), whole.trials, strict=True):
         one, other = bench.curves(resumed), bench.curves(trial)
         for column in ("train_loss", "learning_rate", "step", "grad_norm"):
             assert one[column].tolist() == other[column].tolist()
         assert one["val_loss"].isna().all()
     # and in another process its model is found again, with the preprocessing of both splits
-    other = bench_on(log=log)
+    kernel = bench_on(log=log)
     rows = np.random.default_rng(0).normal(4, 2, (20, 4))
-    assert np.array_equal(other.model(2).predict_proba(rows), bench.model(4).predict_proba(rows))
+    first = whole.trials[0]
+    assert np.array_equal(kernel.model(parent + 1).predict_proba(rows), bench.model(first).predict_proba(rows))
 
 
 def test_a_model_whose_checkpoint_is_gone_is_trained_again(tmp_path: Path) -> None:

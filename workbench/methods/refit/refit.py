@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from workbench.core.config import Config
 from workbench.core.errors import RunError
 from workbench.core.events import ENDED, Event, Message, TrialState
 from workbench.core.text import counted
-from workbench.models import build_model
 from workbench.runs.refits import SOURCE
 from workbench.runs.restore import logged_config
 from workbench.runs.run import Run
 from workbench.runs.session import Session, scripted
-from workbench.tasks import Task
-from workbench.training import Change, Training, prepare
-from workbench.training.stages import rows_per_epoch
+from workbench.training import Training, prepare
 
 __all__ = ["refit"]
 
@@ -30,8 +26,8 @@ def refit(session: Session, trial: int, *, seeds: int, name: str, note: str, tag
     task = recall.refits.merged
     config = prepare(task, logged_config(trial, session.log.record(trial).config))
     recall.check_code(trial)
-    length = recall.refits.length_until(trial, epoch)
-    changes = _moved(session, trial, epoch, _steps_per_epoch(task, config))
+    length, origin = recall.refits.length_until(trial, epoch), recall.origin(trial)
+    changes, begin = recall.refits.changes_until(trial, epoch, config), recall.refits.origin_for(trial)
     configs = [config.replace(seed=config.seed + index) for index in range(seeds)]
 
     def first_events(trials: Sequence[int]) -> Sequence[Event]:
@@ -40,10 +36,14 @@ def refit(session: Session, trial: int, *, seeds: int, name: str, note: str, tag
             f"a refit of trial {trial} on the {rows} of training and validation together, for {counted(epoch, 'epoch')}, "
             f"the best one of trial {trial}; it has no validation score"
         )
+        if origin is not None:
+            message += f"; epochs 1 to {origin[1]}, up to the branch, are trained first, without a record"
         return [*(Message(number, message) for number in trials), *scripted(trials, changes, None)]
 
     def training(trials: dict[int, Config]) -> Training:
-        return Training(task, trials, device=device, changes=dict.fromkeys(trials, changes), fixed=length)
+        origins = {} if begin is None else dict.fromkeys(trials, begin)
+        scripted = dict.fromkeys(trials, changes)
+        return Training(task, trials, device=device, origins=origins, changes=scripted, fixed=length)
 
     return session.once(
         (SOURCE, trial, tuple(configs), name, device),
@@ -55,7 +55,7 @@ def refit(session: Session, trial: int, *, seeds: int, name: str, note: str, tag
 
 
 def _check(session: Session, trial: int) -> None:
-    """Raises: LogError, RunError for a trial that cannot be trained again from its first step with one configuration."""
+    """Raises: LogError, RunError for a trial that cannot be refitted."""
     log, recall = session.log, session.recall
     state = log.state(trial)
     recall.check_trial_task(trial)
@@ -65,24 +65,3 @@ def _check(session: Session, trial: int) -> None:
         raise RunError(f"trial {trial} is {state}; wait for its end, then refit it")
     if state in (TrialState.FAILED, TrialState.DIVERGED):
         raise RunError(f"trial {trial} {state}: it has no best epoch to train up to; refit a trial that ran to its end")
-    if (origin := recall.origin(trial)) is not None:
-        raise RunError(
-            f"trial {trial} is a branch of trial {origin[0]}, and a refit trains one configuration from its first step; train "
-            f"it on its own first, run = bench.run(bench.config({trial})), and refit that trial"
-        )
-
-
-def _steps_per_epoch(task: Task, config: Config) -> int:
-    rows = rows_per_epoch(len(task.train), build_model(task, config), config)
-    return math.ceil(rows / config.batch_size)
-
-
-def _moved(session: Session, trial: int, epoch: int, steps_per_epoch: int) -> list[Change]:
-    """The live changes of a trial up to an epoch, at the same share of the same epoch with another number of steps."""
-    before = session.recall.steps(trial, 1)
-    last = before * epoch
-    return [
-        change._replace(step=change.step // before * steps_per_epoch + change.step % before * steps_per_epoch // before)
-        for change in session.recall.changes(trial)
-        if change.step < last
-    ]
