@@ -190,6 +190,10 @@ def test_outputs_order_the_rows_as_before_and_decide_on_the_threshold_itself(val
         ({"costs": 3}, "two numbers from 0"),
         ({"by": "youden", "costs": {"false_positive": 1, "false_negative": 5}}, "exclude each other"),
         ({"positive": "maybe"}, "positive='maybe': no class"),
+        ({"positive": np.array(["yes", "no"])}, "no class"),
+        ({"positive": ["yes"]}, "no class"),
+        ({"positive": 1}, "no class"),
+        ({"by": np.array(["f1"]), "costs": {"false_positive": 1, "false_negative": 5}}, "exclude each other"),
     ],
 )
 def test_wrong_arguments_are_named_and_change_nothing(rare: wb.Workbench, options: Any, message: str) -> None:
@@ -204,6 +208,7 @@ def test_the_positive_class_is_named_as_the_target_has_it() -> None:
     bench.run(QUICK)
     assert bench.threshold(1, positive=0).positive == "0"  # type: ignore[union-attr]
     assert bench.threshold(1).positive == "1"  # type: ignore[union-attr]
+    assert bench.threshold(1, positive=np.int64(0)).positive == "0"  # type: ignore[union-attr]
     flags = wb.Workbench(wb.Task.from_arrays(X, LABELS == "yes"))
     flags.run(QUICK)
     assert flags.threshold(1, positive=False).positive == "False"  # type: ignore[union-attr]
@@ -370,3 +375,15 @@ def test_the_module_itself_is_left_alone(rare: wb.Workbench) -> None:
     assert torch.equal(model(x), before)
     assert torch.equal(model.outputs(x), before.detach())
     assert json.loads(model.decision.to_json())["threshold"]["label"] == "yes"
+
+
+def test_a_class_without_a_validation_row_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = wb.Workbench(wb.Task.from_arrays(X, LABELS))
+    bench.run(QUICK)
+    rows = bench.task.validation
+    left = rows.y == 0
+    monkeypatch.setattr(bench.task, "validation", type(rows)(rows.x[left], rows.y[left]))
+    for call in (bench.threshold, bench.calibrate):
+        with pytest.raises(wb.TaskError, match="have no row of class 'yes'"):
+            call(1)
+    assert not bench.log.findings("decision")

@@ -91,7 +91,7 @@ def choose_threshold(
 ) -> ChosenThreshold | None:
     """Choose a threshold for a trial's model and record it, or remove it; see `Workbench.threshold`."""
     checked = None if costs is None else _costs(costs)
-    if checked is not None and by not in ("f1", None):
+    if checked is not None and not (by is None or (isinstance(by, str) and by == "f1")):
         message = f"by={by!r} and costs= exclude each other; give one of them"
         raise ConfigError([Problem("by", by, message)])
     if checked is None and by is not None and (not isinstance(by, str) or by not in SCORES):
@@ -104,7 +104,6 @@ def choose_threshold(
             "the probabilities of any number of classes"
         )
     found = validation_of(session, trial, "a threshold")
-    calibration = found.decision.calibration
     if checked is None and by is None:
         keep(session, trial, found.epoch, replace(found.decision, threshold=None))
         return None
@@ -120,7 +119,7 @@ def choose_threshold(
     place = int(best[np.abs(table["threshold"].to_numpy()[best] - 0.5).argmin()])
     value = float(table["threshold"].iloc[place])
     chosen = Threshold(value, index, found.classes[index], words, len(yes))
-    keep(session, trial, found.epoch, replace(found.decision, calibration=calibration, threshold=chosen))
+    keep(session, trial, found.epoch, replace(found.decision, threshold=chosen))
     before = _score_of(yes, probabilities.argmax(1) == index, score)
     after = _score_of(yes, scores >= value, score)
     return ChosenThreshold(
@@ -152,10 +151,12 @@ def _positive(classes: tuple[str, ...], labels: Any, positive: object) -> int:
     """The index of the positive class, by default the second one. Raises: ConfigError for a label that is none."""
     if positive is None:
         return 1
-    for index, name in enumerate(classes):
-        own = labels[index] if labels is not None else name
-        if (type(positive) is type(own) and positive == own) or positive == name:
-            return index
+    given = positive.item() if isinstance(positive, np.generic) else positive
+    if isinstance(given, (str, int, float)):  # True is not 1: booleans are labels of their own
+        for index, name in enumerate(classes):
+            own = labels[index] if labels is not None else name
+            if given == name or (type(given) is type(own) and given == own):
+                return index
     message = f"positive={positive!r}: no class of the task{did_you_mean(str(positive), classes)}"
     raise ConfigError([Problem("positive", positive, message)])
 
