@@ -23,6 +23,7 @@ from workbench.methods.ensembles.build import TOP, assemble, assembled, nothing_
 from workbench.methods.finetuning.finetune import ALL_BUT_THE_HEAD, finetune
 from workbench.methods.layers.watch import Layers, read_layers
 from workbench.methods.range_test.range_test import HIGH, LOW, RangeTest, range_test
+from workbench.methods.refit.refit import refit
 from workbench.methods.search.fair_comparison import Comparison
 from workbench.methods.search.handle import Search
 from workbench.methods.search.options import DEFAULTS
@@ -66,6 +67,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from workbench.methods.decisions.calibrate import CalibrationResult
+    from workbench.methods.decisions.threshold import ChosenThreshold
     from workbench.methods.ensembles.ensemble import Ensemble
     from workbench.runs.trained_model import TrainedModel
     from workbench.tasks import Task
@@ -400,6 +403,36 @@ class Workbench(Scoped):
         """
         return replay(self._session, whole("trial", trial), device=None if device is None else check_device(device))
 
+    def refit(
+        self,
+        trial: int,
+        *,
+        seeds: int = 1,
+        name: str = "",
+        note: str = "",
+        tags: Sequence[str] = (),
+        device: str | None = None,
+    ) -> Run:
+        """Train a trial's configuration again on the training and validation rows together, as the last step before the test
+        set or deployment; returns at once.
+
+        It trains for as many epochs as the trial needed to its best one. The schedule keeps the length that the configuration
+        plans, and is followed up to that epoch; drops of the plateau schedule and live changes are repeated in the same epochs,
+        and so is the path to a branch; there is no early stopping. Preprocessing is fitted to the same rows. seeds: number of
+        refits, with seeds from the trial's upwards, in one cohort.
+
+        The result is a trial with the source "refit" and without a validation score: it stands in no leaderboard, no search
+        learns from it, and it cannot be diagnosed. `model`, `predict`, `save` and `open_test_set` take it, with the weights after
+        its last epoch. The same call while it trains returns its run.
+        Raises: LogError, RunError for a trial that is unknown, not ended, diverged, in the trash, or a refit itself;
+        TaskError for a copied task; ModelError if the model of the trial is another one here. Nothing is logged then.
+        """
+        seeds = check_count("seeds", seeds, MAX_SEEDS)
+        return refit(
+            self._session, whole("trial", trial), seeds=seeds, name=a_text(name, "name"), note=a_text(note, "note"),
+            tags=some_tags(tags), device=self._device(device),
+        )  # fmt: skip
+
     def resume(self) -> Runs:
         """Continue the runs and searches that a killed kernel left behind, from their last checkpoints.
 
@@ -468,6 +501,48 @@ class Workbench(Scoped):
             select=a_choice(select, "select"), size=check_count("size", size),
             candidates=check_count("candidates", candidates), name=a_text(name, "name"), note=a_text(note, "note"),
         )  # fmt: skip
+
+    def threshold(
+        self,
+        trial: int,
+        by: str | None = "f1",
+        *,
+        costs: Mapping[str, float] | None = None,
+        positive: Any = None,
+    ) -> ChosenThreshold | None:
+        """Choose the threshold between two classes for a trial's best model, on the validation rows.
+
+        by: the score that is highest with it: "f1" (of the positive class), "balanced_accuracy" or "youden" (sensitivity +
+        specificity - 1); None removes the threshold, and the most probable class is predicted again. costs: instead, what a
+        mistake costs, such as {"false_positive": 1, "false_negative": 5}; the mean cost is lowest with the threshold. positive:
+        the label of the positive class, by default the second one. If the probabilities are calibrated (`calibrate`, to be called
+        first), the threshold is on the calibrated ones.
+
+        The log keeps it, and `bench.model`, `predict`, `save` and `open_test_set` use it from then on and say so. Scores of
+        trials in tables are those of the most probable class. Returns the threshold with the score before and after, which is
+        optimistic, since it was chosen on the same rows; None if it was removed.
+        Raises: TaskError for a task without two classes, or without a validation row of one of them; ConfigError naming the
+        argument; LogError, RunError for a trial that is unknown, not ended, in the trash, or a refit. Nothing is logged then.
+        """
+        from workbench.methods.decisions.threshold import choose_threshold
+
+        return choose_threshold(self._session, whole("trial", trial), by, costs, positive)
+
+    def calibrate(self, trial: int, method: str | None = "temperature") -> CalibrationResult | None:
+        """Calibrate the probabilities of a trial's best model on the validation rows, with scikit-learn.
+
+        method: "temperature" (one parameter; Guo et al. 2017), "sigmoid" (Platt 1999) or "isotonic" (needs many rows); None
+        removes the calibration. The log keeps it, and `bench.model`, `predict_proba`, `save` and `open_test_set` use it from then
+        on and say so. A threshold of the model is removed, since its probabilities change. Ensembles average the uncalibrated
+        probabilities of their members.
+        Returns log loss, Brier score and expected calibration error before and after, on the same rows and so optimistic; None if
+        it was removed. Raises: TaskError for a task without classes, or without a validation row of one of them; ConfigError for
+        an unknown method; LogError, RunError for a trial that is unknown, not ended, in the trash, or a refit. Nothing is logged
+        then.
+        """
+        from workbench.methods.decisions.calibrate import calibrate
+
+        return calibrate(self._session, whole("trial", trial), method)
 
     def open_test_set(self, trial: int | Ensemble, *, again: bool = False, only_unseen: bool = False) -> TestResult:
         """Evaluate a trial's best model, or an ensemble, on the sealed test set: once, at the very end. The evaluation is
@@ -705,7 +780,8 @@ class Workbench(Scoped):
         return tree(self._session, None if trial is None else whole("trial", trial))
 
     def model(self, trial: int, epoch: int | None = None) -> TrainedModel:
-        """A trial's `nn.Module` with its best weights (lowest validation loss), or those after an epoch, ready to predict.
+        """A trial's `nn.Module` with its best weights (lowest validation loss; of a refit the last ones), or those after an
+        epoch, ready to predict.
 
         Epochs that no checkpoint holds are trained again first, without a record. Raises: LogError for an unknown trial;
         RunError for one without a finished epoch, on another task, or for an epoch it does not have; ModelError if the model
@@ -766,7 +842,7 @@ class Workbench(Scoped):
         Weights (share near zero, as L1 produces; norm, which L2 reduces), activations before and after normalization, dead
         units; on at most 256 training rows, in evaluation mode. Raises: as `model`.
         """
-        return read_layers(self.model(trial, epoch), self._session.task)
+        return read_layers(self.model(trial, epoch), self._session.recall.refits.task_of(trial))
 
     def decision_boundary(self, trial: int, epoch: int | None = None) -> NotebookFigure:
         """The decision boundary of a trial on a task with two inputs, as a matplotlib figure, with training and validation rows.

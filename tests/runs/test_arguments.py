@@ -329,7 +329,11 @@ def test_a_log_in_memory_may_be_called_as_sqlite_does(
             "classes",
             "metric 'auc' of 'data' is unknown; did you mean 'roc_auc'.; for classification there are 'accuracy'.*wb.register_metric",
         ),
-        ("rmse", "classes", "metric 'rmse' of 'data' is for count and regression; for classification there are 'accuracy'"),
+        (
+            "rmse",
+            "classes",
+            "metric 'rmse' of 'data' is for count and regression; for classification there are 'accuracy'",
+        ),
         (
             "accuracy",
             "numbers",

@@ -30,6 +30,7 @@ from workbench.log import schema
 
 __all__ = [
     "ID_CHUNK",
+    "UNRANKED",
     "NewTrial",
     "SearchStep",
     "TrialRecord",
@@ -43,6 +44,8 @@ __all__ = [
 ]
 
 EPOCH_FIELDS = tuple(field.name for field in dataclasses.fields(EpochEnd))
+UNRANKED = ("replay", "refit")
+"""Sources of trials without a result of their own: a replay repeats another trial's, a refit has no validation score."""
 ID_CHUNK = 500
 """Trial numbers in one SQL condition; databases limit their count."""
 
@@ -83,7 +86,8 @@ class TrialRecord(NamedTuple):
     """What was recorded when a trial was created.
 
     config: its hyperparameters. task_fingerprint: of the data it was trained on. metric: a name in the metrics table. device:
-    where it was trained. builder: identity of the user's builder, None for a built-in model. configuration: as in `NewTrial`.
+    where it was trained. builder: identity of the user's builder, None for a built-in model. configuration, source, parent,
+    parent_epoch: as in `NewTrial`.
     """
 
     config: dict[str, Any]
@@ -92,6 +96,9 @@ class TrialRecord(NamedTuple):
     device: str
     builder: str | None
     configuration: str
+    source: str
+    parent: int | None
+    parent_epoch: int | None
 
 
 class SearchStep(NamedTuple):

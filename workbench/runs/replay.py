@@ -120,6 +120,7 @@ def replay(session: Session, trial: int, *, device: str | None = None) -> Replay
     """
     log, recall = session.log, session.recall
     recall.check_epoch(trial, None)
+    recall.refits.check_measured(trial, "a replay")
     state = log.state(trial)
     if state not in ENDED and state is not TrialState.INTERRUPTED:
         raise RunError(f"trial {trial} is {state}; wait for its end, then replay it")
@@ -195,6 +196,8 @@ def script(session: Session, trial: int) -> str:
     """A Python script, using the public names only, that does a trial again."""
     log, recall, task = session.log, session.recall, session.task
     recall.check_trial_task(trial)
+    if recall.refits.includes(trial):
+        return _refit_script(session, trial)
     path = [trial]
     while (origin := recall.origin(path[-1])) is not None:
         path.append(origin[0])
@@ -245,6 +248,22 @@ def script(session: Session, trial: int) -> str:
         before = name
     lines += ["print(bench.trials.iloc[-1][['state', 'epochs_run', 'best_epoch', 'best_val_loss', 'best_val_metric']])"]
     return "\n".join(lines) + "\n"
+
+
+def _refit_script(session: Session, trial: int) -> str:
+    """The script of the trial that a refit repeats, and the call of the refit."""
+    record = session.log.record(trial)
+    assert record.parent is not None
+    first = session.log.record(record.parent)
+    index = int(record.config["seed"]) - int(first.config["seed"])
+    options = f", seeds={index + 1}" if index else ""
+    options += f", device={record.device!r}" if record.device != "cpu" else ""
+    _, *lines, _ = script(session, record.parent).splitlines()
+    lines += [f"run = bench.refit(run.trials[0]{options})", "run.wait()"]
+    lines.append(
+        f"print(bench.trials.set_index('trial').loc[run.trials[{index}], ['state', 'epochs_run', 'train_loss']])"
+    )
+    return "\n".join([f'"""Does trial {trial} again, a refit of trial {record.parent}."""', *lines]) + "\n"
 
 
 def _own(configs: Any, metric: str) -> list[str]:

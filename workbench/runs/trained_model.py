@@ -23,6 +23,7 @@ from workbench.core.errors import CheckpointError, ConfigError, ModelError, Work
 from workbench.core.registry import MODELS
 from workbench.core.version import __version__
 from workbench.models import Source, build_model, builder_identity, former_builder, is_builtin, source_of
+from workbench.runs.decision import Decision
 from workbench.tasks import TaskSchema
 from workbench.tasks.predictions import check_probabilities
 
@@ -47,7 +48,8 @@ class TrainedModel(nn.Module):
 
     module: the architecture's own module, put into evaluation mode. config: the trial's hyperparameters. schema: what is
     known of the task. trial, epoch: where the weights come from, if known. versions: of the workbench and the libraries that
-    made it. builder: the identity of the code that built it, None for a built-in model. Made by `bench.model(trial)` and
+    made it. builder: the identity of the code that built it, None for a built-in model. decision: calibration of its
+    probabilities and threshold between two classes, if they were chosen. Made by `bench.model(trial)` and
     `wb.load_model(path)`. It is an ordinary `nn.Module`: `model.to("cuda")` moves it, and it predicts there.
     """
 
@@ -61,11 +63,13 @@ class TrainedModel(nn.Module):
         epoch: int | None = None,
         builder: str | None = None,
         versions: Mapping[str, str] | None = None,
+        decision: Decision | None = None,
     ) -> None:
         super().__init__()
         self.module = module
         self.config, self.schema, self.trial, self.epoch, self.builder = config, schema, trial, epoch, builder
         self.versions = _versions() if versions is None else dict(versions)
+        self.decision = decision or Decision()
         self.eval()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -82,27 +86,33 @@ class TrainedModel(nn.Module):
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Raw rows to labels (rows,) of the target's own kind, or to numbers in its units: (rows,) if the target is, else
-        (rows, outputs). See `TaskSchema.answers`.
+        (rows, outputs). See `TaskSchema.answers`; classes are decided by the model's `decision`.
 
         In evaluation mode, whatever the mode is set to. Raises: TaskError as `preprocess`.
         """
-        return self.schema.answers(self.predictions(self.preprocess(X)))
+        return self.schema.answers(self.predictions(self.preprocess(X), decided=True))
 
     def predict_proba(self, X: Any) -> NDArray[Any]:
         """Raw rows to the probability of each class (rows, classes) or label (rows, labels), float64; classes in the order of
         `schema.classes`; of a dense task (rows, classes, *positions).
 
-        By the link of the loss that the model was trained with. Raises: TaskError where there are no classes, for a loss that
-        does not say how its outputs become probabilities, or as `preprocess`.
+        By the link of the loss that the model was trained with, calibrated if the model's `decision` says so. Raises: TaskError
+        where there are no classes, for a loss that does not say how its outputs become probabilities, or as `preprocess`.
         """
         check_probabilities(self.schema, self.config.loss)
         probabilities: NDArray[Any] = self.predictions(self.preprocess(X)).numpy()
         return probabilities
 
-    def predictions(self, x: Tensor) -> Tensor:
+    def predictions(self, x: Tensor, *, decided: bool = False) -> Tensor:
         """Prepared rows (rows, *input_shape) to probabilities of the classes or labels, or numbers in the target's own unit:
-        (rows, outputs) float64 on the CPU, (rows, classes, *positions) of a dense task; see `outputs`."""
-        return self.schema.predictions(self.outputs(x), self.config.loss)
+        (rows, outputs) float64 on the CPU, (rows, classes, *positions) of a dense task; see `outputs`.
+
+        decided: the largest entry is the class that the model predicts, also where its `decision` has a threshold other than ½.
+        """
+        found = self.schema.predictions(self.outputs(x), self.config.loss)
+        if not self.decision:
+            return found
+        return torch.from_numpy((self.decision.decided if decided else self.decision.probabilities)(found.numpy()))
 
     @torch.no_grad()
     def outputs(self, x: Tensor) -> Tensor:
@@ -117,7 +127,8 @@ class TrainedModel(nn.Module):
         epoch = "" if self.epoch is None else f", epoch {self.epoch}"
         trial = "" if self.trial is None else f" trial {self.trial}"
         goal = f"inputs {self.schema.input_shape}, {self.schema.goal}"
-        return f"<TrainedModel{trial} ({self.config.model}{epoch}) on {self.schema.name!r}: {goal}>"
+        decision = f"; {self.decision.description}" if self.decision else ""
+        return f"<TrainedModel{trial} ({self.config.model}{epoch}) on {self.schema.name!r}: {goal}{decision}>"
 
 
 @contextmanager
@@ -174,6 +185,7 @@ def model_state(model: TrainedModel) -> dict[str, Any]:
         "epoch": model.epoch,
         "builder": model.builder,
         "versions": model.versions,
+        "decision": model.decision.to_json(),
     }
 
 
@@ -196,6 +208,7 @@ def model_of(content: Mapping[str, Any], schema: TaskSchema, name: str, path: st
         weights, values = dict(content["weights"]), dict(content["config"])
         builtin, reads = bool(content["builtin"]), set(content["reads"])
         origin = {key: content[key] for key in ("trial", "epoch", "builder", "versions")}
+        decision = Decision.of_json(content["decision"])
         model = str(values["model"])
     except (KeyError, TypeError, ValueError) as error:
         raise unreadable(name, error) from None
@@ -218,7 +231,7 @@ def model_of(content: Mapping[str, Any], schema: TaskSchema, name: str, path: st
             f"{now}), so predictions may differ; give the original: wb.load_model({path!r}, models={{{model!r}: original}})"
         )
         warnings.warn(message, UserWarning, stacklevel=_callers_level())
-    return TrainedModel(module, config, schema, **origin)
+    return TrainedModel(module, config, schema, decision=decision, **origin)
 
 
 def unreadable(name: str, error: Exception) -> CheckpointError:

@@ -51,6 +51,8 @@ class Baseline:
 
 def baseline_of(task: Task) -> Baseline:
     """The score to beat on the validation split."""
+    if not len(task.validation):
+        return Baseline(math.nan, math.nan, "there are no validation rows")
     outputs, description = _constant(task)
     y, target, weight = task.validation.y, task.validation.target, task.validation.weight
     outputs = outputs.expand(len(y), *outputs.shape[1:])

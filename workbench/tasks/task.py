@@ -24,6 +24,7 @@ from workbench.tasks.division import divide
 from workbench.tasks.facts import Baseline, baseline_of, facts_of
 from workbench.tasks.frames import check_frame, check_is_frame, read_csv
 from workbench.tasks.inputs import as_inputs, warn_of_channels_last
+from workbench.tasks.merged import keep_raw
 from workbench.tasks.near_copies import copy_warnings
 from workbench.tasks.options import check_monitor, check_options, check_outputs, check_texts, metric_names, named
 from workbench.tasks.preprocessing import Preprocessing
@@ -187,6 +188,7 @@ class Task:
             ),
             version=1 if renewal is None else renewal.version,
         )  # fmt: skip
+        keep_raw(self, X, targets, division, weight)
         if len(test):
             seal.keep(self, test)
 

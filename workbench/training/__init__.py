@@ -8,6 +8,7 @@ from workbench.training.preparation import check, cohort_key, prepare, unstackab
 from workbench.training.resumption import Change, Keeper, LoggedTrial, Origin, ResumedCohort
 from workbench.training.schedules import Progress, learning_rate_at, preview
 from workbench.training.state import CohortState, Trained, Weights
+from workbench.training.stopping import FixedLength, plateau_drops
 from workbench.training.supply import Supply
 from workbench.training.trainer import Training, train
 
@@ -15,6 +16,7 @@ __all__ = [
     "Change",
     "CohortState",
     "Commands",
+    "FixedLength",
     "Keeper",
     "LoggedTrial",
     "Origin",
@@ -31,6 +33,7 @@ __all__ = [
     "filled",
     "learning_rate_at",
     "live_value",
+    "plateau_drops",
     "prepare",
     "preview",
     "resolve_loss",

@@ -43,12 +43,13 @@ from workbench.training.stages import (
     inputs_of,
     learning_rate_depths,
     learning_rate_factor,
-    normalises,
+    rows_per_epoch,
     trained_part,
     unfreezes_at,
     unfreezing_epoch,
 )
 from workbench.training.state import NOISE_SEED, CohortState, Trained, Weights
+from workbench.training.stopping import FixedLength
 
 __all__ = ["Cohort"]
 
@@ -58,7 +59,8 @@ class Cohort:
 
     trials: Config by trial key; all with the same model, batch size and loss (see `cohort_key`). cores: threads that its rows
     may be divided among (on the CPU, for built-in models and losses, which are thread-safe). origins: starting points of the
-    trials that are branches. state: to continue from (see `restore`); the trials are then those of its rows.
+    trials that are branches. state: to continue from (see `restore`); the trials are then those of its rows. fixed: how long
+    they train on a task without validation rows.
 
     series: the first of its trials, a number for the cohort. epoch: how many epochs it has trained.
     """
@@ -73,10 +75,11 @@ class Cohort:
         *,
         origins: Mapping[int, Trained] | None = None,
         state: CohortState | None = None,
+        fixed: FixedLength | None = None,
     ) -> None:
         first = next(iter(trials.values()))
         self.series, self.epoch = next(iter(trials)), 0
-        self.task, self.device, self.dtype = task, device, dtype
+        self.task, self.device, self.dtype, self._fixed = task, device, dtype, fixed
         self.batch_size = first.batch_size
         self.objective = Objective(task, first, device, dtype)
         self.predict = predictor(task, first.loss)
@@ -87,8 +90,7 @@ class Cohort:
         self._noise_seed = sum(config.seed for config in trials.values()) + NOISE_SEED
         self._noises: list[AbstractContextManager[object]] = []
         self._cores = cores if device.type == "cpu" and is_builtin_loss(first) else 1
-        self.rows: list[Row] = []
-        self.shards: list[Shard] = []
+        self.rows, self.shards = list[Row](), list[Shard]()
         self.theta, self.buffers = self._no_rows()
         if state is None:
             self.add(trials, origins)
@@ -117,9 +119,7 @@ class Cohort:
         self.module = trained_part(model, size)
         self.inputs = inputs_of(self.task, model, self.device, self.dtype)
         self.x, self.x_val = self.inputs.x, self.inputs.x_val
-        # batch normalisation cannot train on a single row: a last batch of one is left out
-        lone = len(self.x) % self.batch_size == 1 and len(self.x) > 1 and normalises(model, config)
-        self.rows_per_epoch = len(self.x) - int(lone)
+        self.rows_per_epoch = rows_per_epoch(len(self.x), model, config)
         self.steps_per_epoch = math.ceil(self.rows_per_epoch / self.batch_size)
         trained = [(name, p) for name, p in self.module.named_parameters() if p.requires_grad]
         self._shapes = {name: p.shape for name, p in trained}
@@ -167,13 +167,13 @@ class Cohort:
                 module = trained_part(build_model(self.task, config)).to(self.device, self.dtype)
                 torch.cat([p.detach().reshape(-1) for p in module.parameters() if p.requires_grad], out=theta[index])
                 constants = [value for _, value in constants_of(module)]
-                new.append(Row.begin(trial, config, self.steps_per_epoch, self.task.monitor))
+                new.append(Row.begin(trial, config, self.steps_per_epoch, self.task.monitor, self._fixed))
                 states.append(None)
             else:
                 check_fits(self.module, origin.weights)
                 theta[index].copy_(origin.weights.vector)
                 constants = list(origin.weights.buffers.values())
-                new.append(Row.branch(trial, config, self.steps_per_epoch, self.task.monitor, origin))
+                new.append(Row.branch(trial, config, self.steps_per_epoch, self.task.monitor, origin, self._fixed))
                 states.append(origin.optimizer if config.optimizer == origin.config.optimizer else None)
             # by position: with another dropout rate the layers have other names
             for values, value in zip(buffers.values(), constants, strict=True):
@@ -338,7 +338,9 @@ class Cohort:
 
     @torch.no_grad()
     def evaluate(self) -> list[tuple[float, dict[str, float]]]:
-        """Validation loss and metrics of every trial, in evaluation mode."""
+        """Validation loss and metrics of every trial, in evaluation mode; NaN without validation rows."""
+        if not len(self.x_val):
+            return [(math.nan, dict.fromkeys(self.task.metrics, math.nan)) for _ in self.rows]
         self.module.eval()
         row_bytes = self.x_val[0].numel() * self.x_val.element_size() * len(self.rows)
         piece = max(1, GATHER_BYTES // max(1, row_bytes))

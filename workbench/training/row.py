@@ -15,7 +15,7 @@ from workbench.tasks.target_scale import TargetScale
 from workbench.training.optimizers import Rule, rule_of
 from workbench.training.schedules import schedule_of
 from workbench.training.state import ORDER_SEED, RowProgress, Trained, Weights
-from workbench.training.stopping import Watch
+from workbench.training.stopping import FixedLength, Watch
 
 __all__ = ["Row", "SplitData", "TaskData"]
 
@@ -79,9 +79,13 @@ class Row:
     learning_rate: float = math.nan
 
     @classmethod
-    def begin(cls, trial: int, config: Config, steps_per_epoch: int, monitor: str) -> Self:
+    def begin(
+        cls, trial: int, config: Config, steps_per_epoch: int, monitor: str, fixed: FixedLength | None = None
+    ) -> Self:
         """A trial before its first step."""
         watch = Watch(config.patience, config.min_delta, config.plateau_patience, monitor)
+        if fixed is not None:
+            watch.fixed_epochs, watch.drops, watch.best_loss = fixed.epochs, list(fixed.drops), math.nan
         order = torch.Generator().manual_seed(config.seed + ORDER_SEED)
         return cls(trial, config, schedule_of(config, steps_per_epoch), watch, order, rule_of(config))
 
@@ -103,7 +107,15 @@ class Row:
         )  # fmt: skip
 
     @classmethod
-    def branch(cls, trial: int, config: Config, steps_per_epoch: int, monitor: str, origin: Trained) -> Self:
+    def branch(
+        cls,
+        trial: int,
+        config: Config,
+        steps_per_epoch: int,
+        monitor: str,
+        origin: Trained,
+        fixed: FixedLength | None = None,
+    ) -> Self:
         """A new trial that continues from a state of another one.
 
         Its best epoch is one of its own. Early stopping compares with the lowest loss of the whole path, but counts from
@@ -111,7 +123,7 @@ class Row:
         size, so that the schedule follows the epoch. The same seed continues the same random numbers, another seed begins new
         ones.
         """
-        row = cls.begin(trial, config, steps_per_epoch, monitor)
+        row = cls.begin(trial, config, steps_per_epoch, monitor, fixed)
         before = origin.progress.restored_watch()
         row.epoch = origin.progress.epoch
         row.step = row.epoch * steps_per_epoch

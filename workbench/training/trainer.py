@@ -38,6 +38,7 @@ from workbench.training.resumption import Change, ChangeRecord, Keeper, Origin, 
 from workbench.training.row import Row, TaskData
 from workbench.training.stages import Features
 from workbench.training.state import Weights
+from workbench.training.stopping import FixedLength
 from workbench.training.supply import Supply
 
 __all__ = ["Training", "train"]
@@ -58,7 +59,8 @@ class Training:
     keep their weights. cores: threads that the rows of a cohort may be divided among. around: called with the work of a
     cohort (see `work_of`), for the time it trains. keeper: takes the state after each epoch.
     origins: starting points of the trials that are branches, called on the training thread. changes: live changes to repeat.
-    stop_after: optimizer steps after which to stop, all trials at once. resumed: cohorts to continue first.
+    stop_after: optimizer steps after which to stop, all trials at once. resumed: cohorts to continue first. fixed: how long the
+    trials train on a task without validation rows.
     """
 
     def __init__(
@@ -77,8 +79,9 @@ class Training:
         changes: Mapping[int, Sequence[Change]] | None = None,
         stop_after: int | None = None,
         resumed: Sequence[ResumedCohort] = (),
+        fixed: FixedLength | None = None,
     ) -> None:
-        self.task, self.trials, self.dtype = task, dict(trials), dtype
+        self.task, self.trials, self.dtype, self.fixed = task, dict(trials), dtype, fixed
         self.supply, self.cores, self.around, self.keeper = supply, cores, around, keeper
         self.origins, self.stop_after = dict(origins or {}), stop_after
         logged = {trial: entry for cohort in resumed for trial, entry in cohort.logged.items()}
@@ -87,8 +90,7 @@ class Training:
         self._reported = {trial: entry.epochs for trial, entry in logged.items()}
         self._ends = {trial: entry.end for trial, entry in logged.items() if entry.end is not None}
         self._so_far = {trial: entry.so_far for trial, entry in logged.items() if entry.so_far is not None}
-        self._over = frozenset(self._ends)
-        """Trials whose end is on record: they report nothing more."""
+        self._over = frozenset(self._ends)  # trials whose end is on record: they report nothing more
         self._row_of: dict[int, Row] = {}
         self.device = torch.device(device)
         self.commands = commands or Commands()
@@ -96,8 +98,7 @@ class Training:
         self._modules: dict[int, Cohort] = {}
         self._undefined: set[tuple[int, str]] = set()
         """Trials and metrics that were reported to have no value."""
-        self._features: list[Features | None] = []
-        """Of the last cohorts, for later ones."""
+        self._features: list[Features | None] = []  # of the last cohorts, for later ones
 
     def moments(self) -> Iterator[tuple[Event, ...]]:
         """The events of all trials: cohort after cohort, each of its moments as one group."""
@@ -196,7 +197,7 @@ class Training:
         """A cohort of these trials; a resumed one continues from its state, without the rows that had ended there."""
         if resumed is None or resumed.state is None:
             origins = {trial: origin() for trial, origin in self.origins.items() if trial in trials}
-            return Cohort(self.task, trials, self.device, self.dtype, self.cores, origins=origins)
+            return Cohort(self.task, trials, self.device, self.dtype, self.cores, origins=origins, fixed=self.fixed)
         cohort = Cohort.restore(self.task, resumed.state, self.device, self.dtype, self.cores)
         for after, joined in resumed.joins.items():
             trials |= joined if after < resumed.state.epoch else {}

@@ -16,7 +16,7 @@ from workbench.core.errors import ConfigError, Problem, RunError, WorkbenchError
 from workbench.core.events import ENDED, TrialState
 from workbench.core.registry import MODELS
 from workbench.core.space import Space
-from workbench.log import TrialLog
+from workbench.log import UNRANKED, TrialLog
 from workbench.log.openings import KIND, openings, unseen
 from workbench.methods.comparison.cost import complexity, own_seconds
 from workbench.methods.comparison.cost_figure import complexity_panels
@@ -55,6 +55,7 @@ class Reads(TaskLog):
     ) -> pd.DataFrame:
         """The trials on this task, of one search, those of the given numbers, of the newest."""
         frame = self.trials(last=last)
+        frame = frame[frame["source"] != "refit"]  # without a validation score there is nothing to compare
         if search is not None:
             frame = frame[frame["search"] == self._origin(search)]
         return frame if trials is None else frame[frame["trial"].isin(list(trials))]
@@ -130,7 +131,7 @@ class Reads(TaskLog):
             row["state"] = self.log.state(best["trial"])
             newest = pd.concat([pd.DataFrame([row]), newest], ignore_index=True)
         usable = newest["state"].isin(TRAINED) & np.isfinite(newest["best_val_metric"].astype(float))
-        newest = newest[usable & (newest["source"] != "replay")]
+        newest = newest[usable & ~newest["source"].isin(UNRANKED)]
         newest = newest.assign(own=newest["task_fingerprint"] == self.task.fingerprint)
         found = [newest.iloc[:0]]
         for (_, metric), group in newest.groupby(["task_fingerprint", "metric"], sort=False):
@@ -235,7 +236,7 @@ class Reads(TaskLog):
     def complexity(self, frame: pd.DataFrame | None = None) -> pd.DataFrame:
         """What the trials on this task cost and reached; see `Reader.complexity`. frame: these trials only."""
         frame = self.trials() if frame is None else frame
-        frame = frame[(frame["source"] != "replay") & (frame["metric"] == self.task.metric)]
+        frame = frame[~frame["source"].isin(UNRANKED) & (frame["metric"] == self.task.metric)]
         trials = [int(trial) for trial in frame["trial"]]
         seconds = own_seconds(self.log.curves(*trials), self.log.history.cohorts(*trials)) if trials else {}
         records = self.log.records(trials)

@@ -113,6 +113,7 @@ def case_of(session: Session, trial: int) -> tuple[Case, list[str]]:
     curve = log.curves(trial)
     session.recall.check_outside_trash(trial)
     session.recall.check_trial_task(trial)
+    session.recall.refits.check_measured(trial, "a diagnosis")
     if (metric := log.record(trial).metric) != task.metric:
         message = f"trial {trial} was measured by {metric!r}, which cannot be compared with this task's {task.metric!r}"
         raise RunError(f"{message}; make the task with metrics={metric!r}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from workbench.core.config import Config
 from workbench.core.errors import ConfigError, LogError
 from workbench.core.events import Event, Message, TrialState
-from workbench.log import SearchStep
+from workbench.log import UNRANKED, SearchStep
 from workbench.methods.comparison.reads import Reads
 from workbench.methods.search.arm import Result
 from workbench.methods.search.handle import Search
@@ -122,7 +122,7 @@ def results_of(session: Session, trials: Sequence[int] | None = None) -> Iterato
     frame = Reads.of(session).trials()
     frame = frame[frame["state"].isin(useful | {str(TrialState.DIVERGED)}) & (frame["metric"] == session.task.metric)]
     known = frame["trial"].isin(trials) if trials is not None else ~frame["trial"].isin(session.log.results.altered())
-    frame = frame[(frame["source"] != "replay") & known]
+    frame = frame[~frame["source"].isin(UNRANKED) & known]
     records = session.log.records([int(trial) for trial in frame["trial"]])
     for trial, state, value in zip(frame["trial"], frame["state"], frame["best_val_metric"], strict=True):
         try:
