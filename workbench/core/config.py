@@ -78,7 +78,7 @@ class Hyperparameter:
         if self.zero and isinstance(value, Real) and not isinstance(value, bool) and value == 0:
             return 0.0
         options = self.options
-        domain = Choice(*options, default=options[0]) if options is not None else self.domain
+        domain = Choice(options, default=options[0]) if options is not None else self.domain
         assert not isinstance(domain, Registry)
         try:
             return domain.check(value, name)

@@ -13,14 +13,14 @@ import pandas as pd
 from numpy.typing import NDArray
 from sqlalchemy import Connection, CursorResult, Select, Table, and_, func, or_, select
 
-from workbench.core.config import HYPERPARAMETERS
+from workbench.core.config import CHOICES, HYPERPARAMETERS, unread
 from workbench.core.domains import IntRange, Range
 from workbench.core.events import TrialState
 from workbench.log import findings, schema
 from workbench.log.conditions import check_known, last_state, outside_trash, trash_moves, trashed, unfinished
 from workbench.log.history import branch_changes
 from workbench.log.openings import KIND, openings
-from workbench.log.records import chunks
+from workbench.log.records import chunks, read_config
 
 __all__ = ["curves", "deleted", "events", "trials"]
 
@@ -40,6 +40,8 @@ INTERNAL = ("cohort", "script")
 
 def trials(connection: Connection, task_fingerprint: str | None = None, last: int | None = None) -> pd.DataFrame:
     """One row a trial: FIRST, every hyperparameter, RESULTS, LAST. Missing numbers are NaN or <NA>. Without the trash.
+
+    Hyperparameters that the choices of a trial do not read are missing (momentum under Adam).
 
     task_fingerprint: only those on this task. last: only so many, the newest.
     """
@@ -76,7 +78,13 @@ def _trials(connection: Connection, wanted: Select[Any]) -> pd.DataFrame:
     for part in connection.execute(statement).partitions(PART):
         for column, entries in zip(values.values(), zip(*part, strict=True), strict=True):
             column += entries
-        configs = json.loads(f"[{','.join(values['config'])}]")
+        texts = values["config"]
+        configs = (
+            [read_config(text) for text in texts]
+            if any("[" in text for text in texts)
+            else json.loads(f"[{','.join(texts)}]")
+        )
+        _blank_unread(configs)
         values["config"].clear()
         for name in dict.fromkeys(chain.from_iterable(configs)):
             hyperparameters.setdefault(name, [math.nan] * (len(values["trial"]) - len(part)))
@@ -102,6 +110,17 @@ def _trials(connection: Connection, wanted: Select[Any]) -> pd.DataFrame:
     arrays |= {name: np.array(values[name], np.float64) for name in numbers}
     arrays |= {name: _whole(np.array(values[name], np.float64)) for name in whole}
     return pd.DataFrame(arrays)
+
+
+def _blank_unread(configs: Sequence[dict[str, Any]]) -> None:
+    """Remove from configurations what their choices do not read, in place: it is no part of what was tried."""
+    found: dict[tuple[Any, ...], frozenset[str]] = {}
+    for config in configs:
+        choices = tuple(config.get(field) for field in CHOICES)
+        if choices not in found:
+            found[choices] = unread(config)
+        for name in found[choices]:
+            config.pop(name, None)
 
 
 def _whole(values: NDArray[np.float64]) -> pd.arrays.IntegerArray:

@@ -65,6 +65,12 @@ class Searches:
                 counts.append(connection.execute(statement).scalar() or 0)
         return max(counts)
 
+    def trials(self, search: int) -> list[int]:
+        """The trials of a search, those in the trash included."""
+        statement = select(schema.trials.c.id).where(schema.trials.c.search == search).order_by(schema.trials.c.id)
+        with self._database.read() as connection:
+            return [int(trial) for (trial,) in connection.execute(statement)]
+
     def add_step(self, step: SearchStep) -> None:
         """Add an entry to the journal of a search. Raises: LogError for an unknown search."""
         with self._database.write() as connection:

@@ -17,7 +17,17 @@ from workbench.log.database import Database
 from workbench.log.findings import Check, Finding
 from workbench.log.history import History
 from workbench.log.ownership import Ownership, log_identity, renew
-from workbench.log.records import NewTrial, SearchStep, TrialRecord, chunks, event_rows, now, trial_row, waves
+from workbench.log.records import (
+    NewTrial,
+    SearchStep,
+    TrialRecord,
+    chunks,
+    event_rows,
+    now,
+    read_config,
+    trial_row,
+    waves,
+)
 from workbench.log.results import Results
 from workbench.log.rules import create_or_check
 from workbench.log.searches import Searches, add_step, moment
@@ -238,7 +248,7 @@ def _records(connection: Connection, trials: Sequence[int]) -> dict[int, TrialRe
     table = schema.trials
     columns = (table.c.id, table.c.config, *(table.c[name] for name in TrialRecord._fields[1:]))
     rows = (row for some in chunks(trials) for row in connection.execute(select(*columns).where(table.c.id.in_(some))))
-    return {int(trial): TrialRecord(json.loads(config), *values) for trial, config, *values in rows}
+    return {int(trial): TrialRecord(read_config(config), *values) for trial, config, *values in rows}
 
 
 def _last_epoch(connection: Connection, trial: int) -> dict[str, Any]:
