@@ -137,7 +137,7 @@ def _common(given: Domain, own: Domain) -> Domain | None:
         return Choice([low]) if low == high else None
     if whole:
         scale = given.scale if isinstance(given, IntRange) else "log" if given.scale == "log" else "linear"
-        return IntRange(low, high, scale=scale)
+        return IntRange(int(low), int(high), scale=scale)
     return LogRange(low, high) if given.scale == "log" else Range(low, high)
 
 

@@ -50,6 +50,8 @@ def readable(frame: pd.DataFrame) -> pd.DataFrame:
             # text that reads as a number is sorted as one; a missing or infinite value is left blank
             digits = 4 if name.startswith("best") else 3
             short[name] = [f"{value:.{digits}g}" if math.isfinite(value) else "" for value in short[name]]
+        elif short[name].isna().any():  # a hyperparameter that some trials do not read
+            short[name] = short[name].astype(object).where(short[name].notna(), "")
     rename = {"best_val_metric": f"best {_metric(frame)}", "best_val_loss": "best loss", "best_epoch": "at epoch"}
     return short.rename(columns={**rename, "epochs_run": "epochs run"}).rename(
         columns=lambda name: str(name).replace("_", " ")

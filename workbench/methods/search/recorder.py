@@ -96,7 +96,7 @@ class LogRecorder:
             self._patiently(lambda: self._session.log.searches.add_step(step))
 
     def ended(self, reason: str) -> None:
-        step = SearchStep(self._number, "ended", {"reason": reason})
+        step = SearchStep(self._number, "ending", {"reason": reason})
         self._patiently(lambda: self._session.log.searches.add_step(step))
         if self._search is not None:
             self._search.message(f"{self._search.title}: {reason}.")
