@@ -38,7 +38,7 @@ def importance(
     hyperparameters; by default all that vary and that every trial reads (the momentum of Adam is no value of anything). Of those
     that are named, the trials that read all of them count. Returns the columns hyperparameter, importance (they
     add up to 1), trials (the number it rests on) and enough (whether that is 10 for each hyperparameter; a UserWarning says so
-    too). Raises: RunError with fewer than 4 trials or nothing that varies; ConfigError for an unknown evaluator or name.
+    too). Raises: RunError with fewer than 4 trials, nothing that varies or equal scores; ConfigError for an unknown evaluator or name.
     """
     import optuna
 
@@ -55,6 +55,11 @@ def importance(
         raise RunError(
             f"importance needs at least 4 ended trials that differ in a hyperparameter, there are {len(frame)}; "
             "run a search first"
+        )
+    if frame["best_val_metric"].nunique() == 1:
+        score = frame["best_val_metric"].iloc[0]
+        raise RunError(
+            f"all {len(frame)} trials have the score {score:.4g}: there is no variation to explain; run more epochs"
         )
     tuples = {name: frame[name].map(repr) for name in names if frame[name].map(type).eq(tuple).any()}
     frame = frame.assign(**tuples)  # optuna takes no tuples
