@@ -38,7 +38,8 @@ def importance(
     hyperparameters; by default all that vary and that every trial reads (the momentum of Adam is no value of anything). Of those
     that are named, the trials that read all of them count. Returns the columns hyperparameter, importance (they
     add up to 1), trials (the number it rests on) and enough (whether that is 10 for each hyperparameter; a UserWarning says so
-    too). Raises: RunError with fewer than 4 trials, nothing that varies or equal scores; ConfigError for an unknown evaluator or name.
+    too). Raises: RunError with fewer than 4 trials, nothing that varies or equal scores; ConfigError for an unknown evaluator
+    or name.
     """
     import optuna
 
