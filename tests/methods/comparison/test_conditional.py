@@ -76,6 +76,17 @@ def test_a_model_of_ones_own_leaves_texts_and_switches_blank(flowers: wb.Task) -
     bench.plot("scatter", "activation", "hidden_units")
 
 
+def test_the_table_has_columns_for_what_differs_among_those_that_read_it(flowers: wb.Task) -> None:
+    bench = wb.Workbench(flowers)
+    bench.run(BASE)
+    bench.run(BASE.replace(optimizer="momentum"))
+    assert not {"momentum", "beta1", "gradient clip"} & set(readable(bench.trials))
+    bench.run(BASE.replace(optimizer="momentum", momentum=0.5, gradient_clip=1.0))
+    text = readable(bench.trials)
+    assert text["momentum"].tolist() == ["0.5", "0.9", ""]
+    assert text["gradient clip"].tolist() == ["1", "", ""]
+
+
 def test_a_model_that_is_not_registered_here_keeps_its_values(flowers: wb.Task, tmp_path: Any) -> None:
     log = tmp_path / "trials.db"
     bench = wb.Workbench(flowers, log, models={"own": lambda task, *, hidden_units: nn.Linear(4, 3)})
