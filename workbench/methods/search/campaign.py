@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -383,5 +384,8 @@ class Campaign:
 
 
 def _of_configuration(reason: str) -> bool:
-    """Whether a trial failed because a builder of the user's rejected its configuration."""
-    return reason.startswith(("ConfigError:", "ModelError:")) and "its builder raised" not in reason
+    """Whether a trial failed because a builder of the user's, or a layer in it, rejected its configuration."""
+    raised = re.search(r"its builder raised (\w+)", reason)
+    if raised is not None:
+        return raised[1] in ("AssertionError", "ValueError")
+    return reason.startswith(("ConfigError:", "ModelError:"))
