@@ -62,7 +62,7 @@ def readable(frame: pd.DataFrame) -> pd.DataFrame:
 def _differs(values: pd.Series[Any], name: str) -> bool:
     """Whether the trials that read a hyperparameter have several values of it, or switched it on and off."""
     declared = HYPERPARAMETERS.get(name)
-    return values.nunique(dropna=declared is None or not declared.optional) > 1
+    return bool(values.nunique(dropna=declared is None or not declared.optional) > 1)
 
 
 def _sources(frame: pd.DataFrame) -> list[str]:
