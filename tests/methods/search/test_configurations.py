@@ -307,7 +307,7 @@ def test_a_search_of_which_nothing_is_trained_says_why(flowers: wb.Task) -> None
 def test_a_metric_that_is_never_defined_is_reported(flowers: wb.Task, name: str) -> None:
     wb.register_metric("broken", lambda outputs, targets: float("nan"))
     rng = np.random.default_rng(0)
-    task = wb.Task.from_arrays(rng.normal(size=(90, 4)), np.arange(90) % 3, metric="broken")
+    task = wb.Task.from_arrays(rng.normal(size=(90, 4)), np.arange(90) % 3, metrics="broken")
     bench = wb.Workbench(task)
     search = bench.search(name, {"learning_rate": [0.1, 0.01]}, BASE, trials=2)
     with pytest.warns(UserWarning, match="no configuration has a score.*is not defined"):
