@@ -26,7 +26,7 @@ from workbench.methods.range_test.range_test import HIGH, LOW, RangeTest, range_
 from workbench.methods.refit.refit import refit
 from workbench.methods.search.fair_comparison import Comparison
 from workbench.methods.search.handle import Search
-from workbench.methods.search.options import DEFAULTS
+from workbench.methods.search.options import DEFAULT, DEFAULTS, Default, given_options
 from workbench.methods.search.request import SearchRequest, continued
 from workbench.methods.search.resume import resume_search
 from workbench.methods.search.start import start_comparison, start_search
@@ -154,17 +154,18 @@ class Workbench(Scoped):
 
     def search(
         self,
-        strategy: str | Any = "random",
+        strategy: str | Any = DEFAULT,
         space: Mapping[str, Any] | None = None,
         base: Config | None = None,
         *,
+        where: Callable[[Config], bool] | Default | None = DEFAULT,
         trials: int | None = None,
         seconds: float | None = None,
         no_improvement: int | None = None,
-        pruner: str | Any | None = None,
-        seeds: int = 1,
-        seed: int = 0,
-        points: int = 5,
+        pruner: str | Any | None = DEFAULT,
+        seeds: int | Default = DEFAULT,
+        seed: int | Default = DEFAULT,
+        points: int | Default = DEFAULT,
         cohort: int | None = None,
         continues: int | Search | None = None,
         name: str = "",
@@ -175,43 +176,42 @@ class Workbench(Scoped):
     ) -> Search:
         """Search a space in the background; the trials train in cohorts and are recorded in the same log as manual ones.
 
-        strategy: "grid", "random", "sobol", "tpe", "gp", "cmaes", or an optuna sampler. space: a domain for each
-        hyperparameter to search: `wb.Range`, `wb.LogRange`, `wb.IntRange`, `wb.Choice` or a list. base: the values of all
-        other hyperparameters. Strategies that learn from results begin with all earlier trials on this task that lie in the
-        space and agree with `base` in the rest, manual ones included.
+        strategy: "random" (default), "grid", "sobol", "tpe", "gp", "cmaes", or an optuna sampler. space: a domain for each
+        hyperparameter to search: `wb.Range`, `wb.LogRange`, `wb.IntRange`, `wb.Choice`, or a list, range or array of values;
+        those of the models, losses, optimizers and schedules that `base` or the space chooses are searched by their names. base:
+        the values of all other hyperparameters. where: which configurations may be tried, such as
+        `where=lambda c: c.hidden_layers * c.hidden_units < 1024`. Strategies that learn from results begin with all earlier
+        trials on this task that lie in the space and agree with `base` in the rest, manual ones included.
 
         Budget: no new configuration starts after `trials` configurations, after `seconds`, or after `no_improvement`
-        configurations in a row without a better one; 64 configurations (or the whole grid) if none is given. pruner:
-        "median", "halving", "hyperband", "patience" or an optuna pruner. seeds: replicates of each configuration, trained
-        together; the strategy gets their mean. seed: of the strategy; the same seed gives the same configurations (with
-        `cohort` given too, the same results to the last bit). points: values of a range in a grid. cohort: trials that train
-        together; by default from memory and a short measurement. continues: an earlier search to continue, with its arguments
-        unless they are given. blocking: wait for the end.
+        configurations in a row without a better one; 64 configurations (or the whole grid) if none is given. "random" and
+        "sobol" on a space with an end try each configuration once; elsewhere a configuration that is drawn again is trained with
+        another seed. pruner: "median", "halving", "hyperband", "patience" or an optuna pruner; None (default) for none. seeds:
+        replicates of each configuration (1), trained together; the strategy gets their mean. seed: of the strategy (0); the same
+        seed gives the same configurations (with `cohort` given too, the same results to the last bit). points: values of a range
+        in a grid (5). cohort: trials that train together; by default from memory and a short measurement. continues: an earlier
+        search to continue, with its strategy, space, base, pruner, seeds, seed and points unless they are given; a constraint
+        has to be given again. blocking: wait for the end.
 
-        Raises: ConfigError naming the argument or hyperparameter; nothing is logged then.
+        Raises: ConfigError naming the argument or hyperparameter, also if no configuration of the space can be trained; nothing
+        is logged then.
         """
         blocking = a_flag(blocking, "blocking")
         base = None if base is None else a_config(base, "base")
+        options: dict[str, Any] = {
+            "strategy": strategy, "pruner": pruner, "seeds": seeds, "seed": seed, "points": points, "where": where,
+        }  # fmt: skip
         given: dict[str, Any] = {
-            "strategy": strategy, "space": space, "base": base, "trials": trials, "seconds": seconds,
-            "no_improvement": no_improvement, "pruner": pruner, "seeds": seeds, "seed": seed, "points": points,
+            **given_options(options), "trials": trials, "seconds": seconds, "no_improvement": no_improvement,
             "cohort": cohort, "name": a_text(name, "name"), "note": a_text(note, "note"), "tags": some_tags(tags),
-            "device": self._device(device),
+            "device": self._device(device), **({} if space is None else {"space": a_space(space, "space")}),
+            **({} if base is None else {"base": base}),
         }  # fmt: skip
         given |= search_numbers(given)
-        if space is not None:
-            given["space"] = a_space(space, "space")
         if continues is not None:
-            defaults = {**DEFAULTS, "space": None, "base": None}
-            changed = {name: value for name, value in given.items() if name not in defaults or value != defaults[name]}
-            given = continued(
-                self._session,
-                continues.number if isinstance(continues, Search) else whole("search", continues),
-                changed,
-            )
-        given["space"] = {} if given["space"] is None else given["space"]
-        given["base"] = given["base"] or Config()
-        search = start_search(self._session, SearchRequest(**given))
+            earlier = continues.number if isinstance(continues, Search) else whole("search", continues)
+            given = continued(self._session, earlier, given)
+        search = start_search(self._session, SearchRequest(**{**DEFAULTS, "space": {}, "base": Config(), **given}))
         return search.wait() if blocking else search
 
     def compare(
@@ -221,6 +221,7 @@ class Workbench(Scoped):
         *,
         nuisance: Mapping[str, Any],
         base: Config | None = None,
+        where: Callable[[Config], bool] | None = None,
         trials: int = 16,
         seeds: int = 3,
         strategy: str | Any = "random",
@@ -234,13 +235,14 @@ class Workbench(Scoped):
         """Compare the values of one hyperparameter fairly, with the others tuned separately for each value.
 
         For each value of `field` (all entries of a table of choices, or `values`) the `nuisance` hyperparameters are searched
-        with the same number of `trials` and the same seed of the strategy. The best configuration of each is then trained
+        with the same number of `trials` (fewer if it has fewer configurations) and the same seed of the strategy; `where` says
+        which configurations may be tried, as in `search`. The best configuration of each is then trained
         with `seeds` new seeds, which did not take part in its selection, and these decide. All trials share cohorts.
         Returns a handle: `wait()`, `table`, `figure()`. Raises: ConfigError naming the argument.
         """
         blocking = a_flag(blocking, "blocking")
         request = SearchRequest(
-            strategy, a_space(nuisance, "nuisance"), a_config(base, "base"), seed=seed,
+            strategy, a_space(nuisance, "nuisance"), a_config(base, "base"), seed=seed, where=where,
             trials=None if trials is None else check_count("trials", trials, 1_000_000),
             name=a_text(name, "name"), note=a_text(note, "note"), tags=some_tags(tags), device=self._device(device),
             finals=check_count("seeds", seeds, MAX_SEEDS),

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, get_args
 
 from workbench.core.config import HYPERPARAMETERS, Config
 from workbench.core.direction import Better
-from workbench.core.domains import Choice, Domain, IntRange, Range
+from workbench.core.domains import Choice, Domain, IntRange, Range, ambiguous, listed
 from workbench.core.errors import ConfigError, Problem, did_you_mean
 from workbench.core.kinds import KINDS
 from workbench.core.registry import LOSSES, METRICS, MODELS, OPTIMIZERS, SCHEDULES, Registry, user_choices
@@ -116,8 +116,10 @@ def hyperparameters_of(function: Callable[..., Any]) -> tuple[frozenset[str], di
                 )
                 raise ConfigError([Problem(name, default, message)])
             own[name] = default
-        elif isinstance(default, (list, tuple)) and default:
-            own[name] = Choice(*default)
+        elif values := listed(default):
+            if error := ambiguous(name, default):
+                raise error
+            own[name] = Choice(values)
         elif isinstance(default, bool):
             own[name] = Choice(False, True, default=default)
         elif name in HYPERPARAMETERS:

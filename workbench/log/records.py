@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Table
 
+from workbench.core.domains import frozen
 from workbench.core.errors import LogError
 from workbench.core.events import (
     Branched,
@@ -39,6 +40,7 @@ __all__ = [
     "event_row",
     "event_rows",
     "now",
+    "read_config",
     "trial_row",
     "waves",
 ]
@@ -113,6 +115,12 @@ class SearchStep(NamedTuple):
 def now() -> str:
     """ISO 8601, in UTC, to the millisecond: such texts sort by time."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def read_config(text: str) -> dict[str, Any]:
+    """A configuration out of the log: JSON has no tuples, and a Config no lists."""
+    values: dict[str, Any] = json.loads(text)
+    return {name: frozen(value) if isinstance(value, list) else value for name, value in values.items()}
 
 
 def chunks(trials: Sequence[int]) -> Iterator[list[int]]:

@@ -169,7 +169,7 @@ def test_the_test_score_rests_on_it_and_says_so() -> None:
 def test_outputs_order_the_rows_as_before_and_decide_on_the_threshold_itself(value: float, positive: int) -> None:
     column = np.array([0.0, 1e-14, 0.3, np.nextafter(0.3, 1), np.nextafter(0.3, 0), 0.5, 0.7, 1 - 1e-13, 1.0])
     p = np.stack([1 - column, column], 1) if positive else np.stack([column, 1 - column], 1)
-    outputs = Decision(None, Threshold(value, positive, "a", "by f1", 9)).outputs(p)
+    outputs = Decision(None, Threshold(value, positive, "a", "by f1", 9)).decided(p)
     assert ((outputs.argmax(1) == positive) == (p[:, positive] >= value)).all()
     gaps = outputs[:, positive] - outputs[:, 1 - positive]
     order = np.argsort(p[:, positive], kind="stable")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from workbench.core.config import Config
+from workbench.core.config import Config, unread
 from workbench.core.direction import best_first, better_of
 from workbench.core.errors import ConfigError, Problem, RunError, WorkbenchError, did_you_mean
 from workbench.core.events import ENDED, TrialState
@@ -75,8 +75,9 @@ class Reads(TaskLog):
         board = self.leaderboard(top)
         tested = self._tested(dict(zip(board["configuration"], board["trial"], strict=True)))
         records = self.log.records([int(trial) for trial in board["trial"]])
-        configurations = pd.DataFrame([records[int(trial)].config for trial in board["trial"]], index=board.index)
-        names = [name for name in configurations if name != "seed" and configurations[name].nunique(dropna=False) > 1]
+        read = [_read(records[int(trial)].config) for trial in board["trial"]]
+        configurations = pd.DataFrame(read, index=board.index)
+        names = [name for name in configurations if name != "seed" and _differs(name, read)]
         board, configurations = board.drop(columns="configuration"), configurations[names]
         found = self.ensembles()
         found = found[found["complete"] & (found["metric"] == self.task.metric) & found["score"].notna()]
@@ -210,7 +211,7 @@ class Reads(TaskLog):
             if not np.isfinite(table["best_val_metric"].astype(float)).any():
                 raise RunError("there is no trial with a finished epoch to draw; train one with bench.run(wb.Config())")
             return complexity_panels(table, metric_label=self.metric_label, better=self.better)
-        chosen = list(names) or varied(frame)
+        chosen = list(names) or varied(frame, conditional=True)
         for name in chosen:
             if name not in frame:
                 message = f"unknown hyperparameter {name!r}{did_you_mean(name, frame.columns)}"
@@ -273,6 +274,17 @@ def _stamped(board: pd.DataFrame, tested: Mapping[tuple[str, int], tuple[float, 
     board.insert(board.columns.get_loc("tied"), "test_metric", metrics)
     board.insert(board.columns.get_loc("tied"), "test_set", stamps)
     return board
+
+
+def _read(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A logged configuration without what its choices do not read."""
+    left_out = unread(config)
+    return {name: value for name, value in config.items() if name not in left_out}
+
+
+def _differs(name: str, configs: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the configurations that have a hyperparameter have several values of it."""
+    return len({repr(config[name]) for config in configs if name in config}) > 1
 
 
 def listed_searches(reads: Reads) -> list[tuple[str, int, bool, bool]]:

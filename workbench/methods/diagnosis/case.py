@@ -32,6 +32,8 @@ __all__ = [
 ]
 
 HEALTHY = "healthy"
+UNSCORED = "unscored"
+"""The verdict on a trial whose metric is not defined in any epoch, if no rule finds anything."""
 FAR_FROM_BASELINE = 1.2
 """So many times the baseline's loss, an untrained model's is another level."""
 Learned = tuple[int | None, int]
@@ -270,7 +272,8 @@ class Finding:
 class RuleFindings:
     """The findings on a trial, heaviest first, and what could not be examined.
 
-    verdict: the rule of the heaviest finding, or "healthy". notes: what the rules could not examine, and why.
+    verdict: the rule of the heaviest finding; without one "unscored" or "healthy". notes: what the rules could not examine, and
+    why.
     """
 
     def __init__(self, case: Case, findings: Sequence[Finding], notes: Sequence[str] = ()) -> None:
@@ -280,12 +283,20 @@ class RuleFindings:
 
     @property
     def verdict(self) -> str:
-        return self.findings[0].rule if self.findings else HEALTHY
+        return self.findings[0].rule if self.findings else UNSCORED if self._is_unscored else HEALTHY
 
     @property
     def title(self) -> str:
         """The verdict in words."""
-        return self.findings[0].title if self.findings else "healthy: none of the rules finds anything"
+        if self.findings:
+            return self.findings[0].title
+        if self._is_unscored:
+            return f"cannot be judged: its validation {self.case.metric} is not defined (NaN) in any epoch"
+        return "healthy: none of the rules finds anything"
+
+    @property
+    def _is_unscored(self) -> bool:
+        return bool(self.case.curve["val_metric"].isna().all())
 
     def finding(self, rule: str | None = None) -> Finding | None:
         """The finding of a rule, by default the heaviest; None if there is none."""
