@@ -51,6 +51,7 @@ class Task:
     and preprocessing; schema: all of this but the rows, as a model needs it (`TaskSchema`); recipe: the Python
     expression that makes the task again; recipe_needs: the variables it takes data in memory from; warnings: sentences
     on what is odd in a table. The test split is sealed: no attribute leads to it. A pickled or copied task has none.
+    row_numbers: of the training and validation rows, in their order, the places in the data, from 0.
     """
 
     warnings: tuple[str, ...] = ()
@@ -97,6 +98,7 @@ class Task:
         mean, spread = _target_scale(targets[parts[0]], found)
         self.train, self.validation, test = (_split(X, targets, rows, fitted, found, mean, spread) for rows in parts)
         self.sizes = {"train": len(self.train), "validation": len(self.validation), "test": len(parts[2])}
+        self.row_numbers = {"train": parts[0], "validation": parts[1]}
         keys = row_keys(X, targets, labels)
         self.row_keys = {split: keys[rows] for split, rows in zip(self.sizes, parts, strict=True)}
         if isinstance(X, pd.DataFrame):
