@@ -28,6 +28,8 @@ HINT = "Which rows does a model get wrong? Choose a trial and press Show errors.
 SPLITS = (("validation", "validation"), ("training", "train"))
 BEST = 0
 """The epoch that stands for the best one in the menu."""
+TRIALS = 50
+"""So many of the newest trials are offered, besides the best and the one in view."""
 CLASSES, WORST, INPUTS, PICTURES = 15, 10, 5, 20
 """So many classes, worst rows, inputs and pictures are shown; the call has them all."""
 
@@ -172,10 +174,12 @@ class ErrorsTab(TabBody):
 
     def refresh(self) -> None:
         """Offer the trials that can be looked at; the one in view is chosen when it is another than before."""
-        board = Reads.of(self._presenter.session).leaderboard(5)
-        best, in_view = [int(trial) for trial in board["trial"]], self._presenter.trial_in_view()
-        trials = [trial for trial in dict.fromkeys([*best[:1], in_view, *best]) if trial is not None]
-        choices = [(f"{trial}" + " (best)" * (trial in best[:1]), trial) for trial in trials]
+        reads, in_view = Reads.of(self._presenter.session), self._presenter.trial_in_view()
+        newest = reads.trials(last=TRIALS)
+        best = [int(trial) for trial in reads.leaderboard(1)["trial"]]
+        known = [int(trial) for trial in newest.loc[newest["epochs_run"] > 0, "trial"]][::-1]
+        trials = [trial for trial in dict.fromkeys([*best, in_view, *known]) if trial is not None]
+        choices = [(f"{trial}" + " (best)" * (trial in best), trial) for trial in trials]
         self.panel.offer(choices, in_view if in_view != self._in_view else None)
         self._in_view = in_view
         if self.panel.trial.value is not None:
