@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from workbench.core.errors import ConfigError, LogError, RunError, SealError, Ta
 from workbench.methods.errors.answers import Answers, answers_of
 from workbench.methods.errors.errors import kept_epochs
 from workbench.methods.errors.report import report
-from workbench.methods.errors.tables import by_class, confusion_matrix, residual_summary
+from workbench.methods.errors.tables import by_class, by_label, confusion_matrix, label_counts, residual_summary
 
 QUICK = wb.Config(hidden_layers=1, hidden_units=8, epochs=3, batch_size=16, learning_rate=0.01)
 RNG = np.random.default_rng(0)
@@ -70,6 +71,15 @@ def test_what_is_not_defined_for_a_class_is_missing_and_not_zero() -> None:
     assert (found.loc["b", "recall"], found.loc["b", "f1"]) == (0, 0)
     assert np.isnan(found.loc["d", "recall"])  # without rows
     assert np.isnan(found.loc["c", ["precision", "recall", "f1"]].astype(float)).all()  # neither
+
+
+def test_counts_and_scores_of_labels_agree_with_scikit_learn() -> None:
+    truth, predicted = RNG.random((2, 150, 4)) < 0.3
+    counts = label_counts(truth, predicted, list("abcd"))
+    np.testing.assert_array_equal(counts.to_numpy().reshape(4, 2, 2), sk.multilabel_confusion_matrix(truth, predicted))
+    precision, recall, f1, support = sk.precision_recall_fscore_support(truth, predicted)
+    for name, theirs in (("precision", precision), ("recall", recall), ("f1", f1), ("support", support)):
+        np.testing.assert_allclose(by_label(counts)[name], theirs)
 
 
 def test_the_summary_of_residuals_agrees_with_scikit_learn() -> None:
@@ -265,10 +275,40 @@ def test_an_epoch_without_a_checkpoint_is_trained_again_to_the_same_numbers() ->
     assert len(bench.trials) == 1
 
 
+def test_several_labels_and_counts_have_an_entry_each() -> None:
+    names = ["fast", "red", "big"]
+    task: Any = SimpleNamespace(
+        name="cars", kind="multilabel", sample=SimpleNamespace(targets=pd.DataFrame(columns=names))
+    )
+    truth, chances = (RNG.random((50, 3)) < 0.4).astype(int), RNG.random((50, 3))
+    predicted = (chances > 0.5).astype(int)
+    losses = RNG.random(50)
+    found = report(task, np.arange(50) + 7, truth, Answers(predicted, chances), losses)
+    scores = found.summary.iloc[0]
+    assert scores["exact_match"] == pytest.approx(sk.accuracy_score(truth, predicted))
+    assert scores["f1_macro"] == pytest.approx(sk.f1_score(truth, predicted, average="macro"))
+    assert scores["brier"] == pytest.approx(
+        np.mean([sk.brier_score_loss(truth[:, n], chances[:, n]) for n in range(3)])
+    )
+    assert found.calibration is not None
+    assert found.calibration["rows"].sum() == 150
+    row = found.rows.iloc[4]
+    assert row["row"] == 11
+    assert row["true"] == (", ".join(name for name, one in zip(names, truth[4], strict=True) if one) or "none")
+    task = SimpleNamespace(
+        name="visits", kind="count", sample=SimpleNamespace(targets=pd.DataFrame(columns=["visits"]))
+    )
+    found = report(
+        task, np.arange(4), np.array([[0], [3], [1], [9]]), Answers(np.array([[0.5], [3], [1], [2]])), losses[:4]
+    )
+    assert found.summary.loc["visits", "worst"] == 7
+    assert found.rows["residual"].tolist() == [-0.5, 0, 0, 7]
+
+
 def test_a_kind_of_task_without_an_entry_is_named() -> None:
     task = wb.Task.load("wine")
     object.__setattr__(task.schema, "kind", "ranking")
-    with pytest.raises(TaskError, match="is a ranking task.*classification or regression"):
+    with pytest.raises(TaskError, match="is a ranking task.*classification, multilabel, regression"):
         report(task, np.arange(3), np.arange(3), Answers(np.arange(3)), np.zeros(3))
 
 

@@ -32,6 +32,7 @@ FOUND = TrialErrors(
         "rows": 3, "wrong": 2, "accuracy": 1 / 3, "balanced_accuracy": 0.25, "f1_macro": 0.25, "loss": 1.5,
         "calibration_error": 0.4, "brier": 0.6,
     }]),
+    sentences=("2 of 3 rows wrong: accuracy 0.3333.", "Brier score 0.6."),
     confusion=pd.DataFrame([[0, 1], [1, 1]], ["<b>cat", "dog"], ["<b>cat", "dog"]),
     per_class=pd.DataFrame(
         {"support": [1, 2], "predicted": [1, 2], "precision": [0.0, np.nan], "recall": [0, 0.5], "f1": [0, 0.5]},
@@ -112,6 +113,16 @@ def test_the_pictures_have_a_description_each() -> None:
         "row 1, true dog, predicted dog (0.51)",
     ]
     assert ["wb-thumbnail-wrong" in css for css, _ in alts] == [True, True, False]
+
+
+def test_labels_are_drawn_as_bars() -> None:
+    counts = pd.DataFrame(
+        {"true_negative": [3, 2], "false_positive": [1, 0], "false_negative": [0, 2], "true_positive": [4, 4]},
+        index=["a", "b"],
+    )
+    axes = dataclasses.replace(FOUND, kind="multilabel", confusion=counts).figure().axes
+    assert [bar.get_width() for bar in axes[0].patches] == [4, 4, 0, 2, 1, 0]
+    assert axes[1].get_xlabel() == "probability of a label"
 
 
 def test_of_many_classes_those_with_the_lowest_f1_are_listed() -> None:

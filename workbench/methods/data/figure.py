@@ -25,8 +25,8 @@ def class_bars(sizes: pd.DataFrame) -> NotebookFigure:
     shown = sizes if len(sizes) <= CLASSES else sizes.sort_values("share", ascending=False).head(CLASSES)
     upright = len(shown) <= 12 and max(len(str(label)) for label in shown.index) <= 10
     places = np.arange(len(shown))
-    height = 2.6 if upright else 1.0 + 0.28 * len(shown)
-    figure = NotebookFigure(figsize=(7.6, height), layout="constrained", dpi=100)
+    height = 2.3 if upright else 1.0 + 0.28 * len(shown)
+    figure = NotebookFigure(figsize=(7.0, height), layout="constrained", dpi=100)
     axes = figure.subplots()
     before = np.zeros(len(shown))
     for split, color in (("train", COLORS[0]), ("validation", COLORS[4])):
@@ -57,7 +57,7 @@ def target_histograms(values: Mapping[str, pd.DataFrame]) -> NotebookFigure:
     names = list(values["train"].columns)[:TARGETS]
     columns = min(2, len(names))
     lines = -(-len(names) // columns)
-    figure = NotebookFigure(figsize=(3.9 * columns + 0.4, 0.3 + 2.3 * lines), layout="constrained", dpi=100)
+    figure = NotebookFigure(figsize=(7.0 if columns > 1 else 5.4, 0.3 + 2.3 * lines), layout="constrained", dpi=100)
     grid = figure.subplots(lines, columns, squeeze=False)
     for axes in grid.flat[len(names) :]:
         axes.set_axis_off()

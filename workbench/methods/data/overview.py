@@ -54,7 +54,7 @@ def imbalance(sizes: pd.DataFrame) -> str:
         return ""
     return (
         f"Class {str(largest)!r} has {most / max(least, 1e-12):.3g} times the rows of {str(smallest)!r}: a model that always "
-        f"answers {str(largest)!r} is right in {most:.0%} of them."
+        f"answers {str(largest)!r} is right in {most:.0%} of the rows."
     )
 
 

@@ -37,11 +37,12 @@ CLASSES, COLUMNS = 20, 9
 
 def facts(task: Task) -> str:
     """The task's summary as an HTML table; all text escaped."""
-    rows = "".join(
-        f"<tr><th>{html.escape(str(name))}</th><td>{html.escape(str(value))}</td></tr>"
-        for name, value in task.summary()["value"].items()
-    )
-    return f'<table class="wb-facts"><caption>{html.escape(task.name)}</caption>{rows}</table>'
+    rows, warned = [], False
+    for name, value in task.summary()["value"].items():
+        warned = name == "warning" or (warned and not name)  # a long one goes over several rows
+        css = ' class="wb-warned"' if warned else ""
+        rows.append(f"<tr{css}><th>{html.escape(str(name))}</th><td>{html.escape(str(value))}</td></tr>")
+    return f'<table class="wb-facts"><caption>{html.escape(task.name)}</caption>{"".join(rows)}</table>'
 
 
 def data_html(task: Task) -> str:

@@ -11,7 +11,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from workbench.core.errors import ConfigError, Problem, RunError, SealError, did_you_mean
-from workbench.core.text import counted
 from workbench.methods.errors.answers import answers_of, truth_of
 from workbench.methods.errors.report import report
 from workbench.tasks.inverse import original_inputs
@@ -41,9 +40,10 @@ class TrialErrors:
     them (of several targets, residuals are compared in standard deviations of their target).
     summary: of a classification rows, wrong, accuracy, balanced_accuracy, f1_macro, loss, calibration_error, brier; of numbers
     one row a target: rows, bias (above 0 where predictions are too high), rmse, mae, worst.
-    confusion: counts by true (rows) and predicted class (columns). per_class: support, predicted, precision, recall, f1.
-    calibration: reliability bins of the probability of the predicted class, see `workbench.metrics.calibration`. These three
-    are None for numbers, calibration also where the trial's loss gives no probabilities.
+    confusion: counts by true (rows) and predicted class (columns); of several labels a row, the four counts of each label.
+    per_class: support, predicted, precision, recall, f1. calibration: reliability bins of the probability of the predicted class
+    (of labels: of each label), see `workbench.metrics.calibration`. These three are None for numbers, calibration also where
+    the trial's loss gives no probabilities. sentences: the summary in words.
     inputs: those of the worst rows as an array (rows, *input_shape), in the units of the data if inputs_exact, else as the model
     takes them; None for inputs of several parts. image: whether they are pictures (rows, channels, height, width).
     """
@@ -57,6 +57,7 @@ class TrialErrors:
     rows: pd.DataFrame
     worst: pd.DataFrame
     summary: pd.DataFrame
+    sentences: tuple[str, ...]
     confusion: pd.DataFrame | None
     per_class: pd.DataFrame | None
     calibration: pd.DataFrame | None
@@ -91,25 +92,8 @@ class TrialErrors:
     @property
     def description(self) -> list[str]:
         """The result in sentences."""
-        if self.confusion is None:
-            lines = [
-                f"{name}: RMSE {row.rmse:.4g}, MAE {row.mae:.4g}, bias {row.bias:+.4g}, largest residual {row.worst:.4g}."
-                for name, row in zip(self.summary.index, self.summary.itertuples(), strict=True)
-            ]
-            return [f"{self.title} ({len(self.rows) // max(1, len(self.summary)):,} rows).", *lines]
-        scores = self.summary.iloc[0]
-        lines = [
-            f"{self.title}: {int(scores['wrong']):,} of {counted(int(scores['rows']), 'row')} wrong, accuracy "
-            f"{scores['accuracy']:.4f}, balanced accuracy {scores['balanced_accuracy']:.4f}, macro F1 {scores['f1_macro']:.4f}."
-        ]
-        if self.calibration is None:
-            lines.append("No calibration: the trial's loss does not train probabilities.")
-        else:
-            lines.append(
-                f"Expected calibration error {scores['calibration_error']:.4f} ({len(self.calibration)} bins), Brier score "
-                f"{scores['brier']:.4f}."
-            )
-        return lines
+        first, *others = self.sentences
+        return [f"{self.title}: {first}", *others]
 
     def __repr__(self) -> str:
         parts = ["\n".join(self.description)]
@@ -159,7 +143,8 @@ def trial_errors(session: Session, trial: int, epoch: int | None, split: str, to
     best = epoch is None or model.epoch == _best_epoch(session, trial)
     return TrialErrors(
         task=task.name, trial=trial, epoch=model.epoch, best=best,
-        split=split, kind=task.kind, rows=found.rows, worst=worst, summary=found.summary, confusion=found.confusion,
+        split=split, kind=task.kind, rows=found.rows, worst=worst, summary=found.summary, sentences=found.sentences,
+        confusion=found.confusion,
         per_class=found.per_class, calibration=found.calibration,
         inputs=None if original is None else original.values, inputs_exact=original is not None and original.exact,
         image=task.is_image,

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["caption", "errors_figure", "worst_pictures"]
 
+WIDTH = 7.0
+"""Inches: about what a tab has in a window of 1,200 pixels, so that text is not made smaller there."""
 COUNTED = 15
 """Counts are written into the matrix of at most so many classes."""
 NAMED = 30
@@ -36,12 +38,16 @@ def errors_figure(found: TrialErrors) -> NotebookFigure:
     if found.confusion is None:
         return _residuals(found)
     classes = len(found.confusion)
-    height = min(6.4, max(3.5, 1.5 + 0.27 * classes))
-    figure = NotebookFigure(figsize=(8.6, height), layout="constrained", dpi=100)
+    height = min(6.4, max(3.2, 1.4 + 0.25 * classes))
+    figure = NotebookFigure(figsize=(WIDTH, height), layout="constrained", dpi=100)
     left, right = figure.subplots(1, 2, width_ratios=(1.15, 1))
-    _matrix(left, found.confusion)
+    if found.kind == "multilabel":
+        _label_bars(left, found.confusion)
+    else:
+        _matrix(left, found.confusion)
     if found.calibration is not None:
-        _reliability(right, found.calibration, float(found.summary["calibration_error"].iloc[0]))
+        of = "a label" if found.kind == "multilabel" else "the predicted class"
+        _reliability(right, found.calibration, float(found.summary["calibration_error"].iloc[0]), of)
     elif found.per_class is not None:
         _scores(right, found.per_class)
     return figure
@@ -52,7 +58,7 @@ def worst_pictures(found: TrialErrors) -> NotebookFigure:
     assert found.inputs is not None
     colors = as_colors(found.inputs[:PICTURES])
     lines = max(1, math.ceil(len(colors) / ACROSS))
-    figure = NotebookFigure(figsize=(8.6, 0.4 + 2.15 * lines), layout="constrained", dpi=100)
+    figure = NotebookFigure(figsize=(WIDTH, 0.4 + 1.85 * lines), layout="constrained", dpi=100)
     figure.suptitle(found.title, fontsize=9, x=0.01, ha="left")
     for axes in figure.subplots(lines, ACROSS, squeeze=False).flat:
         axes.set_axis_off()
@@ -104,7 +110,25 @@ def _matrix(axes: Axes, confusion: pd.DataFrame) -> None:
     axes.spines[:].set_visible(False)
 
 
-def _reliability(axes: Axes, bins: pd.DataFrame, error: float) -> None:
+def _label_bars(axes: Axes, counts: pd.DataFrame) -> None:
+    """Of each label the rows that have it (found, missed), and those for which it is wrong, as one bar."""
+    shown = counts.head(NAMED)
+    places = np.arange(len(shown))
+    before = np.zeros(len(shown))
+    for name, label, color in (
+        ("true_positive", "found", COLORS[0]), ("false_negative", "missed", COLORS[4]), ("false_positive", "wrong", COLORS[1]),
+    ):  # fmt: skip
+        values = shown[name].to_numpy()
+        axes.barh(places, values, left=before, height=0.7, color=color, label=label)
+        before = before + values
+    axes.set_yticks(places, [_short(label) for label in shown.index])
+    axes.set_ylim(len(shown) - 0.4, -0.6)
+    axes.set_title("rows by label", fontsize=9, loc="left")
+    tidy(axes, "x")
+    axes.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=3)
+
+
+def _reliability(axes: Axes, bins: pd.DataFrame, error: float, of: str) -> None:
     """Accuracy against confidence, each point as large as its bin; below, the share of the rows by confidence."""
     full = bins[bins["rows"] > 0]
     total = max(1, int(bins["rows"].sum()))
@@ -121,7 +145,7 @@ def _reliability(axes: Axes, bins: pd.DataFrame, error: float) -> None:
     axes.scatter(full["confidence"], full["accuracy"], s=18 + 120 * full["rows"] / total, color=COLORS[0], zorder=4)
     axes.set_xlim(0, 1.02)
     axes.set_ylim(0, 1.05)
-    axes.set_xlabel("probability of the predicted class", fontsize=9)
+    axes.set_xlabel(f"probability of {of}", fontsize=9)
     axes.set_title(f"calibration (expected error {error:.3f})", fontsize=9, loc="left")
     tidy(axes)
     axes.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3)
@@ -144,7 +168,7 @@ def _scores(axes: Axes, table: pd.DataFrame) -> None:
 
 def _residuals(found: TrialErrors) -> NotebookFigure:
     names = list(found.summary.index)[:MOST_OUTPUTS]
-    figure = NotebookFigure(figsize=(8.6, 0.3 + 3.1 * len(names)), layout="constrained", dpi=100)
+    figure = NotebookFigure(figsize=(WIDTH, 0.3 + 2.7 * len(names)), layout="constrained", dpi=100)
     grid = figure.subplots(len(names), 2, squeeze=False, width_ratios=(1.6, 1))
     for (left, right), name in zip(grid, names, strict=True):
         rows = found.rows[found.rows["output"] == name] if "output" in found.rows else found.rows

@@ -108,7 +108,7 @@ def errors_call(trial: int, epoch: int, split: str) -> str:
 
 def errors_html(found: TrialErrors, png: bytes) -> str:
     """The figure (a PNG), the table of classes and the worst rows as HTML; all text escaped."""
-    what = "Confusion matrix and calibration" if found.confusion is not None else "Residuals against predictions"
+    what = "Residuals against predictions" if found.confusion is None else "Confusion matrix and calibration"
     figure = figure_html(png, f"{what}. {' '.join(found.description)}")
     parts = [] if found.per_class is None else [_classes(found.per_class)]
     if found.confusion is None and len(found.summary) > 1:
@@ -142,7 +142,8 @@ def _worst(found: TrialErrors) -> str:
     title = "Worst rows" + ("" if pale is None or not any(pale) else " (pale: right, but unsure)")
     more = ""
     if len(inputs) > INPUTS:
-        more = f'<div class="wb-hint">{len(inputs) - INPUTS:,} more inputs in bench.errors({found.trial}).worst</div>'
+        call = html.escape(errors_call(found.trial, BEST if found.best else found.epoch, found.split))
+        more = f'<div class="wb-hint">{len(inputs) - INPUTS:,} more inputs in {call}.worst</div>'
     return heading(title) + html_table(shown, pale) + more
 
 

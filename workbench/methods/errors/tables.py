@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-__all__ = ["by_class", "confusion_matrix", "residual_summary"]
+__all__ = ["by_class", "by_label", "confusion_matrix", "label_counts", "residual_summary"]
 
 
 def confusion_matrix(truth: NDArray[Any], predicted: NDArray[Any], labels: Sequence[Any]) -> pd.DataFrame:
@@ -27,13 +27,24 @@ def by_class(confusion: pd.DataFrame) -> pd.DataFrame:
     """
     counts = confusion.to_numpy()
     hits, support, predicted = np.diag(counts), counts.sum(1), counts.sum(0)
-    return pd.DataFrame(
-        {
-            "support": support, "predicted": predicted, "precision": _share(hits, predicted), "recall": _share(hits, support),
-            "f1": _share(2 * hits, support + predicted),
-        },
-        index=pd.Index(confusion.index, name="class"),
-    )  # fmt: skip
+    return _scores(hits, support, predicted, pd.Index(confusion.index, name="class"))
+
+
+def label_counts(truth: NDArray[Any], predicted: NDArray[Any], labels: Sequence[str]) -> pd.DataFrame:
+    """Of each label, which a row has or has not, the four counts of rows: true_negative, false_positive, false_negative,
+    true_positive. truth, predicted: (rows, labels), true or false."""
+    counts = {
+        "true_negative": (~truth & ~predicted).sum(0), "false_positive": (~truth & predicted).sum(0),
+        "false_negative": (truth & ~predicted).sum(0), "true_positive": (truth & predicted).sum(0),
+    }  # fmt: skip
+    return pd.DataFrame(counts, index=pd.Index(labels, name="label"))
+
+
+def by_label(counts: pd.DataFrame) -> pd.DataFrame:
+    """Scores of each label, with the columns of `by_class`. counts: as `label_counts`."""
+    hits = counts["true_positive"].to_numpy()
+    support, predicted = hits + counts["false_negative"].to_numpy(), hits + counts["false_positive"].to_numpy()
+    return _scores(hits, support, predicted, counts.index)
 
 
 def residual_summary(truth: NDArray[Any], predicted: NDArray[Any], names: Sequence[str]) -> pd.DataFrame:
@@ -49,6 +60,14 @@ def residual_summary(truth: NDArray[Any], predicted: NDArray[Any], names: Sequen
         },
         index=pd.Index(names, name="output"),
     )  # fmt: skip
+
+
+def _scores(hits: NDArray[Any], support: NDArray[Any], predicted: NDArray[Any], index: pd.Index[Any]) -> pd.DataFrame:
+    columns = {
+        "support": support, "predicted": predicted, "precision": _share(hits, predicted), "recall": _share(hits, support),
+        "f1": _share(2 * hits, support + predicted),
+    }  # fmt: skip
+    return pd.DataFrame(columns, index=index)
 
 
 def _share(part: NDArray[Any], whole: NDArray[Any]) -> NDArray[np.float64]:
