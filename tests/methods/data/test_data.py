@@ -98,7 +98,7 @@ def test_targets_are_in_their_own_unit(scale: float) -> None:
         np.testing.assert_allclose(values[split]["y"], y[task.row_numbers[split]], rtol=1e-4)
         np.testing.assert_allclose(values[split]["z"], -y[task.row_numbers[split]], rtol=1e-4)
     figure = target_histograms(values)
-    assert [axes.get_title(loc="left") for axes in figure.axes] == ["y", "z"]
+    assert [axes.get_title(loc="left") for axes in figure.axes] == [f"{name}: share of the rows of a split" for name in "yz"]
     assert class_sizes(task) is None
 
 
@@ -142,7 +142,7 @@ def test_pictures_are_of_the_classes_in_turn() -> None:
     for picture in pictures:
         assert (np.abs(raw - picture).max((1, 2, 3)) < 1e-3).any()
     assert sample_table(task) is None
-    assert data_html(task).count("<figure") == 16
+    assert data_html(task).count("<figure") == 20
 
 
 @pytest.mark.parametrize(

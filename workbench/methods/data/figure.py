@@ -71,7 +71,7 @@ def target_histograms(values: Mapping[str, pd.DataFrame]) -> NotebookFigure:
         ):
             shares = np.histogram(own, edges)[0] / max(1, len(own))
             axes.stairs(shares, edges, label=LABELS[split], **style)
-        axes.set_title(str(name), fontsize=9, loc="left")
+        axes.set_title(f"{name}: share of the rows of a split", fontsize=9, loc="left")
         axes.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
         tidy(axes, "y")
     figure.legend(*grid[0, 0].get_legend_handles_labels(), frameon=False, fontsize=8, loc="outside right upper")

@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 OPEN = ("train", "validation")
-SAMPLED, PICTURED = 8, 16
+SAMPLED, PICTURED = 8, 20
 SHOWN = 4
 """So many columns are named in a sentence."""
 UNEVEN = 3.0
