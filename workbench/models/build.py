@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from workbench.core.config import CHOICES, Config
 from workbench.core.errors import ModelError, WorkbenchError
 from workbench.core.identity import identity_of
-from workbench.core.registration import BUILT_IN, read_arguments
-from workbench.core.registry import MODELS, user_choices
+from workbench.core.registration import BUILT_IN, Loss, read_arguments
+from workbench.core.registry import LOSSES, MODELS, user_choices
 from workbench.models.backbone import Backbone
 from workbench.models.builtin import DataShape
 from workbench.models.randomness import SeededRandomness
@@ -75,7 +75,7 @@ def _built(builder: Callable[..., Any], task: DataShape, config: Config) -> nn.M
     generator = torch.Generator().manual_seed(config.seed)
     try:
         with SeededRandomness(generator):
-            module = builder(task, **read_arguments(builder, config))
+            module = builder(_sized(task, config), **read_arguments(builder, config))
     except WorkbenchError:
         raise
     except Exception as error:
@@ -88,8 +88,30 @@ def _built(builder: Callable[..., Any], task: DataShape, config: Config) -> nn.M
     return module
 
 
-def probe(module: nn.Module, task: DataShape, name: str) -> None:
+class _Sized:
+    """A task whose models have several outputs for each target, as the loss asks for; all else is that of the task."""
+
+    def __init__(self, task: DataShape, output_size: int) -> None:
+        self._task, self.output_size = task, output_size
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._task, name)
+
+
+def _sized(task: DataShape, config: Config) -> Any:
+    """What a builder is given: the task, with as many outputs as the loss takes."""
+    width = LOSSES[config.loss].value.width if config.loss in LOSSES else 1
+    return task if width == 1 else _Sized(task, width * task.output_size)
+
+
+def output_shape(task: DataShape, config: Config) -> tuple[int, ...]:
+    """The shape of what a model returns for a row: (outputs,), and of a dense task (classes, *positions)."""
+    return (_sized(task, config).output_size, *task.positions)
+
+
+def probe(module: nn.Module, task: DataShape, config: Config) -> None:
     """Run two rows of zeros through the module (evaluation mode). Raises: ModelError on a raise or a wrong shape."""
+    name = config.model
     first = next(module.parameters())
     rows = torch.zeros(2, *task.input_shape, dtype=first.dtype, device=first.device)
     was_training = module.training
@@ -101,12 +123,12 @@ def probe(module: nn.Module, task: DataShape, name: str) -> None:
         raise ModelError(message) from error
     finally:
         module.train(was_training)
-    wanted = (2, task.output_size)
+    wanted = (2, *output_shape(task, config))
     if not isinstance(outputs, Tensor) or tuple(outputs.shape) != wanted:
         got = f"shape {tuple(outputs.shape)}" if isinstance(outputs, Tensor) else type(outputs).__name__
         raise ModelError(
             f"model {name!r}: must return a tensor of shape {wanted} for a batch of 2 rows "
-            f"(task.output_size = {task.output_size}), got {got}"
+            f"(task.output_size = {wanted[1]}), got {got}"
         )
 
 
@@ -146,7 +168,8 @@ def code_of(config: Config) -> dict[str, str]:
     for field, registry in CHOICES.items():
         name = getattr(config, field)
         if field != "model" and name in registry and not registry.is_built_in(name):
-            found[field] = identity_of(registry[name].value)
+            value = registry[name].value
+            found[field] = identity_of(value.function if isinstance(value, Loss) else value)
     return {field: identity for field, identity in found.items() if identity is not None}
 
 

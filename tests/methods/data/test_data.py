@@ -98,8 +98,35 @@ def test_targets_are_in_their_own_unit(scale: float) -> None:
         np.testing.assert_allclose(values[split]["y"], y[task.row_numbers[split]], rtol=1e-4)
         np.testing.assert_allclose(values[split]["z"], -y[task.row_numbers[split]], rtol=1e-4)
     figure = target_histograms(values)
-    assert [axes.get_title(loc="left") for axes in figure.axes] == [f"{name}: share of the rows of a split" for name in "yz"]
+    assert [axes.get_title(loc="left") for axes in figure.axes] == [
+        f"{name}: share of the rows of a split" for name in "yz"
+    ]
     assert class_sizes(task) is None
+
+
+def test_labels_and_positions_are_counted() -> None:
+    X = RNG.normal(size=(200, 3))
+    y = (X > 0.5).astype(int)
+    task = wb.Task.from_arrays(X, y, kind="multilabel")
+    sizes = class_sizes(task)
+    assert sizes is not None
+    for split in ("train", "validation"):
+        assert sizes[split].tolist() == y[task.row_numbers[split]].sum(0).tolist()
+    open_rows = np.concatenate([task.row_numbers["train"], task.row_numbers["validation"]])
+    np.testing.assert_allclose(sizes["share"], y[open_rows].mean(0))
+    assert target_values(task) is None
+    assert "rows by label" in class_bars(sizes).axes[0].get_title(loc="left")
+    images = RNG.normal(size=(60, 1, 4, 4))
+    task = wb.Task.from_arrays(images, (images[:, 0] > 1).astype(int), kind="dense")
+    sizes = class_sizes(task)
+    assert sizes is not None
+    assert sizes[["train", "validation"]].to_numpy().sum() == 16 * (len(task.train) + len(task.validation))
+    assert data_html(task).count("<figure") == 20
+    task = wb.Task.from_arrays(X, RNG.poisson(3, 200), kind="count")
+    values = target_values(task)
+    assert values is not None
+    assert set(values["train"]["y"]) <= set(range(20))
+    assert "Target" in text_of(data_html(task))
 
 
 def test_bars_are_as_long_as_the_counts() -> None:

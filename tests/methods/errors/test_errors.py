@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,9 +12,11 @@ from sklearn import metrics as sk
 
 import workbench as wb
 from workbench.core.errors import ConfigError, LogError, RunError, SealError, TaskError
+from workbench.core.registry import LOSSES
 from workbench.methods.errors.answers import Answers, answers_of
 from workbench.methods.errors.errors import kept_epochs
 from workbench.methods.errors.report import report
+from workbench.methods.errors.tab import errors_html
 from workbench.methods.errors.tables import by_class, by_label, confusion_matrix, label_counts, residual_summary
 
 QUICK = wb.Config(hidden_layers=1, hidden_units=8, epochs=3, batch_size=16, learning_rate=0.01)
@@ -216,13 +217,23 @@ def test_inputs_that_cannot_be_undone_are_marked_as_the_model_takes_them() -> No
 
 
 def test_a_loss_without_probabilities_has_no_calibration() -> None:
-    bench = wb.Workbench(wb.Task.load("wine"))
-    bench.run(QUICK.replace(loss="mse"))
-    found = bench.errors(1)
+    def hinge(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.multi_margin_loss(outputs, targets, reduction="none")
+
+    wb.register_loss("hinge_of_a_test", hinge, kinds=["classification"])
+    try:
+        bench = wb.Workbench(wb.Task.load("wine"))
+        bench.run(QUICK.replace(loss="hinge_of_a_test"))
+        found = bench.errors(1)
+    finally:
+        LOSSES.unregister("hinge_of_a_test")
     assert found.calibration is None
     assert not {"probability", "calibration_error"} & {*found.rows, *found.summary}
     assert "No calibration" in repr(found)
     assert len(found.figure().axes) == 2
+    np.testing.assert_allclose(
+        found.rows["loss"], hinge(outputs_by_hand(bench, "validation"), bench.task.validation.y), rtol=1e-5
+    )
 
 
 def test_live_changes_and_labels_of_a_users_own_kind_count() -> None:
@@ -275,40 +286,91 @@ def test_an_epoch_without_a_checkpoint_is_trained_again_to_the_same_numbers() ->
     assert len(bench.trials) == 1
 
 
-def test_several_labels_and_counts_have_an_entry_each() -> None:
-    names = ["fast", "red", "big"]
-    task: Any = SimpleNamespace(
-        name="cars", kind="multilabel", sample=SimpleNamespace(targets=pd.DataFrame(columns=names))
+# --- other kinds of task --------------------------------------------------------------------------------------------------
+
+
+def test_several_labels_agree_with_scikit_learn() -> None:
+    X = RNG.normal(size=(300, 4))
+    y = (X[:, :3] + RNG.normal(0, 0.5, (300, 3)) > 0.3).astype(int)
+    frame = pd.DataFrame(X, columns=list("abcd")).assign(fast=y[:, 0], red=y[:, 1], big=y[:, 2])
+    bench = wb.Workbench(wb.Task.from_frame(frame, ["fast", "red", "big"], kind="multilabel"))
+    bench.run(QUICK)
+    found = bench.errors(1)
+    rows = bench.task.row_numbers["validation"]
+    truth, outputs = y[rows], outputs_by_hand(bench, "validation")
+    predicted, chances = (outputs > 0).numpy().astype(int), outputs.double().sigmoid().numpy()
+    np.testing.assert_array_equal(
+        found.confusion.to_numpy().reshape(3, 2, 2), sk.multilabel_confusion_matrix(truth, predicted)
     )
-    truth, chances = (RNG.random((50, 3)) < 0.4).astype(int), RNG.random((50, 3))
-    predicted = (chances > 0.5).astype(int)
-    losses = RNG.random(50)
-    found = report(task, np.arange(50) + 7, truth, Answers(predicted, chances), losses)
     scores = found.summary.iloc[0]
     assert scores["exact_match"] == pytest.approx(sk.accuracy_score(truth, predicted))
     assert scores["f1_macro"] == pytest.approx(sk.f1_score(truth, predicted, average="macro"))
     assert scores["brier"] == pytest.approx(
         np.mean([sk.brier_score_loss(truth[:, n], chances[:, n]) for n in range(3)])
     )
-    assert found.calibration is not None
-    assert found.calibration["rows"].sum() == 150
-    row = found.rows.iloc[4]
-    assert row["row"] == 11
-    assert row["true"] == (", ".join(name for name, one in zip(names, truth[4], strict=True) if one) or "none")
-    task = SimpleNamespace(
-        name="visits", kind="count", sample=SimpleNamespace(targets=pd.DataFrame(columns=["visits"]))
-    )
-    found = report(
-        task, np.arange(4), np.array([[0], [3], [1], [9]]), Answers(np.array([[0.5], [3], [1], [2]])), losses[:4]
-    )
-    assert found.summary.loc["visits", "worst"] == 7
-    assert found.rows["residual"].tolist() == [-0.5, 0, 0, 7]
+    assert scores["loss"] == pytest.approx(bench.curves(1)["val_loss"].min(), rel=1e-5)
+    assert found.calibration["rows"].sum() == 3 * len(rows)
+    assert list(found.per_class.index) == ["fast", "red", "big"]
+    names = np.array(["fast", "red", "big"])
+    said = [", ".join(names[row > 0]) or "none" for row in truth]
+    assert found.rows["true"].tolist() == said
+
+
+@pytest.mark.parametrize("loss", ["poisson", "auto"])
+def test_counts_are_in_their_own_unit(loss: str) -> None:
+    X = RNG.normal(size=(300, 3))
+    y = RNG.poisson(np.exp(1 + 0.5 * X[:, 0]))
+    bench = wb.Workbench(wb.Task.from_arrays(X, y, kind="count"))
+    bench.run(QUICK.replace(loss=loss))
+    found = bench.errors(1)
+    rows = bench.task.row_numbers["validation"]
+    predicted = outputs_by_hand(bench, "validation").double().exp().numpy()[:, 0]
+    np.testing.assert_allclose(found.rows["predicted"], predicted)
+    np.testing.assert_allclose(found.rows["residual"], y[rows] - predicted)
+    assert found.summary.loc["y", "rmse"] == pytest.approx(sk.root_mean_squared_error(y[rows], predicted))
+
+
+@pytest.mark.parametrize(("loss", "transform"), [("gaussian", "standardize"), ("quantile", None), ("huber", "log1p")])
+def test_other_losses_and_transforms_are_undone(loss: str, transform: str | None) -> None:
+    X = RNG.normal(size=(200, 3))
+    y = np.exp(3 + X[:, 0])
+    bench = wb.Workbench(wb.Task.from_arrays(X, y, target_transform=transform))
+    bench.run(QUICK.replace(loss=loss))
+    found = bench.errors(1, split="train")
+    rows = bench.task.row_numbers["train"]
+    np.testing.assert_array_equal(found.rows["true"], y[rows])
+    np.testing.assert_allclose(found.rows["predicted"], bench.predict(1, X[rows]), rtol=1e-6)
+
+
+def test_positions_of_a_dense_task_are_counted() -> None:
+    X = RNG.normal(size=(90, 1, 4, 4))
+    y = (X[:, 0] > 0.4).astype(int)
+    y[7] = 1 - y[7]
+    task = wb.Task.from_arrays(X, y, kind="dense", split=(0.5, 0.5, 0))
+
+    def pixel(task: wb.Task) -> torch.nn.Module:
+        return torch.nn.Conv2d(1, 2, 1)
+
+    bench = wb.Workbench(task, models={"pixel": pixel})
+    bench.run(wb.Config(model="pixel", epochs=30, learning_rate=0.1, batch_size=16))
+    split = "train" if 7 in task.row_numbers["train"] else "validation"
+    found = bench.errors(1, split=split)
+    rows = task.row_numbers[split]
+    predicted = outputs_by_hand(bench, split).argmax(1).numpy()
+    np.testing.assert_array_equal(found.confusion, sk.confusion_matrix(y[rows].ravel(), predicted.ravel()))
+    iou = sk.jaccard_score(y[rows].ravel(), predicted.ravel(), average=None)
+    np.testing.assert_allclose(found.per_class["iou"], iou)
+    assert found.summary["mean_iou"].item() == pytest.approx(iou.mean())
+    np.testing.assert_array_equal(found.rows["wrong"], (y[rows] != predicted).sum((1, 2)))
+    assert found.worst["row"][0] == 7
+    assert "positions wrong" in found.pictures().axes[0].get_title()
+    assert "positions" in errors_html(found, b"png")
 
 
 def test_a_kind_of_task_without_an_entry_is_named() -> None:
     task = wb.Task.load("wine")
     object.__setattr__(task.schema, "kind", "ranking")
-    with pytest.raises(TaskError, match="is a ranking task.*classification, multilabel, regression"):
+    with pytest.raises(TaskError, match="is a ranking task.*classification, multilabel, dense, regression"):
         report(task, np.arange(3), np.arange(3), Answers(np.arange(3)), np.zeros(3))
 
 

@@ -17,10 +17,10 @@ TARGETS = 4
 LABELS = {"train": "training", "validation": "validation"}
 
 
-def class_bars(sizes: pd.DataFrame) -> NotebookFigure:
+def class_bars(sizes: pd.DataFrame, counted: str = "rows") -> NotebookFigure:
     """Rows of each class in the training and validation split, the classes in their order; of more than 30 the most frequent.
 
-    sizes: as `overview.class_sizes`.
+    sizes: as `overview.class_sizes`. counted: what was counted.
     """
     shown = sizes if len(sizes) <= CLASSES else sizes.sort_values("share", ascending=False).head(CLASSES)
     upright = len(shown) <= 12 and max(len(str(label)) for label in shown.index) <= 10
@@ -44,7 +44,7 @@ def class_bars(sizes: pd.DataFrame) -> NotebookFigure:
         axes.set_ylim(len(shown) - 0.4, -0.6)
     tidy(axes, "y" if upright else "x")
     more = f", the {CLASSES} most frequent of {len(sizes)} classes" if len(shown) < len(sizes) else ""
-    axes.set_title(f"rows by class{more}", fontsize=9, loc="left")
+    axes.set_title(f"{counted} by {sizes.index.name or 'class'}{more}", fontsize=9, loc="left")
     figure.legend(frameon=False, fontsize=8, loc="outside right upper")
     return figure
 

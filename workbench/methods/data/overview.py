@@ -34,15 +34,23 @@ UNEVEN = 3.0
 
 
 def class_sizes(task: Task) -> pd.DataFrame | None:
-    """Rows of each class: train, validation, and share of both together. None for a task without classes.
+    """Rows of each class (of a dense task positions) or with each label: train, validation, and the share in both together.
 
-    The test rows are sealed: their classes are not counted.
+    None for a task of numbers. The test rows are sealed: their classes are not counted.
     """
-    if task.classes is None:
+    names = task.classes
+    if task.kind == "multilabel":
+        names = tuple(str(name) for name in task.sample.targets.columns)
+        counts = {split: getattr(task, split).target.numpy().sum(0).astype(int) for split in OPEN}
+        whole = len(task.train) + len(task.validation)
+    elif names is not None:
+        classes = {split: getattr(task, split).target.numpy().ravel() for split in OPEN}
+        counts = {split: np.bincount(own, minlength=len(names)) for split, own in classes.items()}
+        whole = sum(len(own) for own in classes.values())
+    else:
         return None
-    counts = {split: np.bincount(getattr(task, split).y.numpy().ravel(), minlength=len(task.classes)) for split in OPEN}
-    frame = pd.DataFrame(counts, index=pd.Index(task.classes, name="class"))
-    frame["share"] = frame.sum(axis=1) / frame.to_numpy().sum()
+    frame = pd.DataFrame(counts, index=pd.Index(names, name="label" if task.kind == "multilabel" else "class"))
+    frame["share"] = frame.sum(axis=1) / whole
     return frame
 
 
@@ -77,15 +85,11 @@ def group_sizes(task: Task) -> pd.DataFrame | None:
 
 
 def target_values(task: Task) -> dict[str, pd.DataFrame] | None:
-    """The targets of a regression in their own unit, by split, one column a target. None for a task with classes."""
-    if task.classes is not None:
+    """Targets that are numbers in their own unit, by split, one column a target. None for classes and labels."""
+    if task.classes is not None or task.kind == "multilabel":
         return None
     names = list(task.sample.targets.columns)
-    found = {}
-    for split in OPEN:
-        values = np.asarray(task.decode(getattr(task, split).y), np.float64)
-        found[split] = pd.DataFrame(values.reshape(len(values), -1), columns=names)
-    return found
+    return {split: pd.DataFrame(getattr(task, split).target.numpy(), columns=names) for split in OPEN}
 
 
 def sample_table(task: Task) -> pd.DataFrame | None:
@@ -102,7 +106,7 @@ def sample_pictures(task: Task) -> tuple[NDArray[np.float64], list[str]] | None:
     """Some training pictures (rows, channels, height, width), those of the classes in turn, and what each is of."""
     if not task.is_image:
         return None
-    targets = task.train.y
+    targets = task.train.target
     if task.classes is not None and targets.ndim == 1:
         order = np.arange(len(targets))
         rank = pd.Series(targets.numpy()).groupby(targets.numpy()).cumcount().to_numpy()

@@ -89,16 +89,14 @@ DATA = Tab("Data", DataTab, DataTab.refresh, early=True)
 def _targets(task: Task) -> str:
     sizes, values = class_sizes(task), target_values(task)
     if sizes is not None:
-        png, title, alt = (
-            class_bars(sizes)._repr_png_(),
-            "Classes",
-            "Rows of each class in the training and validation split",
-        )
+        counted_as = "positions" if task.kind == "dense" else "rows"
+        png, title = class_bars(sizes, counted_as)._repr_png_(), "Labels" if task.kind == "multilabel" else "Classes"
+        alt = f"{counted_as.capitalize()} of each {sizes.index.name} in the training and validation split"
     elif values is not None:
         png, title, alt = target_histograms(values)._repr_png_(), "Target", "Histograms of the targets by split"
     else:
         return ""
-    uneven = imbalance(sizes) if sizes is not None else ""
+    uneven = imbalance(sizes) if sizes is not None and task.kind == "classification" else ""
     note = f'<div class="wb-note" role="note">{html.escape(uneven)}</div>' if uneven else ""
     return f"{heading(title)}{figure_html(png, alt)}{note}"
 
@@ -110,16 +108,13 @@ def _sizes(task: Task) -> list[str]:
         shown = sizes.sort_values("share", ascending=False, kind="stable").head(CLASSES)
         table = pd.DataFrame(
             {
-                "class": shown.index.astype(str), "training": [f"{count:,}" for count in shown["train"]],
+                str(shown.index.name): shown.index.astype(str), "training": [f"{count:,}" for count in shown["train"]],
                 "validation": [f"{count:,}" for count in shown["validation"]],
                 "share": [f"{share:.1%}" for share in shown["share"]],
             }
         )  # fmt: skip
-        more = (
-            f'<div class="wb-hint">and {counted(len(sizes) - CLASSES, "more class")}</div>'
-            if len(sizes) > CLASSES
-            else ""
-        )
+        hidden = len(sizes) - len(shown)
+        more = f'<div class="wb-hint">and {hidden:,} more</div>' if hidden else ""
         found.append(html_table(table) + more)
     if task.sizes["test"]:
         said = f"{counted(task.sizes['test'], 'test row')}, sealed: counted neither by class nor by group."

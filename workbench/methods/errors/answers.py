@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.training import resolve_loss
+from workbench.tasks.predictions import gives_probabilities
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,46 +20,51 @@ if TYPE_CHECKING:
 
 __all__ = ["Answers", "answers_of", "truth_of"]
 
-LOGIT_LOSSES = frozenset({"cross_entropy"})
-"""Losses of a classification whose outputs are logits, so that their softmax is a probability."""
-
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """values: what was predicted: class indices (rows,), 0 and 1 (rows, labels), or numbers (rows, outputs) in the target's
-    unit. probabilities: of each class or label, (rows, classes), float64; None if the trial's loss gives none."""
+    """values: what was predicted: class indices (rows,) or (rows, *positions), 0 and 1 (rows, labels), or numbers
+    (rows, outputs) in the target's unit. probabilities: of each class or label, (rows, classes, *positions), float64; None if
+    the trial's loss gives none."""
 
     values: NDArray[Any]
     probabilities: NDArray[np.float64] | None = None
 
 
 def answers_of(task: Task, config: Config, outputs: Tensor) -> Answers:
-    """What a model's outputs (rows, outputs) say. config: of its trial; its loss decides whether they are probabilities."""
+    """What a model's outputs (rows, ...) say. config: of its trial; its loss decides how they become predictions."""
     return _ANSWERS[task.kind](task, config, outputs)
 
 
-def truth_of(task: Task, rows: Split) -> NDArray[Any]:
+def truth_of(rows: Split) -> NDArray[Any]:
     """The targets of some rows in the form of `Answers.values`."""
-    return rows.y.cpu().numpy() if task.classes is not None else _in_unit(task, rows.y)
+    truth: NDArray[Any] = rows.target.cpu().numpy()
+    return truth
 
 
 def _classes(task: Task, config: Config, outputs: Tensor) -> Answers:
-    likely = outputs.argmax(-1).cpu().numpy()
-    if resolve_loss(config, task.kind).loss not in LOGIT_LOSSES:
-        return Answers(likely)
-    return Answers(likely, outputs.double().softmax(-1).cpu().numpy())
+    """Also of a dense task, (rows, classes, *positions), whose answers are (rows, *positions)."""
+    likely = outputs.argmax(1).cpu().numpy()
+    return Answers(likely, _probabilities(task, config, outputs))
+
+
+def _labels(task: Task, config: Config, outputs: Tensor) -> Answers:
+    labels = np.asarray(task.decode(outputs, config.loss))
+    return Answers(labels, _probabilities(task, config, outputs))
 
 
 def _numbers(task: Task, config: Config, outputs: Tensor) -> Answers:
-    return Answers(_in_unit(task, outputs))
+    numbers = task.schema.predictions(outputs, config.loss).cpu().numpy()
+    return Answers(numbers.reshape(len(numbers), -1))
 
 
-def _in_unit(task: Task, values: Tensor) -> NDArray[Any]:
-    numbers = np.asarray(task.decode(values), np.float64)
-    return numbers.reshape(len(numbers), -1)
+def _probabilities(task: Task, config: Config, outputs: Tensor) -> NDArray[np.float64] | None:
+    if not gives_probabilities(task.kind, config.loss):
+        return None
+    found: NDArray[np.float64] = task.schema.predictions(outputs, config.loss).cpu().numpy()
+    return found
 
 
 _ANSWERS: dict[str, Callable[[Task, Config, Tensor], Answers]] = {
-    "classification": _classes,
-    "regression": _numbers,
-}
+    "classification": _classes, "multilabel": _labels, "dense": _classes, "regression": _numbers, "count": _numbers,
+}  # fmt: skip

@@ -133,7 +133,7 @@ def trial_errors(session: Session, trial: int, epoch: int | None, split: str, to
     config = resolve_loss(recall.config(trial, model.epoch), task.kind)
     outputs = model.outputs(rows.x)
     losses = loss_of(config)[0](outputs, rows.y).detach().double().numpy()
-    found = report(task, task.row_numbers[split], truth_of(task, rows), answers_of(task, config, outputs), losses)
+    found = report(task, task.row_numbers[split], truth_of(rows), answers_of(task, config, outputs), losses)
     order = np.argsort(-np.where(np.isnan(found.badness), np.inf, found.badness), kind="stable")[:top]
     original = original_inputs(task.schema, rows.x[found.places[order]])
     worst = found.rows.iloc[order].reset_index(drop=True)

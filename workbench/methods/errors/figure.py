@@ -44,7 +44,7 @@ def errors_figure(found: TrialErrors) -> NotebookFigure:
     if found.kind == "multilabel":
         _label_bars(left, found.confusion)
     else:
-        _matrix(left, found.confusion)
+        _matrix(left, found.confusion, "positions" if found.kind == "dense" else "rows")
     if found.calibration is not None:
         of = "a label" if found.kind == "multilabel" else "the predicted class"
         _reliability(right, found.calibration, float(found.summary["calibration_error"].iloc[0]), of)
@@ -73,6 +73,8 @@ def caption(found: TrialErrors, row: Mapping[Hashable, Any]) -> list[str]:
     if found.confusion is None:
         output = f"{row['output']}: " if "output" in row else ""
         return [f"row {row['row']}", f"{output}true {row['true']:.4g}", f"predicted {row['predicted']:.4g}"]
+    if "true" not in row:
+        return [f"row {row['row']}", f"{row['wrong']:,} of {row['positions']:,} positions wrong"]
     sure = f" ({row['probability']:.2f})" if "probability" in row else ""
     return [f"row {row['row']}", f"true {_short(row['true'])}", f"predicted {_short(row['predicted'])}{sure}"]
 
@@ -80,8 +82,8 @@ def caption(found: TrialErrors, row: Mapping[Hashable, Any]) -> list[str]:
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _matrix(axes: Axes, confusion: pd.DataFrame) -> None:
-    """Colour: share of the rows of the true class; text: rows."""
+def _matrix(axes: Axes, confusion: pd.DataFrame, counted: str) -> None:
+    """Colour: share of the true class; text: how many. counted: what is counted."""
     counts = confusion.to_numpy()
     size = len(counts)
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
@@ -106,7 +108,7 @@ def _matrix(axes: Axes, confusion: pd.DataFrame) -> None:
     axes.tick_params(labelsize=8, length=0)
     axes.set_xlabel("predicted", fontsize=9)
     axes.set_ylabel("true", fontsize=9)
-    axes.set_title("confusion matrix: number of rows", fontsize=9, loc="left")
+    axes.set_title(f"confusion matrix: number of {counted}", fontsize=9, loc="left")
     axes.spines[:].set_visible(False)
 
 

@@ -81,6 +81,35 @@ def _classification(
     return Report(rows, np.arange(len(rows)), losses, summary, sentences, confusion, per_class, calibration)
 
 
+def _dense(
+    task: Task, numbers: NDArray[np.int64], truth: NDArray[Any], answers: Answers, losses: NDArray[np.float64]
+) -> Report:
+    """As a classification of each position; the rows are listed by the share of theirs that is wrong."""
+    labels = task.schema.labels or task.classes or ()
+    confusion = confusion_matrix(truth.ravel(), answers.values.ravel(), labels)
+    per_class = by_class(confusion)
+    hits = np.diag(confusion)
+    per_class["iou"] = hits / (per_class["support"] + per_class["predicted"] - hits).replace(0, np.nan)
+    right = (truth == answers.values).reshape(len(truth), -1)
+    rows = pd.DataFrame({"row": numbers, "wrong": (~right).sum(1), "positions": right.shape[1], "loss": losses})
+    scores: dict[str, Any] = {
+        "rows": len(truth), "positions": right.size, "wrong": int((~right).sum()), "accuracy": right.mean(),
+        "mean_iou": per_class["iou"].mean(), "loss": losses.mean(),
+    }  # fmt: skip
+    calibration = None
+    if answers.probabilities is not None:
+        chances = np.moveaxis(answers.probabilities, 1, -1).reshape(right.size, -1)
+        calibration = reliability(chances[np.arange(right.size), answers.values.ravel()], right.ravel())
+        scores |= _calibration_scores(calibration, brier_score(chances, truth.ravel()))
+    said = (
+        f"{scores['wrong']:,} of {counted(right.size, 'position')} in {counted(len(truth), 'row')} wrong: accuracy "
+        f"{scores['accuracy']:.4f}, mean IoU {scores['mean_iou']:.4f}."
+    )
+    summary = pd.DataFrame([scores], index=pd.Index(["all classes"], name="output"))
+    sentences = (said, _calibration_words(scores))
+    return Report(rows, np.arange(len(rows)), losses, summary, sentences, confusion, per_class, calibration)
+
+
 def _multilabel(
     task: Task, numbers: NDArray[np.int64], truth: NDArray[Any], answers: Answers, losses: NDArray[np.float64]
 ) -> Report:
@@ -155,5 +184,6 @@ def _calibration_words(scores: Mapping[str, float]) -> str:
 
 Reporter = Callable[[Any, NDArray[np.int64], NDArray[Any], Answers, NDArray[np.float64]], Report]
 _REPORTS: dict[str, Reporter] = {
-    "classification": _classification, "multilabel": _multilabel, "regression": _regression, "count": _regression,
+    "classification": _classification, "multilabel": _multilabel, "dense": _dense, "regression": _regression,
+    "count": _regression,
 }  # fmt: skip

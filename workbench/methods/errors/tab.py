@@ -123,7 +123,9 @@ def errors_html(found: TrialErrors, png: bytes) -> str:
 def _classes(table: pd.DataFrame) -> str:
     shown = table.sort_values("f1", kind="stable").head(CLASSES)
     rows = pd.DataFrame({"class": shown.index.astype(str), "rows": shown["support"], "predicted": shown["predicted"]})
-    for name, label in (("precision", "precision"), ("recall", "recall"), ("f1", "F1")):
+    for name, label in (("precision", "precision"), ("recall", "recall"), ("f1", "F1"), ("iou", "IoU")):
+        if name not in shown:
+            continue
         rows[label] = ["" if pd.isna(value) else f"{value:.3f}" for value in shown[name]]
     more = f", {len(shown)} of {len(table)}" if len(shown) < len(table) else ""
     return heading(f"Classes, the lowest F1 first{more}") + html_table(rows)
@@ -138,7 +140,7 @@ def _worst(found: TrialErrors) -> str:
     own = list(found.rows.columns)
     inputs = [name for name in found.worst if name not in own]
     shown = found.worst[[*own, *inputs[:INPUTS]]].head(WORST)
-    pale = None if found.confusion is None else (shown["true"] == shown["predicted"]).tolist()
+    pale = None if found.confusion is None else (~_wrong(found).head(WORST)).tolist()
     title = "Worst rows" + ("" if pale is None or not any(pale) else " (pale: right, but unsure)")
     more = ""
     if len(inputs) > INPUTS:
@@ -147,11 +149,17 @@ def _worst(found: TrialErrors) -> str:
     return heading(title) + html_table(shown, pale) + more
 
 
+def _wrong(found: TrialErrors) -> pd.Series[bool]:
+    """Whether each of the worst rows has a wrong answer; of numbers none counts as wrong."""
+    worst = found.worst
+    if found.confusion is None:
+        return pd.Series(False, index=worst.index)
+    return worst["wrong"] > 0 if "wrong" in found.rows else worst["true"] != worst["predicted"]
+
+
 def _pictures(found: TrialErrors, inputs: NDArray[Any]) -> str:
     rows = found.worst.head(PICTURES).to_dict("records")
-    wrong = [
-        "wb-thumbnail-wrong" if found.confusion is not None and row["true"] != row["predicted"] else "" for row in rows
-    ]
+    wrong = ["wb-thumbnail-wrong" if one else "" for one in _wrong(found).head(PICTURES)]
     return heading("Worst rows") + thumbnails(inputs[: len(rows)], [caption(found, row) for row in rows], wrong)
 
 
