@@ -13,6 +13,7 @@ from sklearn import metrics as sk
 import workbench as wb
 from workbench.core.errors import ConfigError, LogError, RunError, SealError, TaskError
 from workbench.core.registry import LOSSES
+from workbench.methods.data.tab import data_html
 from workbench.methods.errors.answers import Answers, answers_of
 from workbench.methods.errors.errors import kept_epochs
 from workbench.methods.errors.report import report
@@ -397,6 +398,20 @@ def test_repr_and_html_say_what_was_measured_and_escape(wine: wb.Workbench) -> N
     assert "<b>" not in shown
     assert "<i>" not in shown
     assert "&lt;i&gt;up" in shown
+
+
+@pytest.mark.parametrize("label", ["$\\bad$", "a$b$c", "$", "100% <b>", "a\nb", ""])
+def test_labels_are_drawn_as_they_are_and_not_as_formulas(label: str) -> None:
+    X = RNG.normal(size=(120, 2))
+    y = np.array(["other", label], dtype=object)[(X[:, 0] > 0).astype(int)]
+    bench = wb.Workbench(wb.Task.from_arrays(X, y, name="$\\bad$"))
+    bench.run(QUICK)
+    assert bench.errors(1).figure()._repr_png_()
+    frame = pd.DataFrame(X, columns=["a", "b"]).assign(**{f"y {label}": X[:, 0] * 2})
+    bench = wb.Workbench(wb.Task.from_frame(frame, f"y {label}"))
+    bench.run(QUICK)
+    assert bench.errors(1).figure()._repr_png_()
+    assert data_html(bench.task)
 
 
 def test_a_matrix_of_many_classes_names_only_some() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from workbench.ui.axes import tidy
+from workbench.ui.axes import literal, tidy
 from workbench.ui.figures import COLORS, NotebookFigure
 
 __all__ = ["class_bars", "target_histograms"]
@@ -36,7 +36,7 @@ def class_bars(sizes: pd.DataFrame, counted: str = "rows") -> NotebookFigure:
         else:
             axes.barh(places, values, height=0.7, left=before, color=color, label=LABELS[split])
         before = before + values
-    names = [str(label) if len(str(label)) <= 24 else f"{str(label)[:23]}…" for label in shown.index]
+    names = [literal(label if len(str(label)) <= 24 else f"{str(label)[:23]}…") for label in shown.index]
     if upright:
         axes.set_xticks(places, names)
     else:
@@ -71,7 +71,7 @@ def target_histograms(values: Mapping[str, pd.DataFrame]) -> NotebookFigure:
         ):
             shares = np.histogram(own, edges)[0] / max(1, len(own))
             axes.stairs(shares, edges, label=LABELS[split], **style)
-        axes.set_title(f"{name}: share of the rows of a split", fontsize=9, loc="left")
+        axes.set_title(f"{literal(name)}: share of the rows of a split", fontsize=9, loc="left")
         axes.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
         tidy(axes, "y")
     figure.legend(*grid[0, 0].get_legend_handles_labels(), frameon=False, fontsize=8, loc="outside right upper")

@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from workbench.ui.axes import tidy
+from workbench.ui.axes import literal, tidy
 from workbench.ui.figures import COLORS, NotebookFigure
 from workbench.ui.pictures import as_colors
 
@@ -59,12 +59,12 @@ def worst_pictures(found: TrialErrors) -> NotebookFigure:
     colors = as_colors(found.inputs[:PICTURES])
     lines = max(1, math.ceil(len(colors) / ACROSS))
     figure = NotebookFigure(figsize=(WIDTH, 0.4 + 1.85 * lines), layout="constrained", dpi=100)
-    figure.suptitle(found.title, fontsize=9, x=0.01, ha="left")
+    figure.suptitle(literal(found.title), fontsize=9, x=0.01, ha="left")
     for axes in figure.subplots(lines, ACROSS, squeeze=False).flat:
         axes.set_axis_off()
     for axes, picture, row in zip(figure.axes, colors, found.worst.to_dict("records"), strict=False):
         axes.imshow(picture, interpolation="nearest")
-        axes.set_title("\n".join(caption(found, row)), fontsize=8)
+        axes.set_title(literal("\n".join(caption(found, row))), fontsize=8)
     return figure
 
 
@@ -100,7 +100,7 @@ def _matrix(axes: Axes, confusion: pd.DataFrame, counted: str) -> None:
                     fontweight="bold" if wrong else "normal",
                 )  # fmt: skip
     step = math.ceil(size / NAMED)
-    names = [_short(label) for label in confusion.index]
+    names = [literal(_short(label)) for label in confusion.index]
     slanted = max(map(len, names)) * size > 40
     axes.set_xticks(range(0, size, step), names[::step], rotation=45 if slanted else 0, ha="right" if slanted else "center",
                     rotation_mode="anchor" if slanted else None)  # fmt: skip
@@ -123,7 +123,7 @@ def _label_bars(axes: Axes, counts: pd.DataFrame) -> None:
         values = shown[name].to_numpy()
         axes.barh(places, values, left=before, height=0.7, color=color, label=label)
         before = before + values
-    axes.set_yticks(places, [_short(label) for label in shown.index])
+    axes.set_yticks(places, [literal(_short(label)) for label in shown.index])
     axes.set_ylim(len(shown) - 0.4, -0.6)
     axes.set_title("rows by label", fontsize=9, loc="left")
     tidy(axes, "x")
@@ -160,7 +160,7 @@ def _scores(axes: Axes, table: pd.DataFrame) -> None:
     axes.hlines(places, 0, 1, color="0.9", linewidth=0.8)
     axes.plot(shown["recall"], places, "o", color=COLORS[0], markersize=5, label="recall")
     axes.plot(shown["precision"], places, "D", color=COLORS[1], markersize=5, markerfacecolor="none", label="precision")
-    axes.set_yticks(places, [_short(label) for label in shown.index])
+    axes.set_yticks(places, [literal(_short(label)) for label in shown.index])
     axes.set_ylim(len(shown) - 0.5, -0.5)
     axes.set_xlim(-0.02, 1.02)
     tidy(axes, "x")
@@ -181,8 +181,8 @@ def _residuals(found: TrialErrors) -> NotebookFigure:
         for axes, line in ((left, left.axhline), (right, right.axvline)):
             line(0, color="0.4", linewidth=0.9, linestyle="--")
             axes.margins(x=0.03)
-        left.set_xlabel(f"predicted {name}", fontsize=9)
-        left.set_title(f"{name}: true minus predicted, against the prediction", fontsize=9, loc="left")
+        left.set_xlabel(f"predicted {literal(name)}", fontsize=9)
+        left.set_title(f"{literal(name)}: true minus predicted, against the prediction", fontsize=9, loc="left")
         right.hist(
             known["residual"], bins=min(40, max(8, round(2 * len(known) ** (1 / 3)))), color=COLORS[0], alpha=0.75
         )
