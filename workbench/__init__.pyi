@@ -24,6 +24,7 @@ from .methods.ensembles.ensemble import load_model as load_model
 from .models import load_weights as load_weights
 from .models import register_backbone as register_backbone
 from .runs.trained_model import TrainedModel as TrainedModel
+from .tasks import Split as Split
 from .tasks import Task as Task
 from .training import train as train
 from .workbench import Workbench as Workbench

@@ -107,6 +107,7 @@ def facts_of(task: Task) -> pd.DataFrame:
     facts = [
         *((("" if index else "kind"), line) for index, line in enumerate(kind)),
         ("rows", sizes + (" (sealed)" if task.sizes["test"] else "")),
+        ("split", f"{task.split}"),
         ("inputs", " x ".join(map(str, task.input_shape)) + (" image" if task.is_image else "")),
         ("metrics", ", ".join(task.metrics)),
         ("best epoch by", selected_by(task.monitor)),

@@ -16,7 +16,7 @@ import pandas as pd
 from workbench.core.errors import TaskError, did_you_mean
 from workbench.core.text import counted
 
-__all__ = ["MAX_CATEGORIES", "check_frame", "is_number", "read_csv"]
+__all__ = ["MAX_CATEGORIES", "check_frame", "check_is_frame", "is_number", "read_csv"]
 
 MAX_CATEGORIES = 1000
 """A text column with more different values than this is rejected: each would become an input of its own."""
@@ -29,14 +29,20 @@ def is_number(column: pd.Series[Any]) -> bool:
     return pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
 
 
-def check_frame(frame: pd.DataFrame, target: str | Sequence[str]) -> tuple[pd.DataFrame, pd.DataFrame | pd.Series[Any]]:
-    """A DataFrame divided into inputs and target(s). Raises: TaskError naming the column."""
+def check_is_frame(frame: object) -> None:
+    """Raises: TaskError for anything but a DataFrame with different column names."""
     if not isinstance(frame, pd.DataFrame):
         raise TaskError(f"from_frame needs a DataFrame, got {type(frame).__name__}; use Task.from_arrays(X, y)")
     columns = [str(column) for column in frame.columns]
     if len(set(columns)) < len(columns):
         twice = next(name for name in columns if columns.count(name) > 1)
         raise TaskError(f"the column {twice!r} occurs twice in the data; rename one")
+
+
+def check_frame(frame: pd.DataFrame, target: str | Sequence[str]) -> tuple[pd.DataFrame, pd.DataFrame | pd.Series[Any]]:
+    """A DataFrame divided into inputs and target(s). Raises: TaskError naming the column."""
+    check_is_frame(frame)
+    columns = [str(column) for column in frame.columns]
     frame = frame.set_axis(columns, axis=1)
     targets = [str(name) for name in target] if isinstance(target, (list, tuple, pd.Index)) else [str(target)]
     for name in targets:

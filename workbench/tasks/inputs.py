@@ -85,7 +85,7 @@ def warn_of_channels_last(shape: tuple[int, ...]) -> None:
             f"X has the shape {shape} and is taken for pictures (rows, channels, height, width), of {shape[1]} channels with "
             f"{shape[2]} x {shape[3]} pixels; if the channels come last, give X.transpose(0, 3, 1, 2)",
             UserWarning,
-            stacklevel=4,  # who called the maker of the task
+            stacklevel=5,  # who called the maker of the task
         )
 
 

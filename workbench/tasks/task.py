@@ -20,16 +20,20 @@ from workbench.core.kinds import KINDS
 from workbench.tasks import test_split as seal
 from workbench.tasks.builtin import BUILTIN
 from workbench.tasks.data_warnings import data_warnings
+from workbench.tasks.division import divide
 from workbench.tasks.facts import Baseline, baseline_of, facts_of
-from workbench.tasks.frames import check_frame, read_csv
-from workbench.tasks.inputs import as_inputs, materialise, warn_of_channels_last
+from workbench.tasks.frames import check_frame, check_is_frame, read_csv
+from workbench.tasks.inputs import as_inputs, warn_of_channels_last
+from workbench.tasks.near_copies import copy_warnings
 from workbench.tasks.options import check_monitor, check_options, check_outputs, check_texts, metric_names, named
 from workbench.tasks.preprocessing import Preprocessing
 from workbench.tasks.recipe import Recipe
-from workbench.tasks.revision import Former, Renewal, Sample, Source, check_parts, read_again, sample_of
-from workbench.tasks.row_identity import SPLITS, fingerprint_of, known_after, place, row_keys
+from workbench.tasks.revision import Renewal, Sample, Source, renew, sample_of, sampled_targets
+from workbench.tasks.row_identity import SPLITS, fingerprint_of, known_after, row_keys
+from workbench.tasks.rows import Rows, take_rows
 from workbench.tasks.schema import TaskSchema
-from workbench.tasks.split import Split, check_shares, divide, take_rows
+from workbench.tasks.separate_data import joined_arrays, joined_datasets, joined_frames, split_of
+from workbench.tasks.split import Split, as_split, check_seed
 from workbench.tasks.target_scale import TargetScale
 from workbench.tasks.targets import Label, amounts_named, as_targets, rule_of
 
@@ -42,15 +46,18 @@ class Task:
     They share these options. name: how the log calls it. kind: "classification", "regression", "multilabel" (0 or 1 for each
     label), "count" (whole numbers from 0 on), "dense" (a class for each position, such as a pixel) or "auto" (text, booleans
     and whole numbers with at most 20 different values are classes, several columns of 0 and 1 labels, and all else numbers;
-    `summary` says what was taken and why). split: shares of training, validation and test rows. seed: of the division,
-    which keeps the classes' shares. standardize, clip, transform: see `Preprocessing`; all are fitted on the training rows alone.
+    `summary` says what was taken and why). split: shares of training, validation and test rows, or a `Split`: random rows
+    (with equal shares of every class), groups, an order in time, given rows, or folds. seed: of the division, which does not
+    depend on the order of the rows. standardize, clip, transform: see `Preprocessing`; all are fitted on the training rows alone.
     target_transform: of numbers, as losses see them: "standardize" (the default of a regression), "log1p" (log(1 + y),
     standardised), None, or a scikit-learn transformer with an inverse; metrics and predictions are in the target's own unit
     whatever it is. metrics: names in the metrics table, one or several, all of which are logged after each epoch; the first is
     the headline metric, by which trials are ranked. monitor: "loss" (the validation loss) or one of the metrics: it selects
     the best epoch within a trial, for its weights, early stopping and the plateau schedule.
 
-    Attributes: train, validation (`Split`); input_shape without the row axis; output_size: classes, labels or targets;
+    Attributes: split (`Split`); train, validation (`Rows`); row_numbers: of these, where they stood in the data, from 0;
+    groups: of these, a key of each row's group, None for rows without;
+    input_shape without the row axis; output_size: classes, labels or targets;
     classes: their labels as text (`decode` gives them as y has them), None for numbers; feature_names: of tables, else None;
     target_mean, target_std (outputs,): by which targets are standardised, as the training rows say, so that losses are in
     these units; metric: the headline metric; kind_rule: why "auto" took this kind; sizes: rows by split; row_keys:
@@ -58,7 +65,6 @@ class Task:
     and preprocessing; schema: all of this but the rows, as a model needs it (`TaskSchema`); recipe: the Python
     expression that makes the task again; recipe_needs: the variables it takes data in memory from; warnings: sentences
     on what is odd in a table. The test split is sealed: no attribute leads to it. A pickled or copied task has none.
-    row_numbers: of the training and validation rows, in their order, the places in the data, from 0.
     """
 
     warnings: tuple[str, ...] = ()
@@ -70,7 +76,8 @@ class Task:
         *,
         name: str,
         kind: str = "auto",
-        split: Sequence[float] = (0.6, 0.2, 0.2),
+        split: Sequence[float] | Split = (0.6, 0.2, 0.2),
+        by: Any = None,
         seed: int = 0,
         standardize: bool = True,
         clip: float | None = None,
@@ -97,10 +104,17 @@ class Task:
         flat = flat if flat_target is None else flat_target
         scores = metric_names(KINDS[found].metric if metrics is None else metrics)
         monitor = check_monitor(monitor, scores)
-        shares = check_shares(split)
+        described, seed = as_split(split), check_seed(seed)
+        self.split = described.without_values()
         strata = names if found == "classification" else None
+        keys = row_keys(X, targets, labels if strata else None)
         with amounts_named(labels):
-            parts = divide(len(X), shares, targets, seed, strata) if renewal is None else renewal.parts
+            division = (
+                divide(described, keys, targets if strata else None, strata, seed, by)
+                if renewal is None
+                else renewal.division
+            )
+        parts = division.parts
         image = not isinstance(X, pd.DataFrame) and X.ndim == 4
         if image and renewal is None:
             warn_of_channels_last(X.shape)
@@ -109,16 +123,19 @@ class Task:
         scale = _target_scale(targets[parts[0]], found, target_transform, field)
         self.train, self.validation, test = (_split(X, targets, rows, fitted, scale) for rows in parts)
         self.sizes = {"train": len(self.train), "validation": len(self.validation), "test": len(parts[2])}
-        self.row_numbers = {"train": parts[0], "validation": parts[1]}
-        keys = row_keys(X, targets, labels if found == "classification" else None)
+        self.row_numbers = dict(zip(SPLITS[:2], parts, strict=False))
+        groups = division.groups
+        self.groups = None if groups is None else {split: groups[rows] for split, rows in self.row_numbers.items()}
         self.row_keys = {split: keys[rows] for split, rows in zip(self.sizes, parts, strict=True)}
         if isinstance(X, pd.DataFrame):
             trained = targets[parts[0]] if found == "regression" else None
             seen = take_rows(X, np.sort(np.concatenate(parts[:2])))
-            self.warnings = data_warnings(take_rows(X, parts[0]), seen, trained, target_columns, self.row_keys)
+            self.warnings = data_warnings(take_rows(X, parts[0]), seen, trained, target_columns)
+        others = {"validation": self.validation, "test": test}
+        self.warnings += copy_warnings(self.row_keys, self.train, others, len(strata or ()))
         # the address in a function's repr differs in the next session
         shown = re.sub(r" at 0x[0-9a-fA-F]+", "", repr(transform))
-        settings = (found, shares, int(seed), fitted.standardize, fitted.clip, shown, names, scale.name)
+        settings = (found, repr(self.split), seed, fitted.standardize, fitted.clip, shown, names, scale.name)
         self.schema = TaskSchema(
             name=str(name),
             kind=found,
@@ -129,7 +146,7 @@ class Task:
             classes=names,
             feature_names=fitted.feature_names or feature_names,
             target=scale,
-            fingerprint=fingerprint_of(X, targets, settings, None if renewal is None else parts),
+            fingerprint=fingerprint_of(X, settings, [keys[rows] for rows in division.all_parts]),
             raw_shape=tuple(X.shape[1:]),
             columns=tuple(X.columns) if isinstance(X, pd.DataFrame) else None,
             preprocessing=fitted,
@@ -142,16 +159,18 @@ class Task:
         self.former = None if renewal is None else renewal.former
         self._source = Source(
             options={
-                "kind": found, "split": shares, "seed": int(seed), "standardize": fitted.standardize, "clip": fitted.clip,
+                "kind": found, "split": self.split, "seed": seed, "standardize": fitted.standardize, "clip": fitted.clip,
                 "transform": fitted.unfitted, "metrics": scores, "monitor": monitor,
                 "target_transform": scale.how, "name": self.schema.name, "classes": names,
                 "feature_names": feature_names, "target_columns": target_columns, "own_labels": values, "flat_target": flat,
             },
             targets=target_columns,
             labels=labels,
-            known=known_after(self.row_keys, None if renewal is None else renewal.known),
+            known=known_after(division.known(keys), None if renewal is None else renewal.known),
+            groups=division.known_groups(None if renewal is None else renewal.groups),
+            edges=division.edges() if renewal is None else renewal.edges,
             sample=sample_of(
-                X, _sampled(targets, found, names), parts[0], strata, self.schema.feature_names, target_columns, int(seed)
+                X, sampled_targets(targets, found, names), parts[0], strata, self.schema.feature_names, target_columns, seed
             ),
             version=1 if renewal is None else renewal.version,
         )  # fmt: skip
@@ -193,49 +212,84 @@ class Task:
         )
 
     @classmethod
-    def from_arrays(cls, X: Any, y: Any, **options: Any) -> Task:
+    def from_arrays(cls, X: Any, y: Any, *, validation: Any = None, test: Any = None, **options: Any) -> Task:
         """X (rows, features) or images (rows, channels, height, width); y (rows,) or, for numbers, (rows, outputs).
 
-        NumPy arrays, torch tensors, lists and sparse matrices are taken. Raises: TaskError naming what is wrong.
+        NumPy arrays, torch tensors, lists and sparse matrices are taken. validation, test: pairs (X, y) of data that are divided
+        already. Raises: TaskError naming what is wrong.
         """
         check_options(options)
-        recipe = Recipe.of("from_arrays", ("X", "y"), (), options)
-        return cls(as_inputs(X), y, **named(options, "arrays"), recipe=recipe)
+        separate = {"validation": validation, "test": test}
+        recipe = Recipe.of("from_arrays", ("X", "y"), (), options, separate)
+        return cls._of_arrays(*joined_arrays(X, y, separate), named(options, "arrays"), recipe)
 
     @classmethod
-    def from_frame(cls, frame: pd.DataFrame, target: str | Sequence[str], **options: Any) -> Task:
+    def _of_arrays(cls, X: Any, y: Any, sizes: dict[str, int], options: dict[str, Any], recipe: Recipe) -> Task:
+        split = split_of(options, sizes)
+        if split.column is not None:
+            raise TaskError(f"{split.field}: names a column, and arrays have none; give one value a row")
+        return cls(X, y, **{**options, "split": split}, by=split.by, recipe=recipe)
+
+    @classmethod
+    def from_frame(
+        cls,
+        frame: pd.DataFrame,
+        target: str | Sequence[str],
+        *,
+        validation: Any = None,
+        test: Any = None,
+        **options: Any,
+    ) -> Task:
         """A DataFrame. Text, category and boolean columns are one-hot encoded (an unknown category is all zeros).
         `summary` lists what is unusual in the table.
 
         Missing values are filled in (median, most frequent). Both as the training rows say. target: a column, or
-        several for regression. Raises: TaskError naming the column that cannot be used.
+        several for regression. validation, test: tables of data that are divided already. Raises: TaskError naming the column
+        that cannot be used.
         """
-        return cls._of_frame(frame, target, "frame", options, Recipe.of("from_frame", ("frame",), (target,), options))
+        separate = {"validation": validation, "test": test}
+        recipe = Recipe.of("from_frame", ("frame",), (target,), options, separate)
+        return cls._of_frame(frame, target, "frame", options, recipe, separate)
 
     @classmethod
-    def from_csv(cls, path: str | Path, target: str | Sequence[str], **options: Any) -> Task:
-        """A CSV file, read by pandas; see `from_frame`. A nameless first column, the index of `to_csv`, is left out."""
-        recipe = Recipe.of("from_csv", (), (path, target), options)
-        return cls._of_frame(read_csv(path, target), target, Path(path).stem, options, recipe)
+    def from_csv(
+        cls, path: str | Path, target: str | Sequence[str], *, validation: Any = None, test: Any = None, **options: Any
+    ) -> Task:
+        """A CSV file, read by pandas; see `from_frame`. A nameless first column, the index of `to_csv`, is left out.
+
+        validation, test: paths of files of data that are divided already.
+        """
+        separate = {"validation": validation, "test": test}
+        recipe = Recipe.of("from_csv", (), (path, target), options, separate)
+        read = {name: None if file is None else read_csv(file, target) for name, file in separate.items()}
+        return cls._of_frame(read_csv(path, target), target, Path(path).stem, options, recipe, read)
 
     @classmethod
     def _of_frame(
-        cls, frame: pd.DataFrame, target: str | Sequence[str], name: str, options: dict[str, Any], recipe: Recipe
-    ) -> Task:
+        cls, frame: pd.DataFrame, target: str | Sequence[str], name: str, options: dict[str, Any], recipe: Recipe,
+        separate: dict[str, Any],
+    ) -> Task:  # fmt: skip
         check_options(options)
+        check_is_frame(frame)
+        frame, sizes = joined_frames(frame, separate)
+        split = split_of(options, sizes)
+        by = split.values_of(frame)
+        frame = split.without_column(frame, target)
         inputs, targets = check_frame(frame, target)
         columns = (str(targets.name),) if isinstance(targets, pd.Series) else tuple(map(str, targets))
         # target=[name] gives answers of shape (rows, 1), as frame[[name]] has
-        options = {**named(options, name), "flat_target": not isinstance(target, (list, tuple, pd.Index))}
+        flat = not isinstance(target, (list, tuple, pd.Index))
+        options = {**named(options, name), "flat_target": flat, "split": split, "by": by}
         return cls(inputs, targets, **options, target_columns=columns, recipe=recipe)
 
     @classmethod
-    def from_dataset(cls, dataset: Any, **options: Any) -> Task:
-        """A map-style torch data set of pairs (x, y), read once into memory. Raises: TaskError naming the item."""
+    def from_dataset(cls, dataset: Any, *, validation: Any = None, test: Any = None, **options: Any) -> Task:
+        """A map-style torch data set of pairs (x, y), read once into memory. validation, test: data sets of data that are divided
+        already. Raises: TaskError naming the item."""
         check_options(options)
-        X, y = materialise(dataset)
-        recipe = Recipe.of("from_dataset", ("dataset",), (), options)
-        return cls(as_inputs(X), y, **named(options, type(dataset).__name__), recipe=recipe)
+        separate = {"validation": validation, "test": test}
+        recipe = Recipe.of("from_dataset", ("dataset",), (), options, separate)
+        return cls._of_arrays(*joined_datasets(dataset, separate), named(options, type(dataset).__name__), recipe)
 
     # --- further versions -------------------------------------------------------------------------------------------
 
@@ -245,34 +299,14 @@ class Task:
         new_data: all rows of the new version, old and new, of the kind the task was made from: a DataFrame or the path of a CSV
         file with the same columns, a pair (X, y), or a torch data set. Old rows that are not among them are left out. Kind,
         options and classes stay; preprocessing is fitted again. A row that was in the data before, now or in a former version,
-        keeps the split it was in, so that no test row is ever trained on; new rows are divided by the task's shares and seed,
-        and copies of a row go together.
+        keeps the split it was in, so that no test row is ever trained on; new rows are divided as the task's split says: by its
+        shares and seed, with their group, by the times at which the splits were cut, or by their word. Where rows are divided by
+        values that are no column, these come last: (X, y, groups), (frame, groups).
         Raises: TaskError for other columns, types, shapes or classes, rows without a target, or no new row.
         """
-        source = self._source
-        X, targets = read_again(self.schema, source, new_data)
-        keys = row_keys(X, targets, source.labels)
-        shares, seed = source.options["split"], source.options["seed"]
-        splits, fresh = place(keys, source.known, shares, targets if self.classes else None, seed)
-        if not fresh.any():
-            raise TaskError(f"the new data has no new row: all {len(keys)} were in {self.name!r} before")
-        train, validation, test = (np.flatnonzero(splits == index) for index in range(len(SPLITS)))
-        parts = train, validation, test
-        check_parts([len(part) for part in parts], shares, self.classes, targets[train])
-        unsealed = np.flatnonzero(fresh & (splits < 2))
-        arrivals = sample_of(X, targets, unsealed, self.classes, self.feature_names, source.targets, seed)
-        former = Former(
-            fingerprint=self.fingerprint,
-            sizes=dict(self.sizes),
-            validation=self.preprocess(take_rows(X, validation)),
-            fresh=fresh[validation],
-            arrivals=arrivals,
-            new={name: int(fresh[part].sum()) for name, part in zip(SPLITS, parts, strict=True)},
-            missing=sum(int((~np.isin(own, keys)).sum()) for own in self.row_keys.values()),
-        )
-        renewal = Renewal(parts, source.labels, former, source.known, source.version + 1)
+        X, targets, renewal = renew(self, self._source, new_data)
         recipe = Recipe.of_version(Recipe(self.recipe, self.recipe_needs), renewal.version, new_data)
-        return type(self)(X, targets, **source.options, recipe=recipe, renewal=renewal)
+        return type(self)(X, targets, **self._source.options, recipe=recipe, renewal=renewal)
 
     @property
     def sample(self) -> Sample:
@@ -383,20 +417,12 @@ class Task:
 
     def __repr__(self) -> str:
         rows = ", ".join(f"{size} {name}" for name, size in self.sizes.items())
-        return f"<Task {self.name!r}: {self.kind}, inputs {self.input_shape}, {self.schema.goal}, rows {rows}>"
+        return f"<Task {self.name!r}: {self.kind}, inputs {self.input_shape}, {self.schema.goal}, rows {rows}, {self.split}>"
 
     def _repr_html_(self) -> str:
         with pd.option_context("display.max_colwidth", None):
             table: str = self.summary().to_html(header=False, escape=True)
         return f"<b>{html.escape(self.name)}</b>{table}"
-
-
-def _sampled(targets: NDArray[Any], kind: str, classes: tuple[str, ...] | None) -> NDArray[Any]:
-    """Targets as a sample keeps them: of a dense task, each row's share of each class (rows, classes)."""
-    if kind != "dense" or classes is None:
-        return targets
-    flat = targets.reshape(len(targets), -1)
-    return np.stack([(flat == index).mean(1) for index in range(len(classes))], axis=1)
 
 
 def _target_scale(targets: NDArray[Any], kind: str, how: Any, field: str) -> TargetScale:
@@ -416,8 +442,8 @@ def _split(
     rows: NDArray[np.int64],
     fitted: Preprocessing,
     scale: TargetScale,
-) -> Split:
+) -> Rows:
     if not len(rows):
-        return Split(torch.empty(0), torch.empty(0), torch.empty(0))
+        return Rows(torch.empty(0), torch.empty(0), torch.empty(0))
     y = torch.from_numpy(targets[rows])
-    return Split(fitted.apply(take_rows(X, rows)), scale.apply(targets[rows]) if y.is_floating_point() else y, y)
+    return Rows(fitted.apply(take_rows(X, rows)), scale.apply(targets[rows]) if y.is_floating_point() else y, y)

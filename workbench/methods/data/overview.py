@@ -71,12 +71,11 @@ def group_sizes(task: Task) -> pd.DataFrame | None:
 
     None for a task without groups.
     """
-    groups = getattr(task, "groups", None)
-    if groups is None:
+    if task.groups is None:
         return None
     found = {}
     for split in OPEN:
-        sizes = np.unique(np.asarray(groups)[task.row_numbers[split]], return_counts=True)[1]
+        sizes = np.unique(task.groups[split], return_counts=True)[1]
         found[split] = {
             "rows": int(sizes.sum()), "groups": len(sizes), "smallest": int(sizes.min()), "median": float(np.median(sizes)),
             "largest": int(sizes.max()),

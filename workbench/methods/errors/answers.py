@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from workbench.core.config import Config
     from workbench.tasks import Task
-    from workbench.tasks.split import Split
+    from workbench.tasks.rows import Rows
 
 __all__ = ["Answers", "answers_of", "truth_of"]
 
@@ -36,7 +36,7 @@ def answers_of(task: Task, config: Config, outputs: Tensor) -> Answers:
     return _ANSWERS[task.kind](task, config, outputs)
 
 
-def truth_of(rows: Split) -> NDArray[Any]:
+def truth_of(rows: Rows) -> NDArray[Any]:
     """The targets of some rows in the form of `Answers.values`."""
     truth: NDArray[Any] = rows.target.cpu().numpy()
     return truth

@@ -23,7 +23,7 @@ from workbench.methods.range_test.figure import range_curve
 from workbench.methods.range_test.suggestion import Suggestion, range_table, suggest
 from workbench.runs.job import Job
 from workbench.runs.session import Session
-from workbench.tasks.split import Split
+from workbench.tasks.rows import Rows
 from workbench.training import Training, capacity, prepare
 from workbench.training.cohort import Cohort
 from workbench.training.devices import fitting_threads
@@ -267,12 +267,12 @@ def plan_of(task: Task, config: Config, rates: Sequence[float], seeds: int, step
     return Plan(excerpt, dict(enumerate(configs)), epochs * math.ceil(used / batch), device)
 
 
-def _some(split: Split, rows: int, seed: int) -> Split:
+def _some(split: Rows, rows: int, seed: int) -> Rows:
     """So many rows of a split, drawn at random; all of them as they are."""
     if rows >= len(split):
         return split
     chosen = torch.randperm(len(split), generator=torch.Generator().manual_seed(seed))[:rows]
-    return Split(split.x[chosen], split.y[chosen], split.target[chosen])
+    return Rows(split.x[chosen], split.y[chosen], split.target[chosen])
 
 
 def _checked(low: float, high: float, **counts: int) -> tuple[list[float], int, int]:

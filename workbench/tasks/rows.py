@@ -1,0 +1,34 @@
+"""Rows of a split, ready for a model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from torch import Tensor
+
+__all__ = ["Rows", "take_rows"]
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Rows ready for a model.
+
+    x: (rows, *input_shape) float32. y: as losses see them, (rows,) int64 class indices, (rows, *positions) of a dense task, or
+    (rows, outputs) float32. target: the same in the target's own unit, float64 where y is float32.
+    """
+
+    x: Tensor
+    y: Tensor
+    target: Tensor
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+
+def take_rows(X: Any, rows: NDArray[np.int64]) -> Any:
+    """Some rows of a DataFrame or an array."""
+    return X.iloc[rows] if isinstance(X, pd.DataFrame) else X[rows]
