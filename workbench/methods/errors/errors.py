@@ -35,8 +35,8 @@ class TrialErrors:
     trial, epoch: whose weights; best: whether that is the trial's best epoch. split: "validation" or "train". kind: of task.
     rows: one row each row of the split (of several targets one for each of them), with `row`, its number in the data the task
     was made from, counted from 0 (validation rows given separately are counted on from the training rows); true; predicted
-    (of a dense task how many of its positions are wrong); and for a classification `probability` of the predicted class and `loss`,
-    by the trial's own loss, whose mean is the loss in the curves; for numbers `residual`, true minus predicted, in the
+    (of a dense task how many of its positions are wrong); and for a classification `probability` of the predicted class and
+    `loss`, by the trial's own loss, whose mean is the loss in the curves; for numbers `residual`, true minus predicted, in the
     target's unit. worst: the rows with the largest loss or |residual| first, with the columns of their inputs as the data had
     them (of several targets, residuals are compared in standard deviations of their target).
     summary: of a classification rows, wrong, accuracy, balanced_accuracy, f1_macro, loss, calibration_error, brier; of numbers
