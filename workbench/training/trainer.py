@@ -303,7 +303,7 @@ class Training:
         broken = (~torch.isfinite(steps)).int()
         validation = cohort.evaluate()
         penalties = cohort.penalties()
-        train_metrics = record.metrics(self.task.metrics, cohort.predict, cohort.in_own_unit)
+        train_metrics = record.metrics(self.task.metrics, cohort.predict, cohort.objective.in_own_unit)
         seconds = time.perf_counter() - started
         headline, monitor = self.task.metrics[0], self.task.monitor
         events: list[EpochEnd] = []

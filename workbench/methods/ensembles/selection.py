@@ -41,12 +41,16 @@ class Scorer:
     """A metric and a loss over weighted rows. Scores are turned so that larger is better.
 
     targets: (rows,) class indices, or (rows, outputs) numbers in their own unit, or 0 and 1 by label. metric: a name in the
-    metrics table. kind: of the task. deviation: (outputs,) of the training targets. The loss is the cross-entropy of the mean
+    metrics table. kind: of the task. deviation: (outputs,) of the training targets. weights: (rows,), None for equal
+    ones. The loss is the cross-entropy of the mean
     probabilities, or the mean squared error in units of the deviation.
     """
 
-    def __init__(self, targets: NDArray[Any], metric: str, kind: str, deviation: NDArray[Any]) -> None:
+    def __init__(
+        self, targets: NDArray[Any], metric: str, kind: str, deviation: NDArray[Any], weights: Array | None = None
+    ) -> None:
         self.metric, self.targets, self.kind = metric, targets, kind
+        self.weights = weights
         self.deviation = np.where(deviation > 0, deviation, 1.0)
         self.sign = sign(better_of(metric))
         self._weighted = METRICS[metric].value.weighted
@@ -57,6 +61,7 @@ class Scorer:
         NaN where a metric is none on these rows (R² of equal targets; one of the user's that raises on some of the rows). Raises:
         ModelError if a metric of the user's raises on all rows.
         """
+        counts = counts if self.weights is None else counts * self.weights
         with np.errstate(divide="ignore", invalid="ignore"):
             if KINDS[self.kind].has_classes:
                 by_row = -np.log(np.maximum(answers[:, np.arange(len(self.targets)), self.targets], LOWEST))
