@@ -287,6 +287,24 @@ def test_an_epoch_without_a_checkpoint_is_trained_again_to_the_same_numbers() ->
     assert len(bench.trials) == 1
 
 
+def test_weights_of_classes_and_rows_do_not_change_which_rows_count() -> None:
+    frame = pd.DataFrame(RNG.normal(size=(200, 2)), columns=["a", "b"]).assign(w=RNG.uniform(0.1, 9, 200))
+    frame["y"] = np.where(frame["a"] + RNG.normal(0, 0.5, 200) > 0.8, "rare", "common")
+    bench = wb.Workbench(wb.Task.from_frame(frame, "y", weights="w"))
+    bench.run(QUICK.replace(class_weight="balanced"))
+    found, rows = bench.errors(1), bench.task.row_numbers["validation"]
+    truth, outputs = bench.task.validation.y, outputs_by_hand(bench, "validation")
+    by_hand = torch.nn.functional.cross_entropy(outputs, truth, reduction="none")
+    np.testing.assert_allclose(found.rows["loss"], by_hand, rtol=1e-5)
+    np.testing.assert_array_equal(found.confusion, sk.confusion_matrix(truth, outputs.argmax(1)))
+    np.testing.assert_allclose(found.rows["weight"], frame["w"].iloc[rows])
+    # together they give the loss in the curves
+    balanced = len(bench.task.train) / (2 * torch.bincount(bench.task.train.y))
+    weights = frame["w"].to_numpy()[rows] * balanced[truth].numpy()
+    mean = np.average(found.rows["loss"], weights=weights)
+    assert mean == pytest.approx(bench.curves(1)["val_loss"].min(), rel=1e-4)
+
+
 # --- other kinds of task --------------------------------------------------------------------------------------------------
 
 

@@ -14,6 +14,7 @@ from workbench.core.errors import ConfigError, Problem, RunError, SealError, did
 from workbench.methods.errors.answers import answers_of, truth_of
 from workbench.methods.errors.report import report
 from workbench.tasks.inverse import original_inputs
+from workbench.tasks.predictions import loss_entry
 from workbench.training import resolve_loss
 from workbench.training.losses import loss_of
 
@@ -36,9 +37,11 @@ class TrialErrors:
     rows: one row each row of the split (of several targets one for each of them), with `row`, its number in the data the task
     was made from, counted from 0 (validation rows given separately are counted on from the training rows); true; predicted
     (of a dense task how many of its positions are wrong); and for a classification `probability` of the predicted class and
-    `loss`, by the trial's own loss, whose mean is the loss in the curves; for numbers `residual`, true minus predicted, in the
-    target's unit. worst: the rows with the largest loss or |residual| first, with the columns of their inputs as the data had
-    them (of several targets, residuals are compared in standard deviations of their target).
+    `loss`, by the trial's own loss, whose mean is the loss in the curves unless classes or rows have weights; for numbers
+    `residual`, true minus predicted, in the target's unit. worst: the rows with the largest loss or |residual| first, with the
+    columns of their inputs as the data had them (of several targets, residuals are compared in standard deviations of their
+    target).
+    Weights of classes and rows enter nothing here: rows are counted; those of the rows are a column `weight`.
     summary: of a classification rows, wrong, accuracy, balanced_accuracy, f1_macro, loss, calibration_error, brier; of numbers
     one row a target: rows, bias (above 0 where predictions are too high), rmse, mae, worst.
     confusion: counts by true (rows) and predicted class (columns); of several labels a row, the four counts of each label.
@@ -133,8 +136,11 @@ def trial_errors(session: Session, trial: int, epoch: int | None, split: str, to
     rows = task.train if split == "train" else task.validation
     config = resolve_loss(recall.config(trial, model.epoch), task.kind)
     outputs = model.outputs(rows.x)
-    losses = loss_of(config)[0](outputs, rows.y).detach().double().numpy()
+    targets = rows.y if loss_entry(config.loss, task.kind).transformed else rows.target.to(rows.y.dtype)
+    losses = loss_of(config)[0](outputs, targets).detach().double().numpy()
     found = report(task, task.row_numbers[split], truth_of(rows), answers_of(task, config, outputs), losses)
+    if rows.weight is not None:
+        found.rows["weight"] = rows.weight.numpy()[found.places]
     order = np.argsort(-np.where(np.isnan(found.badness), np.inf, found.badness), kind="stable")[:top]
     original = original_inputs(task.schema, rows.x[found.places[order]])
     worst = found.rows.iloc[order].reset_index(drop=True)
