@@ -20,6 +20,7 @@ from workbench.methods.data_versions.continue_on import Continuation, continue_o
 from workbench.methods.data_versions.versions import version_changes, version_drift, versions
 from workbench.methods.diagnosis.diagnose import Diagnosis, diagnose, prescriptions, rules_table, try_it
 from workbench.methods.ensembles.build import TOP, assemble, assembled, nothing_to_choose
+from workbench.methods.errors.errors import TrialErrors, trial_errors
 from workbench.methods.finetuning.finetune import ALL_BUT_THE_HEAD, finetune
 from workbench.methods.layers.watch import Layers, read_layers
 from workbench.methods.range_test.range_test import HIGH, LOW, RangeTest, range_test
@@ -812,6 +813,19 @@ class Workbench(Scoped):
         if isinstance(path, str):
             a_text(path, "path")
         return save_ensemble(trial, path) if isinstance(trial, Ensemble) else save_model(self.model(trial, epoch), path)
+
+    def errors(self, trial: int, epoch: int | None = None, *, split: str = "validation", top: int = 20) -> TrialErrors:
+        """Where a trial's model is wrong: confusion matrix, scores by class and calibration, or residuals, and the worst rows.
+
+        epoch: whose weights, by default those of the best one; epochs that no checkpoint holds are trained again first,
+        without a record. split: "validation" or "train". top: how many of the worst rows are listed with their inputs. Returns
+        a `TrialErrors` with DataFrames (`summary`, `confusion`, `per_class`, `calibration`, `rows`, `worst`), `figure()` and, of
+        a task on pictures, `pictures()`. Raises: as `model`; SealError for the test split; ConfigError for another split.
+        """
+        return trial_errors(
+            self._session, whole("trial", trial), None if epoch is None else whole("epoch", epoch), split,
+            check_count("top", top),
+        )  # fmt: skip
 
     @property
     def ensembles(self) -> pd.DataFrame:

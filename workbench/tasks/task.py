@@ -58,7 +58,8 @@ class Task:
     the best epoch within a trial, for its weights, early stopping and the plateau schedule. weights: one number from 0 on a
     row, or the column of a table that holds them: how much each row counts in losses and metrics, in every split.
 
-    Attributes: split (`Split`); train, validation (`Rows`); row_numbers: of these, where they stood in the data;
+    Attributes: split (`Split`); train, validation (`Rows`); row_numbers: of these, where they stood in the data, from 0;
+    groups: of these, a key of each row's group, None for rows without;
     input_shape without the row axis; output_size: classes, labels or targets;
     classes: their labels as text (`decode` gives them as y has them), None for numbers; feature_names: of tables, else None;
     target_mean, target_std (outputs,): by which targets are standardised, as the training rows say, so that losses are in
@@ -130,6 +131,8 @@ class Task:
         self.train, self.validation, test = (_split(X, targets, rows, fitted, scale, weight) for rows in parts)
         self.sizes = {"train": len(self.train), "validation": len(self.validation), "test": len(parts[2])}
         self.row_numbers = dict(zip(SPLITS[:2], parts, strict=False))
+        groups = division.groups
+        self.groups = None if groups is None else {split: groups[rows] for split, rows in self.row_numbers.items()}
         self.row_keys = {split: keys[rows] for split, rows in zip(self.sizes, parts, strict=True)}
         if isinstance(X, pd.DataFrame):
             trained = targets[parts[0]] if found == "regression" else None
