@@ -13,6 +13,7 @@ from .core.errors import RunError as RunError
 from .core.errors import SealError as SealError
 from .core.errors import TaskError as TaskError
 from .core.errors import WorkbenchError as WorkbenchError
+from .core.outputs import Output as Output
 from .core.registration import register_loss as register_loss
 from .core.registration import register_metric as register_metric
 from .core.registration import register_model as register_model

@@ -17,6 +17,7 @@ from workbench.core.config import HYPERPARAMETERS, Config
 from workbench.core.direction import Better
 from workbench.core.domains import Choice, Domain, IntRange, Range
 from workbench.core.errors import ConfigError, Problem, did_you_mean
+from workbench.core.outputs import Output
 from workbench.core.registry import KINDS, LOSSES, METRICS, MODELS, OPTIMIZERS, SCHEDULES, Registry, user_choices
 
 __all__ = [
@@ -168,14 +169,17 @@ def _kinds(kinds: object) -> list[str]:
     return found
 
 
-def register_model(name: str, build: Callable[..., Any], *, label: str = "", meaning: str = "") -> None:
+def register_model(
+    name: str, build: Callable[..., Any], *, label: str = "", meaning: str = "", output: str | int | None = None
+) -> None:
     """Add an architecture: `build(task, *, hyperparameters...) -> nn.Module` mapping (rows, *task.input_shape) to
     (rows, task.output_size).
 
-    One of your own is replaced by another of its name. Raises: ConfigError for the name of a built-in one, which trials in the
+    output: of a module that returns several tensors, the key, attribute or position of its output; `wb.Output(build, output)`
+    is the same in `models={name: ...}`. None: "logits", "output" or "out", or the only tensor of the right shape. One of your own is replaced by another of its name. Raises: ConfigError for the name of a built-in one, which trials in the
     log were made with, and for a name that is no identifier.
     """
-    register(MODELS, name, build, label=label, meaning=meaning)
+    register(MODELS, name, build if output is None else Output(build, output), label=label, meaning=meaning)
 
 
 def register_models(models: Mapping[str, Callable[..., Any] | Sequence[Callable[..., Any]]] | None) -> None:
