@@ -176,7 +176,8 @@ def register_model(
     (rows, task.output_size).
 
     output: of a module that returns several tensors, the key, attribute or position of its output; `wb.Output(build, output)`
-    is the same in `models={name: ...}`. None: "logits", "output" or "out", or the only tensor of the right shape. One of your own is replaced by another of its name. Raises: ConfigError for the name of a built-in one, which trials in the
+    is the same in `models={name: ...}`. None: "logits", "output" or "out", or the only tensor of the right shape.
+    One of your own is replaced by another of its name. Raises: ConfigError for the name of a built-in one, which trials in the
     log were made with, and for a name that is no identifier.
     """
     register(MODELS, name, build if output is None else Output(build, output), label=label, meaning=meaning)

@@ -58,7 +58,8 @@ def build_model(task: DataShape, config: Config, builder: Callable[..., Any] | N
     if is_library_builder(builder):
         return module
     if isinstance(builder, Output) or stacked_forward(module) is None:
-        attach_output(module, config.model, task.output_size, builder)
+        name = builder.name if isinstance(builder, Output) else None
+        attach_output(module, config.model, task.output_size, name)
     if _MAKE_NEW_MODULES.get(config.model) is not builder:
         _check_shared_parameters(module, _built(builder, task, config), config.model)
         _MAKE_NEW_MODULES[config.model] = builder

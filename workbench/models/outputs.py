@@ -8,9 +8,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from workbench.core.errors import ModelError
-from workbench.core.outputs import Output
 
-__all__ = ["OutputHook", "attach_output", "describe_outputs"]
+__all__ = ["OutputHook", "attach_output", "describe_outputs", "detach_output"]
 
 KEYS = ("logits", "output", "outputs", "out")
 """The names by which an output is found among several, in this order."""
@@ -20,12 +19,12 @@ DEPTH = 3
 class OutputHook:
     """A forward hook that replaces what a module returns by its output, a tensor.
 
-    model: its name, for messages. size: outputs of the task. name: of the output, None to find it: a tensor is itself the
-    output; else the entry called "logits", "output", "outputs" or "out"; else the only tensor of the right shape.
+    model: its name, for messages. size: outputs of the task, None for any. name: of the output, None to find it: a tensor is
+    itself the output; else the entry called "logits", "output", "outputs" or "out"; else the only tensor of the right shape.
     Raises: ModelError listing what was returned.
     """
 
-    def __init__(self, model: str, size: int, name: str | int | None = None) -> None:
+    def __init__(self, model: str, size: int | None, name: str | int | None = None) -> None:
         self.model, self.size, self.name = model, size, name
 
     def __call__(self, module: nn.Module, inputs: Any, returned: Any) -> Tensor:
@@ -43,12 +42,9 @@ class OutputHook:
             found = _entry(returned, key)
             if isinstance(found, Tensor):
                 return found
-        tensors = list(_tensors(returned))
-        fitting = [tensor for tensor in tensors if self._fits(tensor)]
-        # without its head, a network that is fine-tuned returns features, whose number is not the task's
-        for found in (fitting, tensors):
-            if len(found) == 1:
-                return found[0]
+        fitting = [tensor for tensor in _tensors(returned) if self._fits(tensor)]
+        if len(fitting) == 1:
+            return fitting[0]
         raise ModelError(
             f"model {self.model!r} returned {describe_outputs(returned)}: {len(fitting)} of these have the shape of the "
             f"output (rows, {self.size}), so it has to be named: wb.register_model({self.model!r}, build, output=...) or "
@@ -56,12 +52,21 @@ class OutputHook:
         )
 
     def _fits(self, tensor: Tensor) -> bool:
-        return tensor.dim() >= 2 and self.size in (tensor.shape[1], tensor.shape[-1])
+        return self.size is None or (tensor.dim() >= 2 and self.size in (tensor.shape[1], tensor.shape[-1]))
 
 
-def attach_output(module: nn.Module, model: str, size: int, builder: object) -> None:
-    """Have a module return its output alone, in every call of it."""
-    module.register_forward_hook(OutputHook(model, size, builder.name if isinstance(builder, Output) else None))
+def attach_output(module: nn.Module, model: str, size: int | None, name: str | int | None = None) -> None:
+    """Have a module return its output alone, in every call of it. The arguments are those of `OutputHook`."""
+    detach_output(module)
+    module.register_forward_hook(OutputHook(model, size, name))
+
+
+def detach_output(module: nn.Module) -> nn.Module:
+    """The module, returning again all that it returns by itself."""
+    for key, hook in list(module._forward_hooks.items()):
+        if isinstance(hook, OutputHook):
+            del module._forward_hooks[key]
+    return module
 
 
 def describe_outputs(returned: Any) -> str:
@@ -77,7 +82,9 @@ def describe_outputs(returned: Any) -> str:
 
 def _entry(returned: Any, name: str | int) -> Any:
     if isinstance(name, int):
-        return returned[name] if isinstance(returned, (tuple, list)) and -len(returned) <= name < len(returned) else None
+        return (
+            returned[name] if isinstance(returned, (tuple, list)) and -len(returned) <= name < len(returned) else None
+        )
     return returned.get(name) if isinstance(returned, Mapping) else getattr(returned, name, None)
 
 

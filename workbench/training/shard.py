@@ -99,14 +99,18 @@ class Shard:
         torch._foreach_copy_(self._gradients, list(found))
         return losses.detach(), outputs.detach()
 
-    def try_out(self, x: Tensor, y: Tensor) -> None:
-        """A forward and backward pass that leaves buffers and draws as they were. Raises: whatever the module raises."""
+    def try_out(self, forward: Forward, x: Tensor, y: Tensor) -> None:
+        """A forward pass, by `forward`, and a backward pass that leave buffers and draws as they were.
+
+        Raises: whatever the module raises.
+        """
         kept = {name: values.clone() for name, values in self._buffers.items()}
-        own, self._randomness = self._randomness, SeededRandomness(torch.Generator(x.device).manual_seed(0))
+        own = self._forward, self._randomness
+        self._forward, self._randomness = forward, SeededRandomness(torch.Generator(x.device).manual_seed(0))
         try:
             self.backward(x, y)
         finally:
-            self._randomness = own
+            self._forward, self._randomness = own
             for name, values in self._buffers.items():
                 values.copy_(kept[name])
 

@@ -20,10 +20,12 @@ from workbench.core.events import (
     EpochEnd,
     Event,
     Message,
+    Mismatch,
     StateChanged,
     StepProgress,
     TrialState,
 )  # fmt: skip
+from workbench.training.blueprint import Blueprint
 from workbench.training.capacity import work_of
 from workbench.training.cohort import Cohort
 from workbench.training.commands import Commands
@@ -91,7 +93,7 @@ class Training:
         self.device = torch.device(device)
         self.commands = commands or Commands()
         self.weights: dict[int, Weights] = {}
-        self._modules: dict[int, Cohort] = {}
+        self._blueprints: dict[int, Blueprint] = {}
         self._features: list[Features | None] = []
         """Of the last cohorts, for later ones."""
 
@@ -124,13 +126,11 @@ class Training:
 
     def module(self, trial: int) -> torch.nn.Module:
         """A trial's module with its best weights, on the CPU, in evaluation mode. Raises: KeyError before it ended."""
-        return self._modules[trial].blueprint().module_of(self.weights[trial])
+        return self._blueprints[trial].module_of(self.weights[trial])
 
     def results(self) -> Results:
         """The ended trials' best weights and what builds their modules, without cohorts and their copies of the data."""
-        blueprints = {id(cohort): cohort.blueprint() for cohort in self._modules.values()}
-        known = {trial: blueprints[id(self._modules[trial])] for trial in self.weights if trial in self._modules}
-        return Results(dict(self.weights), known)
+        return Results(dict(self.weights), {trial: self._blueprints[trial] for trial in self.weights})
 
     def _group(self, trials: dict[int, Config]) -> Iterator[tuple[Event, ...]]:
         """Train trials together; if that fails, train them again in smaller groups, down to one trial."""
@@ -155,9 +155,11 @@ class Training:
         size = -(-len(left) // 2) if short else 1
         if short and self.supply is not None:
             self.supply.shrink(size)
-        message = f"{len(left)} trials did not fit into memory together ({text}); they train again, {size} at a time"
-        if not short:
-            message = f"the cohort raised {text}; its trials train again one by one, to find the one that fails"
+        message = f"the cohort raised {text}; its trials train again one by one, to find the one that fails"
+        if short:
+            message = (
+                f"{len(left)} trials did not fit into memory together ({text}); they train again, {size} at a time"
+            )
         yield (*(Message(trial, message) for trial in left), *(CohortLeft(trial) for trial in left))
         waiting = list(left.items())
         for start in range(0, len(waiting), size):
@@ -177,6 +179,8 @@ class Training:
             return
         reason = "" if cohort.direct else cohort.stacking_error()
         if not reason:
+            if warning := cohort.rebuilt.warning:
+                yield tuple(Message(trial, warning) for trial in trials)
             if self.keeper is not None and resumed is None:
                 self.keeper.begin(cohort.series)
             yield from self._cohort(cohort, trials, resumed)
@@ -244,7 +248,7 @@ class Training:
         events: list[Event] = []
         for trial in trials:
             known, row = trial in self._row_of or trial in self._ends, rows[trial]
-            self._modules[trial], self._row_of[trial] = cohort, row
+            self._blueprints[trial], self._row_of[trial] = Blueprint.of(self.task, row.config), row
             self._changes.enter(row)
             if not known:
                 events.append(StateChanged(trial, TrialState.RUNNING, row.step))
@@ -322,7 +326,7 @@ class Training:
                 )
             )  # fmt: skip
             if row.watch.update(row.epoch, loss, metric):
-                row.best = cohort.weights(index)
+                row.best = cohort.measured_weights(index)
             ending = ending_of(row, loss)
             if ending is not None:
                 endings[index] = ending
@@ -356,7 +360,7 @@ class Training:
 
         Sorted by trial, because a search's decisions must not depend on the order of the rows.
         """
-        events = []
+        events: list[Event] = []
         for index, (state, reason) in sorted(endings.items(), key=lambda item: cohort.rows[item[0]].trial):
             row = cohort.rows[index]
             so_far = self._so_far.get(row.trial)
@@ -365,6 +369,8 @@ class Training:
             else:
                 self.weights[row.trial] = row.best or cohort.weights(index)
                 end = ended(row, state, reason)
+                if mismatch := cohort.rebuilt.mismatch(row):
+                    events.append(Mismatch(row.trial, mismatch))
             self._ends[row.trial] = end
             events.append(end)
             self._row_of.pop(row.trial, None)
@@ -378,7 +384,7 @@ class Training:
         """Keep the weights of the best trials of a search only: memory must not grow with the number of trials."""
         while len(self.weights) > WEIGHTS_KEPT:
             worst = max(self.weights, key=lambda trial: self._ends[trial].best_val_loss)
-            del self.weights[worst], self._modules[worst]
+            del self.weights[worst], self._blueprints[worst]
 
 
 def train(
