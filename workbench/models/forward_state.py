@@ -61,20 +61,28 @@ class ForwardState:
 
 
 def observe(module: nn.Module, x: Tensor, name: str) -> ForwardState:
-    """Run a few rows through a module twice, in training mode, and compare it before and after.
+    """Run a few rows through a module three times, in training mode, and compare it before and after.
 
     module: built for this; it is of no use afterwards. x: (rows, ...), as it is given in training. name: the model's, for
-    messages. What the module raises is left to the caller's own passes: then nothing was observed.
+    messages. If the module raises, nothing was observed: the pass that trains raises as well.
     Raises: ModelError for a module that creates parameters or buffers in forward, replaces a parameter, or changes the
     shape of a buffer: none of these could be trained, kept in a checkpoint, or restored.
     """
     module.train()
     generator = torch.Generator(x.device)
     buffers, parameters = dict(module.named_buffers()), dict(module.named_parameters())
-    values = {own: parameter.detach().clone() for own, parameter in parameters.items()}
-    before = _attributes(module)
-    moments, drawn = [], False
-    for _ in range(2):
+    before, moments = _attributes(module), []
+    first = {own: parameter.detach().clone() for own, parameter in parameters.items()}
+    moved: set[str] = set()
+    drawn = False
+    # other weights in between: an average of the weights moves only when they do, and what is computed from them and kept,
+    # such as a map of attention, comes back with them
+    for shift in (0.0, 0.01, 0.0):
+        given = {own: value + shift if parameters[own].requires_grad else value for own, value in first.items()}
+        for own, value in given.items():
+            if parameters[own].requires_grad:
+                parameters[own].data.copy_(value)
+        places = {own: parameter.data_ptr() for own, parameter in parameters.items()}
         generator.manual_seed(0)
         start = generator.get_state()
         try:
@@ -82,23 +90,26 @@ def observe(module: nn.Module, x: Tensor, name: str) -> ForwardState:
                 module(x)
         except ModelError:
             raise
-        except Exception:  # said by the pass that trains, with its own batch
+        except Exception:
             return ForwardState()
         drawn = drawn or not torch.equal(start, generator.get_state())
         moments.append(_attributes(module))
-    _check_tensors(module, buffers, parameters, name)
+        _check_tensors(module, buffers, parameters, name)
+        for own, parameter in parameters.items():
+            if parameter.data_ptr() != places[own] or not _same(parameter.detach(), given[own]):
+                moved.add(own)
     now = dict(module.named_buffers())
     changed = {
         own
-        for own, value in moments[1].items()
+        for own, value in moments[-1].items()
         if not _same(value, moments[0].get(own, _MISSING))
-        # an attribute that the first pass sets and the second leaves alone is a result that is kept, unless it is a flag
+        # a result that is kept is no state, unlike a flag that the first pass sets
         or (isinstance(value, _PLAIN) and isinstance(before.get(own), _PLAIN) and not _same(value, before.get(own)))
     }
     return ForwardState(
         tuple(own for own, value in buffers.items() if now[own] is not value and now[own].dtype == value.dtype),
         tuple(own for own, value in buffers.items() if now[own].dtype != value.dtype),
-        tuple(own for own, value in parameters.items() if not _same(value.detach(), values[own])),
+        tuple(own for own in parameters if own in moved),
         tuple(sorted(changed)),
         drawn,
     )

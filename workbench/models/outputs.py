@@ -70,9 +70,9 @@ def detach_output(module: nn.Module) -> nn.Module:
 
 
 def describe_outputs(returned: Any) -> str:
-    """What a module returned, in words: its tensors with names and shapes."""
+    """What a module returned, in words: the shape of a tensor, else names and shapes of the entries."""
     if isinstance(returned, Tensor):
-        return f"a tensor of shape {tuple(returned.shape)}"
+        return f"shape {tuple(returned.shape)}"
     entries = [
         f"{name} {tuple(value.shape)}" if isinstance(value, Tensor) else f"{name} ({type(value).__name__})"
         for name, value in _entries(returned)

@@ -28,6 +28,7 @@ from workbench.models import (
     why_unusable,
 )
 from workbench.training import Change, CohortState, LoggedTrial, ResumedCohort, Trained, Training, Weights, filled
+from workbench.training.agreement import disagreement, sample_rows
 from workbench.training.devices import fitting_threads
 from workbench.training.stages import trained_part
 
@@ -328,7 +329,10 @@ class Recall:
         return None if kept is None or kept.progress.epoch != best else kept.weights
 
     def model(self, trial: int, epoch: int | None = None) -> TrainedModel:
-        """A trial's model, ready to predict, with its best weights or those after an epoch."""
+        """A trial's model, ready to predict, with its best weights or those after an epoch; `mismatch` if it is another one.
+
+        Its outputs are compared with those that were measured with its weights, where these are at hand.
+        """
         from workbench.runs.trained_model import TrainedModel
 
         self.check_trial_task(trial)
@@ -337,10 +341,15 @@ class Recall:
         former = self.former_builder(trial)
         if former is None:
             self.check_builder(trial, weights)
-        module = filled(build_model(self.task, config, former), weights)
-        return TrainedModel(
-            module, config, self.task.schema, trial=trial, epoch=epoch, builder=self.log.record(trial).builder
-        )
+        module, record = filled(build_model(self.task, config, former), weights), self.log.record(trial)
+        model = TrainedModel(module, config, self.task.schema, trial=trial, epoch=epoch, builder=record.builder)
+        if weights.outputs is not None:
+            places = sample_rows(len(self.task.validation.x), weights.outputs[0].numel())
+            rows = self.task.validation.x[places]
+            model.mismatch = disagreement(model.outputs, rows, weights.outputs, record.device)
+        if not model.mismatch and epoch == self.best_epoch(trial):
+            model.mismatch = self.log.history.mismatch(trial)
+        return model
 
 
 class _Catcher:

@@ -34,7 +34,8 @@ from workbench.training.noises import Noises
 from workbench.training.optimizer_step import RowState, copied, step_key
 from workbench.training.optimizers import rule_of
 from workbench.training.parameter_views import Bound, bind_module, views_of, vmapped
-from workbench.training.rebuilt import OBSERVED, Rebuilt
+from workbench.training.preparation import OBSERVED
+from workbench.training.rebuilt import Rebuilt
 from workbench.training.row import Row, SplitData, TaskData
 from workbench.training.shard import Shard, shard_count, side_by_side
 from workbench.training.stages import (

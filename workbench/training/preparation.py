@@ -9,20 +9,29 @@ from workbench.core.config import Config
 from workbench.core.domains import Domain, Range
 from workbench.core.errors import ConfigError, Problem
 from workbench.core.registry import LOSSES, METRICS, MODELS
-from workbench.models import build_model, probe
+from workbench.models import build_model, is_library_builder, observe, probe, stacked_forward
 from workbench.training.losses import resolve_loss
 from workbench.training.row import TaskData
 
-__all__ = ["check", "cohort_key", "prepare", "unstackable_fields"]
+__all__ = ["OBSERVED", "check", "cohort_key", "prepare", "unstackable_fields"]
+
+
+OBSERVED = 4
+"""Rows of the batch on which a module is tried out."""
 
 
 def prepare(task: TaskData, config: Config) -> Config:
     """`config` made concrete for the task, after every check that can be made before the first step.
 
-    Raises: ConfigError naming the field; ModelError when the model cannot be built or returns the wrong shape.
+    Raises: ConfigError naming the field; ModelError when the model cannot be built, returns the wrong shape, or changes in its
+    forward pass what no checkpoint could hold (see `observe`).
     """
     config = check(task, config)
-    probe(build_model(task, config), task, config.model)
+    module = build_model(task, config)
+    probe(module, task, config.model)
+    if not is_library_builder(MODELS[config.model].value) and stacked_forward(module) is None:
+        first = next(module.parameters())
+        observe(module, task.train.x[:OBSERVED].to(first.dtype), config.model)
     return config
 
 

@@ -13,19 +13,14 @@ from torch import nn
 
 from workbench.core.config import Config
 from workbench.models import ForwardState, Pretrained, attribute_differences, build_model, observe, stacked_forward
-from workbench.training.agreement import disagreement, sample_rows
+from workbench.training.agreement import MISMATCH, disagreement, sample_rows
 from workbench.training.endings import out_of_memory
 from workbench.training.filling import filled
+from workbench.training.preparation import OBSERVED
 from workbench.training.row import Row, TaskData
 from workbench.training.stages import Inputs, trained_part
 
-__all__ = ["OBSERVED", "Rebuilt"]
-
-OBSERVED = 4
-"""Rows of the batch on which a module is tried out."""
-MISMATCH = (
-    "the model built from its best weights is not the one that was measured, so the test set stays closed to it: "
-)
+__all__ = ["Rebuilt"]
 
 
 class Rebuilt:
@@ -86,7 +81,7 @@ class Rebuilt:
 
     @torch.no_grad()
     def mismatch(self, row: Row) -> str:
-        """How the model of a row's best weights differs from the measured one, as a message; "" if by rounding only."""
+        """How the model of a row's best weights differs from the measured one, see `disagreement`."""
         best = row.best
         if best is None or best.outputs is None:
             return ""
@@ -97,11 +92,10 @@ class Rebuilt:
                 module = trained_part(module, best.vector.numel())
             module = module.to(self._device).eval()
         except Exception as error:  # whatever a user's builder raises at its next call
-            return "" if out_of_memory(error) else f"{MISMATCH}building it raised {type(error).__name__}: {error}"
+            return "" if out_of_memory(error) else f"{MISMATCH}: building it raised {type(error).__name__}: {error}"
         places = sample_rows(len(self._inputs.x_val), best.outputs[0].numel())
         x = self._inputs.x_val[places.to(self._inputs.x_val.device)]
-        found = disagreement(module, x, best.outputs, self._device.type)
-        return found and f"{MISMATCH}{found}"
+        return disagreement(module, x, best.outputs, self._device.type)
 
     def _module_like(self, config: Config) -> nn.Module:
         if not self.known or isinstance(self._twin, Pretrained):

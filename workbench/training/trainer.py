@@ -87,15 +87,13 @@ class Training:
         self._reported = {trial: entry.epochs for trial, entry in logged.items()}
         self._ends = {trial: entry.end for trial, entry in logged.items() if entry.end is not None}
         self._so_far = {trial: entry.so_far for trial, entry in logged.items() if entry.so_far is not None}
-        self._over = frozenset(self._ends)
-        """Trials whose end is on record: they report nothing more."""
+        self._over = frozenset(self._ends)  # their end is on record: they report nothing more
         self._row_of: dict[int, Row] = {}
         self.device = torch.device(device)
         self.commands = commands or Commands()
         self.weights: dict[int, Weights] = {}
         self._blueprints: dict[int, Blueprint] = {}
-        self._features: list[Features | None] = []
-        """Of the last cohorts, for later ones."""
+        self._features: list[Features | None] = []  # of the last cohorts, for later ones
 
     def moments(self) -> Iterator[tuple[Event, ...]]:
         """The events of all trials: cohort after cohort, each of its moments as one group."""
@@ -129,7 +127,7 @@ class Training:
         return self._blueprints[trial].module_of(self.weights[trial])
 
     def results(self) -> Results:
-        """The ended trials' best weights and what builds their modules, without cohorts and their copies of the data."""
+        """The ended trials' best weights and what builds their modules."""
         return Results(dict(self.weights), {trial: self._blueprints[trial] for trial in self.weights})
 
     def _group(self, trials: dict[int, Config]) -> Iterator[tuple[Event, ...]]:
@@ -336,9 +334,9 @@ class Training:
         events = [event for event in events if event.epoch > self._reported[event.trial]]
         self._reported |= {event.trial: event.epoch for event in events}
         newly_reported = {event.trial for event in events}
-        self._so_far |= {
-            row.trial: ended(row, TrialState.STOPPED, "") for row in cohort.rows if row.trial in newly_reported
-        }
+        for row in cohort.rows:
+            if row.trial in newly_reported:
+                self._so_far[row.trial] = ended(row, TrialState.STOPPED, "")
         if self.supply is not None:
             places = {row.trial: index for index, row in enumerate(cohort.rows)}
             for trial, reason in self.supply.prune(events).items():
@@ -348,11 +346,9 @@ class Training:
             self.keeper.take(cohort.state())
         messages = []
         if cohort.unfreezes:
-            going = [
-                row for index, row in enumerate(cohort.rows) if index not in endings and row.trial in newly_reported
-            ]
+            going = [row.trial for index, row in enumerate(cohort.rows) if index not in endings]
             message = "from here on all layers train, the frozen ones included; the optimizer begins with a new state"
-            messages = [Message(row.trial, message) for row in going]
+            messages = [Message(trial, message) for trial in going if trial in newly_reported]
         return (*events, *messages, *self._end(cohort, endings))
 
     def _end(self, cohort: Cohort, endings: Mapping[int, tuple[TrialState, str]]) -> tuple[Event, ...]:

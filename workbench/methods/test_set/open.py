@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import html
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from workbench.core.direction import better_of, sign
-from workbench.core.errors import ConfigError, Problem, RunError, SealError
+from workbench.core.errors import ConfigError, ModelError, Problem, RunError, SealError
 from workbench.core.events import ENDED
 from workbench.core.registry import METRICS
 from workbench.log import Finding
@@ -31,6 +31,7 @@ from workbench.ui.figures import NotebookFigure
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from workbench.runs.trained_model import TrainedModel
     from workbench.tasks import TaskSchema
 
 __all__ = ["TestResult", "Together", "history", "open_test_set"]
@@ -43,6 +44,8 @@ class Together(Protocol):
     def number(self) -> int | None: ...
     @property
     def members(self) -> Sequence[Any]: ...
+    @property
+    def models(self) -> Iterable[Any]: ...
     @property
     def schema(self) -> TaskSchema: ...
     @property
@@ -124,8 +127,9 @@ def open_test_set(
 
     only_unseen: on those of its rows alone that no opening in the log has seen. Raises: ConfigError for `again` and
     `only_unseen` that are neither True nor False, or both; TaskError if the task has no test split; RunError, LogError for a
-    trial in the trash, or without a model; ModelError if the metric is not defined on the rows; SealError if any of the test
-    rows were seen before and neither is set, or if none is unseen. Nothing is opened then.
+    trial in the trash, or without a model; ModelError if the metric is not defined on the rows, or if the model is not the one
+    that was measured on the validation rows; SealError if any of the test rows were seen before and neither is set, or if none
+    is unseen. Nothing is opened then.
     """
     again, only_unseen = _flag("again", again), _flag("only_unseen", only_unseen)
     if again and only_unseen:
@@ -215,6 +219,8 @@ def _model(session: Session, what: int | Together) -> tuple[Any, dict[str, Any],
     if not isinstance(what, int):
         session.recall.check_task(repr(what), what.schema.fingerprint)
         session.recall.check_outside_trash(*(member.trial for member in what.members))
+        for model in what.models:
+            _check_measured(model)
         words = f"ensemble {what.number}" if what.number is not None else "an ensemble"
         return what, {"trial": None, "ensemble": what.number, "epoch": None, "what": words}, what.val_metric
     state = session.log.state(what)
@@ -222,9 +228,16 @@ def _model(session: Session, what: int | Together) -> tuple[Any, dict[str, Any],
         raise RunError(f"trial {what} is {state}; wait for its end, then open the test set")
     session.recall.check_outside_trash(what)
     model = session.recall.model(what)
+    _check_measured(model)
     curve = session.log.curves(what).set_index("epoch")
     about = {"trial": what, "ensemble": None, "epoch": model.epoch, "what": f"trial {what}"}
     return model, about, float(curve.loc[model.epoch, "val_metric"])
+
+
+def _check_measured(model: TrainedModel) -> None:
+    """Raises: ModelError if a trial's model is not the one that was measured: its test score would be that of another one."""
+    if model.mismatch:
+        raise ModelError(f"trial {model.trial} cannot be evaluated on the test set: {model.mismatch}")
 
 
 def _results(findings: Sequence[Finding]) -> list[tuple[Opening, TestResult]]:
