@@ -17,7 +17,6 @@ from .core.outputs import Output as Output
 from .core.registration import register_loss as register_loss
 from .core.registration import register_metric as register_metric
 from .core.registration import register_model as register_model
-from .core.registration import register_optimizer as register_optimizer
 from .core.registration import register_schedule as register_schedule
 from .log import TrialLog as TrialLog
 from .methods.ensembles.ensemble import Ensemble as Ensemble
@@ -26,6 +25,7 @@ from .models import load_weights as load_weights
 from .models import register_backbone as register_backbone
 from .runs.trained_model import TrainedModel as TrainedModel
 from .tasks import Task as Task
+from .training import register_optimizer as register_optimizer
 from .training import train as train
 from .workbench import Workbench as Workbench
 

@@ -18,7 +18,7 @@ from workbench.core.direction import Better
 from workbench.core.domains import Choice, Domain, IntRange, Range
 from workbench.core.errors import ConfigError, Problem, did_you_mean
 from workbench.core.outputs import Output
-from workbench.core.registry import KINDS, LOSSES, METRICS, MODELS, OPTIMIZERS, SCHEDULES, Registry, user_choices
+from workbench.core.registry import KINDS, LOSSES, METRICS, MODELS, SCHEDULES, Registry, user_choices
 
 __all__ = [
     "BUILT_IN",
@@ -30,7 +30,6 @@ __all__ = [
     "register_metric",
     "register_model",
     "register_models",
-    "register_optimizer",
     "register_schedule",
 ]
 
@@ -121,10 +120,12 @@ def register(
     kinds: Iterable[str] = KINDS,
     value: Any = None,
     built_in: bool | None = None,
+    check: Callable[[Mapping[str, Any]], object] = lambda defaults: None,
 ) -> None:
     """Put a function into a table under `name`; its hyperparameters are read from its signature.
 
-    built_in: whether every Workbench has it, by default the package's own functions. One of the user's own is replaced by
+    built_in: whether every Workbench has it, by default the package's own functions. check: called with the defaults of the
+    function's hyperparameters before it is entered; raises if it cannot be used. One of the user's own is replaced by
     another of its name. Raises: ConfigError for the name of a built-in one, which trials in
     the log were made with, for a name that is no identifier, and for a kind of task that there is not.
     """
@@ -140,6 +141,7 @@ def register(
         raise ConfigError([Problem("name", name, f"{message}: take another name, my_{name}")])
     kinds = _kinds(kinds)
     uses, own = hyperparameters_of(function)
+    check({**{field: HYPERPARAMETERS[field].default for field in uses}, **{field: own[field].start for field in own}})
     doc = (inspect.getdoc(function) or "").partition("\n")[0]
     registry.register(
         name,
@@ -236,15 +238,6 @@ def register_metric(
         raise ConfigError([Problem("better", better, f"better={better!r}: must be 'higher' or 'lower'")])
     value = Metric(metric, better, unit, standard_error, interval, weighted, batched)
     register(METRICS, name, metric, label=label, meaning=meaning, kinds=kinds, value=value)
-
-
-def register_optimizer(name: str, rule: Callable[..., Any], *, label: str = "", meaning: str = "") -> None:
-    """Add an optimizer: `rule(*, hyperparameters...) -> (torch.optim.Optimizer subclass, {option: value})`.
-
-    The options are those of the class, without the learning rate, which the engine sets at every step. The class must
-    work element by element, since each trial's parameters are handed over as one flat vector.
-    """
-    register(OPTIMIZERS, name, rule, label=label, meaning=meaning)
 
 
 def register_schedule(name: str, schedule: Callable[..., Any], *, label: str = "", meaning: str = "") -> None:

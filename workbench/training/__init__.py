@@ -4,6 +4,7 @@ from workbench.training.capacity import capacity
 from workbench.training.commands import Commands, live_value
 from workbench.training.filling import check_fits, filled
 from workbench.training.losses import resolve_loss
+from workbench.training.optimizer_registration import register_optimizer
 from workbench.training.preparation import check, cohort_key, prepare, unstackable_fields
 from workbench.training.resumption import Change, Keeper, LoggedTrial, Origin, ResumedCohort
 from workbench.training.schedules import Progress, learning_rate_at, preview
@@ -33,6 +34,7 @@ __all__ = [
     "live_value",
     "prepare",
     "preview",
+    "register_optimizer",
     "resolve_loss",
     "train",
     "unstackable_fields",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -310,7 +311,7 @@ class Cohort:
         def work(shard: Shard) -> tuple[Tensor, Tensor, Tensor]:
             own = slice(shard.first, shard.last)
             losses, outputs = self._backward_direct(x, y) if self.direct else shard.backward(x[own], y[own])
-            return losses, shard.descend(rates[own]), outputs
+            return losses, shard.descend(rates[own], lambda: self._backward_direct(x, y)[0]), outputs
 
         found = side_by_side(self.shards, work, self._cores)
         for row in self.rows:
@@ -359,16 +360,13 @@ class Cohort:
 
     def weights(self, index: int) -> Weights:
         """A copy of one row's present weights."""
-        return Weights(
-            self.theta[index].clone(), {name: values[index].clone() for name, values in self.buffers.items()}
-        )
+        buffers = {name: values[index].clone() for name, values in self.buffers.items()}
+        return Weights(self.theta[index].clone(), buffers)
 
     def measured_weights(self, index: int) -> Weights:
         """A copy of one row's weights after a validation, with the outputs that it gave."""
-        weights = self.weights(index)
         assert self._outputs is not None
-        weights.outputs = self._outputs[index].clone()
-        return weights
+        return replace(self.weights(index), outputs=self._outputs[index].clone())
 
     def keep(self, indices: Sequence[int]) -> None:
         """Remove all other rows and free their memory; the kept ones continue with their optimizer state."""
@@ -383,6 +381,8 @@ class Cohort:
 
     def stacking_error(self) -> str:
         """Why the module cannot be vectorised over trials, "" when it can. Leaves the cohort as it was."""
+        if self.rows[0].rule.closure:  # `cohort_key` keeps them apart
+            return "the optimizer evaluates the loss by itself, of one trial at a time"
         if self.rebuilt.known:
             return ""
         (shard,) = self.shards

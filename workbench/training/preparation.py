@@ -11,6 +11,8 @@ from workbench.core.errors import ConfigError, Problem
 from workbench.core.registry import LOSSES, METRICS, MODELS
 from workbench.models import build_model, is_library_builder, observe, probe, stacked_forward
 from workbench.training.losses import resolve_loss
+from workbench.training.optimizer_registration import check_optimizer
+from workbench.training.optimizers import rule_of
 from workbench.training.row import TaskData
 
 __all__ = ["OBSERVED", "check", "cohort_key", "prepare", "unstackable_fields"]
@@ -32,6 +34,7 @@ def prepare(task: TaskData, config: Config) -> Config:
     if not is_library_builder(MODELS[config.model].value) and stacked_forward(module) is None:
         first = next(module.parameters())
         observe(module, task.train.x[:OBSERVED].to(first.dtype), config.model)
+    check_optimizer(config, module)
     return config
 
 
@@ -50,7 +53,8 @@ def check(task: TaskData, config: Config) -> Config:
 
 def cohort_key(config: Config) -> tuple[Any, ...]:
     """Trials with the same key can be stacked: same architecture, batch size and loss."""
-    return (config.model, config.loss, config.batch_size, *((name, getattr(config, name)) for name in _shared(config)))
+    shared = ((name, getattr(config, name)) for name in _shared(config))
+    return (config.model, config.loss, config.batch_size, rule_of(config).closure, *shared)
 
 
 def unstackable_fields(config: Config, space: Mapping[str, Domain]) -> list[str]:

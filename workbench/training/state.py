@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from workbench.core.config import Config
+from workbench.training.encoding import decoded, encoded
 from workbench.training.optimizer_step import RowState
 from workbench.training.stopping import Patience, Watch
 
@@ -162,10 +163,7 @@ class CohortState:
                 best and [put(best.vector), put_all(best.buffers), None if best.outputs is None else put(best.outputs)]
                 for best in self.best
             ],
-            "optimizers": [
-                state and {name: {"tensor": put(v)} if isinstance(v, Tensor) else v for name, v in state.items()}
-                for state in self.optimizers
-            ],
+            "optimizers": [encoded(state, put) for state in self.optimizers],
             "orders": [put(order) for order in self.orders],
             "noises": [put(noise) for noise in self.noises],
             "noise_seed": self.noise_seed,
@@ -195,10 +193,7 @@ class CohortState:
             return None if place is None else tensors[place]
 
         best = [best and Weights(tensors[best[0]], named(best[1]), one(best[2])) for best in state["best"]]
-        optimizers = [
-            row and {name: tensors[v["tensor"]] if isinstance(v, dict) else v for name, v in row.items()}
-            for row in state["optimizers"]
-        ]
+        optimizers = [decoded(row, tensors) for row in state["optimizers"]]
         return cls(
             state["series"], state["epoch"], [RowProgress(**row) for row in state["rows"]], tensors[state["theta"]],
             named(state["buffers"]), best, optimizers, [tensors[place] for place in state["orders"]],
