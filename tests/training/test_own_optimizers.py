@@ -138,9 +138,10 @@ def test_alone_and_together_it_steps_as_in_a_loop_of_torch(flowers: wb.Task, reg
     make, options, by_tensor = RULES[name]
     register(name, lambda: (make, options))
     model = "matrices_of_optimizers" if name == "muon" else "perceptron_of_optimizers"
-    config = prepare(
-        flowers, wb.Config(model=model, optimizer=name, learning_rate=0.02, batch_size=16, epochs=2, l2=1e-3)
-    )
+    # of small batches, a quasi-Newton step without a line search makes any rounding grow
+    batch = 90 if name == "lbfgs" else 16
+    config = wb.Config(model=model, optimizer=name, learning_rate=0.02, batch_size=batch, epochs=2, l2=1e-3)
+    config = prepare(flowers, config)
     assert rule_of(config).by_tensor is by_tensor
     trials = {1: config, 2: config.replace(seed=1, learning_rate=0.05), 3: config.replace(seed=2)}
     together = list(wb.train(flowers, trials, dtype=torch.float64))
@@ -244,8 +245,6 @@ def test_an_optimizer_that_looks_at_shapes_and_learning_rates_by_layer(flowers: 
     cohort.step(x, y)
     whole = cohort.theta - before
     again = Cohort(flowers, {1: config}, CPU, torch.float64)
-    again._depths = torch.ones(again.theta.shape[1], dtype=torch.float64)
-    again.rows[0].config = config
     for shard in again.shards:
         shard.bind([again.rows[0].rule], [0], [None], torch.full_like(again.theta, 0.25))
     again.step(*next(iter(again.batches())))
