@@ -247,7 +247,11 @@ def test_why_a_replay_differs_is_said(bench: wb.Workbench) -> None:
     wb.register_model("dropping_of_replay", lambda task: Dropping(int(np.prod(task.input_shape)), task.output_size))
     try:
         own = wb.Config(model="dropping_of_replay", epochs=2)
-        for config, drawn in ((SHORT.replace(dropout=0.4, epochs=2), True), (own, True), (SHORT.replace(epochs=2), False)):
+        for config, drawn in (
+            (SHORT.replace(dropout=0.4, epochs=2), True),
+            (own, True),
+            (SHORT.replace(epochs=2), False),
+        ):
             trial = bench.start(config, seeds=2).wait().trials[0]
             replay = bench.replay(trial).wait()
             assert not replay.exact

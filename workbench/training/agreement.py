@@ -33,14 +33,17 @@ def sample_rows(rows: int, numbers: int) -> Tensor:
     return torch.randperm(rows, generator=torch.Generator().manual_seed(0))[:count].sort().values
 
 
-def disagreement(answer: Callable[[Tensor], Tensor], x: Tensor, measured: Tensor, device: str = "cpu") -> str:
+def disagreement(
+    answer: Callable[[Tensor], Tensor], x: Tensor, measured: Tensor, device: str = "cpu", parts: int = 2
+) -> str:
     """How a model's outputs differ from those that were measured, in words; "" if by rounding only.
 
     answer: rows (rows, ...) to outputs, in evaluation mode. x: the rows of `measured`, (rows, outputs). device: where these
-    were measured. Rounding: √ε of the dtype, relative to the largest output or to 1.
+    were measured. parts: how many the rows are given in, so that a model that looks at its whole batch gives itself away.
+    Rounding: √ε of the dtype, relative to the largest output or to 1.
     """
-    halves = torch.split(x, -(-len(x) // 2))  # a model that looks at the whole batch gives itself away
-    found = torch.cat([answer(half) for half in halves]).to("cpu", measured.dtype)
+    pieces = torch.split(x, -(-len(x) // parts))
+    found = torch.cat([answer(piece) for piece in pieces]).to("cpu", measured.dtype)
     measured = measured.cpu()
     if found.shape != measured.shape:
         return f"{MISMATCH}: its outputs have the shape {tuple(found.shape)}, measured were {tuple(measured.shape)}"
@@ -51,9 +54,10 @@ def disagreement(answer: Callable[[Tensor], Tensor], x: Tensor, measured: Tensor
     if (distance := _distance(found, measured)) <= allowed:
         return ""
     text = f"{MISMATCH}: on {len(x)} validation rows its outputs differ by up to {distance:.3g} (rounding explains {allowed:.1g})"
-    if _distance(torch.cat([answer(half) for half in halves]).to(found), found) > allowed:
+    if _distance(torch.cat([answer(piece) for piece in pieces]).to(found), found) > allowed:
         return f"{text}: it gives other outputs each time it is called"
-    if _distance(answer(x).to(found), found) > allowed:
+    halves = torch.cat([answer(half) for half in torch.split(x, -(-len(x) // 2))])
+    if _distance(halves, answer(x)) > allowed:
         return f"{text}: its output for a row depends on the other rows of the batch"
     return f"{text}: the measured one depended on something that is in neither its parameters nor its buffers"
 

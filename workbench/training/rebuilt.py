@@ -12,13 +12,15 @@ import torch
 from torch import nn
 
 from workbench.core.config import Config
-from workbench.models import ForwardState, Pretrained, attribute_differences, build_model, observe, stacked_forward
+from workbench.core.registry import MODELS
+from workbench.models import Backbone, ForwardState, attribute_differences, build_model, observe, stacked_forward
 from workbench.training.agreement import MISMATCH, disagreement, sample_rows
 from workbench.training.endings import out_of_memory
-from workbench.training.filling import filled
+from workbench.training.filling import constants_of, filled
 from workbench.training.preparation import OBSERVED
 from workbench.training.row import Row, TaskData
 from workbench.training.stages import Inputs, trained_part
+from workbench.training.state import Weights
 
 __all__ = ["Rebuilt"]
 
@@ -43,6 +45,7 @@ class Rebuilt:
         self._size = sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
         self._device, self._dtype = device, dtype
         self._twin: nn.Module | None = None
+        self._is_pretrained = isinstance(MODELS[config.model].value, Backbone)
         self.known = stacked_forward(module) is not None
 
     def part(self, config: Config) -> nn.Module:
@@ -85,21 +88,28 @@ class Rebuilt:
         best = row.best
         if best is None or best.outputs is None:
             return ""
+        x = self._inputs.x_val
+        x = x[sample_rows(len(x), best.outputs[0].numel()).to(x.device)]
+        if self.known and not self._is_pretrained:
+            return disagreement(self._shared(best), x, best.outputs, self._device.type, parts=1)
         try:
-            model = self._module_like(row.config)
-            module = filled(model, best)
+            module = filled(build_model(self._task, row.config), best)
             if self._inputs.features is not None:
                 module = trained_part(module, best.vector.numel())
             module = module.to(self._device).eval()
         except Exception as error:  # whatever a user's builder raises at its next call
             return "" if out_of_memory(error) else f"{MISMATCH}: building it raised {type(error).__name__}: {error}"
-        places = sample_rows(len(self._inputs.x_val), best.outputs[0].numel())
-        x = self._inputs.x_val[places.to(self._inputs.x_val.device)]
         return disagreement(module, x, best.outputs, self._device.type)
 
-    def _module_like(self, config: Config) -> nn.Module:
-        if not self.known or isinstance(self._twin, Pretrained):
-            return build_model(self._task, config)
-        if self._twin is None:  # library layers: one module serves all trials of a search
-            self._twin = build_model(self._task, config)
-        return self._twin.cpu()
+    def _shared(self, weights: Weights) -> nn.Module:
+        """A module of library layers, which are alike for all trials, that points at a trial's weights; faster than a new one."""
+        if self._twin is None:
+            self._twin = build_model(self._task, self._config).to(self._device, self._dtype).eval()
+        start = 0
+        for parameter in self._twin.parameters():
+            if parameter.requires_grad:
+                parameter.data = weights.vector[start : start + parameter.numel()].view(parameter.shape)
+                start += parameter.numel()
+        for (_, own), value in zip(list(constants_of(self._twin)), weights.buffers.values(), strict=True):
+            own.copy_(value)
+        return self._twin
