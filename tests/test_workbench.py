@@ -272,7 +272,7 @@ def test_registered_pieces_are_known_to_config_training_and_log() -> None:
         "worst", lambda outputs, targets: (outputs - targets).abs().max(), better="lower", kinds=("regression",)
     )
     try:
-        task = wb.Task.load("diabetes", metric="worst")
+        task = wb.Task.load("diabetes", metrics="worst")
         bench = wb.Workbench(task)
         config = wb.Config(
             optimizer="my_sgd", learning_rate=0.01, schedule="halving", every=2, loss="squared", epochs=4

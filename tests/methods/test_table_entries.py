@@ -63,7 +63,7 @@ def rule() -> Iterator[str]:
 
 
 def workbench(metric: str) -> wb.Workbench:
-    bench = wb.Workbench(wb.Task.load("wine", metric=metric))
+    bench = wb.Workbench(wb.Task.load("wine", metrics=metric))
     for seed in SEEDS:
         bench.run(CONFIG.replace(seed=seed))
     return bench

@@ -340,7 +340,7 @@ def test_a_log_in_memory_may_be_called_as_sqlite_does(
 def test_a_metric_suits_its_task_from_the_start(metric: str, target: str, message: str, bench: wb.Workbench) -> None:
     rng = np.random.default_rng(0)
     y = rng.integers(0, 3, 60) if target == "classes" else rng.normal(size=60)
-    task = wb.Task.from_arrays(rng.normal(size=(60, 4)), y, name="data", metric=metric)
+    task = wb.Task.from_arrays(rng.normal(size=(60, 4)), y, name="data", metrics=metric)
     with pytest.raises(wb.ConfigError, match=message):
         wb.Workbench(task)
     refused(bench, lambda bench: bench.finetune(1, task), wb.ConfigError, message)

@@ -122,8 +122,10 @@ class Config(BaseModel):
     batch_norm: Annotated[bool, _H("BN", Choice(False, True), "Normalise each hidden layer's inputs over the batch before the activation.", "model")] = False
     dropout: Annotated[float, _H("p", Range(0.0, 0.95), "Share of hidden units silenced at random in each training step.", "model", branches=True)] = 0.0
 
-    loss: Annotated[str, _H("J", LOSSES, "What training minimises; auto takes cross-entropy for classes and squared error for numbers.", "loss", auto=True)] = "auto"
+    loss: Annotated[str, _H("J", LOSSES, "What training minimises; auto takes the default one of the kind of task (cross-entropy for classes, squared error for numbers).", "loss", auto=True)] = "auto"
     label_smoothing: Annotated[float, _H("ε", Range(0.0, 0.9), "Share of the target probability spread evenly over all classes.", "loss")] = 0.0
+    focal_gamma: Annotated[float, _H("γf", Range(0.0, 10.0), "How much the focal loss plays down rows that are classified well; 0 is cross-entropy.", "loss")] = 2.0
+    quantile: Annotated[float, _H("q", Range(0.001, 0.999), "Share of the targets that should lie below the prediction.", "loss")] = 0.5
     huber_delta: Annotated[float, _H("δ", LogRange(1e-3, 1e3), "Error at which the Huber loss turns from squared to absolute.", "loss", "target units (standardised)")] = 1.0
     l1: Annotated[float, _H("λ₁", LogRange(1e-8, 1.0), "Strength of the penalty λ₁Σ|w| on weights (not biases, not normalisation): makes zeros.", "loss", live=True, zero=True)] = 0.0
     l2: Annotated[float, _H("λ₂", LogRange(1e-8, 1.0), "Strength of the penalty λ₂Σw² on weights (not biases, not normalisation): shrinks.", "loss", live=True, zero=True)] = 0.0

@@ -34,6 +34,7 @@ __all__ = [
     "NewTrial",
     "SearchStep",
     "TrialRecord",
+    "at_validation",
     "chunks",
     "event_row",
     "event_rows",
@@ -62,6 +63,7 @@ class NewTrial:
     task: str
     task_fingerprint: str
     metric: str
+    monitor: str = "loss"
     source: str = "manual"
     name: str = ""
     note: str = ""
@@ -160,7 +162,8 @@ def event_rows(events: Iterable[Event]) -> dict[Table, list[dict[str, Any]]]:
     for event in events:
         match event:
             case EpochEnd():
-                rows[schema.epochs].append({name: getattr(event, name) for name in EPOCH_FIELDS})
+                row = {name: getattr(event, name) for name in EPOCH_FIELDS}
+                rows[schema.epochs].append({**row, "metrics": json.dumps(event.metrics)})
             case TrialEnded():
                 rows[schema.ends].append({**dataclasses.asdict(event), "state": str(event.state), "created": now()})
             case StateChanged(trial, state, step):
@@ -185,6 +188,11 @@ def event_rows(events: Iterable[Event]) -> dict[Table, list[dict[str, Any]]]:
             case StepProgress():
                 pass
     return {table: group for table, group in rows.items() if group}
+
+
+def at_validation(metrics: str) -> dict[str, float]:
+    """The validation values by name, out of an epoch's metrics as the log has them."""
+    return {name: validation for name, (_, validation) in json.loads(metrics).items()}
 
 
 def event_row(trial: int, kind: str, **values: Any) -> dict[str, Any]:

@@ -17,7 +17,17 @@ from workbench.log.database import Database
 from workbench.log.findings import Check, Finding
 from workbench.log.history import History
 from workbench.log.ownership import Ownership, log_identity, renew
-from workbench.log.records import NewTrial, SearchStep, TrialRecord, chunks, event_rows, now, trial_row, waves
+from workbench.log.records import (
+    NewTrial,
+    SearchStep,
+    TrialRecord,
+    at_validation,
+    chunks,
+    event_rows,
+    now,
+    trial_row,
+    waves,
+)
 from workbench.log.results import Results
 from workbench.log.rules import create_or_check
 from workbench.log.searches import Searches, add_step, moment
@@ -140,7 +150,7 @@ class TrialLog:
             for table, group in rows.items():
                 if table is schema.ends:
                     for row in group:
-                        row.update(_last_epoch(connection, row["trial"]))
+                        row.update(_last_epoch(connection, row["trial"], row["best_epoch"]))
                 connection.execute(insert(table), group)
             if step is not None:
                 add_step(connection, step)
@@ -241,9 +251,12 @@ def _records(connection: Connection, trials: Sequence[int]) -> dict[int, TrialRe
     return {int(trial): TrialRecord(json.loads(config), *values) for trial, config, *values in rows}
 
 
-def _last_epoch(connection: Connection, trial: int) -> dict[str, Any]:
-    """The results of a trial's last epoch: written with the end, so that tables need not look for them."""
+def _last_epoch(connection: Connection, trial: int, best_epoch: int) -> dict[str, Any]:
+    """The results of a trial's last epoch and the metrics at the best one: written with the end, so that tables need not look
+    for them."""
     table, names = schema.epochs, ("train_loss", "val_loss", "val_metric")
     statement = select(*(table.c[name] for name in names)).where(table.c.trial == trial)
     row = connection.execute(statement.order_by(table.c.epoch.desc()).limit(1)).first()
-    return dict(row._mapping) if row else dict.fromkeys(names)
+    best = select(table.c.metrics).where(table.c.trial == trial, table.c.epoch == best_epoch)
+    metrics = at_validation(connection.execute(best).scalar() or "{}")
+    return {**(dict(row._mapping) if row else dict.fromkeys(names)), "metrics": json.dumps(metrics)}

@@ -17,8 +17,8 @@ from workbench.core.config import CHOICES, Config
 from workbench.core.errors import ModelError, WorkbenchError
 from workbench.core.identity import identity_of
 from workbench.core.outputs import Output
-from workbench.core.registration import BUILT_IN, read_arguments
-from workbench.core.registry import MODELS, user_choices
+from workbench.core.registration import BUILT_IN, Loss, read_arguments
+from workbench.core.registry import LOSSES, MODELS, user_choices
 from workbench.models.backbone import Backbone
 from workbench.models.builtin import DataShape
 from workbench.models.outputs import attach_output, describe_outputs
@@ -59,7 +59,7 @@ def build_model(task: DataShape, config: Config, builder: Callable[..., Any] | N
         return module
     if isinstance(builder, Output) or stacked_forward(module) is None:
         name = builder.name if isinstance(builder, Output) else None
-        attach_output(module, config.model, task.output_size, name)
+        attach_output(module, config.model, output_shape(task, config)[0], name)
     if _MAKE_NEW_MODULES.get(config.model) is not builder:
         _check_shared_parameters(module, _built(builder, task, config), config.model)
         _MAKE_NEW_MODULES[config.model] = builder
@@ -86,7 +86,7 @@ def _built(builder: Callable[..., Any], task: DataShape, config: Config) -> nn.M
     randomness = SeededRandomness(torch.Generator().manual_seed(config.seed))
     try:
         with randomness:
-            module = builder(task, **read_arguments(builder, config))
+            module = builder(_sized(task, config), **read_arguments(builder, config))
     except WorkbenchError:
         raise
     except Exception as error:
@@ -111,14 +111,35 @@ def _uninitialised(module: nn.Module) -> list[str]:
     return [name for name, value in tensors if is_lazy(value)]
 
 
-def probe(module: nn.Module, task: DataShape, name: str) -> None:
+class _Sized:
+    """A task whose models have several outputs for each target, as the loss asks for; all else is that of the task."""
+
+    def __init__(self, task: DataShape, output_size: int) -> None:
+        self._task, self.output_size = task, output_size
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._task, name)
+
+
+def _sized(task: DataShape, config: Config) -> Any:
+    """What a builder is given: the task, with as many outputs as the loss takes."""
+    width = LOSSES[config.loss].value.width if config.loss in LOSSES else 1
+    return task if width == 1 else _Sized(task, width * task.output_size)
+
+
+def output_shape(task: DataShape, config: Config) -> tuple[int, ...]:
+    """The shape of what a model returns for a row: (outputs,), and of a dense task (classes, *positions)."""
+    return (_sized(task, config).output_size, *task.positions)
+
+
+def probe(module: nn.Module, task: DataShape, config: Config) -> None:
     """Run two rows of zeros through the module (evaluation mode). Raises: ModelError on a raise or a wrong shape."""
-    outputs = _evaluated(module, task, name)
-    wanted = (2, task.output_size)
+    outputs = _evaluated(module, task, config.model)
+    wanted = (2, *output_shape(task, config))
     if not isinstance(outputs, Tensor) or tuple(outputs.shape) != wanted:
         raise ModelError(
-            f"model {name!r}: must return a tensor of shape {wanted} for a batch of 2 rows "
-            f"(task.output_size = {task.output_size}), got {describe_outputs(outputs)}"
+            f"model {config.model!r}: must return a tensor of shape {wanted} for a batch of 2 rows "
+            f"(task.output_size = {wanted[1]}), got {describe_outputs(outputs)}"
         )
 
 
@@ -182,7 +203,8 @@ def code_of(config: Config) -> dict[str, str]:
     for field, registry in CHOICES.items():
         name = getattr(config, field)
         if field != "model" and name in registry and not registry.is_built_in(name):
-            found[field] = identity_of(registry[name].value)
+            value = registry[name].value
+            found[field] = identity_of(value.function if isinstance(value, Loss) else value)
     return {field: identity for field, identity in found.items() if identity is not None}
 
 

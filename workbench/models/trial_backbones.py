@@ -52,6 +52,7 @@ class Facts:
     feature_names: tuple[str, ...] | None
     fingerprint: str
     standardisation: tuple[Tensor, Tensor] | None = None
+    positions: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, task: Any) -> Facts:

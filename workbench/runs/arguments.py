@@ -67,13 +67,15 @@ def a_task(value: object, name: str = "task") -> Task:
         remedy = "give a wb.Task, such as wb.Task.load('digits'), or wb.Task.from_frame(table, target=...)"
         raise TaskError(f"{name} is a {_kind(value)}: {remedy}")
     suited = METRICS.suited_to(value.kind)
-    if value.metric not in suited:
-        why = f"is for {' and '.join(sorted(METRICS[value.metric].kinds))}" if value.metric in METRICS else "is unknown"
+    for metric in value.metrics:
+        if metric in suited:
+            continue
+        why = f"is for {' and '.join(sorted(METRICS[metric].kinds))}" if metric in METRICS else "is unknown"
         known = ", ".join(map(repr, suited))
-        near = did_you_mean(value.metric, suited)
+        near = did_you_mean(metric, suited)
         near = near if "did you mean" in near else ""
-        message = f"metric={value.metric!r} of {value.name!r} {why}{near}; for {value.kind} there are {known}"
-        raise ConfigError([Problem("metric", value.metric, f"{message}, and those of wb.register_metric")])
+        message = f"metric {metric!r} of {value.name!r} {why}{near}; for {value.kind} there are {known}"
+        raise ConfigError([Problem("metrics", metric, f"{message}, and those of wb.register_metric")])
     return value
 
 

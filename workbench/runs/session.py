@@ -275,6 +275,7 @@ class Session:
             task=self.task.name,
             task_fingerprint=self.task.fingerprint,
             metric=self.task.metric,
+            monitor=self.task.monitor,
             builder_source=builder_source(config.model),
             builder=builder_identity(config.model),
             configuration=self.configuration_of(config),

@@ -19,11 +19,12 @@ from torch import Tensor, nn
 
 from workbench.core import files
 from workbench.core.config import Config
-from workbench.core.errors import CheckpointError, ConfigError, ModelError, TaskError, WorkbenchError
+from workbench.core.errors import CheckpointError, ConfigError, ModelError, WorkbenchError
 from workbench.core.registry import MODELS
 from workbench.core.version import __version__
 from workbench.models import Source, build_model, builder_identity, former_builder, is_builtin, source_of
 from workbench.tasks import TaskSchema
+from workbench.tasks.predictions import check_probabilities
 
 __all__ = [
     "TrainedModel",
@@ -85,22 +86,27 @@ class TrainedModel(nn.Module):
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Raw rows to labels (rows,) of the target's own kind, or to numbers in its units: (rows,) if the target is, else
-        (rows, outputs). See `TaskSchema.decode`. A file from before that was kept answers with text, and (rows, outputs).
+        (rows, outputs). See `TaskSchema.answers`.
 
         In evaluation mode, whatever the mode is set to. Raises: TaskError as `preprocess`.
         """
-        return self.schema.decode(self.outputs(self.preprocess(X)))
+        return self.schema.answers(self.predictions(self.preprocess(X)))
 
     def predict_proba(self, X: Any) -> NDArray[Any]:
-        """Raw rows to the probability of each class (rows, classes), float64, in the order of `schema.classes`.
+        """Raw rows to the probability of each class (rows, classes) or label (rows, labels), float64; classes in the order of
+        `schema.classes`; of a dense task (rows, classes, *positions).
 
-        The softmax of the outputs. Raises: TaskError for a regression, or as `preprocess`.
+        By the link of the loss that the model was trained with. Raises: TaskError where there are no classes, for a loss that
+        does not say how its outputs become probabilities, or as `preprocess`.
         """
-        if self.schema.classes is None:
-            name = self.schema.name
-            raise TaskError(f"{name!r} is a regression: there are no classes to give probabilities of; use predict")
-        probabilities: NDArray[Any] = self.outputs(self.preprocess(X)).double().softmax(-1).numpy()
+        check_probabilities(self.schema, self.config.loss)
+        probabilities: NDArray[Any] = self.predictions(self.preprocess(X)).numpy()
         return probabilities
+
+    def predictions(self, x: Tensor) -> Tensor:
+        """Prepared rows (rows, *input_shape) to probabilities of the classes or labels, or numbers in the target's own unit:
+        (rows, outputs) float64 on the CPU, (rows, classes, *positions) of a dense task; see `outputs`."""
+        return self.schema.predictions(self.outputs(x), self.config.loss)
 
     @torch.no_grad()
     def outputs(self, x: Tensor) -> Tensor:

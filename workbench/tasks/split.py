@@ -24,11 +24,13 @@ __all__ = ["Split", "check_shares", "divide", "take_rows"]
 class Split:
     """Rows ready for a model.
 
-    x: (rows, *input_shape) float32. y: (rows,) int64 class indices, or (rows, outputs) float32 for regression.
+    x: (rows, *input_shape) float32. y: as losses see them, (rows,) int64 class indices, (rows, *positions) of a dense task, or
+    (rows, outputs) float32. target: the same in the target's own unit, float64 where y is float32.
     """
 
     x: Tensor
     y: Tensor
+    target: Tensor
 
     def __len__(self) -> int:
         return len(self.x)

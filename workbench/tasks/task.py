@@ -16,20 +16,22 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from workbench.core.errors import TaskError, did_you_mean
+from workbench.core.kinds import KINDS
 from workbench.tasks import test_split as seal
 from workbench.tasks.builtin import BUILTIN
 from workbench.tasks.data_warnings import data_warnings
 from workbench.tasks.facts import Baseline, baseline_of, facts_of
 from workbench.tasks.frames import check_frame, read_csv
 from workbench.tasks.inputs import as_inputs, materialise, warn_of_channels_last
-from workbench.tasks.options import check_options, check_outputs, check_texts, named
+from workbench.tasks.options import check_monitor, check_options, check_outputs, check_texts, metric_names, named
 from workbench.tasks.preprocessing import Preprocessing
 from workbench.tasks.recipe import Recipe
 from workbench.tasks.revision import Former, Renewal, Sample, Source, check_parts, read_again, sample_of
 from workbench.tasks.row_identity import SPLITS, fingerprint_of, known_after, place, row_keys
 from workbench.tasks.schema import TaskSchema
 from workbench.tasks.split import Split, check_shares, divide, take_rows
-from workbench.tasks.targets import Kind, Label, as_targets, rule_of
+from workbench.tasks.target_scale import TargetScale
+from workbench.tasks.targets import Label, amounts_named, as_targets, rule_of
 
 __all__ = ["Baseline", "Task"]
 
@@ -37,16 +39,21 @@ __all__ = ["Baseline", "Task"]
 class Task:
     """What to learn. Made by `load`, `from_arrays`, `from_frame`, `from_csv` or `from_dataset`.
 
-    They share these options. name: how the log calls it. kind: "classification", "regression" or "auto" (text,
-    booleans and whole numbers with at most 20 different values, or one in twenty rows, are classes; all else is
-    numbers). split: shares of training, validation and test rows. seed: of the division, which keeps the classes'
-    shares. standardize, clip, transform: see `Preprocessing`; all are fitted on the training rows alone. metric: a name
-    in the metrics table ("accuracy" for classes and "r2" for numbers by default).
+    They share these options. name: how the log calls it. kind: "classification", "regression", "multilabel" (0 or 1 for each
+    label), "count" (whole numbers from 0 on), "dense" (a class for each position, such as a pixel) or "auto" (text, booleans
+    and whole numbers with at most 20 different values are classes, several columns of 0 and 1 labels, and all else numbers;
+    `summary` says what was taken and why). split: shares of training, validation and test rows. seed: of the division,
+    which keeps the classes' shares. standardize, clip, transform: see `Preprocessing`; all are fitted on the training rows alone.
+    target_transform: of numbers, as losses see them: "standardize" (the default of a regression), "log1p" (log(1 + y),
+    standardised), None, or a scikit-learn transformer with an inverse; metrics and predictions are in the target's own unit
+    whatever it is. metrics: names in the metrics table, one or several, all of which are logged after each epoch; the first is
+    the headline metric, by which trials are ranked. monitor: "loss" (the validation loss) or one of the metrics: it selects
+    the best epoch within a trial, for its weights, early stopping and the plateau schedule.
 
-    Attributes: train, validation (`Split`); input_shape without the row axis; output_size: classes or regression
-    targets; classes: their labels as text (`decode` gives them as y has them), None for regression; feature_names: of
-    tables, else None; target_mean, target_std (outputs,): by which regression targets are standardised, as the training
-    rows say, so that losses are in these units; kind_rule: why "auto" took this kind; sizes: rows by split; row_keys:
+    Attributes: train, validation (`Split`); input_shape without the row axis; output_size: classes, labels or targets;
+    classes: their labels as text (`decode` gives them as y has them), None for numbers; feature_names: of tables, else None;
+    target_mean, target_std (outputs,): by which targets are standardised, as the training rows say, so that losses are in
+    these units; metric: the headline metric; kind_rule: why "auto" took this kind; sizes: rows by split; row_keys:
     by split, a key of each raw row, by which it is known again in other data; fingerprint: of the data, its division
     and preprocessing; schema: all of this but the rows, as a model needs it (`TaskSchema`); recipe: the Python
     expression that makes the task again; recipe_needs: the variables it takes data in memory from; warnings: sentences
@@ -67,7 +74,9 @@ class Task:
         standardize: bool = True,
         clip: float | None = None,
         transform: Any = None,
-        metric: str | None = None,
+        target_transform: Any = "auto",
+        metrics: str | Sequence[str] | None = None,
+        monitor: str = "loss",
         classes: tuple[str, ...] | None = None,
         own_labels: tuple[Label, ...] | None = None,
         flat_target: bool | None = None,
@@ -85,19 +94,21 @@ class Task:
         names = classes if known else labels
         values = own_labels or (values if names == labels else names)  # numbers that have names answer with these
         flat = flat if flat_target is None else flat_target
-        if not isinstance(metric, str | None):
-            raise TaskError(f"metric={metric!r}: must be the name of a metric; wb.register_metric gives a function one")
+        scores = metric_names(KINDS[found].metric if metrics is None else metrics)
+        monitor = check_monitor(monitor, scores)
         shares = check_shares(split)
-        parts = divide(len(X), shares, targets, seed, names) if renewal is None else renewal.parts
+        strata = names if found == "classification" else None
+        with amounts_named(labels):
+            parts = divide(len(X), shares, targets, seed, strata) if renewal is None else renewal.parts
         image = not isinstance(X, pd.DataFrame) and X.ndim == 4
         if image and renewal is None:
             warn_of_channels_last(X.shape)
         fitted = Preprocessing(standardize=standardize, clip=clip, transform=transform, image=image)
         fitted.fit(take_rows(X, parts[0]), targets[parts[0]])
-        mean, spread = _target_scale(targets[parts[0]], found)
-        self.train, self.validation, test = (_split(X, targets, rows, fitted, found, mean, spread) for rows in parts)
+        scale = _target_scale(targets[parts[0]], found, target_transform, field)
+        self.train, self.validation, test = (_split(X, targets, rows, fitted, scale) for rows in parts)
         self.sizes = {"train": len(self.train), "validation": len(self.validation), "test": len(parts[2])}
-        keys = row_keys(X, targets, labels)
+        keys = row_keys(X, targets, labels if found == "classification" else None)
         self.row_keys = {split: keys[rows] for split, rows in zip(self.sizes, parts, strict=True)}
         if isinstance(X, pd.DataFrame):
             trained = targets[parts[0]] if found == "regression" else None
@@ -105,36 +116,41 @@ class Task:
             self.warnings = data_warnings(take_rows(X, parts[0]), seen, trained, target_columns, self.row_keys)
         # the address in a function's repr differs in the next session
         shown = re.sub(r" at 0x[0-9a-fA-F]+", "", repr(transform))
-        settings = (found, shares, int(seed), fitted.standardize, fitted.clip, shown, names)
+        settings = (found, shares, int(seed), fitted.standardize, fitted.clip, shown, names, scale.name)
         self.schema = TaskSchema(
             name=str(name),
             kind=found,
-            metric=str(metric or ("accuracy" if found == "classification" else "r2")),
+            metrics=scores,
+            monitor=monitor,
             input_shape=tuple(self.train.x.shape[1:]),
             output_size=len(names) if names else targets.shape[1],
             classes=names,
             feature_names=fitted.feature_names or feature_names,
-            target_mean=mean,
-            target_std=spread,
+            target=scale,
             fingerprint=fingerprint_of(X, targets, settings, None if renewal is None else parts),
             raw_shape=tuple(X.shape[1:]),
             columns=tuple(X.columns) if isinstance(X, pd.DataFrame) else None,
             preprocessing=fitted,
             labels=values,
-            flat_target=flat and found == "regression",
+            flat_target=flat and not KINDS[found].has_classes,
+            target_names=target_columns or None,
+            positions=tuple(targets.shape[1:]) if found == "dense" else (),
         )
         self.recipe, self.recipe_needs = recipe or Recipe()
         self.former = None if renewal is None else renewal.former
         self._source = Source(
             options={
                 "kind": found, "split": shares, "seed": int(seed), "standardize": fitted.standardize, "clip": fitted.clip,
-                "transform": fitted.unfitted, "metric": self.schema.metric, "name": self.schema.name, "classes": names,
+                "transform": fitted.unfitted, "metrics": scores, "monitor": monitor,
+                "target_transform": scale.how, "name": self.schema.name, "classes": names,
                 "feature_names": feature_names, "target_columns": target_columns, "own_labels": values, "flat_target": flat,
             },
             targets=target_columns,
             labels=labels,
             known=known_after(self.row_keys, None if renewal is None else renewal.known),
-            sample=sample_of(X, targets, parts[0], names, self.schema.feature_names, target_columns, int(seed)),
+            sample=sample_of(
+                X, _sampled(targets, found, names), parts[0], strata, self.schema.feature_names, target_columns, int(seed)
+            ),
             version=1 if renewal is None else renewal.version,
         )  # fmt: skip
         if len(test):
@@ -274,12 +290,37 @@ class Task:
         return self.schema.name
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> str:
         return self.schema.kind
 
     @property
+    def metrics(self) -> tuple[str, ...]:
+        return self.schema.metrics
+
+    @property
     def metric(self) -> str:
+        """The headline metric, by which trials are ranked."""
         return self.schema.metric
+
+    @property
+    def monitor(self) -> str:
+        """What selects the epoch within a trial: "loss" or a metric."""
+        return self.schema.monitor
+
+    @property
+    def target(self) -> TargetScale:
+        """How losses see the targets."""
+        return self.schema.target
+
+    @property
+    def positions(self) -> tuple[int, ...]:
+        """The shape of a row's targets in a dense task, else ()."""
+        return self.schema.positions
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """The shape of what a model returns for a row: (output_size,), and of a dense task (output_size, *positions)."""
+        return self.schema.output_shape
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -331,9 +372,12 @@ class Task:
         """
         return self.schema.preprocess(rows)
 
-    def decode(self, outputs: Tensor) -> NDArray[Any]:
-        """Model outputs (rows, output_size) as labels (rows,) of y's own kind, or as numbers in its units, (rows,) if y is."""
-        return self.schema.decode(check_outputs(outputs, self.output_size))
+    def decode(self, outputs: Tensor, loss: str = "auto") -> NDArray[Any]:
+        """Model outputs (rows, *output_shape) as labels of y's own kind, or as numbers in its units, (rows,) if y is.
+
+        loss: with which the model was trained; "auto" is the default one of the kind of task.
+        """
+        return self.schema.decode(check_outputs(outputs, self.output_shape), loss)
 
     def __repr__(self) -> str:
         rows = ", ".join(f"{size} {name}" for name, size in self.sizes.items())
@@ -345,12 +389,23 @@ class Task:
         return f"<b>{html.escape(self.name)}</b>{table}"
 
 
-def _target_scale(targets: NDArray[Any], kind: Kind) -> tuple[Tensor, Tensor]:
-    """Mean and deviation of the training targets (outputs,); 0 and 1 for classes."""
-    if kind == "classification":
-        return torch.zeros(1), torch.ones(1)
-    spread = targets.std(0)
-    return torch.from_numpy(targets.mean(0)), torch.from_numpy(np.where(spread > 0, spread, 1.0))
+def _sampled(targets: NDArray[Any], kind: str, classes: tuple[str, ...] | None) -> NDArray[Any]:
+    """Targets as a sample keeps them: of a dense task, each row's share of each class (rows, classes)."""
+    if kind != "dense" or classes is None:
+        return targets
+    flat = targets.reshape(len(targets), -1)
+    return np.stack([(flat == index).mean(1) for index in range(len(classes))], axis=1)
+
+
+def _target_scale(targets: NDArray[Any], kind: str, how: Any, field: str) -> TargetScale:
+    """The transformation of the targets, fitted on the training rows. Raises: TaskError for one that does not suit the kind."""
+    given = how if not isinstance(how, str) or how != "auto" else None
+    if kind not in ("regression", "count"):
+        if given is not None:
+            raise TaskError(f"target_transform={how!r}: is for numbers, and this is a {kind} task; leave it out")
+        return TargetScale()
+    standard = kind == "regression" and isinstance(how, str) and how == "auto"
+    return TargetScale("standardize" if standard else given, targets.shape[1]).fit(targets, field)
 
 
 def _split(
@@ -358,11 +413,9 @@ def _split(
     targets: NDArray[Any],
     rows: NDArray[np.int64],
     fitted: Preprocessing,
-    kind: Kind,
-    mean: Tensor,
-    spread: Tensor,
+    scale: TargetScale,
 ) -> Split:
     if not len(rows):
-        return Split(torch.empty(0), torch.empty(0))
+        return Split(torch.empty(0), torch.empty(0), torch.empty(0))
     y = torch.from_numpy(targets[rows])
-    return Split(fitted.apply(take_rows(X, rows)), ((y - mean) / spread).float() if kind == "regression" else y)
+    return Split(fitted.apply(take_rows(X, rows)), scale.apply(targets[rows]) if y.is_floating_point() else y, y)

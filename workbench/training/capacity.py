@@ -116,7 +116,7 @@ def work_of(task: TaskData, cohort: Cohort) -> float:
                 _try_out(trained_part(model, cohort.theta.shape[1]), cohort.x[:2].float().cpu(), rows)
             else:
                 model.register_forward_pre_hook(lambda _, inputs: rows.append(len(inputs[0])))
-                probe(model, task, cohort.rows[0].config.model)
+                probe(model, task, cohort.rows[0].config)
     except Exception:  # a model that the counter cannot follow trains all the same
         return math.inf
     return float(counter.get_total_flops() / sum(rows) * cohort.batch_size * len(cohort.rows))

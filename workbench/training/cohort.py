@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from workbench.core.config import Config
-from workbench.metrics.table import evaluate_metrics
+from workbench.metrics.evaluation import evaluate
 from workbench.models import (
     Pretrained,
     build_model,
@@ -27,6 +27,7 @@ from workbench.models import (
     stacked_forward,
 )
 from workbench.models.stacking import Forward
+from workbench.tasks.predictions import loss_entry, predictor
 from workbench.training.agreement import sample_rows
 from workbench.training.batches import GATHER_BYTES, shuffled_batches
 from workbench.training.filling import check_fits, constants_of, moved, unfreezer
@@ -79,7 +80,10 @@ class Cohort:
         self.task, self.device, self.dtype = task, device, dtype
         self.batch_size = first.batch_size
         self.loss, self.mean_loss = loss_of(first)
-        self.y, self.y_val = _targets(task.train, device, dtype), _targets(task.validation, device, dtype)
+        self.predict = predictor(task, first.loss)
+        self._transformed = loss_entry(first.loss, task.kind).transformed
+        self.y, self.y_val = self._targets(task.train), self._targets(task.validation)
+        self.target_val = task.validation.target
         size = None if state is None else state.theta.shape[1]
         self._enter(first, size if not origins else next(iter(origins.values())).weights.vector.numel())
         seeded = not is_builtin(first.model) or draws_random_numbers(self.module)
@@ -107,6 +111,11 @@ class Cohort:
         """A cohort that continues from the state of another one, bit-identically."""
         configs = {row.trial: Config(**row.config) for row in state.rows}
         return cls(task, configs, device, dtype, cores, state=state)
+
+    def _targets(self, split: SplitData) -> Tensor:
+        """Targets as the loss sees them."""
+        targets = (split.y if self._transformed else split.target).to(self.device)
+        return targets.to(self.dtype) if targets.is_floating_point() else targets
 
     # --- building ---------------------------------------------------------------------------------------------------
 
@@ -168,13 +177,13 @@ class Cohort:
                 module = trained_part(build_model(self.task, config)).to(self.device, self.dtype)
                 torch.cat([p.detach().reshape(-1) for p in module.parameters() if p.requires_grad], out=theta[index])
                 constants = [value for _, value in constants_of(module)]
-                new.append(Row.begin(trial, config, self.steps_per_epoch))
+                new.append(Row.begin(trial, config, self.steps_per_epoch, self.task.monitor))
                 states.append(None)
             else:
                 check_fits(self.module, origin.weights)
                 theta[index].copy_(origin.weights.vector)
                 constants = list(origin.weights.buffers.values())
-                new.append(Row.branch(trial, config, self.steps_per_epoch, origin))
+                new.append(Row.branch(trial, config, self.steps_per_epoch, self.task.monitor, origin))
                 states.append(origin.optimizer if config.optimizer == origin.config.optimizer else None)
             # by position: with another dropout rate the layers have other names
             for (name, values), value in zip(list(buffers.items()), constants, strict=True):
@@ -333,8 +342,8 @@ class Cohort:
         return loss.detach().reshape(1), outputs.detach()
 
     @torch.no_grad()
-    def evaluate(self) -> list[tuple[float, float]]:
-        """Validation loss and metric of every trial, in evaluation mode."""
+    def evaluate(self) -> list[tuple[float, dict[str, float]]]:
+        """Validation loss and metrics of every trial, in evaluation mode."""
         self.module.eval()
         row_bytes = self.x_val[0].numel() * self.x_val.element_size() * len(self.rows)
         piece = max(1, GATHER_BYTES // max(1, row_bytes))
@@ -349,7 +358,14 @@ class Cohort:
         self._outputs = stacked[:, sample_rows(stacked.shape[1], stacked[0, 0].numel()).to(self.device)]
         targets = self.y_val.expand(len(stacked), *self.y_val.shape)
         losses = self.loss(stacked.flatten(0, 1), targets.flatten(0, 1)).view(len(stacked), -1).mean(1).tolist()
-        return list(zip(losses, evaluate_metrics(self.task.metric, stacked, targets), strict=True))
+        own = self.target_val.expand(len(stacked), *self.target_val.shape)
+        return list(zip(losses, evaluate(self.task.metrics, stacked, own, predict=self.predict), strict=True))
+
+    def in_own_unit(self, y: Tensor) -> Tensor:
+        """Targets that the loss saw, in their own unit."""
+        if not y.is_floating_point():
+            return y
+        return self.task.target.inverse(y) if self._transformed else y.double()
 
     @torch.no_grad()
     def penalties(self) -> list[float]:
@@ -393,8 +409,3 @@ class Cohort:
             shard.try_out(forward, self.inputs.through(self.x[few], stacked=True), self.y[few])
 
         return self.rebuilt.stacking_error(self.rows[0].config, self.rows[1].config, try_out)
-
-
-def _targets(split: SplitData, device: torch.device, dtype: torch.dtype) -> Tensor:
-    targets = split.y.to(device)
-    return targets.to(dtype) if targets.is_floating_point() else targets

@@ -19,6 +19,7 @@ from workbench.models import (
     probe,
     stacked_forward,
 )
+from workbench.tasks.predictions import gives_probabilities
 from workbench.training.losses import resolve_loss
 from workbench.training.optimizer_registration import check_optimizer
 from workbench.training.optimizers import rule_of
@@ -40,7 +41,7 @@ def prepare(task: TaskData, config: Config) -> Config:
     """
     config = check(task, config)
     module = build_model(task, config)
-    probe(module, task, config.model)
+    probe(module, task, config)
     if not is_library_builder(MODELS[config.model].value) and stacked_forward(module) is None:
         observe(module, _few(task, module), config.model)
     check_optimizer(config, module)
@@ -50,7 +51,9 @@ def prepare(task: TaskData, config: Config) -> Config:
 def check(task: TaskData, config: Config) -> Config:
     """`prepare` without building the model. Raises: ConfigError naming the field."""
     config = resolve_loss(config, task.kind)
-    METRICS[task.metric]  # an unknown metric fails here, with a hint
+    for name in task.metrics:
+        METRICS[name]  # an unknown metric fails here, with a hint
+    _check_targets(task, config)
     rows = len(task.train.x)
     if config.batch_size > rows:
         message = (
@@ -58,6 +61,23 @@ def check(task: TaskData, config: Config) -> Config:
         )
         raise ConfigError([Problem("batch_size", config.batch_size, message)])
     return config
+
+
+def _check_targets(task: TaskData, config: Config) -> None:
+    """Raises: ConfigError for targets that the loss is not made for, or metrics that need probabilities it does not give."""
+    if config.loss == "poisson" and bool((task.train.target < 0).any()):
+        message = (
+            f"loss='poisson': needs targets from 0 on, the smallest is {float(task.train.target.min()):g}; use 'mse'"
+        )
+        raise ConfigError([Problem("loss", config.loss, message)])
+    if not gives_probabilities(task.kind, config.loss) and task.kind not in ("regression", "count"):
+        for name in task.metrics:
+            if METRICS[name].value.probabilities or task.kind == "multilabel":
+                message = (
+                    f"loss={config.loss!r}: the metric {name!r} needs probabilities, and this loss does not say how its outputs "
+                    f"become ones; register it with link=, such as wb.register_loss({config.loss!r}, ..., link='softmax')"
+                )
+                raise ConfigError([Problem("loss", config.loss, message)])
 
 
 def cohort_key(config: Config) -> tuple[Any, ...]:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from workbench.core.config import Config
+from workbench.tasks.target_scale import TargetScale
 from workbench.training.optimizers import Rule, rule_of
 from workbench.training.schedules import schedule_of
 from workbench.training.state import ORDER_SEED, RowProgress, Trained, Weights
@@ -20,12 +21,14 @@ __all__ = ["Row", "SplitData", "TaskData"]
 
 
 class SplitData(Protocol):
-    """Inputs (rows, ...) and targets (rows, ...) of one split."""
+    """Inputs (rows, ...) and targets (rows, ...) of one split: y as losses see them, target in their own unit."""
 
     @property
     def x(self) -> Tensor: ...
     @property
     def y(self) -> Tensor: ...
+    @property
+    def target(self) -> Tensor: ...
 
 
 class TaskData(Protocol):
@@ -36,7 +39,13 @@ class TaskData(Protocol):
     @property
     def kind(self) -> str: ...
     @property
-    def metric(self) -> str: ...
+    def metrics(self) -> tuple[str, ...]: ...
+    @property
+    def monitor(self) -> str: ...
+    @property
+    def target(self) -> TargetScale: ...
+    @property
+    def positions(self) -> tuple[int, ...]: ...
     @property
     def input_shape(self) -> tuple[int, ...]: ...
     @property
@@ -64,16 +73,16 @@ class Row:
     learning_rate: float = math.nan
 
     @classmethod
-    def begin(cls, trial: int, config: Config, steps_per_epoch: int) -> Self:
+    def begin(cls, trial: int, config: Config, steps_per_epoch: int, monitor: str) -> Self:
         """A trial before its first step."""
-        watch = Watch(config.patience, config.min_delta, config.plateau_patience)
+        watch = Watch(config.patience, config.min_delta, config.plateau_patience, monitor)
         order = torch.Generator().manual_seed(config.seed + ORDER_SEED)
         return cls(trial, config, schedule_of(config, steps_per_epoch), watch, order, rule_of(config))
 
     @classmethod
     def restore(cls, progress: RowProgress, order: Tensor, steps_per_epoch: int, best: Weights | None) -> Self:
         """A row in the state that was saved."""
-        row = cls.begin(progress.trial, Config(**progress.config), steps_per_epoch)
+        row = cls.begin(progress.trial, Config(**progress.config), steps_per_epoch, progress.watch["monitor"])
         row.order.set_state(order)
         row.watch, row.best = progress.restored_watch(), best
         row.epoch, row.step, row.seconds = progress.epoch, progress.step, progress.seconds
@@ -88,7 +97,7 @@ class Row:
         )  # fmt: skip
 
     @classmethod
-    def branch(cls, trial: int, config: Config, steps_per_epoch: int, origin: Trained) -> Self:
+    def branch(cls, trial: int, config: Config, steps_per_epoch: int, monitor: str, origin: Trained) -> Self:
         """A new trial that continues from a state of another one.
 
         Its best epoch is one of its own. Early stopping compares with the lowest loss of the whole path, but counts from
@@ -96,12 +105,13 @@ class Row:
         size, so that the schedule follows the epoch. The same seed continues the same random numbers, another seed begins new
         ones.
         """
-        row = cls.begin(trial, config, steps_per_epoch)
+        row = cls.begin(trial, config, steps_per_epoch, monitor)
         before = origin.progress.restored_watch()
         row.epoch = origin.progress.epoch
         row.step = row.epoch * steps_per_epoch
         row.watch.plateaus, row.watch._plateau = before.plateaus, before._plateau
-        row.watch._stop.reference = before._stop.reference
+        if before.monitor == monitor:
+            row.watch._stop.reference = before._stop.reference
         if config.seed == origin.config.seed:
             row.order.set_state(origin.order)
         return row

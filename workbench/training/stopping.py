@@ -1,4 +1,4 @@
-"""Monitors of the validation loss: the best epoch, patience, and plateaus."""
+"""The monitor of a trial: the best epoch, patience, and plateaus."""
 
 from __future__ import annotations
 
@@ -28,14 +28,17 @@ class Patience:
 
 @dataclass
 class Watch:
-    """Monitors one trial's validation loss.
+    """Monitors one trial's validation loss, or one of its metrics.
 
-    patience: epochs to wait before stopping early, None for never. plateaus: drops the plateau schedule has made.
+    patience: epochs to wait before stopping early, None for never. monitor: "loss" or the name of a metric. plateaus: drops the
+    plateau schedule has made. best_value: the monitored value at the best epoch, turned so that lower is better.
     """
 
     patience: int | None
     min_delta: float
     plateau_patience: int
+    monitor: str = "loss"
+    best_value: float = math.inf
     best_epoch: int = 0
     best_loss: float = math.inf
     best_metric: float = math.nan
@@ -46,13 +49,17 @@ class Watch:
     def __post_init__(self) -> None:
         self._stop.min_delta = self.min_delta
 
-    def update(self, epoch: int, loss: float, metric: float) -> bool:
-        """Add one epoch; returns whether it is the best so far."""
-        improved = loss < self.best_loss
+    def update(self, epoch: int, loss: float, metric: float, monitored: float | None = None) -> bool:
+        """Add one epoch; returns whether it is the best so far.
+
+        monitored: what is compared, lower is better; by default the validation loss.
+        """
+        value = loss if monitored is None else monitored
+        improved = value < self.best_value
         if improved:
-            self.best_epoch, self.best_loss, self.best_metric = epoch, loss, metric
-        self._stop.update(loss)
-        if self._plateau.update(loss) > self.plateau_patience:
+            self.best_epoch, self.best_value, self.best_loss, self.best_metric = epoch, value, loss, metric
+        self._stop.update(value)
+        if self._plateau.update(value) > self.plateau_patience:
             self.plateaus += 1
             self._plateau.waited = 0
         return improved

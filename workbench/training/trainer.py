@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from workbench.core.config import Config
+from workbench.core.direction import better_of, sign
 from workbench.core.errors import ConfigError, LogError, Problem, RunError
 from workbench.core.events import (
     CohortJoined,
@@ -25,6 +26,7 @@ from workbench.core.events import (
     StepProgress,
     TrialState,
 )  # fmt: skip
+from workbench.core.registry import METRICS
 from workbench.training.blueprint import Blueprint
 from workbench.training.capacity import work_of
 from workbench.training.cohort import Cohort
@@ -93,6 +95,7 @@ class Training:
         self.commands = commands or Commands()
         self.weights: dict[int, Weights] = {}
         self._blueprints: dict[int, Blueprint] = {}
+        self._undefined: set[tuple[int, str]] = set()  # trials and metrics that were reported to have no value
         self._features: list[Features | None] = []  # of the last cohorts, for later ones
 
     def moments(self) -> Iterator[tuple[Event, ...]]:
@@ -301,9 +304,11 @@ class Training:
         broken = (~torch.isfinite(steps)).int()
         validation = cohort.evaluate()
         penalties = cohort.penalties()
-        train_metrics = record.metrics(self.task.metric)
+        train_metrics = record.metrics(self.task.metrics, cohort.predict, cohort.in_own_unit)
         seconds = time.perf_counter() - started
+        headline, monitor = self.task.metrics[0], self.task.monitor
         events: list[EpochEnd] = []
+        messages: list[Message] = []
         endings: dict[int, tuple[TrialState, str]] = {}
         cohort.epoch += 1
         for index, row in enumerate(cohort.rows):
@@ -316,14 +321,19 @@ class Training:
                 endings[index] = TrialState.DIVERGED, reason
                 continue
             row.epoch += 1
-            loss, metric = validation[index]
+            loss, scores = validation[index]
+            metric = scores[headline]
+            monitored = loss if monitor == "loss" else -sign(better_of(monitor)) * scores[monitor]
+            metrics = {name: (train_metrics[index][name], scores[name]) for name in scores}
             events.append(
                 EpochEnd(
-                    row.trial, row.epoch, row.step, float(train_losses[index]), penalties[index], train_metrics[index],
-                    loss, metric, row.learning_rate, mean_norms[index], seconds,
+                    row.trial, row.epoch, row.step, float(train_losses[index]), penalties[index],
+                    train_metrics[index][headline], loss, metric, row.learning_rate, mean_norms[index], seconds, metrics,
+                    monitored,
                 )
             )  # fmt: skip
-            if row.watch.update(row.epoch, loss, metric):
+            messages += self._without_value(row, loss, scores)
+            if row.watch.update(row.epoch, loss, metric, monitored):
                 row.best = cohort.measured_weights(index)
             ending = ending_of(row, loss)
             if ending is not None:
@@ -344,12 +354,29 @@ class Training:
                     endings.setdefault(places[trial], (TrialState.PRUNED, reason))
         if self.keeper is not None and self.keeper.wants(len(endings) == len(cohort.rows)):
             self.keeper.take(cohort.state())
-        messages = []
+        messages = [message for message in messages if message.trial in newly_reported]
         if cohort.unfreezes:
             going = [row.trial for index, row in enumerate(cohort.rows) if index not in endings]
             message = "from here on all layers train, the frozen ones included; the optimizer begins with a new state"
-            messages = [Message(trial, message) for trial in going if trial in newly_reported]
+            messages += [Message(trial, message) for trial in going if trial in newly_reported]
         return (*events, *messages, *self._end(cohort, endings))
+
+    def _without_value(self, row: Row, loss: float, scores: Mapping[str, float]) -> Iterator[Message]:
+        """Report each metric that has no value on the validation rows, once a trial; a model that diverged has none anyway."""
+        for name, score in scores.items():
+            if math.isnan(score) and math.isfinite(loss) and (row.trial, name) not in self._undefined:
+                self._undefined.add((row.trial, name))
+                metric = METRICS[name].value
+                why = (
+                    f": {metric.undefined}"
+                    if metric.undefined
+                    else ", its function returned NaN" * (not metric.batched)
+                )
+                text = f"{METRICS[name].label} has no value on the {len(self.task.validation.x)} validation rows{why}"
+                if name in (self.task.monitor, self.task.metrics[0]):
+                    what = "no epoch can be selected by it" if name == self.task.monitor else "this trial is not ranked"
+                    text += f"; {what}"
+                yield Message(row.trial, text)
 
     def _end(self, cohort: Cohort, endings: Mapping[int, tuple[TrialState, str]]) -> tuple[Event, ...]:
         """End some rows: keep their best weights, remove them from the cohort, report it.

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from workbench.core.config import Config
+from workbench.core.direction import Better, rank
 from workbench.core.events import ENDED, EpochEnd, TrialState
+from workbench.core.text import in_sentence
 
 __all__ = ["COLUMNS", "SearchProgress", "Shown", "Status", "duration", "run_status", "search_status"]
 
@@ -64,6 +66,7 @@ class Status:
     best_metric: float | None = None
     best_epoch: int | None = None
     best_trial: int | None = None
+    selected: str = ""  # what selects the best epoch
     metric_label: str = ""
     message: str = ""
     queued: int = 0
@@ -80,8 +83,11 @@ class Status:
         return self.state in ACTIVE
 
 
-def run_status(trials: Mapping[int, Shown]) -> Status:
-    """The state of a run, by trial number: epoch and time left of the trial that is furthest behind, and the best of all."""
+def run_status(trials: Mapping[int, Shown], better: Better = "higher", selected: str = "") -> Status:
+    """The state of a run, by trial number: epoch and time left of the trial that is furthest behind, and the best of all.
+
+    better: the direction of the headline metric, by which trials are compared. selected: what selects the epoch, in words.
+    """
     if not trials:
         return Status()
     active = {trial: shown for trial, shown in trials.items() if shown.state not in ENDED}
@@ -89,14 +95,14 @@ def run_status(trials: Mapping[int, Shown]) -> Status:
     states = {shown.state for shown in (active or trials).values()}
     state = next(iter(states)) if len(states) == 1 else TrialState.RUNNING if active else TrialState.COMPLETED
     bests = [(trial, shown.best) for trial, shown in trials.items() if shown.best is not None]
-    top, best = min(bests, key=lambda pair: pair[1].val_loss, default=(None, None))
+    top, best = max(bests, key=lambda pair: rank(pair[1].val_metric, better), default=(None, None))
     left = None
     if active and sample.pace:
         left = (sample.config.epochs - sample.epoch - sample.fraction) / sample.pace
     return Status(
         state=state.value, trials=tuple(trials), epoch=sample.epoch, epochs=sample.config.epochs, fraction=sample.fraction,
         seconds_left=left, best_metric=None if best is None else best.val_metric,
-        best_epoch=None if best is None else best.epoch, best_trial=top,
+        best_epoch=None if best is None else best.epoch, best_trial=top, selected=selected,
     )  # fmt: skip
 
 
@@ -117,7 +123,7 @@ def search_status(
     if state not in ENDED and left is not None:
         parts.append(f"{duration(left)} left")
     if progress.best_trial is not None:
-        value = f"best {html.escape(metric_label.lower())} <b>{progress.best_value:.4f}</b>"
+        value = f"best {html.escape(in_sentence(metric_label))} <b>{progress.best_value:.4f}</b>"
         parts.append(f"{value} (trial {progress.best_trial})")
     if progress.learned:
         parts.append(f"learns from {progress.learned} earlier trials")

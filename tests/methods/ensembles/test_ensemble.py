@@ -143,7 +143,7 @@ def test_predicting_leaves_the_training_flags_alone(mixed: wb.Ensemble, rows: np
 
 def test_numbers_are_averaged_in_the_targets_units() -> None:
     X, y = load_diabetes(return_X_y=True)
-    bench = wb.Workbench(wb.Task.load("diabetes", metric="rmse"))
+    bench = wb.Workbench(wb.Task.load("diabetes", metrics="rmse"))
     bench.search("grid", {"learning_rate": [0.003, 0.01, 0.03]}, MLP.replace(epochs=5), blocking=True)
     ensemble = bench.ensemble(top=2)
     trials = [m.trial for m in ensemble.members]

@@ -53,7 +53,7 @@ def test_the_score_is_that_of_the_best_weights_on_the_test_rows(once: tuple[wb.W
 
 
 def test_the_baseline_beside_the_score_is_by_the_same_metric() -> None:
-    bench = wb.Workbench(wb.Task.load("diabetes", metric="rmse"))
+    bench = wb.Workbench(wb.Task.load("diabetes", metrics="rmse"))
     bench.run(QUICK)
     result = bench.open_test_set(1)
     assert result.baseline == pytest.approx(bench.task.baseline.loss**0.5, rel=1e-5)  # and not an R², which is about 0

@@ -38,7 +38,7 @@ __all__ = ["Diagnosis", "case_of", "diagnose", "prescriptions", "rules_table", "
 LAYER_ROWS = 256
 """Training rows on which layers are measured."""
 FLUSH_SECONDS = 2.0
-EXACT_LOSSES = {"classification": "cross_entropy", "regression": "mse"}
+EXACT_LOSSES = {"classification": "cross_entropy", "regression": "mse", "multilabel": "binary_cross_entropy"}
 """The losses that the task's baseline is measured by."""
 
 
@@ -115,7 +115,7 @@ def case_of(session: Session, trial: int) -> tuple[Case, list[str]]:
     session.recall.check_trial_task(trial)
     if (metric := log.record(trial).metric) != task.metric:
         message = f"trial {trial} was measured by {metric!r}, which cannot be compared with this task's {task.metric!r}"
-        raise RunError(f"{message}; make the task with metric={metric!r}")
+        raise RunError(f"{message}; make the task with metrics={metric!r}")
     state, notes = log.state(trial), []
     if curve.empty and state != TrialState.DIVERGED:
         raise RunError(f"trial {trial} has no finished epoch to diagnose (it is {state}); wait for its first one")
@@ -124,7 +124,7 @@ def case_of(session: Session, trial: int) -> tuple[Case, list[str]]:
         notes.append(f"the trial is {state}: diagnosed from its first {counted(len(curve), 'epoch')}")
     if not curve.empty:
         config = session.recall.config(trial, int(curve["epoch"].iloc[-1]))
-    measured = config.loss == EXACT_LOSSES[task.kind] and not (
+    measured = config.loss == EXACT_LOSSES.get(task.kind) and not (
         config.uses("label_smoothing") and config.label_smoothing
     )
     board = reads.leaderboard(None)
@@ -141,8 +141,8 @@ def case_of(session: Session, trial: int) -> tuple[Case, list[str]]:
         rival = Rival(int(others["trial"].iloc[0]), tuple(float(value) for value in values))
     best = log.results.best(task.fingerprint, task.metric, reads.better)
     known = [] if best is None else [best["best_val_metric"]]
-    finite = curve[np.isfinite(curve["val_loss"])]
-    known += [] if finite.empty else [float(finite.loc[finite["val_loss"].idxmin(), "val_metric"])]
+    finite = curve[np.isfinite(curve["val_loss"]) & curve["monitored"].notna()]
+    known += [] if finite.empty else [float(finite.loc[finite["monitored"].idxmin(), "val_metric"])]
     known = [score for score in known if math.isfinite(score)]
     seeds = [int(other) for other in own.loc[own["seed"] != begun.seed, "trial"]]
     curves = log.curves(*seeds) if seeds else curve.iloc[:0]
@@ -179,6 +179,8 @@ def case_of(session: Session, trial: int) -> tuple[Case, list[str]]:
 def _untrained_loss(session: Session) -> float:
     """The task's own loss of outputs of zero, on the training split."""
     task = session.task
+    if task.kind == "multilabel":
+        return math.log(2)
     return float(task.train.y.double().square().mean()) if task.classes is None else math.log(task.output_size)
 
 

@@ -18,6 +18,7 @@ from workbench.core.domains import IntRange, Range
 from workbench.core.errors import ConfigError, Problem, RunError
 from workbench.core.events import EpochEnd, Event, StepProgress, TrialEnded, TrialState
 from workbench.core.registry import LOSSES
+from workbench.core.text import in_sentence
 from workbench.methods.range_test.figure import range_curve
 from workbench.methods.range_test.suggestion import Suggestion, range_table, suggest
 from workbench.runs.job import Job
@@ -123,7 +124,7 @@ class RangeTest(Job[pd.DataFrame]):
 
     def figure(self) -> NotebookFigure:
         """Validation loss against learning rate: mean and band over the seeds, valley, suggestion, what diverged shaded."""
-        label = LOSSES[next(iter(self.plan.configs.values())).loss].label.lower()
+        label = in_sentence(LOSSES[next(iter(self.plan.configs.values())).loss].label)
         start = float(np.mean(list(self._untrained.values())))
         return range_curve(self.table, self.found, untrained=start, loss_label=label, steps=self.plan.steps)
 
@@ -271,7 +272,7 @@ def _some(split: Split, rows: int, seed: int) -> Split:
     if rows >= len(split):
         return split
     chosen = torch.randperm(len(split), generator=torch.Generator().manual_seed(seed))[:rows]
-    return Split(split.x[chosen], split.y[chosen])
+    return Split(split.x[chosen], split.y[chosen], split.target[chosen])
 
 
 def _checked(low: float, high: float, **counts: int) -> tuple[list[float], int, int]:

@@ -13,6 +13,7 @@ from workbench.core.config import Config
 from workbench.core.errors import ConfigError, LogError, RunError, WorkbenchError
 from workbench.core.events import EpochEnd, Message
 from workbench.log import SearchStep
+from workbench.log.queries import epochs_of
 from workbench.methods.search.campaign import Campaign
 from workbench.methods.search.recorder import LogRecorder, results_of
 from workbench.methods.search.request import SearchRequest
@@ -97,10 +98,9 @@ def _repeat(
 
 
 def _epochs(curves: pd.DataFrame) -> dict[int, list[EpochEnd]]:
-    names = list(EpochEnd.__dataclass_fields__)
     found: dict[int, list[EpochEnd]] = {}
-    for values in curves[names].itertuples(index=False):
-        found.setdefault(int(values.trial), []).append(EpochEnd(*values))
+    for epoch in epochs_of(curves):
+        found.setdefault(epoch.trial, []).append(epoch)
     return found
 
 

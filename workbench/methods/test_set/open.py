@@ -17,6 +17,7 @@ from workbench.core.direction import better_of, sign
 from workbench.core.errors import ConfigError, ModelError, Problem, RunError, SealError
 from workbench.core.events import ENDED
 from workbench.core.registry import METRICS
+from workbench.core.text import in_sentence
 from workbench.log import Finding
 from workbench.log.openings import KIND, Opening, keys_as_text, openings, unseen
 from workbench.methods.test_set.figure import opened_scores
@@ -50,7 +51,7 @@ class Together(Protocol):
     def schema(self) -> TaskSchema: ...
     @property
     def val_metric(self) -> float: ...
-    def outputs(self, x: Tensor) -> Tensor: ...
+    def predictions(self, x: Tensor) -> Tensor: ...
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ class TestResult:
     @property
     def description(self) -> list[str]:
         """The result in sentences."""
-        label = METRICS[self.metric].label.lower()
+        label = in_sentence(METRICS[self.metric].label)
         rows = f"{self.rows:,} rows"
         if self.rows < self.split_rows:
             rows = f"{self.rows:,} of the split's {self.split_rows:,} rows, those that were never evaluated before"
@@ -135,7 +136,7 @@ def open_test_set(
     if again and only_unseen:
         message = "again and only_unseen exclude each other"
         raise ConfigError([Problem("only_unseen", only_unseen, message)])
-    what: int | Together = whole("trial", trial) if not hasattr(trial, "outputs") else trial
+    what: int | Together = whole("trial", trial) if not hasattr(trial, "predictions") else trial
     sealed, keys = open_seal(session.task), session.task.row_keys["test"]
     model, about, validation = _model(session, what)
     test = sealed
@@ -143,9 +144,9 @@ def open_test_set(
         new = unseen(keys, openings(session.log.findings(KIND)))
         if not new.any():
             raise _sealed(session, keys, "none of them is unseen; a version of the task with new rows has some")
-        test, keys = Split(sealed.x[new], sealed.y[new]), keys[new]
+        test, keys = Split(sealed.x[new], sealed.y[new], sealed.target[new]), keys[new]
     metric = session.task.metric
-    interval: Interval = score_interval(metric, model.outputs(test.x), test.y)
+    interval: Interval = score_interval(metric, model.predictions(test.x), test.target)
     data = {
         **about,
         "task": session.task.name,
