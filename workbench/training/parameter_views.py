@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -66,7 +65,7 @@ def vmapped(module: nn.Module, assigned: Sequence[str] = ()) -> Forward:
         outputs, changed = stacked(parameters, given, x)
         for name, value in changed.items():
             buffers[name].copy_(value)
-        return cast(Tensor, outputs)
+        return outputs
 
     return forward
 
