@@ -329,7 +329,7 @@ def test_only_what_trains_has_a_row(flowers: wb.Task) -> None:
     cohort = Cohort(flowers, {i: config.replace(seed=i) for i in range(5)}, torch.device("cpu"))
     assert cohort.theta.shape == (5, 8 * 3 + 3)
     assert cohort.buffers == {}
-    assert cohort.known
+    assert cohort.rebuilt.known
     assert cohort.x.shape == (len(flowers.train.x), 8)
     half = Cohort(flowers, {i: config.replace(seed=i, freeze=1) for i in range(2)}, torch.device("cpu"))
     assert half.known

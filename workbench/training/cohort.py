@@ -387,9 +387,12 @@ class Cohort:
     def keep(self, indices: Sequence[int]) -> None:
         """Remove all other rows and free their memory; the kept ones continue with their optimizer state."""
         states = self._states()
-        if not indices:
+        if not indices:  # whoever still holds an ended cohort does not hold its data
             self.rows, self.shards = [], []
             self.theta = self.grad = self.theta[:0].clone()
+            if self.inputs.features is not None:
+                self.inputs.features = None
+                self.x = self.x_val = self.inputs.x = self.inputs.x_val = self.x[:0].clone()
             return
         index = torch.tensor(indices, dtype=torch.long, device=self.device)
         buffers = {name: values[index] for name, values in self.buffers.items()}
