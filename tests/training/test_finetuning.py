@@ -332,7 +332,7 @@ def test_only_what_trains_has_a_row(flowers: wb.Task) -> None:
     assert cohort.rebuilt.known
     assert cohort.x.shape == (len(flowers.train.x), 8)
     half = Cohort(flowers, {i: config.replace(seed=i, freeze=1) for i in range(2)}, torch.device("cpu"))
-    assert half.known
+    assert half.rebuilt.known
     assert half.theta.shape == (2, 8 * 8 + 16 + 27)
 
 
