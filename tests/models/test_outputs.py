@@ -175,3 +175,12 @@ def test_a_lazy_layer_that_no_batch_reaches(flowers: wb.Task) -> None:
     bench = wb.Workbench(flowers, models={"unused": lambda task: Unused()})
     with pytest.raises(wb.ModelError, match=r"lazy parameter 'unused.weight'"):
         bench.start(wb.Config(model="unused"))
+
+
+def test_a_trial_of_such_a_model_can_be_fine_tuned(flowers: wb.Task) -> None:
+    """Without its head it returns features, whose number is not the task's."""
+    bench = wb.Workbench(flowers, models={"several": lambda task: Several(lambda y, h: {"scores": y, "rows": len(y)})})
+    bench.start(wb.Config(model="several", batch_size=16, epochs=1)).wait()
+    bench.finetune(1, freeze=None, seeds=2).wait()
+    assert bench.trials.state.tolist() == ["completed"] * 3
+    assert bench.model(3).outputs(flowers.validation.x).shape == (len(flowers.validation), 3)
