@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -788,9 +789,15 @@ class Workbench(Scoped):
 
         Epochs that no checkpoint holds are trained again first, without a record. Raises: LogError for an unknown trial;
         RunError for one without a finished epoch, on another task, or for an epoch it does not have; ModelError if the model
-        of the trial is another one here; CheckpointError if the checkpoint is damaged.
+        of the trial is another one here; CheckpointError if the checkpoint is damaged. Warns if the outputs of the model are
+        not those that were measured; its `mismatch` says how they differ.
         """
-        return self._session.recall.model(whole("trial", trial), epoch)
+        model = self._session.recall.model(whole("trial", trial), epoch)
+        if model.mismatch:
+            from workbench.runs.trained_model import callers_level
+
+            warnings.warn(f"trial {trial}: {model.mismatch}", UserWarning, stacklevel=callers_level())
+        return model
 
     def predict(self, trial: int, X: Any) -> NDArray[Any]:
         """Predictions of a trial's best model for raw rows, in the form the task was made from.

@@ -22,6 +22,7 @@ from workbench.core.events import (
     Event,
     KnobChanged,
     Message,
+    Mismatch,
     Scripted,
     StateChanged,
     StepProgress,
@@ -197,7 +198,8 @@ def event_rows(events: Iterable[Event]) -> dict[Table, list[dict[str, Any]]]:
                 message = json.dumps({"changes": [list(change) for change in script], "stop_after": stop_after})
                 rows[schema.events].append(event_row(trial, "script", message=message))
             case Message(trial, message):
-                rows[schema.events].append(event_row(trial, "message", message=message))
+                name = "mismatch" if isinstance(event, Mismatch) else ""
+                rows[schema.events].append(event_row(trial, "message", name=name, message=message))
             case StepProgress():
                 pass
     return {table: group for table, group in rows.items() if group}

@@ -22,7 +22,7 @@ from workbench.runs.branch import differences
 from workbench.runs.restore import logged_config
 from workbench.runs.run import Run
 from workbench.runs.session import Session, scripted
-from workbench.training import Training, prepare
+from workbench.training import Training, draws, prepare
 
 __all__ = ["TOLERANCE", "Replay", "replay", "script"]
 
@@ -30,6 +30,7 @@ TOLERANCE = 0.001
 """How far a loss or metric may be from the record, relative to 1 or to its own size, where trials trained together: their
 shared operations round otherwise than those of one alone. Measured: 1e-6 and less over 30 epochs of configurations that train
 steadily; where the loss jumps about, a rounding grows from step to step, and no tolerance would be true."""
+DRAWN = "random numbers, as of dropout, are drawn for the cohort together"
 COMPARED = (
     "train_loss", "val_loss", "train_metric", "val_metric", "penalty", "learning_rate", "grad_norm",
 )  # fmt: skip
@@ -104,6 +105,11 @@ class Replay(Run):
         if beyond.empty:
             return f"{name} agrees with it within {TOLERANCE:.1%} in all {epochs} epochs ({self.reason})."
         first = beyond["epoch"].iloc[0]
+        if DRAWN in self.reason:
+            return (
+                f"{name} has other random numbers, so it agrees in distribution only: {self.reason} (first difference beyond "
+                f"{TOLERANCE:.1%} in epoch {first} of {epochs})."
+            )
         return (
             f"{name} leaves the tolerance of {TOLERANCE:.1%} in epoch {first} of {epochs} ({self.reason}; where the loss jumps "
             "about, such a difference grows from step to step)."
@@ -179,6 +185,8 @@ def _why_not_exact(session: Session, trial: int, device: str) -> str:
                 if about.get(name) != value:
                     return f"it ran with {name} {about.get(name, 'unknown')}, this with {value}"
         if log.history.largest_cohort(one) > 1:
+            if draws(session.task, logged_config(one, log.record(one).config)):
+                return f"trial {one} trained together with others, and {DRAWN}"
             return f"trial {one} trained together with others, whose shared operations round otherwise"
     return ""
 

@@ -40,6 +40,7 @@ from workbench.training import (
     Weights,
     filled,
 )
+from workbench.training.agreement import disagreement, sample_rows
 from workbench.training.devices import fitting_threads
 from workbench.training.stages import trained_part
 
@@ -344,7 +345,10 @@ class Recall:
         return None if kept is None or kept.progress.epoch != best else kept.weights
 
     def model(self, trial: int, epoch: int | None = None) -> TrainedModel:
-        """A trial's model, ready to predict, with its best weights or those after an epoch."""
+        """A trial's model, ready to predict, with its best weights or those after an epoch; `mismatch` if it is another one.
+
+        Its outputs are compared with those that were measured with its weights, where these are at hand.
+        """
         from workbench.runs.trained_model import TrainedModel
 
         self.check_trial_task(trial)
@@ -353,12 +357,18 @@ class Recall:
         former = self.former_builder(trial)
         if former is None:
             self.check_builder(trial, weights)
-        task = self.refits.task_of(trial)
+        task, record = self.refits.task_of(trial), self.log.record(trial)
         module = filled(build_model(task, config, former), weights)
-        return TrainedModel(
-            module, config, task.schema, trial=trial, epoch=epoch, builder=self.log.record(trial).builder,
+        model = TrainedModel(
+            module, config, task.schema, trial=trial, epoch=epoch, builder=record.builder,
             decision=self.decision(trial, epoch),
         )  # fmt: skip
+        if weights.outputs is not None:
+            places = sample_rows(len(task.validation.x), weights.outputs[0].numel())
+            model.mismatch = disagreement(model.outputs, task.validation.x[places], weights.outputs, record.device)
+        if not model.mismatch and epoch == self.best_epoch(trial):
+            model.mismatch = self.log.history.mismatch(trial)
+        return model
 
     def decision(self, trial: int, epoch: int) -> Decision:
         """The calibration and threshold that were last chosen for a trial's model with its weights after an epoch."""

@@ -29,6 +29,7 @@ from workbench.tasks.predictions import check_probabilities
 
 __all__ = [
     "TrainedModel",
+    "callers_level",
     "model_of",
     "model_path",
     "model_state",
@@ -49,8 +50,9 @@ class TrainedModel(nn.Module):
     module: the architecture's own module, put into evaluation mode. config: the trial's hyperparameters. schema: what is
     known of the task. trial, epoch: where the weights come from, if known. versions: of the workbench and the libraries that
     made it. builder: the identity of the code that built it, None for a built-in model. decision: calibration of its
-    probabilities and threshold between two classes, if they were chosen. Made by `bench.model(trial)` and
-    `wb.load_model(path)`. It is an ordinary `nn.Module`: `model.to("cuda")` moves it, and it predicts there.
+    probabilities and threshold between two classes, if they were chosen. mismatch: how its outputs differ from those that were
+    measured with its weights, "" if they agree. Made by `bench.model(trial)` and `wb.load_model(path)`. It is an ordinary
+    `nn.Module`: `model.to("cuda")` moves it, and it predicts there.
     """
 
     def __init__(
@@ -64,12 +66,14 @@ class TrainedModel(nn.Module):
         builder: str | None = None,
         versions: Mapping[str, str] | None = None,
         decision: Decision | None = None,
+        mismatch: str = "",
     ) -> None:
         super().__init__()
         self.module = module
         self.config, self.schema, self.trial, self.epoch, self.builder = config, schema, trial, epoch, builder
         self.versions = _versions() if versions is None else dict(versions)
         self.decision = decision or Decision()
+        self.mismatch = mismatch
         self.eval()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -178,6 +182,7 @@ def model_state(model: TrainedModel) -> dict[str, Any]:
     return {
         **({} if source is None else {"source": source.to_state()}),
         "weights": dict(model.module.state_dict()),
+        "buffers": unsaved_buffers(model.module),
         "config": model.config.model_dump(),
         "builtin": is_builtin(model.config.model),
         "reads": sorted(MODELS[model.config.model].uses),
@@ -186,7 +191,14 @@ def model_state(model: TrainedModel) -> dict[str, Any]:
         "builder": model.builder,
         "versions": model.versions,
         "decision": model.decision.to_json(),
+        "mismatch": model.mismatch,
     }
+
+
+def unsaved_buffers(module: nn.Module) -> dict[str, Tensor]:
+    """The buffers of a module that its `state_dict` leaves out, which its outputs may depend on all the same."""
+    kept = module.state_dict(keep_vars=True)
+    return {name: value for name, value in module.named_buffers() if name not in kept}
 
 
 def schema_of(content: Mapping[str, Any], name: str, trusted: Sequence[str]) -> TaskSchema:
@@ -206,8 +218,9 @@ def model_of(content: Mapping[str, Any], schema: TaskSchema, name: str, path: st
     """
     try:
         weights, values = dict(content["weights"]), dict(content["config"])
+        buffers = dict(content["buffers"])
         builtin, reads = bool(content["builtin"]), set(content["reads"])
-        origin = {key: content[key] for key in ("trial", "epoch", "builder", "versions")}
+        origin = {key: content[key] for key in ("trial", "epoch", "builder", "versions", "mismatch")}
         decision = Decision.of_json(content["decision"])
         model = str(values["model"])
     except (KeyError, TypeError, ValueError) as error:
@@ -225,12 +238,17 @@ def model_of(content: Mapping[str, Any], schema: TaskSchema, name: str, path: st
         known = "a builder is given what the file says of the task (classes, kind, shapes), and no rows"
         raise CheckpointError(f"{name}: {error}; {known}") from error
     _fill(module, weights, f"{name}: model {model!r}")
+    for key, value in buffers.items():
+        owner, _, leaf = key.rpartition(".")
+        module.get_submodule(owner)._buffers[leaf] = value
+    if origin["mismatch"]:
+        warnings.warn(f"{name}: {origin['mismatch']}", UserWarning, stacklevel=callers_level())
     if other and former is None:  # weights fit any network of the same shapes
         message = (
             f"{name}: the code of the model {model!r} is not the one that the file was written with (builder {identity}, here "
             f"{now}), so predictions may differ; give the original: wb.load_model({path!r}, models={{{model!r}: original}})"
         )
-        warnings.warn(message, UserWarning, stacklevel=_callers_level())
+        warnings.warn(message, UserWarning, stacklevel=callers_level())
     return TrainedModel(module, config, schema, decision=decision, **origin)
 
 
@@ -287,11 +305,11 @@ def _config(values: dict[str, Any], reads: set[str], name: str) -> Config:
     if left:
         shown = ", ".join(f"{field}={value!r}" for field, value in left.items())
         message = f"{name}: {shown} is not known here and left at its default; predictions do not depend on it"
-        warnings.warn(message, UserWarning, stacklevel=_callers_level())
+        warnings.warn(message, UserWarning, stacklevel=callers_level())
     return config
 
 
-def _callers_level() -> int:
+def callers_level() -> int:
     """The `stacklevel` of the first caller outside of the package."""
     frame, level = sys._getframe(1), 1
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("workbench."):

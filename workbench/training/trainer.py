@@ -21,11 +21,13 @@ from workbench.core.events import (
     EpochEnd,
     Event,
     Message,
+    Mismatch,
     StateChanged,
     StepProgress,
     TrialState,
 )  # fmt: skip
 from workbench.core.registry import METRICS
+from workbench.training.blueprint import Blueprint
 from workbench.training.capacity import work_of
 from workbench.training.cohort import Cohort
 from workbench.training.commands import Commands
@@ -90,14 +92,13 @@ class Training:
         self._reported = {trial: entry.epochs for trial, entry in logged.items()}
         self._ends = {trial: entry.end for trial, entry in logged.items() if entry.end is not None}
         self._so_far = {trial: entry.so_far for trial, entry in logged.items() if entry.so_far is not None}
-        self._over = frozenset(self._ends)  # trials whose end is on record: they report nothing more
+        self._over = frozenset(self._ends)  # their end is on record: they report nothing more
         self._row_of: dict[int, Row] = {}
         self.device = torch.device(device)
         self.commands = commands or Commands()
         self.weights: dict[int, Weights] = {}
-        self._modules: dict[int, Cohort] = {}
-        self._undefined: set[tuple[int, str]] = set()
-        """Trials and metrics that were reported to have no value."""
+        self._blueprints: dict[int, Blueprint] = {}
+        self._undefined: set[tuple[int, str]] = set()  # trials and metrics that were reported to have no value
         self._features: list[Features | None] = []  # of the last cohorts, for later ones
 
     def moments(self) -> Iterator[tuple[Event, ...]]:
@@ -129,13 +130,11 @@ class Training:
 
     def module(self, trial: int) -> torch.nn.Module:
         """A trial's module with its best weights, on the CPU, in evaluation mode. Raises: KeyError before it ended."""
-        return self._modules[trial].blueprint().module_of(self.weights[trial])
+        return self._blueprints[trial].module_of(self.weights[trial])
 
     def results(self) -> Results:
-        """The ended trials' best weights and what builds their modules, without cohorts and their copies of the data."""
-        blueprints = {id(cohort): cohort.blueprint() for cohort in self._modules.values()}
-        known = {trial: blueprints[id(self._modules[trial])] for trial in self.weights if trial in self._modules}
-        return Results(dict(self.weights), known)
+        """The ended trials' best weights and what builds their modules."""
+        return Results(dict(self.weights), {trial: self._blueprints[trial] for trial in self.weights})
 
     def _group(self, trials: dict[int, Config]) -> Iterator[tuple[Event, ...]]:
         """Train trials together; if that fails, train them again in smaller groups, down to one trial."""
@@ -160,9 +159,11 @@ class Training:
         size = -(-len(left) // 2) if short else 1
         if short and self.supply is not None:
             self.supply.shrink(size)
-        message = f"{len(left)} trials did not fit into memory together ({text}); they train again, {size} at a time"
-        if not short:
-            message = f"the cohort raised {text}; its trials train again one by one, to find the one that fails"
+        message = f"the cohort raised {text}; its trials train again one by one, to find the one that fails"
+        if short:
+            message = (
+                f"{len(left)} trials did not fit into memory together ({text}); they train again, {size} at a time"
+            )
         yield (*(Message(trial, message) for trial in left), *(CohortLeft(trial) for trial in left))
         waiting = list(left.items())
         for start in range(0, len(waiting), size):
@@ -182,6 +183,8 @@ class Training:
             return
         reason = "" if cohort.direct else cohort.stacking_error()
         if not reason:
+            if warning := cohort.rebuilt.warning:
+                yield tuple(Message(trial, warning) for trial in trials)
             if self.keeper is not None and resumed is None:
                 self.keeper.begin(cohort.series)
             yield from self._cohort(cohort, trials, resumed)
@@ -249,7 +252,7 @@ class Training:
         events: list[Event] = []
         for trial in trials:
             known, row = trial in self._row_of or trial in self._ends, rows[trial]
-            self._modules[trial], self._row_of[trial] = cohort, row
+            self._blueprints[trial], self._row_of[trial] = Blueprint.of(self.task, row.config), row
             self._changes.enter(row)
             if not known:
                 events.append(StateChanged(trial, TrialState.RUNNING, row.step))
@@ -334,7 +337,7 @@ class Training:
             )  # fmt: skip
             messages += self._without_value(row, loss, scores)
             if row.watch.update(row.epoch, loss, metric, monitored):
-                row.best = cohort.weights(index)
+                row.best = cohort.measured_weights(index)
             ending = ending_of(row, loss)
             if ending is not None:
                 endings[index] = ending
@@ -344,9 +347,9 @@ class Training:
         events = [event for event in events if event.epoch > self._reported[event.trial]]
         self._reported |= {event.trial: event.epoch for event in events}
         newly_reported = {event.trial for event in events}
-        self._so_far |= {
-            row.trial: ended(row, TrialState.STOPPED, "") for row in cohort.rows if row.trial in newly_reported
-        }
+        for row in cohort.rows:
+            if row.trial in newly_reported:
+                self._so_far[row.trial] = ended(row, TrialState.STOPPED, "")
         if self.supply is not None:
             places = {row.trial: index for index, row in enumerate(cohort.rows)}
             for trial, reason in self.supply.prune(events).items():
@@ -356,11 +359,9 @@ class Training:
             self.keeper.take(cohort.state())
         messages = [message for message in messages if message.trial in newly_reported]
         if cohort.unfreezes:
-            going = [
-                row for index, row in enumerate(cohort.rows) if index not in endings and row.trial in newly_reported
-            ]
+            going = [row.trial for index, row in enumerate(cohort.rows) if index not in endings]
             message = "from here on all layers train, the frozen ones included; the optimizer begins with a new state"
-            messages += [Message(row.trial, message) for row in going]
+            messages += [Message(trial, message) for trial in going if trial in newly_reported]
         return (*events, *messages, *self._end(cohort, endings))
 
     def _without_value(self, row: Row, loss: float, scores: Mapping[str, float]) -> Iterator[Message]:
@@ -385,7 +386,7 @@ class Training:
 
         Sorted by trial, because a search's decisions must not depend on the order of the rows.
         """
-        events = []
+        events: list[Event] = []
         for index, (state, reason) in sorted(endings.items(), key=lambda item: cohort.rows[item[0]].trial):
             row = cohort.rows[index]
             so_far = self._so_far.get(row.trial)
@@ -394,6 +395,8 @@ class Training:
             else:
                 self.weights[row.trial] = row.best or cohort.weights(index)
                 end = ended(row, state, reason)
+                if mismatch := cohort.rebuilt.mismatch(row):
+                    events.append(Mismatch(row.trial, mismatch))
             self._ends[row.trial] = end
             events.append(end)
             self._row_of.pop(row.trial, None)
@@ -407,7 +410,7 @@ class Training:
         """Keep the weights of the best trials of a search only: memory must not grow with the number of trials."""
         while len(self.weights) > WEIGHTS_KEPT:
             worst = max(self.weights, key=lambda trial: self._ends[trial].best_val_loss)
-            del self.weights[worst], self._modules[worst]
+            del self.weights[worst], self._blueprints[worst]
 
 
 def train(

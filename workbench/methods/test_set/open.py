@@ -6,7 +6,7 @@ import getpass
 import html
 import math
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from workbench.core.direction import better_of, sign
-from workbench.core.errors import ConfigError, Problem, RunError, SealError
+from workbench.core.errors import ConfigError, ModelError, Problem, RunError, SealError
 from workbench.core.events import ENDED, TrialState
 from workbench.core.registry import METRICS
 from workbench.core.text import counted, in_sentence
@@ -33,6 +33,7 @@ from workbench.ui.figures import NotebookFigure
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from workbench.runs.trained_model import TrainedModel
     from workbench.tasks import TaskSchema
 
 __all__ = ["TestResult", "Together", "history", "open_test_set"]
@@ -45,6 +46,8 @@ class Together(Protocol):
     def number(self) -> int | None: ...
     @property
     def members(self) -> Sequence[Any]: ...
+    @property
+    def models(self) -> Iterable[Any]: ...
     @property
     def schema(self) -> TaskSchema: ...
     @property
@@ -140,8 +143,9 @@ def open_test_set(
 
     only_unseen: on those of its rows alone that no opening in the log has seen. Raises: ConfigError for `again` and
     `only_unseen` that are neither True nor False, or both; TaskError if the task has no test split; RunError, LogError for a
-    trial in the trash, or without a model; ModelError if the metric is not defined on the rows; SealError if any of the test
-    rows were seen before and neither is set, or if none is unseen. Nothing is opened then.
+    trial in the trash, or without a model; ModelError if the metric is not defined on the rows, or if the model is not the one
+    that was measured on the validation rows; SealError if any of the test rows were seen before and neither is set, or if none
+    is unseen. Nothing is opened then.
     """
     again, only_unseen = _flag("again", again), _flag("only_unseen", only_unseen)
     if again and only_unseen:
@@ -233,6 +237,8 @@ def _model(session: Session, what: int | Together) -> tuple[Callable[[Tensor], T
     if not isinstance(what, int):
         session.recall.check_task(repr(what), what.schema.fingerprint)
         session.recall.check_outside_trash(*(member.trial for member in what.members))
+        for model in what.models:
+            _check_measured(model)
         words = f"ensemble {what.number}" if what.number is not None else "an ensemble"
         about = {"trial": None, "ensemble": what.number, "epoch": None, "what": words, "decision": ""}
         return what.predictions, about, what.val_metric
@@ -244,6 +250,7 @@ def _model(session: Session, what: int | Together) -> tuple[Callable[[Tensor], T
     if refits.includes(what) and state is not TrialState.COMPLETED:
         raise RunError(f"trial {what}, a refit, is {state}: it did not reach its last epoch; refit again, then open")
     model = session.recall.model(what)
+    _check_measured(model)
     if refits.includes(what):
         words = f"trial {what}, a refit of trial {session.log.record(what).parent}"
         return (
@@ -262,6 +269,12 @@ def _model(session: Session, what: int | Together) -> tuple[Callable[[Tensor], T
         return lambda x: model.predictions(x, decided=decides), about, score
     curve = session.log.curves(what).set_index("epoch")
     return model.predictions, about, float(curve.loc[model.epoch, "val_metric"])
+
+
+def _check_measured(model: TrainedModel) -> None:
+    """Raises: ModelError if a trial's model is not the one that was measured: its test score would be that of another one."""
+    if model.mismatch:
+        raise ModelError(f"trial {model.trial} cannot be evaluated on the test set: {model.mismatch}")
 
 
 def _results(findings: Sequence[Finding]) -> list[tuple[Opening, TestResult]]:
