@@ -31,7 +31,7 @@ class Through(nn.Module):
         self.function = function
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.function(self.inner(x))
+        return self.function(self.inner(x.flatten(1)))
 
 
 def through(function: Callable[[Tensor], Tensor]) -> Callable[..., nn.Module]:
@@ -140,7 +140,7 @@ CALIBRATION: Cases = {
         ("iris", "adam 0.01 40 model=tanh"),
         ("diabetes", "adam 0.003 15 model=sigmoid"),
     ],
-    "too_few_epochs": [("digits", "sgd 0.02 3"), ("wine", "adam 0.001 4"), ("digits", "sgd 0.01 1")],
+    "too_few_epochs": [("digits", "sgd 0.02 3"), ("wine", "adam 0.001 2"), ("digits", "sgd 0.01 1")],
     "unpredictable": [("labels at random", "adam 0.01 40")],
     "undefined_metric": [("metric without a value", "adam 0.01 5")],
     "rate_too_high": [("wine", "sgd 10 20 dropout=0.5"), ("digits", "adam 1 10 l2=1e-6")],
