@@ -58,7 +58,9 @@ def held_down(case: Case) -> list[Held]:
             penalty = strength * _weights_to(power, case)
             share = penalty / (penalty + case.level)
             words = f"{name}={strength:g}: its penalty begins at {penalty:.2g}, {share:.0%} of what training minimises"
-            if share > PENALTY:
+            if math.isnan(penalty):
+                found.append(Held(name, 0.0, f"{name}={strength:g}: its penalty is not known", False))
+            elif share > PENALTY:
                 found.append(Held(name, 0.0, words, share > PENALTY_STRONG))
     if (
         config.uses("dropout")
@@ -76,13 +78,13 @@ def held_down(case: Case) -> list[Held]:
 def _weights_to(power: int, case: Case) -> float:
     """Σ|w| or Σw² of the weights that penalties act on: of the initial ones, since a strong penalty makes the later ones small.
 
-    Without them, from the curve's penalty after the first epoch, which is then taken for that of the one strength that is set.
+    Without them, from the curve's penalty after the first epoch, if only one of the two strengths is set; else NaN.
     """
     if case.initial is not None:
         return sum(float(one.weight.abs().pow(power).sum()) for one in case.initial if one.weight is not None)
-    strength = case.config.l1 if power == 1 else case.config.l2
-    penalty = case.curve.get("penalty", ())
-    return float(penalty.iloc[0]) / strength if len(penalty) else math.inf
+    if (case.config.l1 and case.config.l2) or "penalty" not in case.curve:
+        return math.nan
+    return float(case.curve["penalty"].iloc[0]) / (case.config.l1 or case.config.l2)
 
 
 def more_capacity(case: Case) -> Prescription:
