@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from workbench.core.config import Config
 from workbench.core.errors import CheckpointError, ConfigError, ModelError, TaskError, WorkbenchError
 from workbench.core.registry import MODELS
 from workbench.core.version import __version__
+from workbench.core.warn import callers_level
 from workbench.models import Source, build_model, builder_identity, former_builder, is_builtin, source_of
 from workbench.tasks import TaskSchema
 
@@ -211,7 +211,7 @@ def model_of(content: Mapping[str, Any], schema: TaskSchema, name: str, path: st
             f"{name}: the code of the model {model!r} is not the one that the file was written with (builder {identity}, here "
             f"{now}), so predictions may differ; give the original: wb.load_model({path!r}, models={{{model!r}: original}})"
         )
-        warnings.warn(message, UserWarning, stacklevel=_callers_level())
+        warnings.warn(message, UserWarning, stacklevel=callers_level())
     return TrainedModel(module, config, schema, **origin)
 
 
@@ -268,16 +268,8 @@ def _config(values: dict[str, Any], reads: set[str], name: str) -> Config:
     if left:
         shown = ", ".join(f"{field}={value!r}" for field, value in left.items())
         message = f"{name}: {shown} is not known here and left at its default; predictions do not depend on it"
-        warnings.warn(message, UserWarning, stacklevel=_callers_level())
+        warnings.warn(message, UserWarning, stacklevel=callers_level())
     return config
-
-
-def _callers_level() -> int:
-    """The `stacklevel` of the first caller outside of the package."""
-    frame, level = sys._getframe(1), 1
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("workbench."):
-        frame, level = frame.f_back, level + 1
-    return level
 
 
 def _fill(module: nn.Module, weights: dict[str, Any], name: str) -> None:

@@ -17,7 +17,7 @@ from workbench.core.config import Config
 from workbench.core.registration import read_arguments, register_optimizer
 from workbench.core.registry import OPTIMIZERS
 
-__all__ = ["Rule", "rule_of"]
+__all__ = ["Rule", "rule_of", "step_length"]
 
 
 class Rule(NamedTuple):
@@ -85,6 +85,19 @@ def rule_of(config: Config) -> Rule:
     function = OPTIMIZERS[config.optimizer].value
     optimizer, options, *rest = function(**read_arguments(function, config))
     return Rule(optimizer, dict(options), *rest)
+
+
+def step_length(config: Config, gradient: float) -> float:
+    """How far the first step of a Config's optimizer moves a parameter with this gradient, at a learning rate of 1.
+
+    Tried on one parameter, so that an optimizer of the user's own counts by what it does: the step of SGD is proportional to
+    the gradient, that of Adam hardly depends on its size.
+    """
+    rule = rule_of(config)
+    weight = torch.nn.Parameter(torch.zeros(1, dtype=torch.float64))
+    weight.grad = torch.full_like(weight, gradient)
+    rule.optimizer([weight], lr=1.0, **rule.options).step()
+    return abs(weight.item())
 
 
 def takes_fused(optimizer: Callable[..., Any], device: torch.device) -> bool:

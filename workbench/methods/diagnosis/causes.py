@@ -5,14 +5,12 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import torch
 
-from workbench.core.config import Config
 from workbench.core.text import counted
 from workbench.methods.diagnosis.case import Case, Finding, Prescription
 from workbench.methods.diagnosis.measures import deadest, has_usual_rate, is_good, stands, still_falling
 from workbench.methods.diagnosis.prescriptions import longer
-from workbench.training.optimizers import rule_of
+from workbench.training.optimizers import rule_of, step_length
 
 __all__ = ["bounded_outputs", "clipped", "too_few_epochs", "undefined_metric", "unpredictable", "zero_gradients"]
 
@@ -121,8 +119,10 @@ def clipped(case: Case) -> Finding | None:
     typical, share = float(np.median(norms)), float((norms > clip).mean())
     if not typical > clip:
         return None
+    # of one parameter, where all have a gradient of the same size
     parameters = sum(one.parameters for one in case.initial or case.trained or ()) or 1000
-    shortened = _step_length(config, clip, parameters) / max(_step_length(config, typical, parameters), 1e-300)
+    own, whole = (step_length(config, size / math.sqrt(parameters)) for size in (clip, typical))
+    shortened = own / whole if whole else 1.0
     rate, usual = float(case.rates.max()), rule_of(config).usual_rate
     if not shortened < SHORTENED or rate * shortened > SHORTENED * usual:
         return None
@@ -194,19 +194,3 @@ def too_few_epochs(case: Case) -> Finding | None:
         f"it has come to {losses[-1] / case.unit:.2f} of the baseline's loss; {stands(case)}",
     )
     return Finding("too_few_epochs", f"too few epochs: {n}", evidence, longer(case, fall), 0.7)
-
-
-# --------------------------------------------------------------------------------------------------------------------
-
-
-def _step_length(config: Config, norm: float, parameters: int) -> float:
-    """How far the optimizer's first step moves each of so many parameters, for a gradient of a length, at a rate of 1.
-
-    Tried on one parameter, so that an optimizer of the user's own counts by what it does: Adam's step does not depend on the
-    gradient's length, that of SGD is proportional to it.
-    """
-    rule = rule_of(config)
-    weight = torch.nn.Parameter(torch.zeros(1, dtype=torch.float64))
-    weight.grad = torch.full_like(weight, norm / math.sqrt(parameters))
-    rule.optimizer([weight], lr=1.0, **rule.options).step()
-    return abs(weight.item())

@@ -110,13 +110,17 @@ def regularise(case: Case) -> Prescription:
     """What keeps the model from learning its training rows by heart, and an end before it does."""
     config = case.config
     patience, source = _patience(case)
-    changes: dict[str, Any] = {"patience": patience}
-    waits = f"early stopping after {counted(patience, 'epoch')} without a better one ({source})"
-    if config.uses("dropout") and config.dropout < 0.5:
+    changes: dict[str, Any] = {}
+    waits = ""
+    if patience < config.epochs - 1:  # else it could not end the trial earlier
+        changes["patience"] = patience
+        waits = f", and early stopping after {counted(patience, 'epoch')} without a better one ({source})"
+    hidden = not config.uses("hidden_layers") or config.hidden_layers > 0
+    if config.uses("dropout") and hidden and config.dropout < 0.5:
         changes["dropout"] = round(min(0.5, config.dropout + 0.3), 2)
-        return Prescription(f"more dropout, and {waits}", "new", changes)
+        return Prescription(f"more dropout{waits}", "new", changes)
     changes["l2"] = float(f"{min(max(10 * config.l2, 1e-3), 1.0):.2g}")
-    return Prescription(f"a stronger L2 penalty, and {waits}", "new", changes)
+    return Prescription(f"a stronger L2 penalty{waits}", "new", changes)
 
 
 def _patience(case: Case) -> tuple[int, str]:

@@ -14,7 +14,7 @@ from workbench.methods.comparison.reads import Reads
 from workbench.methods.search.arm import Result
 from workbench.methods.search.handle import Search
 from workbench.methods.search.protocol import Call, NewRow
-from workbench.runs.session import Session
+from workbench.runs.session import Session, remarks
 
 if TYPE_CHECKING:
     from workbench.methods.search.request import SearchRequest
@@ -60,7 +60,8 @@ class LogRecorder:
         unmeasured, self._unmeasured = self._unmeasured, None
 
         def notes(numbers: Sequence[int]) -> list[Event]:
-            return [] if unmeasured is None else [Message(number, unmeasured) for number in numbers]
+            own = remarks({number: row.config for number, row in zip(numbers, rows, strict=True)})
+            return [*own, *([] if unmeasured is None else [Message(number, unmeasured) for number in numbers])]
 
         def enter() -> list[int]:
             search = self._search

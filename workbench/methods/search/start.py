@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -10,6 +11,7 @@ from workbench.core.config import CHOICES
 from workbench.core.errors import ConfigError, Problem
 from workbench.core.registry import Registry
 from workbench.core.space import Space
+from workbench.core.warn import callers_level
 from workbench.log import SearchStep
 from workbench.methods.comparison.reads import Reads
 from workbench.methods.search.arm import Arm
@@ -20,7 +22,7 @@ from workbench.methods.search.recorder import LogRecorder, results_of
 from workbench.methods.search.request import TRIALS, SearchRequest
 from workbench.methods.search.strategies import pruning, strategy
 from workbench.runs.session import Session
-from workbench.training import Training, check
+from workbench.training import Training, check, without_effect
 
 __all__ = ["campaign_of", "search_of", "start_comparison", "start_search"]
 
@@ -54,6 +56,7 @@ def start_comparison(session: Session, request: SearchRequest, field: str, value
 
 
 def _begin(session: Session, request: SearchRequest, done: int) -> Search:
+    _warn(request)
     results = dict(results_of(session)) if strategy(request.strategy).learns else {}
     arms = request.arms(session, list(results.values()), done)
     number = session.log.searches.create(
@@ -68,6 +71,13 @@ def _begin(session: Session, request: SearchRequest, done: int) -> Search:
     search.check_code(request.base)  # as it is now: what it refers to may change while the search waits
     session.submit(search)
     return search
+
+
+def _warn(request: SearchRequest) -> None:
+    """Warn of hyperparameters of the base that have no effect, whatever is searched; those of each trial are logged with it."""
+    searched = [*request.space, *([] if request.field is None else [request.field])]
+    for problem in without_effect(request.base, searched):
+        warnings.warn(problem.message, UserWarning, stacklevel=callers_level())
 
 
 def campaign_of(
