@@ -139,8 +139,8 @@ def _tiny_clip(config: Config) -> str:
     if shortened >= SHORT_CLIP or config.learning_rate * shortened > rule.usual_rate / SLOW:
         return ""
     return (
-        f"gradient_clip={clip:g}: with {config.optimizer} at learning rate {config.learning_rate:g} no gradient moves the weights "
-        f"by more than {config.learning_rate * clip:.2g}; raise gradient_clip to about 1, or switch it off"
+        f"gradient_clip={clip:g}: with {config.optimizer} at learning rate {config.learning_rate:g} no gradient moves the "
+        f"weights by more than {config.learning_rate * clip:.2g}; raise gradient_clip to about 1, or switch it off"
     )
 
 
