@@ -189,8 +189,10 @@ class Case:
 
     @property
     def train_score(self) -> float:
-        """The training metric, the median over the last epochs."""
-        return float(np.nanmedian(self.curve["train_metric"].to_numpy(float)[self.tail]))
+        """The training metric, the median over the last epochs; NaN where it has no value in any of them."""
+        values = self.curve["train_metric"].to_numpy(float)[self.tail]
+        known = values[~np.isnan(values)]
+        return float(np.median(known)) if len(known) else math.nan
 
     def error_of(self, score: float) -> float:
         """Standard error of a score on so many validation rows; NaN for a metric whose error is not known."""
