@@ -40,8 +40,8 @@ def test_eleven_of_twelve_planted_causes_are_the_verdict(held_out: list[Diagnose
 
 def test_what_is_prescribed_for_a_planted_cause_is_better_than_the_trial(held_out: list[Diagnosed]) -> None:
     tried = 0
-    for _, told, bench, found in held_out:
-        if not found.findings or not found.findings[0].prescription.can_be_tried:
+    for verdict, told, bench, found in held_out:
+        if found.verdict != verdict or not found.findings or not found.findings[0].prescription.can_be_tried:
             continue
         after = bench.try_it(found).wait().trials[0]
         before = bench.trials.set_index("trial")["best_val_metric"].get(found.trial, math.nan)
