@@ -794,7 +794,7 @@ class Workbench(Scoped):
         """
         model = self._session.recall.model(whole("trial", trial), epoch)
         if model.mismatch:
-            from workbench.runs.trained_model import callers_level
+            from workbench.core.warn import callers_level
 
             warnings.warn(f"trial {trial}: {model.mismatch}", UserWarning, stacklevel=callers_level())
         return model

@@ -149,7 +149,7 @@ class Config(BaseModel):
     l2: Annotated[float, _H("λ₂", LogRange(1e-8, 1.0), "Strength of the penalty λ₂Σw² on weights (not biases, not normalisation): shrinks.", "loss", live=True, zero=True)] = 0.0
 
     optimizer: Annotated[str, _H("opt", OPTIMIZERS, "The rule that turns gradients into steps.", "optimizer")] = "adam"
-    learning_rate: Annotated[float, _H("η", LogRange(1e-6, 10.0), "Step size of the optimizer before the schedule's factor.", "optimizer", "per step", live=True)] = 1e-3
+    learning_rate: Annotated[float, _H("η", LogRange(1e-6, 10.0), "Step size of the optimizer before the schedule's factor; set live, it is the rate of the next step.", "optimizer", "per step", live=True)] = 1e-3
     momentum: Annotated[float, _H("μ", Range(0.0, 0.999), "Share of the last step's velocity that is kept.", "optimizer", live=True)] = 0.9
     beta1: Annotated[float, _H("β₁", Range(0.0, 0.999), "Decay of Adam's running mean of gradients.", "optimizer", "per step")] = 0.9
     beta2: Annotated[float, _H("β₂", Range(0.0, 0.99999), "Decay of Adam's running mean of squared gradients.", "optimizer", "per step")] = 0.999

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from workbench.core.config import Config
 from workbench.core.errors import CheckpointError, ConfigError, ModelError, WorkbenchError
 from workbench.core.registry import MODELS
 from workbench.core.version import __version__
+from workbench.core.warn import callers_level
 from workbench.models import Source, build_model, builder_identity, former_builder, is_builtin, source_of
 from workbench.runs.decision import Decision
 from workbench.tasks import TaskSchema
@@ -29,7 +29,6 @@ from workbench.tasks.predictions import check_probabilities
 
 __all__ = [
     "TrainedModel",
-    "callers_level",
     "model_of",
     "model_path",
     "model_state",
@@ -307,14 +306,6 @@ def _config(values: dict[str, Any], reads: set[str], name: str) -> Config:
         message = f"{name}: {shown} is not known here and left at its default; predictions do not depend on it"
         warnings.warn(message, UserWarning, stacklevel=callers_level())
     return config
-
-
-def callers_level() -> int:
-    """The `stacklevel` of the first caller outside of the package."""
-    frame, level = sys._getframe(1), 1
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("workbench."):
-        frame, level = frame.f_back, level + 1
-    return level
 
 
 def _fill(module: nn.Module, weights: dict[str, Any], name: str) -> None:

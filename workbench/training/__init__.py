@@ -1,6 +1,7 @@
 """The training engine: losses, optimizers, schedules and the cohort of stacked trials."""
 
 from workbench.training.capacity import capacity
+from workbench.training.combinations import without_effect
 from workbench.training.commands import Commands, live_value
 from workbench.training.filling import check_fits, filled
 from workbench.training.losses import resolve_loss
@@ -42,4 +43,5 @@ __all__ = [
     "resolve_loss",
     "train",
     "unstackable_fields",
+    "without_effect",
 ]

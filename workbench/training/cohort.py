@@ -308,7 +308,7 @@ class Cohort:
         Returns: mean data loss (trials,), gradient norm before clipping (trials,), outputs; all detached.
         """
         for row in self.rows:
-            row.learning_rate = row.rate(row.config.learning_rate, row.step, row.watch.plateaus)
+            row.learning_rate = row.next_rate()
         rates = [row.learning_rate for row in self.rows]
 
         def work(shard: Shard) -> tuple[Tensor, Tensor, Tensor]:

@@ -18,7 +18,7 @@ from workbench.core.errors import ConfigError, Problem
 from workbench.core.registration import read_arguments, register
 from workbench.core.registry import OPTIMIZERS
 
-__all__ = ["Rule", "Traits", "note_traits", "rule_from", "rule_of", "takes_fused"]
+__all__ = ["Rule", "Traits", "note_traits", "rule_from", "rule_of", "step_length", "takes_fused"]
 
 
 class Rule(NamedTuple):
@@ -121,6 +121,24 @@ def rule_from(function: Callable[..., Any], arguments: Mapping[str, Any]) -> Rul
 def note_traits(function: Callable[..., Any], traits: Traits) -> None:
     """Keep what was found out about a function's optimizer."""
     _TRAITS[id(function)] = function, traits
+
+
+def step_length(config: Config, gradient: float) -> float:
+    """How far the first step of a Config's optimizer moves a parameter with this gradient, at a learning rate of 1.
+
+    Tried on one parameter, so that an optimizer of the user's own counts by what it does: the step of SGD is proportional to
+    the gradient, that of Adam hardly depends on its size.
+    """
+    rule = rule_of(config)
+    weight = torch.nn.Parameter(torch.zeros(1, 1, dtype=torch.float64))
+
+    def closure() -> float:
+        weight.grad = torch.full_like(weight, gradient)
+        return weight.item() * gradient
+
+    closure()
+    rule.optimizer([weight], lr=1.0, **rule.options).step(closure)
+    return abs(weight.item())
 
 
 def takes_fused(rule: Rule, device: torch.device) -> bool:

@@ -13,7 +13,7 @@ from torch import Tensor
 from workbench.core.config import Config
 from workbench.tasks.target_scale import TargetScale
 from workbench.training.optimizers import Rule, rule_of
-from workbench.training.schedules import schedule_of
+from workbench.training.schedules import after_live_change, schedule_of
 from workbench.training.state import ORDER_SEED, RowProgress, Trained, Weights
 from workbench.training.stopping import FixedLength, Watch
 
@@ -64,7 +64,11 @@ class TaskData(Protocol):
 
 @dataclass
 class Row:
-    """One trial of the cohort. rate: (base rate, step, plateaus) -> rate of its schedule. order: draws the data's order."""
+    """One trial of the cohort.
+
+    rate: (base rate, step, plateaus) -> rate of its schedule. order: draws the data's order. peak: the schedule's highest rate
+    since the learning rate was set live, None if it was not.
+    """
 
     trial: int
     config: Config
@@ -77,6 +81,21 @@ class Row:
     step: int = 0
     seconds: float = 0.0
     learning_rate: float = math.nan
+    peak: float | None = None
+
+    def next_rate(self) -> float:
+        """The learning rate of the coming step."""
+        base = self.config.learning_rate
+        rate = self.rate(base, self.step, self.watch.plateaus)
+        if self.peak is None:
+            return rate
+        self.peak = max(self.peak, rate)
+        return after_live_change(base, rate, self.peak, self.config)
+
+    def rate_was_set(self) -> None:
+        """Continue from a learning rate that was set live: the plateau schedule counts its drops from here."""
+        self.watch.plateaus = self.watch._plateau.waited = 0
+        self.peak = self.rate(self.config.learning_rate, self.step, 0)
 
     @classmethod
     def begin(
@@ -96,14 +115,14 @@ class Row:
         row.order.set_state(order)
         row.watch, row.best = progress.restored_watch(), best
         row.epoch, row.step, row.seconds = progress.epoch, progress.step, progress.seconds
-        row.learning_rate = progress.learning_rate
+        row.learning_rate, row.peak = progress.learning_rate, progress.peak
         return row
 
     def progress(self) -> RowProgress:
         """How far the row has come, in plain values."""
         return RowProgress(
             self.trial, self.config.model_dump(), self.epoch, self.step, self.seconds, self.learning_rate,
-            self.watch.as_dict(),
+            self.watch.as_dict(), self.peak,
         )  # fmt: skip
 
     @classmethod
@@ -130,6 +149,8 @@ class Row:
         row.watch.plateaus, row.watch._plateau = before.plateaus, before._plateau
         if before.monitor == monitor:
             row.watch._stop.reference = before._stop.reference
+        if all(getattr(config, name) == getattr(origin.config, name) for name in ("learning_rate", "schedule")):
+            row.peak = origin.progress.peak
         if config.seed == origin.config.seed:
             row.order.set_state(origin.order)
         return row

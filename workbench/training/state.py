@@ -2,7 +2,7 @@
 
 Weights, buffers, what the optimizers remember, early stopping and plateaus, the generators' states (which are the place in
 the order of the data: an epoch draws its order when it begins), and the configs with their live changes. The learning-rate
-schedule has no state of its own: it is a function of the step.
+schedule is a function of the step; only after a live change of the rate is there something to remember (see `Row.peak`).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Weights:
 
 @dataclass
 class RowProgress:
-    """How far a row has come, in plain values. config: as it is now, live changes included."""
+    """How far a row has come, in plain values. config: as it is now, live changes included. peak: as in `Row`."""
 
     trial: int
     config: dict[str, Any]
@@ -52,6 +52,7 @@ class RowProgress:
     seconds: float
     learning_rate: float
     watch: dict[str, Any]
+    peak: float | None = None
 
     def restored_watch(self) -> Watch:
         """The row's monitor of its validation loss, restored."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -10,6 +11,7 @@ from workbench.core.config import CHOICES
 from workbench.core.errors import ConfigError, Problem
 from workbench.core.registry import Registry
 from workbench.core.space import Space
+from workbench.core.warn import callers_level
 from workbench.log import SearchStep
 from workbench.methods.comparison.reads import Reads
 from workbench.methods.search.arm import Arm
@@ -21,7 +23,7 @@ from workbench.methods.search.recorder import LogRecorder, drawn_before, results
 from workbench.methods.search.request import TRIALS, SearchRequest
 from workbench.methods.search.strategies import pruning, strategy
 from workbench.runs.session import Session
-from workbench.training import Training, check, prepare
+from workbench.training import Training, check, prepare, without_effect
 
 __all__ = ["campaign_of", "search_of", "start_comparison", "start_search"]
 
@@ -57,6 +59,7 @@ def _begin(session: Session, request: SearchRequest, done: int) -> Search:
     task = session.task
     for space in request.spaces():
         check_space(space, lambda config: check(task, config), lambda config: prepare(task, config))
+    _warn(request)
     results = dict(results_of(session)) if strategy(request.strategy).learns else {}
     tried = dict(tried_in(session, request.continues)) if request.continues is not None else {}
     drawn = drawn_before(session, request, done) if done else 0
@@ -73,6 +76,13 @@ def _begin(session: Session, request: SearchRequest, done: int) -> Search:
     search.check_code(request.base)  # as it is now: what it refers to may change while the search waits
     session.submit(search)
     return search
+
+
+def _warn(request: SearchRequest) -> None:
+    """Warn of hyperparameters of the base that have no effect, whatever is searched; those of each trial are logged with it."""
+    searched = [*request.space, *([] if request.field is None else [request.field])]
+    for problem in without_effect(request.base, searched):
+        warnings.warn(problem.message, UserWarning, stacklevel=callers_level())
 
 
 def campaign_of(
