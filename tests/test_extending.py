@@ -75,7 +75,7 @@ def test_an_optimizer_takes_the_steps_of_torch() -> None:
 
 def test_a_metric_is_that_of_scikit_learn() -> None:
     walk("A metric")
-    task = wb.Task.load("wine", metric="balanced_accuracy")
+    task = wb.Task.load("wine", metrics="balanced_accuracy")
     bench = wb.Workbench(task)
     bench.run(wb.Config(epochs=2, learning_rate=0.003))
     module = bench.model(1).module

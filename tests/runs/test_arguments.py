@@ -96,7 +96,7 @@ def test_texts_of_numpy_are_kept_as_texts() -> None:
 
 
 def _other(*_args: Any, **_options: Any) -> Any:
-    return 0.0
+    return torch.optim.SGD, {}  # what a rule returns; the others are not called
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_what_is_built_in_keeps_its_name_and_ones_own_is_replaced(
     assert table[name] is before
     try:
         register("of_arguments", _other)
-        register("of_arguments", lambda *_args: 1.0, label="again")  # the cell was run twice
+        register("of_arguments", lambda *_args: (torch.optim.SGD, {}), label="again")  # the cell was run twice
         assert table["of_arguments"].label == "again"
     finally:
         table.unregister("of_arguments")
@@ -129,12 +129,12 @@ def test_what_is_built_in_keeps_its_name_and_ones_own_is_replaced(
     [
         (
             "classification",
-            r"kinds='classification': give a list.*'classification', 'regression'.*kinds=\['classification'\]",
+            r"kinds='classification': give a list.*'classification', 'count', .*kinds=\['classification'\]",
         ),
         (None, "kinds=None: give a list"),
         (["classification", "regresion"], "no kind of task 'regresion'; did you mean 'regression'"),
         ([["classification"]], r"no kind of task \['classification'\]"),
-        ([], "name one kind of task or more, out of 'classification', 'regression'"),
+        ([], "name one kind of task or more, out of 'classification', 'count'"),
     ],
 )
 def test_the_kinds_of_task_are_known_ones_in_a_list(kinds: Any, message: str) -> None:
@@ -322,25 +322,29 @@ def test_a_log_in_memory_may_be_called_as_sqlite_does(
         (
             "acuracy",
             "classes",
-            r"metric='acuracy' of 'data' is unknown; did you mean 'accuracy'\?; for classification there are",
+            r"metric 'acuracy' of 'data' is unknown; did you mean 'accuracy'\?; for classification there are",
         ),
         (
             "auc",
             "classes",
-            "metric='auc' of 'data' is unknown; for classification there are 'accuracy'.*wb.register_metric",
+            "metric 'auc' of 'data' is unknown; did you mean 'roc_auc'.; for classification there are 'accuracy'.*wb.register_metric",
         ),
-        ("rmse", "classes", "metric='rmse' of 'data' is for regression; for classification there are 'accuracy'"),
+        (
+            "rmse",
+            "classes",
+            "metric 'rmse' of 'data' is for count and regression; for classification there are 'accuracy'",
+        ),
         (
             "accuracy",
             "numbers",
-            "metric='accuracy' of 'data' is for classification; for regression there are 'r2', 'rmse'",
+            "metric 'accuracy' of 'data' is for classification and dense; for regression there are 'r2', 'rmse'",
         ),
     ],
 )
 def test_a_metric_suits_its_task_from_the_start(metric: str, target: str, message: str, bench: wb.Workbench) -> None:
     rng = np.random.default_rng(0)
     y = rng.integers(0, 3, 60) if target == "classes" else rng.normal(size=60)
-    task = wb.Task.from_arrays(rng.normal(size=(60, 4)), y, name="data", metric=metric)
+    task = wb.Task.from_arrays(rng.normal(size=(60, 4)), y, name="data", metrics=metric)
     with pytest.raises(wb.ConfigError, match=message):
         wb.Workbench(task)
     refused(bench, lambda bench: bench.finetune(1, task), wb.ConfigError, message)

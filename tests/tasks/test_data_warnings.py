@@ -9,25 +9,23 @@ import pandas as pd
 import pytest
 
 import workbench as wb
+from workbench.methods.data.tab import facts
 from workbench.tasks.data_warnings import data_warnings
-from workbench.ui.builtin_tabs import facts
 
 ROWS = 200
 RNG = np.random.default_rng(3)
 PLAIN = pd.DataFrame({"size": RNG.normal(size=ROWS), "town": RNG.choice(["Bern", "Chur"], ROWS)})
 PLAIN["old"] = RNG.choice([True, False], ROWS)
-KEYS = {"train": np.arange(120, dtype=np.uint64), "validation": np.arange(120, 160, dtype=np.uint64)}
-KEYS["test"] = np.arange(160, 200, dtype=np.uint64)
 
 
 def on(**columns: Any) -> tuple[str, ...]:
     """Warnings about the plain table with further columns, the first 120 rows being training rows and 160 open."""
     frame = PLAIN.assign(**columns)
-    return data_warnings(frame[:120], frame[:160], None, ["y"], KEYS)
+    return data_warnings(frame[:120], frame[:160], None, ["y"])
 
 
 def on_targets(targets: Any, names: Any = ("y",)) -> tuple[str, ...]:
-    return data_warnings(PLAIN[:120], PLAIN[:160], np.asarray(targets, float), list(names), KEYS)
+    return data_warnings(PLAIN[:120], PLAIN[:160], np.asarray(targets, float), list(names))
 
 
 def test_there_is_nothing_to_say_of_a_plain_table() -> None:
@@ -44,7 +42,7 @@ def test_text_that_names_the_rows() -> None:
     assert on(id=pd.Series(names, dtype="category")) == (expected,)
     assert on(id=[f"house {row // 2}" for row in range(ROWS)]) == ()
     few = pd.DataFrame({"id": names[:12]})
-    assert data_warnings(few[:8], few[:12], None, ["y"], KEYS) == ()
+    assert data_warnings(few[:8], few[:12], None, ["y"]) == ()
 
 
 @pytest.mark.parametrize(
@@ -88,16 +86,6 @@ def test_missing_values_are_counted_outside_the_test_rows() -> None:
     assert on(holes=holes, town=town) == (said,)
 
 
-def test_copies_of_training_rows_are_counted() -> None:
-    keys = {"train": np.array([1, 2, 3, 3]), "validation": np.array([3, 2, 9]), "test": np.array([9, 1])}
-    assert data_warnings(
-        PLAIN[:4], PLAIN[:7], None, ["y"], {name: own.astype(np.uint64) for name, own in keys.items()}
-    ) == (
-        "2 of 3 validation rows and 1 of 2 test rows are copies of training rows, target included; scores on these say little "
-        "of new rows.",
-    )
-
-
 def test_targets_far_from_all_others() -> None:
     values = np.linspace(0, 4, 120)  # quartiles at 1 and 3
     values[[0, 1]] = -19.1, 23.5
@@ -117,13 +105,14 @@ def test_targets_far_from_all_others() -> None:
 def test_a_task_tells_them_in_its_summary_and_the_tab_escapes_them() -> None:
     frame = PLAIN.assign(**{"<b>": "same", "y": RNG.integers(0, 2, ROWS)})
     frame = pd.concat([frame, frame[:40]], ignore_index=True)
-    task = wb.Task.from_frame(frame, "y")
+    split = wb.Split.given(train=np.arange(150), validation=np.arange(150, 220), test=np.arange(220, 240))
+    task = wb.Task.from_frame(frame, "y", split=split)
     keys = task.row_keys
     copies = {split: int(np.isin(keys[split], keys["train"]).sum()) for split in ("validation", "test")}
     assert min(copies.values()) > 0
     assert task.warnings[0] == "Column '<b>' is constant in the training rows."
     assert task.warnings[1].startswith(
-        f"{copies['validation']} of 48 validation rows and {copies['test']} of 48 test rows"
+        f"{copies['validation']} of 70 validation rows and {copies['test']} of 20 test rows"
     )
     summary = task.summary()
     assert len(summary.loc["warning"]) == len(task.warnings) == 2
@@ -143,12 +132,12 @@ def test_remarks_on_numbers_are_in_the_targets_units_and_new_in_each_version() -
     (said,) = task.version(more[:205]).warnings
     assert said.startswith("Target 'rent' lies more than 10 interquartile ranges")
     assert "such as 1e+07;" in said
-    assert wb.Task.from_arrays(np.zeros((60, 1)), np.arange(60) % 2).warnings == ()
+    assert wb.Task.from_arrays(np.arange(60.0)[:, None], np.arange(60) % 2).warnings == ()
 
 
 def warnings_of_texts(texts: list[str]) -> tuple[str, ...]:
-    frame, keys = pd.DataFrame({"text": texts}), np.zeros(0, np.uint64)
-    return data_warnings(frame, frame, None, (), {"train": keys, "validation": keys, "test": keys})
+    frame = pd.DataFrame({"text": texts})
+    return data_warnings(frame, frame, None, ())
 
 
 def test_texts_name_the_rows_from_twenty_rows_on_if_more_than_nine_in_ten_differ() -> None:

@@ -49,8 +49,8 @@ NAMES = {"wb": wb, "PCA": PCA, "Pipeline": type(make_pipeline(PCA())), "Standard
         ),
         (lambda: Task.from_frame(FRAME, "price"), "wb.Task.from_frame(frame, 'price')", ("frame",)),
         (
-            lambda: Task.from_frame(FRAME, ["price", "it's"], clip=2, metric="mae"),
-            "wb.Task.from_frame(frame, ['price', \"it's\"], clip=2, metric='mae')",
+            lambda: Task.from_frame(FRAME, ["price", "it's"], clip=2, metrics="mae"),
+            "wb.Task.from_frame(frame, ['price', \"it's\"], clip=2, metrics='mae')",
             ("frame",),
         ),
         (

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from workbench.core.errors import TaskError
 from workbench.tasks import Task
-from workbench.tasks.split import check_shares, divide
+from workbench.tasks.division import divide
+from workbench.tasks.row_identity import row_keys
+from workbench.tasks.split import Split
 from workbench.tasks.test_split import open_seal
 
 shares = st.tuples(st.integers(1, 10), st.integers(1, 10), st.integers(0, 10)).map(
@@ -26,6 +28,11 @@ def identified(rows: int) -> np.ndarray:
     return np.arange(rows, dtype=float).reshape(-1, 1)
 
 
+def numbered(rows: int) -> np.ndarray:
+    """Keys of rows that all differ."""
+    return row_keys(identified(rows), np.zeros((rows, 1)))
+
+
 def row_numbers(task: Task) -> list[list[int]]:
     splits = [task.train, task.validation] + ([open_seal(task)] if task.sizes["test"] else [])
     return [split.x[:, 0].long().tolist() for split in splits]
@@ -35,7 +42,7 @@ def row_numbers(task: Task) -> list[list[int]]:
 @given(rows=st.integers(3, 300), shares=shares, seed=st.integers(0, 2**32 - 1))
 def test_splits_are_disjoint_and_cover_all_rows(rows: int, shares: tuple[float, ...], seed: int) -> None:
     try:
-        parts = divide(rows, check_shares(shares), np.arange(rows), seed, None)
+        parts = divide(Split.random(*shares), numbered(rows), None, None, seed).parts
     except TaskError:
         # refused only when rounding down leaves a split that was asked for without a row
         assert rows * min(share for share in shares if share) < 1
@@ -55,7 +62,7 @@ def test_every_class_is_in_every_split_or_the_data_are_rejected(
     asked = [share for share in shares if share]
     names = [f"class {index}" for index in range(len(counts))]
     try:
-        parts = divide(len(labels), check_shares(shares), labels, seed, names)
+        parts = divide(Split.random(*shares), numbered(len(labels)), labels, names, seed).parts
     except TaskError as error:
         rare = re.match(r"class 'class (\d+)' has (\d+) rows?: too few for one in each of the (\d) splits", str(error))
         if rare:

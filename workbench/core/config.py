@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError, ValidationInfo
 from pydantic_core import core_schema
 
-from workbench.core.domains import Choice, Domain, IntRange, LogRange, Range
+from workbench.core.domains import Choice, Domain, IntRange, LogRange, Range, finite
 from workbench.core.errors import ConfigError, Problem, did_you_mean
 from workbench.core.registry import ACTIVATIONS, LOSSES, MODELS, OPTIMIZERS, SCHEDULES, Entry, Registry, elsewhere
 
-__all__ = ["CHOICES", "HYPERPARAMETERS", "Config", "Hyperparameter", "declared"]
+__all__ = ["CHOICES", "HYPERPARAMETERS", "Config", "Hyperparameter", "declared", "unread"]
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,8 @@ class Hyperparameter:
     domain: the values it may take; for a choice out of a table, the `Registry` itself, so that what is registered later
     counts. live: may be changed while a trial runs. zero, optional: 0, or None, is allowed in addition to the domain, and means
     `off`. group: the section of the user interface it stands in. branches: may differ between a trial and its branch,
-    whatever the group; by default all may but those of the model, which are the architecture.
+    whatever the group; by default all may but those of the model, which are the architecture. mapping: a mapping from text to
+    numbers from 0 on is allowed too; its value is that mapping as JSON text.
     """
 
     symbol: str
@@ -45,6 +46,7 @@ class Hyperparameter:
     zero: bool = False
     optional: bool = False
     auto: bool = False
+    mapping: bool = False
     off: str = "off"
     branches: bool = False
     name: str = ""
@@ -77,8 +79,10 @@ class Hyperparameter:
             return value
         if self.zero and isinstance(value, Real) and not isinstance(value, bool) and value == 0:
             return 0.0
+        if self.mapping and (isinstance(value, Mapping) or (isinstance(value, str) and value.startswith("{"))):
+            return _mapping(value, name)
         options = self.options
-        domain = Choice(*options, default=options[0]) if options is not None else self.domain
+        domain = Choice(options, default=options[0]) if options is not None else self.domain
         assert not isinstance(domain, Registry)
         try:
             return domain.check(value, name)
@@ -98,6 +102,19 @@ class Hyperparameter:
             return HYPERPARAMETERS[name].check(value)
 
         return core_schema.with_info_plain_validator_function(validate)
+
+
+def _mapping(value: Mapping[Any, Any] | str, name: str) -> str:
+    """A mapping from text to numbers as JSON text, sorted by key. Raises: ConfigError for other numbers than finite ones from 0 on."""
+    try:
+        given = json.loads(value) if isinstance(value, str) else dict(value)
+        numbers = {str(key): finite(number) for key, number in given.items()}
+    except (TypeError, ValueError, AttributeError):
+        numbers = {}
+    if not numbers or any(number is None or number < 0 for number in numbers.values()) or not any(numbers.values()):
+        remedy = "give a weight from 0 on for each class, such as {'rare': 5.0, 'frequent': 1.0}, at least one of them above 0"
+        raise ConfigError([Problem(name, value, f"{name}={value!r}: {remedy}")])
+    return json.dumps(numbers, sort_keys=True, ensure_ascii=False)
 
 
 _H = Hyperparameter
@@ -122,14 +139,17 @@ class Config(BaseModel):
     batch_norm: Annotated[bool, _H("BN", Choice(False, True), "Normalise each hidden layer's inputs over the batch before the activation.", "model")] = False
     dropout: Annotated[float, _H("p", Range(0.0, 0.95), "Share of hidden units silenced at random in each training step.", "model", branches=True)] = 0.0
 
-    loss: Annotated[str, _H("J", LOSSES, "What training minimises; auto takes cross-entropy for classes and squared error for numbers.", "loss", auto=True)] = "auto"
+    loss: Annotated[str, _H("J", LOSSES, "What training minimises; auto takes the default one of the kind of task (cross-entropy for classes, squared error for numbers).", "loss", auto=True)] = "auto"
     label_smoothing: Annotated[float, _H("ε", Range(0.0, 0.9), "Share of the target probability spread evenly over all classes.", "loss")] = 0.0
+    class_weight: Annotated[str | None, _H("w", Choice(None, "balanced"), "Weights of the classes in the loss: balanced weighs each by the inverse of its share of the training rows; or a mapping from class to weight.", "loss", mapping=True)] = None
+    focal_gamma: Annotated[float, _H("γf", Range(0.0, 10.0), "How much the focal loss plays down rows that are classified well; 0 is cross-entropy.", "loss")] = 2.0
+    quantile: Annotated[float, _H("q", Range(0.001, 0.999), "Share of the targets that should lie below the prediction.", "loss")] = 0.5
     huber_delta: Annotated[float, _H("δ", LogRange(1e-3, 1e3), "Error at which the Huber loss turns from squared to absolute.", "loss", "target units (standardised)")] = 1.0
     l1: Annotated[float, _H("λ₁", LogRange(1e-8, 1.0), "Strength of the penalty λ₁Σ|w| on weights (not biases, not normalisation): makes zeros.", "loss", live=True, zero=True)] = 0.0
     l2: Annotated[float, _H("λ₂", LogRange(1e-8, 1.0), "Strength of the penalty λ₂Σw² on weights (not biases, not normalisation): shrinks.", "loss", live=True, zero=True)] = 0.0
 
     optimizer: Annotated[str, _H("opt", OPTIMIZERS, "The rule that turns gradients into steps.", "optimizer")] = "adam"
-    learning_rate: Annotated[float, _H("η", LogRange(1e-6, 10.0), "Step size of the optimizer before the schedule's factor.", "optimizer", "per step", live=True)] = 1e-3
+    learning_rate: Annotated[float, _H("η", LogRange(1e-6, 10.0), "Step size of the optimizer before the schedule's factor; set live, it is the rate of the next step.", "optimizer", "per step", live=True)] = 1e-3
     momentum: Annotated[float, _H("μ", Range(0.0, 0.999), "Share of the last step's velocity that is kept.", "optimizer", live=True)] = 0.9
     beta1: Annotated[float, _H("β₁", Range(0.0, 0.999), "Decay of Adam's running mean of gradients.", "optimizer", "per step")] = 0.9
     beta2: Annotated[float, _H("β₂", Range(0.0, 0.99999), "Decay of Adam's running mean of squared gradients.", "optimizer", "per step")] = 0.999
@@ -309,6 +329,19 @@ def _governed() -> frozenset[str]:
             for entry in registry.values()
         )
     )
+
+
+def unread(values: Mapping[str, Any]) -> frozenset[str]:
+    """The hyperparameters that the choices among some field values do not read.
+
+    A choice that is not registered here may read whatever one of its kind reads.
+    """
+    read: set[str] = set()
+    for field, registry in CHOICES.items():
+        name = values.get(field, HYPERPARAMETERS[field].default)
+        chosen = [registry[name]] if isinstance(name, str) and name in registry else registry.values()
+        read.update(*(entry.uses for entry in chosen))
+    return _governed() - read
 
 
 def _unknown(name: str, value: Any, own: Mapping[str, Any]) -> Problem:

@@ -10,11 +10,12 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Literal
 
 from workbench.core.registry import METRICS
+from workbench.core.text import in_sentence
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Better", "best_first", "best_score", "better_of", "is_better", "objective", "rank", "sign"]
+__all__ = ["Better", "best_first", "best_score", "better_of", "is_better", "objective", "rank", "selected_by", "sign"]
 
 Better = Literal["higher", "lower"]
 
@@ -23,6 +24,14 @@ def better_of(metric: str) -> Better:
     """The direction of a metric; "higher" for one that a log mentions and that is not registered now."""
     better: Better = METRICS[metric].value.better if metric in METRICS else "higher"
     return better
+
+
+def selected_by(monitor: str) -> str:
+    """What selects the epoch within a trial, in words: "lowest validation loss", "highest validation F1 (macro)"."""
+    if monitor == "loss":
+        return "lowest validation loss"
+    label = in_sentence(METRICS[monitor].label) if monitor in METRICS else monitor
+    return f"{'highest' if better_of(monitor) == 'higher' else 'lowest'} validation {label}"
 
 
 def sign(better: Better) -> float:

@@ -8,7 +8,7 @@ infinity are legal values.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -21,6 +21,7 @@ __all__ = [
     "Event",
     "KnobChanged",
     "Message",
+    "Mismatch",
     "Scripted",
     "StateChanged",
     "StepProgress",
@@ -76,6 +77,8 @@ class EpochEnd:
     grad_norm: mean over the epoch's steps of the L2 norm of the whole gradient (penalty included, before clipping).
     learning_rate: the rate used in the epoch's last step, after the schedule.
     seconds: wall time of the epoch with its validation; in a cohort, of the cohort's epoch.
+    train_metric, val_metric: the headline metric. metrics: (training, validation) value of each of the task's metrics, in the
+    target's own unit; NaN for none. monitored: what selects the best epoch, turned so that lower is better; by default val_loss.
     """
 
     trial: int
@@ -89,6 +92,12 @@ class EpochEnd:
     learning_rate: float
     grad_norm: float
     seconds: float
+    metrics: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    monitored: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.monitored is None:
+            object.__setattr__(self, "monitored", self.val_loss)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +162,13 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
+class Mismatch(Message):
+    """The model that is built from a trial's best weights does not give the outputs that were measured with them."""
+
+
+@dataclass(frozen=True, slots=True)
 class TrialEnded:
-    """The last word on a trial. `best_*` are those of the epoch with the lowest validation loss (epoch 0: none yet).
+    """The last word on a trial. `best_*` are those of the epoch that the task's monitor selects (epoch 0: none yet).
 
     reason: why it ended, for people ("no improvement for 5 epochs", "training loss is inf at step 118"...).
     traceback: the Python traceback of a failed trial, else empty.

@@ -15,12 +15,15 @@ from typing import Any, NamedTuple, get_args
 
 from workbench.core.config import HYPERPARAMETERS, Config
 from workbench.core.direction import Better
-from workbench.core.domains import Choice, Domain, IntRange, Range
+from workbench.core.domains import Choice, Domain, IntRange, Range, ambiguous, listed
 from workbench.core.errors import ConfigError, Problem, did_you_mean
-from workbench.core.registry import KINDS, LOSSES, METRICS, MODELS, OPTIMIZERS, SCHEDULES, Registry, user_choices
+from workbench.core.kinds import KINDS
+from workbench.core.outputs import Output
+from workbench.core.registry import LOSSES, METRICS, MODELS, SCHEDULES, Registry, user_choices
 
 __all__ = [
     "BUILT_IN",
+    "Loss",
     "Metric",
     "hyperparameters_of",
     "read_arguments",
@@ -29,7 +32,6 @@ __all__ = [
     "register_metric",
     "register_model",
     "register_models",
-    "register_optimizer",
     "register_schedule",
 ]
 
@@ -45,13 +47,15 @@ KEPT = {
 
 
 class Metric(NamedTuple):
-    """How well outputs fit targets: `function(outputs (rows, outputs), targets (rows, ...)) -> float`.
+    """How well predictions fit targets: `function(predictions (rows, outputs), targets (rows, ...)) -> float`.
 
-    unit: of its values, for people. standard_error: `(score, rows) -> float`; None: not known. interval:
-    `(score, rows) -> (low, high, method)`, where that is exact; None: bootstrapped. weighted: the metric over weighted rows,
-    `(answers (candidates, rows, outputs), targets, counts (draws, rows)) -> (draws, candidates)` in float64 arrays, where
-    answers are probabilities or numbers; None: the function is called on repeated rows. batched: whether the function works
-    under `torch.vmap`.
+    Predictions are probabilities of the classes or labels, or numbers in the target's own unit. unit: of its values, for people.
+    standard_error: `(score, rows) -> float`, approximate; None: not known. interval: `(score, rows) -> (low, high, method)`,
+    where that is exact; None: bootstrapped. weighted: the metric over weighted rows,
+    `(predictions (candidates, rows, outputs), targets, counts (draws, rows)) -> (draws, candidates)` in float64 arrays; None: the
+    function is called on repeated rows. undefined: on which rows it has no value, in words. probabilities: whether it needs the
+    probabilities of the classes, and not only the most probable one. batched: whether the function takes an
+    `metrics.evaluation.Evaluation`, of several trials at once, and returns (trials,).
     """
 
     function: Callable[..., Any]
@@ -60,7 +64,34 @@ class Metric(NamedTuple):
     standard_error: Callable[[float, int], float] | None = None
     interval: Callable[[float, int], tuple[float, float, str]] | None = None
     weighted: Callable[..., Any] | None = None
+    undefined: str = ""
+    probabilities: bool = False
     batched: bool = False
+
+
+Link = str | Callable[..., Any] | None
+"""From a model's outputs to predictions: a name in `tasks.predictions.LINKS`, a function of one's own, or None: not known."""
+
+
+class Loss(NamedTuple):
+    """What training minimises: `function(outputs (rows, outputs), targets, *, hyperparameters...) -> (rows,)`.
+
+    link: makes predictions of outputs, for all kinds of task or by kind. transformed: whether targets are as target_transform=
+    made them; else they are in their own unit. width: outputs of the model for each target.
+    """
+
+    function: Callable[..., Any]
+    link: Link | Mapping[str, Link] = None
+    transformed: bool = True
+    width: int = 1
+
+    def link_for(self, kind: str) -> Link:
+        """The link for a kind of task."""
+        return self.link.get(kind) if isinstance(self.link, Mapping) else self.link
+
+
+LINK_NAMES = ("identity", "softmax", "sigmoid", "exp", "mean", "clipped", "shares")
+"""The links by name; `tasks.predictions` computes them."""
 
 
 def hyperparameters_of(function: Callable[..., Any]) -> tuple[frozenset[str], dict[str, Domain]]:
@@ -85,8 +116,10 @@ def hyperparameters_of(function: Callable[..., Any]) -> tuple[frozenset[str], di
                 )
                 raise ConfigError([Problem(name, default, message)])
             own[name] = default
-        elif isinstance(default, (list, tuple)) and default:
-            own[name] = Choice(*default)
+        elif values := listed(default):
+            if error := ambiguous(name, default):
+                raise error
+            own[name] = Choice(values)
         elif isinstance(default, bool):
             own[name] = Choice(False, True, default=default)
         elif name in HYPERPARAMETERS:
@@ -120,10 +153,12 @@ def register(
     kinds: Iterable[str] = KINDS,
     value: Any = None,
     built_in: bool | None = None,
+    check: Callable[[Mapping[str, Any]], object] = lambda defaults: None,
 ) -> None:
     """Put a function into a table under `name`; its hyperparameters are read from its signature.
 
-    built_in: whether every Workbench has it, by default the package's own functions. One of the user's own is replaced by
+    built_in: whether every Workbench has it, by default the package's own functions. check: called with the defaults of the
+    function's hyperparameters before it is entered; raises if it cannot be used. One of the user's own is replaced by
     another of its name. Raises: ConfigError for the name of a built-in one, which trials in
     the log were made with, for a name that is no identifier, and for a kind of task that there is not.
     """
@@ -133,12 +168,13 @@ def register(
         if not isinstance(text, str):
             raise ConfigError([Problem(argument, text, f"{argument}={text!r}: expected text")])
     known = registry[name].value if isinstance(name, str) and name in registry else None
-    known = known.function if isinstance(known, Metric) else known
+    known = known.function if isinstance(known, (Loss, Metric)) else known
     if known is not None and known is not function and known.__module__ in KEPT:
         message = f"{registry.what} {name!r} is built in, and trials of that name would not be what they were"
         raise ConfigError([Problem("name", name, f"{message}: take another name, my_{name}")])
     kinds = _kinds(kinds)
     uses, own = hyperparameters_of(function)
+    check({**{field: HYPERPARAMETERS[field].default for field in uses}, **{field: own[field].start for field in own}})
     doc = (inspect.getdoc(function) or "").partition("\n")[0]
     registry.register(
         name,
@@ -168,14 +204,18 @@ def _kinds(kinds: object) -> list[str]:
     return found
 
 
-def register_model(name: str, build: Callable[..., Any], *, label: str = "", meaning: str = "") -> None:
+def register_model(
+    name: str, build: Callable[..., Any], *, label: str = "", meaning: str = "", output: str | int | None = None
+) -> None:
     """Add an architecture: `build(task, *, hyperparameters...) -> nn.Module` mapping (rows, *task.input_shape) to
     (rows, task.output_size).
 
+    output: of a module that returns several tensors, the key, attribute or position of its output; `wb.Output(build, output)`
+    is the same in `models={name: ...}`. None: "logits", "output" or "out", or the only tensor of the right shape.
     One of your own is replaced by another of its name. Raises: ConfigError for the name of a built-in one, which trials in the
     log were made with, and for a name that is no identifier.
     """
-    register(MODELS, name, build, label=label, meaning=meaning)
+    register(MODELS, name, build if output is None else Output(build, output), label=label, meaning=meaning)
 
 
 def register_models(models: Mapping[str, Callable[..., Any] | Sequence[Callable[..., Any]]] | None) -> None:
@@ -198,14 +238,38 @@ def register_models(models: Mapping[str, Callable[..., Any] | Sequence[Callable[
 
 
 def register_loss(
-    name: str, loss: Callable[..., Any], *, label: str = "", meaning: str = "", kinds: Iterable[str] = KINDS
+    name: str,
+    loss: Callable[..., Any],
+    *,
+    label: str = "",
+    meaning: str = "",
+    kinds: Iterable[str] = KINDS,
+    link: Link | Mapping[str, Link] = None,
+    transformed: bool = True,
+    width: int = 1,
 ) -> None:
     """Add a loss: `loss(outputs (rows, outputs), targets, *, hyperparameters...) -> (rows,)`, one value a row.
 
-    targets: (rows,) int64 class indices, or (rows, outputs) numbers for regression. kinds: the kinds of task it suits, of
-    "classification" and "regression". Raises: as `register`.
+    targets: (rows,) int64 class indices for a classification, (rows, *positions) for a dense task; (rows, outputs) numbers for
+    the other kinds. Those of a regression are as its `target_transform` makes them (standardised by default), or in their own
+    unit with transformed=False. kinds: the kinds of task it suits.
+    link: how outputs become predictions: "softmax", "sigmoid", "exp", "identity", "mean" (the first half of the outputs), or a
+    function of the outputs; a mapping gives one for each kind of task. With the default None, outputs count as they are: the
+    largest one is the predicted class, numbers are predicted as they come, and what needs probabilities raises. The result of
+    a link is in the units of the targets that the loss receives.
+    width: outputs of the model for each target, for instance 2 for a mean and a variance. Raises: as `register`.
     """
-    register(LOSSES, name, loss, label=label, meaning=meaning, kinds=kinds)
+    if not isinstance(transformed, bool):
+        raise ConfigError([Problem("transformed", transformed, f"transformed={transformed!r}: must be True or False")])
+    if isinstance(width, bool) or not isinstance(width, int) or not 1 <= width <= 1000:
+        raise ConfigError([Problem("width", width, f"width={width!r}: must be a whole number from 1 to 1000")])
+    for one in link.values() if isinstance(link, Mapping) else [link]:
+        if not (one is None or callable(one) or (isinstance(one, str) and one in LINK_NAMES)):
+            hint = did_you_mean(str(one), LINK_NAMES)
+            message = f"link={one!r}: must be one of {', '.join(map(repr, LINK_NAMES))}, a function, or None{hint}"
+            raise ConfigError([Problem("link", one, message)])
+    value = Loss(loss, dict(link) if isinstance(link, Mapping) else link, transformed, width)
+    register(LOSSES, name, loss, label=label, meaning=meaning, kinds=kinds, value=value)
 
 
 def register_metric(
@@ -220,26 +284,25 @@ def register_metric(
     standard_error: Callable[[float, int], float] | None = None,
     interval: Callable[[float, int], tuple[float, float, str]] | None = None,
     weighted: Callable[..., Any] | None = None,
-    batched: bool = False,
+    undefined: str = "",
 ) -> None:
-    """Add a metric: `metric(outputs (rows, outputs), targets) -> float`; ask for it by `Task...(metric=name)`.
+    """Add a metric: `metric(predictions, targets) -> float`; ask for it by `Task...(metrics=name)`.
 
-    kinds: the kinds of task it suits, of "classification" and "regression". unit, standard_error, interval, weighted,
-    batched: optional, see `Metric`. Raises: as `register`.
+    predictions: (rows, classes) probabilities for a classification, (rows, classes, *positions) for a dense task, (rows,
+    labels) probabilities for several labels, (rows, outputs) float64 numbers in the target's own unit for the other kinds.
+    targets: (rows,) class indices, (rows, *positions), (rows, labels) of 0 and 1, or (rows, outputs) numbers in their own
+    unit. Of a task with weights of rows, it needs a third parameter `weights` (rows,). It returns NaN where it has no value;
+    undefined: when that is, in words. kinds: the kinds of task it suits. unit, standard_error, interval, weighted: optional,
+    see `Metric`. Raises: as `register`.
     """
     if not isinstance(better, str) or better not in get_args(Better):
         raise ConfigError([Problem("better", better, f"better={better!r}: must be 'higher' or 'lower'")])
-    value = Metric(metric, better, unit, standard_error, interval, weighted, batched)
+    if name in ("loss", "metric"):  # columns of the log
+        raise ConfigError([Problem("name", name, f"metric name {name!r} is taken; choose another one, my_{name}")])
+    if not isinstance(undefined, str):
+        raise ConfigError([Problem("undefined", undefined, f"undefined={undefined!r}: expected text")])
+    value = Metric(metric, better, unit, standard_error, interval, weighted, undefined)
     register(METRICS, name, metric, label=label, meaning=meaning, kinds=kinds, value=value)
-
-
-def register_optimizer(name: str, rule: Callable[..., Any], *, label: str = "", meaning: str = "") -> None:
-    """Add an optimizer: `rule(*, hyperparameters...) -> (torch.optim.Optimizer subclass, {option: value})`.
-
-    The options are those of the class, without the learning rate, which the engine sets at every step. The class must
-    work element by element, since each trial's parameters are handed over as one flat vector.
-    """
-    register(OPTIMIZERS, name, rule, label=label, meaning=meaning)
 
 
 def register_schedule(name: str, schedule: Callable[..., Any], *, label: str = "", meaning: str = "") -> None:

@@ -21,6 +21,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from workbench.core.domains import Domain
 from workbench.core.errors import ConfigError, Problem, did_you_mean
+from workbench.core.kinds import KINDS
 
 __all__ = [
     "ACTIVATIONS",
@@ -38,7 +39,6 @@ __all__ = [
 ]
 
 T = TypeVar("T")
-KINDS = frozenset({"classification", "regression"})
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Entry(Generic[T]):
     meaning: str = ""
     uses: frozenset[str] = frozenset()
     parameters: Mapping[str, Domain] = field(default_factory=dict)
-    kinds: frozenset[str] = KINDS
+    kinds: frozenset[str] = frozenset(KINDS)
 
 
 class UserChoices:
@@ -203,7 +203,7 @@ class Registry(Mapping[str, Entry[T]]):
         return sum(1 for _ in self)
 
     def suited_to(self, kind: str) -> list[str]:
-        """The names that suit a kind of task ("classification" or "regression")."""
+        """The names that suit a kind of task (see `core.kinds`)."""
         return [name for name, entry in self.items() if kind in entry.kinds]
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -13,23 +14,23 @@ import pandas as pd
 from numpy.typing import NDArray
 from sqlalchemy import Connection, CursorResult, Select, Table, and_, func, or_, select
 
-from workbench.core.config import HYPERPARAMETERS
+from workbench.core.config import CHOICES, HYPERPARAMETERS, unread
 from workbench.core.domains import IntRange, Range
-from workbench.core.events import TrialState
+from workbench.core.events import EpochEnd, TrialState
 from workbench.log import findings, schema
 from workbench.log.conditions import check_known, last_state, outside_trash, trash_moves, trashed, unfinished
 from workbench.log.history import branch_changes
 from workbench.log.openings import KIND, openings
-from workbench.log.records import chunks
+from workbench.log.records import at_validation, chunks, read_config
 
-__all__ = ["curves", "deleted", "events", "trials"]
+__all__ = ["curves", "deleted", "epochs_of", "events", "trials"]
 
 FIRST = ("trial", "name", "source", "state", "parent")
 RESULTS = (
     "epochs_run", "best_epoch", "best_val_loss", "best_val_metric", "train_loss", "val_loss", "val_metric", "seconds",
 )  # fmt: skip
 LAST = (
-    "device", "cohort", "created", "note", "tags", "task", "metric", "reason", "parent_epoch", "search", "suggestion",
+    "device", "cohort", "created", "note", "tags", "task", "metric", "monitor", "reason", "parent_epoch", "search", "suggestion",
     "task_fingerprint", "test_metric", "test_set",
 )  # fmt: skip
 PART = 1000
@@ -39,7 +40,9 @@ INTERNAL = ("cohort", "script")
 
 
 def trials(connection: Connection, task_fingerprint: str | None = None, last: int | None = None) -> pd.DataFrame:
-    """One row a trial: FIRST, every hyperparameter, RESULTS, LAST. Missing numbers are NaN or <NA>. Without the trash.
+    """One row a trial: FIRST, every hyperparameter, RESULTS, val_<metric> at the best epoch, LAST. Without the trash.
+
+    Missing numbers are NaN or <NA>. Hyperparameters that the choices of a trial do not read are missing (momentum under Adam).
 
     task_fingerprint: only those on this task. last: only so many, the newest.
     """
@@ -65,7 +68,7 @@ def _trials(connection: Connection, wanted: Select[Any]) -> pd.DataFrame:
     """The rows of `trials` for the numbers that a subquery selects."""
     table, ends = schema.trials, schema.ends
     begun = [name for name in (*FIRST, *LAST, "config") if name in table.c]
-    ended = ("state", *RESULTS, "reason")
+    ended = ("state", *RESULTS, "reason", "metrics")
     columns = [table.c.id, *(table.c[name] for name in begun), *(ends.c[name] for name in ended)]
     statement = select(*columns).outerjoin(ends, ends.c.trial == table.c.id).where(table.c.id.in_(wanted))
     statement = statement.order_by(table.c.id)
@@ -76,7 +79,13 @@ def _trials(connection: Connection, wanted: Select[Any]) -> pd.DataFrame:
     for part in connection.execute(statement).partitions(PART):
         for column, entries in zip(values.values(), zip(*part, strict=True), strict=True):
             column += entries
-        configs = json.loads(f"[{','.join(values['config'])}]")
+        texts = values["config"]
+        configs = (
+            [read_config(text) for text in texts]
+            if any("[" in text for text in texts)
+            else json.loads(f"[{','.join(texts)}]")
+        )
+        _blank_unread(configs)
         values["config"].clear()
         for name in dict.fromkeys(chain.from_iterable(configs)):
             hyperparameters.setdefault(name, [math.nan] * (len(values["trial"]) - len(part)))
@@ -87,8 +96,11 @@ def _trials(connection: Connection, wanted: Select[Any]) -> pd.DataFrame:
     _fill_open(connection, values, rows)
     _fill_annotations(connection, values, rows)
     _fill_openings(connection, values, rows)
+    metrics = _by_metric(values.pop("metrics"))
     tags = {text: tuple(json.loads(text)) for text in set(values["tags"])}
-    arrays: dict[str, Any] = {name: values[name] for name in (*FIRST, *hyperparameters, *RESULTS, *LAST)}
+    arrays: dict[str, Any] = {name: values[name] for name in (*FIRST, *hyperparameters, *RESULTS)}
+    arrays |= {f"val_{name}": column for name, column in metrics.items()}
+    arrays |= {name: values[name] for name in LAST}
     arrays["tags"] = pd.Series([tags[text] for text in values["tags"]], dtype=object).array
     arrays["created"] = pd.to_datetime(values["created"], format="ISO8601", utc=True)
     arrays["reason"] = [reason or "" for reason in values["reason"]]
@@ -104,6 +116,26 @@ def _trials(connection: Connection, wanted: Select[Any]) -> pd.DataFrame:
     return pd.DataFrame(arrays)
 
 
+def _blank_unread(configs: Sequence[dict[str, Any]]) -> None:
+    """Remove from configurations what their choices do not read, in place: it is no part of what was tried."""
+    found: dict[tuple[Any, ...], frozenset[str]] = {}
+    for config in configs:
+        choices = tuple(config.get(field) for field in CHOICES)
+        if choices not in found:
+            found[choices] = unread(config)
+        for name in found[choices]:
+            config.pop(name, None)
+
+
+def _by_metric(texts: Sequence[str | None]) -> dict[str, NDArray[np.float64]]:
+    """Values by metric out of JSON objects, NaN where a trial has no such metric."""
+    known = {text: json.loads(text) for text in {text for text in texts if text}}
+    names = dict.fromkeys(chain.from_iterable(known.values()))
+    blank: dict[str, float] = {}
+    found = [known[text] if text else blank for text in texts]
+    return {name: np.array([own.get(name, math.nan) for own in found], np.float64) for name in names}
+
+
 def _whole(values: NDArray[np.float64]) -> pd.arrays.IntegerArray:
     """Integers with gaps; `astype` takes ten times as long, for each of some twenty columns. values: below 2**53."""
     gaps = np.isnan(values)
@@ -117,6 +149,16 @@ def curves(connection: Connection, trials: Sequence[int]) -> pd.DataFrame:
     """
     table = schema.epochs
     return _in_parts(connection, _curves, select(table).order_by(table.c.trial, table.c.epoch), table, trials)
+
+
+def epochs_of(frame: pd.DataFrame) -> Iterator[EpochEnd]:
+    """The epochs out of a frame that `curves` returned."""
+    named = [field.name for field in dataclasses.fields(EpochEnd) if field.name != "metrics"]
+    own = {name.removeprefix("train_") for name in frame if str(name).startswith("train_")} - {"loss", "metric"}
+    columns = [(frame[f"train_{name}"].tolist(), frame[f"val_{name}"].tolist()) for name in own]
+    for at, values in enumerate(frame[named].itertuples(index=False)):
+        metrics = {name: (train[at], val[at]) for name, (train, val) in zip(own, columns, strict=True)}
+        yield EpochEnd(**values._asdict(), metrics=metrics)
 
 
 def events(connection: Connection, trials: Sequence[int]) -> pd.DataFrame:
@@ -143,13 +185,18 @@ def _in_parts(
 
 
 def _curves(result: CursorResult[Any]) -> pd.DataFrame:
-    names = list(result.keys())
+    names = [name for name in result.keys() if name != "metrics"]  # noqa: SIM118 (a result is no mapping)
     whole = dict.fromkeys(("trial", "epoch", "step"), np.int64)
     # arrays of their kind at once: a frame of objects that is converted takes far longer for a short curve
-    columns = list(zip(*result.all(), strict=True)) or [()] * len(names)
-    return pd.DataFrame(
-        {name: np.array(values, whole.get(name, np.float64)) for name, values in zip(names, columns, strict=True)}
-    )
+    *columns, texts = list(zip(*result.all(), strict=True)) or [()] * (len(names) + 1)
+    arrays = {name: np.array(values, whole.get(name, np.float64)) for name, values in zip(names, columns, strict=True)}
+    metrics = [json.loads(text) for text in texts]
+    for name in dict.fromkeys(chain.from_iterable(metrics)):
+        pairs = [own.get(name, (math.nan, math.nan)) for own in metrics]
+        arrays |= {
+            f"{split}_{name}": np.array([pair[at] for pair in pairs]) for at, split in enumerate(("train", "val"))
+        }
+    return pd.DataFrame(arrays)
 
 
 def _events(result: CursorResult[Any]) -> pd.DataFrame:
@@ -185,26 +232,27 @@ def _fill_open(connection: Connection, values: dict[str, list[Any]], rows: Mappi
                 for name in ("train_loss", "val_loss", "val_metric"):
                     values[name][row] = getattr(epoch, name)
                 values["best_epoch"][row] = values["best_epoch"][row] or 0
-            if epoch.least is not None and epoch.val_loss == epoch.least and not values["best_epoch"][row]:
+            if epoch.least is not None and epoch.monitored == epoch.least and not values["best_epoch"][row]:
                 values["best_epoch"][row] = epoch.epoch
+                values["metrics"][row] = json.dumps(at_validation(epoch.metrics))
                 values["best_val_loss"][row], values["best_val_metric"][row] = epoch.val_loss, epoch.val_metric
 
 
 def _last_and_best() -> Select[Any]:
-    """The last epoch of each unfinished trial and those of its lowest validation loss, by trial and epoch."""
+    """The last epoch of each unfinished trial and those of its best monitored value, by trial and epoch."""
     table = schema.epochs
     sums = (
         select(
             table.c.trial,
             func.max(table.c.epoch).label("last"),
             func.sum(table.c.seconds).label("sum_seconds"),
-            func.min(table.c.val_loss).label("least"),
+            func.min(table.c.monitored).label("least"),
         )
         .where(table.c.trial.in_(unfinished()))
         .group_by(table.c.trial)
         .subquery()
     )
-    wanted = or_(table.c.epoch == sums.c.last, table.c.val_loss == sums.c.least)
+    wanted = or_(table.c.epoch == sums.c.last, table.c.monitored == sums.c.least)
     return (
         select(table, sums.c.last, sums.c.sum_seconds, sums.c.least)
         .join(sums, and_(table.c.trial == sums.c.trial, wanted))

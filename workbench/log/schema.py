@@ -13,7 +13,7 @@ __all__ = [
     "search_steps", "searches", "sessions", "trash_moves", "trials", "versions",
 ]  # fmt: skip
 
-VERSION = 6
+VERSION = 7
 """Raised with each change of the tables; a log of another version is rejected."""
 
 metadata = MetaData()
@@ -85,7 +85,7 @@ trials = Table(
     *_texts("created", "name", "note", "tags", "source"),
     Column("parent", Integer, ForeignKey("trials.id"), index=True),
     Column("parent_epoch", Integer),
-    *_texts("task", "task_fingerprint", "metric", "device"),
+    *_texts("task", "task_fingerprint", "metric", "monitor", "device"),
     Column("cohort", Integer),
     *_texts("config"),
     Column("builder", Text),
@@ -126,6 +126,7 @@ adoptions = Table(
     *_texts("created"),
 )
 
+# metrics: JSON of [training, validation] by name. monitored: what selects the best epoch, lower is better
 # SQLite keeps NaN as NULL; these columns have no other use for NULL
 epochs: Table = Table(
     "epochs",
@@ -134,8 +135,17 @@ epochs: Table = Table(
     Column("epoch", Integer, primary_key=True, autoincrement=False),
     Column("step", Integer, nullable=False),
     *_floats(
-        "train_loss", "penalty", "train_metric", "val_loss", "val_metric", "learning_rate", "grad_norm", "seconds"
+        "train_loss",
+        "penalty",
+        "train_metric",
+        "val_loss",
+        "val_metric",
+        "learning_rate",
+        "grad_norm",
+        "seconds",
+        "monitored",
     ),
+    Column("metrics", Text, nullable=False),
 )
 
 # kind: state (name: the state), change (of a hyperparameter by hand), message, cohort (name: the series, epoch: after how
@@ -152,6 +162,7 @@ events = Table(
     *_texts("message", "created"),
 )
 
+# metrics: JSON of the validation values by name at the best epoch
 # how a trial ended, with what a table of many trials shows, so that it need not read their epochs
 ends = Table(
     "ends",
@@ -162,7 +173,7 @@ ends = Table(
     Column("step", Integer, nullable=False),
     Column("best_epoch", Integer, nullable=False),
     *_floats("best_val_loss", "best_val_metric", "train_loss", "val_loss", "val_metric", "seconds"),
-    *_texts("reason", "traceback", "created"),
+    *_texts("metrics", "reason", "traceback", "created"),
 )
 
 # edits of a trial's name, note or tags: the last one counts

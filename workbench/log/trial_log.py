@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, Table, insert, select
 
 from workbench.core.events import Event, TrialState
 from workbench.log import findings, queries, schema
@@ -17,7 +17,18 @@ from workbench.log.database import Database
 from workbench.log.findings import Check, Finding
 from workbench.log.history import History
 from workbench.log.ownership import Ownership, log_identity, renew
-from workbench.log.records import NewTrial, SearchStep, TrialRecord, chunks, event_rows, now, trial_row, waves
+from workbench.log.records import (
+    NewTrial,
+    SearchStep,
+    TrialRecord,
+    at_validation,
+    chunks,
+    event_rows,
+    now,
+    read_config,
+    trial_row,
+    waves,
+)
 from workbench.log.results import Results
 from workbench.log.rules import create_or_check
 from workbench.log.searches import Searches, add_step, moment
@@ -104,7 +115,8 @@ class TrialLog:
     ) -> list[int]:
         """Record new trials as queued, in one transaction. Returns their numbers, which ascend in the order given.
 
-        events: the first events of the trials, by their numbers. step: an entry for a search's journal, made in the same
+        events: the first events of the trials, by their numbers; the end too of one that cannot
+        be trained. step: an entry for a search's journal, made in the same
         transaction with the numbers as `data["trials"]`. Raises: ValueError for a replicate that does not come after what it
         replicates.
         """
@@ -120,8 +132,7 @@ class TrialLog:
                 numbers += [int(number) for (number,) in connection.execute(statement, rows)] if rows else []
             if step is not None:
                 add_step(connection, step._replace(data={**step.data, "trials": numbers}))
-            for table, group in event_rows(events(numbers)).items():
-                connection.execute(insert(table), group)
+            _insert(connection, event_rows(events(numbers)))
         return numbers
 
     def append(self, events: Iterable[Event], *, search: int | None = None) -> None:
@@ -137,11 +148,7 @@ class TrialLog:
             return
         step = None if search is None else moment(search, events)
         with self.database.write() as connection:
-            for table, group in rows.items():
-                if table is schema.ends:
-                    for row in group:
-                        row.update(_last_epoch(connection, row["trial"]))
-                connection.execute(insert(table), group)
+            _insert(connection, rows)
             if step is not None:
                 add_step(connection, step)
 
@@ -238,12 +245,24 @@ def _records(connection: Connection, trials: Sequence[int]) -> dict[int, TrialRe
     table = schema.trials
     columns = (table.c.id, table.c.config, *(table.c[name] for name in TrialRecord._fields[1:]))
     rows = (row for some in chunks(trials) for row in connection.execute(select(*columns).where(table.c.id.in_(some))))
-    return {int(trial): TrialRecord(json.loads(config), *values) for trial, config, *values in rows}
+    return {int(trial): TrialRecord(read_config(config), *values) for trial, config, *values in rows}
 
 
-def _last_epoch(connection: Connection, trial: int) -> dict[str, Any]:
-    """The results of a trial's last epoch: written with the end, so that tables need not look for them."""
+def _insert(connection: Connection, rows: Mapping[Table, list[dict[str, Any]]]) -> None:
+    """Insert the rows of events; an end gets the results of the epochs before it."""
+    for table, group in rows.items():
+        if table is schema.ends:
+            for row in group:
+                row.update(_last_epoch(connection, row["trial"], row["best_epoch"]))
+        connection.execute(insert(table), group)
+
+
+def _last_epoch(connection: Connection, trial: int, best_epoch: int) -> dict[str, Any]:
+    """The results of a trial's last epoch and the metrics at the best one: written with the end, so that tables need not look
+    for them."""
     table, names = schema.epochs, ("train_loss", "val_loss", "val_metric")
     statement = select(*(table.c[name] for name in names)).where(table.c.trial == trial)
     row = connection.execute(statement.order_by(table.c.epoch.desc()).limit(1)).first()
-    return dict(row._mapping) if row else dict.fromkeys(names)
+    best = select(table.c.metrics).where(table.c.trial == trial, table.c.epoch == best_epoch)
+    metrics = at_validation(connection.execute(best).scalar() or "{}")
+    return {**(dict(row._mapping) if row else dict.fromkeys(names)), "metrics": json.dumps(metrics)}

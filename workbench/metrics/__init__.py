@@ -1,1 +1,3 @@
 """The table of metrics, and the intervals of scores."""
+
+from workbench.metrics import table as table

@@ -1,4 +1,9 @@
-"""The table of metrics: each entry carries its direction, unit, standard error, interval and weighted form."""
+"""The table of metrics: each entry carries its direction, unit, standard error, and on which rows it has no value.
+
+The functions take an `Evaluation` of several trials and return (trials,), since all trials of a cohort are measured at once
+after each epoch; scikit-learn's would take ten times as long as the training of small models. The tests compare each with
+scikit-learn, weighted and not.
+"""
 
 from __future__ import annotations
 
@@ -11,32 +16,135 @@ from numpy.typing import NDArray
 from scipy import stats
 from torch import Tensor
 
-from workbench.core.errors import ModelError
-from workbench.core.registration import Metric, register_metric
+from workbench.core.registration import Metric, register
 from workbench.core.registry import METRICS
+from workbench.metrics.evaluation import Evaluation
 
-__all__ = ["LEVEL", "evaluate_metric", "evaluate_metrics", "weighted_mean"]
+__all__ = ["LEVEL", "weighted_mean"]
 
 Array = NDArray[np.float64]
 LEVEL = 0.95
 """The confidence level of every interval."""
 
-
-def accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Share of rows whose largest output is the target's class."""
-    return (outputs.argmax(-1) == targets).sum() / len(targets)
+CLASSES = ["classification", "dense"]
+NUMBERS = ["regression", "count"]
 
 
-def r2(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Coefficient of determination 1 - Σ(y - ŷ)² / Σ(y - ȳ)², averaged over the targets."""
-    residual = (targets - outputs).double().square().sum(0)
-    total = (targets - targets.mean(0)).double().square().sum(0)
-    return (1 - residual / total).mean()
+# --- classes and labels ---------------------------------------------------------------------------------------------------
 
 
-def rmse(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Root of the mean squared error, in standardised target units."""
-    return (targets - outputs).double().square().mean().sqrt()
+def accuracy(of: Evaluation) -> Tensor:
+    """Share of rows whose most probable class is the target."""
+    return of.mean(of.labels == of.targets)
+
+
+def balanced_accuracy(of: Evaluation) -> Tensor:
+    """Mean over the classes of the share of their rows that are recognised (recall); classes without a row are left out."""
+    return (of.tallies.right / of.tallies.actual).nanmean(1)
+
+
+def f1(of: Evaluation) -> Tensor:
+    """Macro F1: 2·TP / (predicted + actual) of each class or label, averaged over those that are predicted or present."""
+    return (2 * of.tallies.right / (of.tallies.predicted + of.tallies.actual)).nanmean(1)
+
+
+def mcc(of: Evaluation) -> Tensor:
+    """Matthews correlation coefficient of predicted and actual classes (Gorodkin 2004); 0 if one class is predicted only."""
+    right, predicted, actual = of.tallies
+    total = actual.sum(1)
+    covariance = right.sum(1) * total - (predicted * actual).sum(1)
+    spread = (total**2 - (predicted**2).sum(1)), (total**2 - (actual**2).sum(1))
+    found = covariance / (spread[0] * spread[1]).sqrt()
+    return torch.where(spread[1] <= 0, math.nan, torch.where(spread[0] <= 0, 0.0, found))
+
+
+def mean_iou(of: Evaluation) -> Tensor:
+    """Intersection over union of predicted and actual positions of each class, averaged over those that occur."""
+    right, predicted, actual = of.tallies
+    return (right / (predicted + actual - right)).nanmean(1)
+
+
+def exact_match(of: Evaluation) -> Tensor:
+    """Share of rows of which every label is right, by a threshold of 0.5."""
+    return of.mean((of.labels == of.targets).all(-1))
+
+
+def log_loss(of: Evaluation) -> Tensor:
+    """-log of the probability of the actual class, in nats; probabilities are held above float64's epsilon."""
+    shares = of.predictions / of.predictions.sum(-1, keepdim=True)
+    epsilon = torch.finfo(torch.float64).eps
+    found = shares.gather(-1, of.targets[..., None])[..., 0].clamp(epsilon, 1 - epsilon)
+    return of.mean(-found.log())
+
+
+def roc_auc(of: Evaluation) -> Tensor:
+    """Area under the ROC curve, ties counted by half (Hanley and McNeil 1982): of the second of two classes, else the mean of
+    each class or label against the rest, over those with rows on both sides."""
+    scores, positive = of.one_against_rest
+    ordered, order = scores.sort(-1)
+    weights = of.weights[:, None].expand(positive.shape)
+    negative = torch.where(positive, 0.0, weights).gather(-1, order).cumsum(-1)
+    negative = torch.nn.functional.pad(negative, (1, 0))
+    ordered, scores = ordered.contiguous(), scores.contiguous()
+    below = negative.gather(-1, torch.searchsorted(ordered, scores))
+    upto = negative.gather(-1, torch.searchsorted(ordered, scores, right=True))
+    positives = torch.where(positive, weights, 0.0)
+    wins = (positives * (below + upto) / 2).sum(-1)
+    return (wins / (positives.sum(-1) * negative[..., -1])).nanmean(1)
+
+
+def average_precision(of: Evaluation) -> Tensor:
+    """Sum over the thresholds of the precision times the gain in recall: of the second of two classes, else the mean of each
+    class or label against the rest, over those that occur."""
+    scores, positive = of.one_against_rest
+    ordered, order = scores.sort(-1)
+    weights = of.weights[:, None].expand(positive.shape)
+    pad = torch.nn.functional.pad
+    everything = pad(weights.gather(-1, order).cumsum(-1), (1, 0))
+    hits = pad(torch.where(positive, weights, 0.0).gather(-1, order).cumsum(-1), (1, 0))
+    places = torch.searchsorted(ordered.contiguous(), scores.contiguous())
+    above, hits_above = (total[..., -1:] - total.gather(-1, places) for total in (everything, hits))
+    precision = torch.where(positive & (weights > 0), weights * hits_above / above, 0.0)
+    return (precision.sum(-1) / hits[..., -1]).nanmean(1)
+
+
+# --- numbers --------------------------------------------------------------------------------------------------------------
+
+
+def r2(of: Evaluation) -> Tensor:
+    """Coefficient of determination 1 - Σ(y - ŷ)² / Σ(y - ȳ)², averaged over the targets that are not constant."""
+    middle = of.mean(of.targets)[:, None]
+    residual, total = of.mean((of.targets - of.predictions).square()), of.mean((of.targets - middle).square())
+    # equal targets, up to rounding: neither -inf nor the quotient of two rounding errors
+    total = torch.where(total <= 1e-24 * of.mean(of.targets.square()), math.nan, total)
+    return (1 - residual / total).nanmean(1)
+
+
+def rmse(of: Evaluation) -> Tensor:
+    """Root of the mean squared error, in the target's unit; averaged over several targets."""
+    return of.mean((of.targets - of.predictions).square()).sqrt().mean(1)
+
+
+def mae(of: Evaluation) -> Tensor:
+    """Mean absolute error, in the target's unit; averaged over several targets."""
+    return of.mean((of.targets - of.predictions).abs()).mean(1)
+
+
+def mape(of: Evaluation) -> Tensor:
+    """Mean of |y - ŷ| / |y|, a share and not in percent; averaged over several targets."""
+    shares = torch.where(of.targets == 0, math.nan, (of.targets - of.predictions).abs() / of.targets.abs())
+    return of.mean(shares).mean(1)
+
+
+def poisson_deviance(of: Evaluation) -> Tensor:
+    """Mean Poisson deviance 2(y log(y/ŷ) - y + ŷ), for predictions above 0 and targets from 0 on."""
+    y, rate = of.targets.double(), of.predictions
+    possible = (y >= 0) & (rate > 0)
+    deviance = 2 * (torch.special.xlogy(y, y / rate) - y + rate)
+    return of.mean(torch.where(possible, deviance, math.nan)).mean(1)
+
+
+# --- how sure a score is --------------------------------------------------------------------------------------------------
 
 
 def weighted_mean(by_row: Array, counts: Array) -> Array:
@@ -45,8 +153,8 @@ def weighted_mean(by_row: Array, counts: Array) -> Array:
     return means
 
 
-def accuracy_error(score: float, rows: int) -> float:
-    """Binomial: √(p(1 - p)/n), with p moved half a row away from 0 and 1."""
+def share_error(score: float, rows: int) -> float:
+    """Binomial: √(p(1 - p)/n), with p moved half a row away from 0 and 1. An approximation for means of shares by class."""
     share = min(max(score, 0.5 / rows), 1 - 0.5 / rows)
     return math.sqrt(share * (1 - share) / rows)
 
@@ -57,8 +165,16 @@ def accuracy_interval(score: float, rows: int) -> tuple[float, float, str]:
     return float(exact.low), float(exact.high), "exact (Clopper-Pearson)"
 
 
-def weighted_accuracy(answers: Array, targets: NDArray[Any], counts: Array) -> Array:
-    return weighted_mean((answers.argmax(2) == targets).astype(np.float64), counts)
+def auc_error(score: float, rows: int) -> float:
+    """That of Hanley and McNeil (1982), for as many positive as negative rows."""
+    half, area = rows / 2, min(max(score, 0.5 / rows), 1 - 0.5 / rows)
+    above, below = area / (2 - area), 2 * area**2 / (1 + area)
+    return math.sqrt((area * (1 - area) + (half - 1) * (above + below - 2 * area**2)) / half**2)
+
+
+def correlation_error(score: float, rows: int) -> float:
+    """(1 - r²)/√n, as of a correlation of normal variables."""
+    return (1 - min(score**2, 1 - 0.5 / rows)) / math.sqrt(rows)
 
 
 def r2_error(score: float, rows: int) -> float:
@@ -66,56 +182,84 @@ def r2_error(score: float, rows: int) -> float:
     return (1 - min(score, 1.0)) * math.sqrt(2 / rows)
 
 
-def weighted_r2(answers: Array, targets: NDArray[Any], counts: Array) -> Array:
-    y = targets.astype(np.float64)
-    rows = counts.sum(1, keepdims=True)
-    residual = np.einsum("bn,knc->bkc", counts, np.square(y - answers), optimize=True)
-    total = counts @ np.square(y) - np.square(counts @ y) / rows
-    total[total <= 1e-12 * (counts @ np.square(y))] = np.nan  # equal targets, up to rounding
-    found: Array = (1 - residual / total[:, None]).mean(2)
-    return found
-
-
 def rmse_error(score: float, rows: int) -> float:
     """rmse/√(2n), for normal errors."""
     return score / math.sqrt(2 * rows)
 
 
-def weighted_rmse(answers: Array, targets: NDArray[Any], counts: Array) -> Array:
-    return np.sqrt(weighted_mean(np.square(targets.astype(np.float64) - answers).mean(2), counts))
+def mae_error(score: float, rows: int) -> float:
+    """mae·√((π/2 - 1)/n), for normal errors."""
+    return score * math.sqrt((math.pi / 2 - 1) / rows)
 
 
-register_metric(
-    "accuracy", accuracy, label="Accuracy", kinds=["classification"], unit="share of rows",
-    standard_error=accuracy_error, interval=accuracy_interval, weighted=weighted_accuracy, batched=True,
+def mean_error(score: float, rows: int) -> float:
+    """score/√n: values by row that spread as much as their mean, as exponential ones do."""
+    return score / math.sqrt(rows)
+
+
+def deviance_error(score: float, rows: int) -> float:
+    """score·√(2/n), for unit deviances that are multiples of χ² with one degree of freedom."""
+    return score * math.sqrt(2 / rows)
+
+
+def weighted_accuracy(predictions: Array, targets: NDArray[Any], counts: Array) -> Array:
+    return weighted_mean((predictions.argmax(2) == targets).astype(np.float64), counts)
+
+
+def weighted_r2(predictions: Array, targets: NDArray[Any], counts: Array) -> Array:
+    y = targets.astype(np.float64)
+    y = y - y.mean(0)  # or the difference of two large numbers is left with their rounding errors
+    errors = np.square(targets.astype(np.float64) - predictions)
+    rows = counts.sum(1, keepdims=True)
+    residual = np.einsum("bn,knc->bkc", counts, errors, optimize=True)
+    total = counts @ np.square(y) - np.square(counts @ y) / rows
+    total[total <= 1e-12 * (counts @ np.square(y))] = np.nan  # equal targets, up to rounding
+    by_target: Array = 1 - residual / total[:, None]
+    defined = ~np.isnan(by_target)
+    sums = np.where(defined, by_target, 0).sum(2)
+    found: Array = np.where(defined.any(2), sums / np.maximum(defined.sum(2), 1), np.nan)
+    return found
+
+
+def weighted_rmse(predictions: Array, targets: NDArray[Any], counts: Array) -> Array:
+    squares = np.square(targets.astype(np.float64) - predictions)
+    means = np.einsum("bn,knc->bkc", counts, squares, optimize=True) / counts.sum(1)[:, None, None]
+    found: Array = np.sqrt(means).mean(2)
+    return found
+
+
+def _add(function: Any, label: str, kinds: list[str], *, better: str = "higher", **more: Any) -> None:
+    value = Metric(function, better, batched=True, **more)  # type: ignore[arg-type]
+    register(METRICS, function.__name__, function, label=label, kinds=kinds, value=value)
+
+
+ONE_CLASS = "all rows are of one class"
+NO_LABEL = "no label occurs"
+TARGET_UNIT = "target units"
+_add(
+    accuracy, "Accuracy", CLASSES, unit="share of rows", standard_error=share_error, interval=accuracy_interval,
+    weighted=weighted_accuracy,
 )  # fmt: skip
-register_metric(
-    "r2", r2, label="R²", kinds=["regression"], standard_error=r2_error, weighted=weighted_r2, batched=True
+_add(balanced_accuracy, "Balanced accuracy", CLASSES, unit="share", standard_error=share_error)
+_add(f1, "F1 (macro)", [*CLASSES, "multilabel"], standard_error=share_error, undefined=NO_LABEL)
+_add(
+    roc_auc, "ROC AUC", ["classification", "multilabel"], standard_error=auc_error, undefined=ONE_CLASS, probabilities=True
 )  # fmt: skip
-register_metric(
-    "rmse", rmse, better="lower", label="RMSE", kinds=["regression"], unit="standardised target units",
-    standard_error=rmse_error, weighted=weighted_rmse, batched=True,
+_add(
+    average_precision, "Average precision", ["classification", "multilabel"], standard_error=share_error,
+    undefined=NO_LABEL, probabilities=True,
 )  # fmt: skip
-
-
-def evaluate_metric(name: str, outputs: Tensor, targets: Tensor) -> float:
-    """The metric of one trial's outputs. Raises: ModelError if a registered metric raises or returns no number."""
-    metric: Metric = METRICS[name].value
-    try:
-        with torch.no_grad():
-            return float(metric.function(outputs.cpu(), targets.cpu()))
-    except Exception as error:
-        raise ModelError(f"metric {name!r}: must return one number, raised {type(error).__name__}: {error}") from error
-
-
-def evaluate_metrics(name: str, outputs: Tensor, targets: Tensor) -> list[float]:
-    """The metric of several trials: outputs (trials, rows, outputs), targets of each trial (trials, rows, ...).
-
-    A batched metric is computed for all trials at once, any other is called for each.
-    """
-    metric: Metric = METRICS[name].value
-    if len(outputs) == 1 or not metric.batched:
-        return [evaluate_metric(name, own, target) for own, target in zip(outputs, targets, strict=True)]
-    with torch.no_grad():
-        values: list[float] = torch.vmap(metric.function)(outputs.cpu(), targets.cpu()).tolist()
-    return values
+_add(log_loss, "Log loss", CLASSES, better="lower", unit="nats", standard_error=mean_error, probabilities=True)
+_add(mcc, "MCC", CLASSES, standard_error=correlation_error, undefined=ONE_CLASS)
+_add(mean_iou, "Mean IoU", CLASSES, unit="share", standard_error=share_error)
+_add(exact_match, "Exact match", ["multilabel"], unit="share of rows", standard_error=share_error)
+_add(
+    r2, "R²", NUMBERS, standard_error=r2_error, weighted=weighted_r2, undefined="every target has the same value in all rows"
+)  # fmt: skip
+_add(rmse, "RMSE", NUMBERS, better="lower", unit=TARGET_UNIT, standard_error=rmse_error, weighted=weighted_rmse)
+_add(mae, "MAE", NUMBERS, better="lower", unit=TARGET_UNIT, standard_error=mae_error)
+_add(mape, "MAPE", NUMBERS, better="lower", unit="share", standard_error=mean_error, undefined="a target is 0")
+_add(
+    poisson_deviance, "Poisson deviance", NUMBERS, better="lower", standard_error=deviance_error,
+    undefined="a prediction is not above 0, or a target is below 0",
+)  # fmt: skip

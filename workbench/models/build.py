@@ -5,20 +5,25 @@ from __future__ import annotations
 import inspect
 import textwrap
 from collections.abc import Callable, Mapping
+from functools import partial
 from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from workbench.core.config import CHOICES, Config
 from workbench.core.errors import ModelError, WorkbenchError
 from workbench.core.identity import identity_of
-from workbench.core.registration import BUILT_IN, read_arguments
-from workbench.core.registry import MODELS, user_choices
+from workbench.core.outputs import Output
+from workbench.core.registration import BUILT_IN, Loss, read_arguments
+from workbench.core.registry import LOSSES, MODELS, user_choices
 from workbench.models.backbone import Backbone
 from workbench.models.builtin import DataShape
+from workbench.models.outputs import attach_output, describe_outputs
 from workbench.models.randomness import SeededRandomness
+from workbench.models.stacking import stacked_forward
 from workbench.tasks.rows import Batch, call
 
 __all__ = [
@@ -30,6 +35,7 @@ __all__ = [
     "count_parameters",
     "former_builder",
     "is_builtin",
+    "is_library_builder",
     "is_penalised",
     "probe",
     "read_source",
@@ -45,13 +51,18 @@ def build_model(task: DataShape, config: Config, builder: Callable[..., Any] | N
     builder: by default the one registered for `config.model`.
 
     The draw equals that of `torch.manual_seed(config.seed)` followed by the same construction, but leaves torch's global
-    generator alone. Raises: ModelError if the builder raises, does not return a module, or returns one that it returned before.
+    generator alone. Lazy layers are initialised by a forward pass in evaluation mode over two rows of zeros, which draws from
+    the same generator. A module that may return more than a tensor returns its output alone (see `OutputHook`).
+    Raises: ModelError if the builder raises, does not return a module, or returns one that it returned before.
     """
     builder = MODELS[config.model].value if builder is None else builder
     module = _built(builder, task, config)
-    if not (
-        is_builtin(config.model) or isinstance(builder, Backbone) or _MAKE_NEW_MODULES.get(config.model) is builder
-    ):
+    if is_library_builder(builder):
+        return module
+    if isinstance(builder, Output) or stacked_forward(module) is None:
+        name = builder.name if isinstance(builder, Output) else None
+        attach_output(module, config.model, output_shape(task, config)[0], name)
+    if _MAKE_NEW_MODULES.get(config.model) is not builder:
         _check_shared_parameters(module, _built(builder, task, config), config.model)
         _MAKE_NEW_MODULES[config.model] = builder
     return module
@@ -74,10 +85,10 @@ def _check_shared_parameters(one: nn.Module, other: nn.Module, name: str) -> Non
 
 
 def _built(builder: Callable[..., Any], task: DataShape, config: Config) -> nn.Module:
-    generator = torch.Generator().manual_seed(config.seed)
+    randomness = SeededRandomness(torch.Generator().manual_seed(config.seed))
     try:
-        with SeededRandomness(generator):
-            module = builder(task, **read_arguments(builder, config))
+        with randomness:
+            module = builder(_sized(task, config), **read_arguments(builder, config))
     except WorkbenchError:
         raise
     except Exception as error:
@@ -87,29 +98,68 @@ def _built(builder: Callable[..., Any], task: DataShape, config: Config) -> nn.M
         raise ModelError(f"model {config.model!r}: its builder must return an nn.Module, got {type(module).__name__}")
     if not any(parameter.requires_grad for parameter in module.parameters()):
         raise ModelError(f"model {config.model!r}: has no parameter to train (requires_grad is off, or there is none)")
+    if _uninitialised(module):
+        with randomness:
+            _evaluated(module, task, config.model)
+        if left := _uninitialised(module):
+            message = f"its lazy parameter {left[0]!r} is not used by a forward pass over a batch, so it has no shape"
+            raise ModelError(f"model {config.model!r}: {message}; give its layer a size, or remove it")
     return module
 
 
-def probe(module: nn.Module, task: DataShape, name: str) -> None:
+def _uninitialised(module: nn.Module) -> list[str]:
+    """The names of the parameters and buffers of lazy layers that have seen no batch."""
+    tensors = (*module.named_parameters(), *module.named_buffers())
+    return [name for name, value in tensors if is_lazy(value)]
+
+
+class _Sized:
+    """A task whose models have several outputs for each target, as the loss asks for; all else is that of the task."""
+
+    def __init__(self, task: DataShape, output_size: int) -> None:
+        self._task, self.output_size = task, output_size
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._task, name)
+
+
+def _sized(task: DataShape, config: Config) -> Any:
+    """What a builder is given: the task, with as many outputs as the loss takes."""
+    width = LOSSES[config.loss].value.width if config.loss in LOSSES else 1
+    return task if width == 1 else _Sized(task, width * task.output_size)
+
+
+def output_shape(task: DataShape, config: Config) -> tuple[int, ...]:
+    """The shape of what a model returns for a row: (outputs,), and of a dense task (classes, *positions)."""
+    return (_sized(task, config).output_size, *task.positions)
+
+
+def probe(module: nn.Module, task: DataShape, config: Config) -> None:
     """Run two rows of zeros through the module (evaluation mode). Raises: ModelError on a raise or a wrong shape."""
-    first = next(module.parameters())
+    outputs = _evaluated(module, task, config.model)
+    wanted = (2, *output_shape(task, config))
+    if not isinstance(outputs, Tensor) or tuple(outputs.shape) != wanted:
+        raise ModelError(
+            f"model {config.model!r}: must return a tensor of shape {wanted} for a batch of 2 rows "
+            f"(task.output_size = {wanted[1]}), got {describe_outputs(outputs)}"
+        )
+
+
+def _evaluated(module: nn.Module, task: DataShape, name: str) -> Any:
+    """What a module returns for two rows of zeros in evaluation mode. Raises: ModelError if it raises."""
+    first = next((own for own in module.parameters() if not is_lazy(own)), torch.empty(0))
     rows = blank_inputs(task, 2, first)
     was_training = module.training
     try:
         with torch.no_grad():
-            outputs = call(module.eval(), rows)
+            return call(module.eval(), rows)
+    except WorkbenchError:
+        raise
     except Exception as error:
         message = f"model {name!r} raised {type(error).__name__} on {_named(rows)}: {error}"
         raise ModelError(message + _remedy(module, task, error)) from error
     finally:
         module.train(was_training)
-    wanted = (2, task.output_size)
-    if not isinstance(outputs, Tensor) or tuple(outputs.shape) != wanted:
-        got = f"shape {tuple(outputs.shape)}" if isinstance(outputs, Tensor) else type(outputs).__name__
-        raise ModelError(
-            f"model {name!r}: must return a tensor of shape {wanted} for a batch of 2 rows "
-            f"(task.output_size = {task.output_size}), got {got}"
-        )
 
 
 def blank_inputs(task: DataShape, rows: int, like: Tensor) -> Batch:
@@ -166,6 +216,11 @@ def is_builtin(name: str) -> bool:
     return bool(MODELS[name].value.__module__ == BUILT_IN)
 
 
+def is_library_builder(builder: object) -> bool:
+    """Whether a builder is one of this package: of a built-in architecture, or of a pretrained network."""
+    return isinstance(builder, Backbone) or getattr(builder, "__module__", None) == BUILT_IN
+
+
 def builder_identity(name: str, builder: Callable[..., Any] | None = None) -> str | None:
     """What a model's weights depend on besides its configuration: the identity of its builder (`core.identity`).
 
@@ -177,6 +232,8 @@ def builder_identity(name: str, builder: Callable[..., Any] | None = None) -> st
         builder = MODELS[name].value
     if isinstance(builder, Backbone):
         return None  # a digest of its weights is logged in its place, see `builder_source`
+    if isinstance(builder, Output):
+        return identity_of(partial(builder.make, builder.name))
     return identity_of(builder)
 
 
@@ -186,7 +243,8 @@ def code_of(config: Config) -> dict[str, str]:
     for field, registry in CHOICES.items():
         name = getattr(config, field)
         if field != "model" and name in registry and not registry.is_built_in(name):
-            found[field] = identity_of(registry[name].value)
+            value = registry[name].value
+            found[field] = identity_of(value.function if isinstance(value, Loss) else value)
     return {field: identity for field, identity in found.items() if identity is not None}
 
 

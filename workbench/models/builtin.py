@@ -23,6 +23,8 @@ class DataShape(Protocol):
     def input_shape(self) -> Any: ...
     @property
     def output_size(self) -> int: ...
+    @property
+    def positions(self) -> tuple[int, ...]: ...
 
 
 ACTIVATIONS.register("relu", nn.ReLU, label="ReLU", meaning="max(0, x)", built_in=True)
@@ -67,8 +69,16 @@ def mlp(
         if dropout > 0:
             layers.append(nn.Dropout(dropout))
         width = hidden_units
-    layers.append(nn.Linear(width, task.output_size))
+    layers += _head(width, task)
     return nn.Sequential(*layers)
+
+
+def _head(width: int, task: DataShape) -> list[nn.Module]:
+    """The last layer: (rows, width) to (rows, output_size), or (rows, output_size, *positions) of a dense task."""
+    if not task.positions:
+        return [nn.Linear(width, task.output_size)]
+    shape = (task.output_size, *task.positions)
+    return [nn.Linear(width, prod(shape)), nn.Unflatten(1, shape)]
 
 
 def cnn(
@@ -107,7 +117,7 @@ def cnn(
     layers.append(nn.Flatten())
     if dropout > 0:
         layers.append(nn.Dropout(dropout))
-    layers.append(nn.Linear(previous * height * width, task.output_size))
+    layers += _head(previous * height * width, task)
     return nn.Sequential(*layers)
 
 

@@ -67,13 +67,15 @@ def a_task(value: object, name: str = "task") -> Task:
         remedy = "give a wb.Task, such as wb.Task.load('digits'), or wb.Task.from_frame(table, target=...)"
         raise TaskError(f"{name} is a {_kind(value)}: {remedy}")
     suited = METRICS.suited_to(value.kind)
-    if value.metric not in suited:
-        why = f"is for {' and '.join(sorted(METRICS[value.metric].kinds))}" if value.metric in METRICS else "is unknown"
+    for metric in value.metrics:
+        if metric in suited:
+            continue
+        why = f"is for {' and '.join(sorted(METRICS[metric].kinds))}" if metric in METRICS else "is unknown"
         known = ", ".join(map(repr, suited))
-        near = did_you_mean(value.metric, suited)
+        near = did_you_mean(metric, suited)
         near = near if "did you mean" in near else ""
-        message = f"metric={value.metric!r} of {value.name!r} {why}{near}; for {value.kind} there are {known}"
-        raise ConfigError([Problem("metric", value.metric, f"{message}, and those of wb.register_metric")])
+        message = f"metric {metric!r} of {value.name!r} {why}{near}; for {value.kind} there are {known}"
+        raise ConfigError([Problem("metrics", metric, f"{message}, and those of wb.register_metric")])
     return value
 
 
@@ -232,10 +234,10 @@ LEFT_OPEN = frozenset({"trials", "no_improvement", "cohort", "seconds"})
 
 
 def search_numbers(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The numbers among the arguments of a search, as plain ones. Raises: ConfigError naming each that is wrong."""
+    """The numbers among the arguments that a search was given, as plain ones. Raises: ConfigError naming each that is wrong."""
     found: dict[str, Any] = {}
     problems: list[Problem] = []
-    for name in (*SEARCH_COUNTS, "seconds"):
+    for name in (name for name in (*SEARCH_COUNTS, "seconds") if name in given):
         value = given[name]
         if value is None and name in LEFT_OPEN:
             found[name] = None

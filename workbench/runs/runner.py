@@ -246,8 +246,8 @@ class _Unfinished:
 
 def stopped_now(trial: int, curve: pd.DataFrame) -> TrialEnded:
     """The end of a trial, if it were stopped after the epochs in `curve` (one row each, as the log has them)."""
-    finite = curve[np.isfinite(curve["val_loss"])]
-    best = None if finite.empty else finite.loc[finite["val_loss"].idxmin()]
+    finite = curve[np.isfinite(curve["val_loss"]) & curve["monitored"].notna()]
+    best = None if finite.empty else finite.loc[finite["monitored"].idxmin()]
     return TrialEnded(
         trial,
         TrialState.STOPPED,

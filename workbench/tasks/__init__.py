@@ -2,6 +2,7 @@
 
 from workbench.tasks.schema import TaskSchema
 from workbench.tasks.split import Split
+from workbench.tasks.split_rows import Rows
 from workbench.tasks.task import Baseline, Task
 
-__all__ = ["Baseline", "Split", "Task", "TaskSchema"]
+__all__ = ["Baseline", "Rows", "Split", "Task", "TaskSchema"]

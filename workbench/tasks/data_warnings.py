@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -26,21 +26,19 @@ SHOWN = 3
 
 
 def data_warnings(
-    trained: pd.DataFrame, open_rows: pd.DataFrame, targets: NDArray[Any] | None, names: Sequence[str],
-    keys: Mapping[str, NDArray[np.uint64]],
+    trained: pd.DataFrame, open_rows: pd.DataFrame, targets: NDArray[Any] | None, names: Sequence[str]
 ) -> tuple[str, ...]:  # fmt: skip
-    """Sentences on a table's columns, target and rows, with names and counts; none where nothing is odd.
+    """Sentences on a table's columns and target, with names and counts; none where nothing is odd.
 
     trained: raw inputs of the training rows; open_rows: of these and the validation rows, as the test rows are sealed. targets:
-    of the training rows in their own units, (rows, outputs), None for classes; names: of their columns. keys: of each row
-    with its target, by split (see `row_identity.row_keys`).
+    of the training rows in their own units, (rows, outputs), None for classes; names: of their columns.
     """
     found = []
     for name in open_rows:
         column = open_rows[name]
         if not is_number(column):
             found += _on_texts(str(name), column, trained[name])
-    return (*found, *_constant(trained), *_filled_in(open_rows), *_copies(keys), *_outliers(targets, names))
+    return (*found, *_constant(trained), *_filled_in(open_rows), *_outliers(targets, names))
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -92,15 +90,6 @@ def _filled_in(rows: pd.DataFrame) -> list[str]:
     shown = ", ".join(f"{name!r} ({count:,})" for name, count in found[:SHOWN])
     more = f" and {counted(len(found) - SHOWN, 'more column')}" if len(found) > SHOWN else ""
     return [f"Missing values were filled in, of {counted(len(rows), 'training and validation row')}: {shown}{more}."]
-
-
-def _copies(keys: Mapping[str, NDArray[np.uint64]]) -> list[str]:
-    copies = {split: int(np.isin(keys[split], keys["train"]).sum()) for split in ("validation", "test")}
-    found = [f"{count:,} of {counted(len(keys[split]), f'{split} row')}" for split, count in copies.items() if count]
-    if not found:
-        return []
-    verb = "is a copy" if sum(copies.values()) == 1 else "are copies"
-    return [f"{' and '.join(found)} {verb} of training rows, target included; scores on these say little of new rows."]
 
 
 def _outliers(targets: NDArray[Any] | None, names: Sequence[str]) -> list[str]:

@@ -12,7 +12,13 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from workbench.core.registry import METRICS
+from workbench.core.direction import selected_by
+from workbench.core.errors import ModelError
+from workbench.core.kinds import KINDS
+from workbench.core.registry import LOSSES, METRICS
+from workbench.core.text import in_sentence
+from workbench.metrics.evaluation import evaluate_metric
+from workbench.tasks.predictions import predictions_of
 
 if TYPE_CHECKING:
     from workbench.tasks.task import Task
@@ -30,10 +36,10 @@ CELL = 48
 class Baseline:
     """What a model achieves on the validation split that ignores its input.
 
-    metric: the task's own, whichever it is, of outputs that are the logarithms of the training split's class shares, which
-    is the accuracy of its most frequent class, or its mean (R² is then 0 or just below); NaN where the metric is not
-    defined on them, as R² is not on equal targets. loss: cross-entropy of these shares, or squared error of the mean, in
-    standardised target units.
+    metric: the headline metric of a constant prediction: the training split's class shares, the share of each label, or the
+    training mean (R² is then 0 or just below); NaN where the metric is not defined on it, as R² is not on equal targets.
+    loss: the default loss of the kind of task: cross-entropy of these shares, Poisson deviance of the mean, or the squared
+    error of the mean in the units that losses see (standardised by default).
     """
 
     metric: float
@@ -46,24 +52,49 @@ class Baseline:
 
 def baseline_of(task: Task) -> Baseline:
     """The score to beat on the validation split."""
-    train, validation = task.train.y, task.validation.y
-    if task.classes is None:
-        validation = validation.double()  # the mean of equal targets is then the same number, and their R² not defined
-        outputs = torch.zeros_like(validation)  # the training mean, in standardised units
-        loss = float(validation.square().mean())
-        return Baseline(_score(task.metric, outputs, validation), loss, "always answers with the training mean")
-    shares = torch.bincount(train, minlength=task.output_size).double() / len(train)
-    outputs = shares.log().float().expand(len(validation), -1)
-    says = f"always answers {task.classes[int(shares.argmax())]!r}"
-    return Baseline(_score(task.metric, outputs, validation), float(-shares.log()[validation].mean()), says)
+    if not len(task.validation):
+        return Baseline(math.nan, math.nan, "there are no validation rows")
+    outputs, description = _constant(task)
+    y, target, weight = task.validation.y, task.validation.target, task.validation.weight
+    outputs = outputs.expand(len(y), *outputs.shape[1:])
+    if not KINDS[task.kind].has_classes:
+        target = target.double()
+    predictions = predictions_of(task, "auto", outputs)
+    if task.kind == "regression":  # the mean of equal targets is then the same number, and their R² not defined
+        predictions = task.train.target.mean(0).expand(target.shape)
+    with torch.no_grad():
+        loss = LOSSES[KINDS[task.kind].loss].value.function
+        more = {"label_smoothing": 0.0, "class_weight": None} if KINDS[task.kind].has_classes else {}
+        more = {"class_weight": None} if task.kind == "multilabel" else more
+        by_row = loss(outputs, y.to(outputs.dtype) if y.is_floating_point() else y, **more)
+    mean = by_row.mean() if weight is None else (by_row * weight).sum() / weight.sum()
+    return Baseline(_score(task.metric, predictions, target, weight), float(mean), description)
 
 
-def _score(metric: str, outputs: Tensor, targets: Tensor) -> float:
-    """A metric, NaN where it is not defined on such outputs; one of the user's own may raise whatever it likes."""
+def _constant(task: Task) -> tuple[Tensor, str]:
+    """Outputs (1, ...) of a model that ignores its input, and what it answers in words."""
+    y = task.train.y
+    if task.classes is not None:
+        shares = torch.bincount(y.flatten(), minlength=task.output_size).double() / y.numel()
+        answer = task.classes[int(shares.argmax())]
+        return shares.log().view(1, -1, *[1] * len(task.positions)).expand(
+            1, *task.output_shape
+        ), f"always answers {answer!r}"
+    mean = y.double().mean(0, keepdim=True)
+    if task.kind == "multilabel":
+        return torch.logit(mean, 1e-12), "always answers with the share of each label in the training rows"
+    if task.kind == "count":
+        return mean.log(), "always answers with the training mean"
+    return mean, "always answers with the training mean"
+
+
+def _score(metric: str, predictions: Tensor, targets: Tensor, weight: Tensor | None) -> float:
+    """A metric, NaN where it is not known, or not defined on such predictions."""
+    if metric not in METRICS:
+        return math.nan
     try:
-        with torch.no_grad():
-            score = float(METRICS[metric].value.function(outputs, targets))
-    except Exception:
+        score = evaluate_metric(metric, predictions, targets, weight)
+    except ModelError:  # one of the user's own may raise whatever it likes
         return math.nan
     return score if math.isfinite(score) else math.nan
 
@@ -81,28 +112,37 @@ def _inputs(task: Task) -> list[tuple[str, str]]:
 
 
 def facts_of(task: Task) -> pd.DataFrame:
-    """One fact a row; index: kind, rows, inputs, metric, baseline, classes or target, warning; column: value (text).
+    """One fact a row; index: kind, rows, inputs, metrics, best epoch by,
+    baseline, classes, labels or target, warning; column: value (text).
 
     A long list of classes, or a warning, goes over several rows, whose index is empty, as pandas cuts long cells off.
     """
     sizes = ", ".join(f"{size:,} {name}" for name, size in task.sizes.items())
     baseline = task.baseline
     label = METRICS[task.metric].label if task.metric in METRICS else task.metric
-    score = label.lower() if label[1:].islower() else label  # an abbreviation keeps its capitals
+    kind = textwrap.wrap(task.kind + (f", as {task.kind_rule}" if task.kind_rule else ""), CELL)
     facts = [
-        ("kind", task.kind + (f", as {task.kind_rule}" if task.kind_rule else "")),
+        *((("" if index else "kind"), line) for index, line in enumerate(kind)),
         ("rows", sizes + (" (sealed)" if task.sizes["test"] else "")),
+        ("split", f"{task.split}"),
         *_inputs(task),
-        ("metric", task.metric),
-        ("baseline", f"{score} {baseline.metric:.3f}, loss {baseline.loss:.3f}"),
+        ("metrics", ", ".join(task.metrics)),
+        ("best epoch by", selected_by(task.monitor)),
+        ("baseline", f"{in_sentence(label)} {baseline.metric:.3f}, loss {baseline.loss:.3f}"),
         ("", baseline.description),
     ]
-    if task.classes is None:
-        columns = zip(task.target_mean.tolist(), task.target_std.tolist(), strict=True)
+    if task.kind == "multilabel":
+        names = task.schema.target_names or [str(index) for index in range(task.output_size)]
+        counts = task.train.y.sum(0).long().tolist()
+        items = [f"{label} ({count})" for label, count in zip(names, counts, strict=True)]
+        name, intro = "labels", f"{task.output_size}, with training rows: "
+    elif task.classes is None:
+        how = task.target.name
+        columns = zip(task.train.target.mean(0).tolist(), task.train.target.std(0, correction=0).tolist(), strict=True)
         items = [f"mean {mean:.4g} deviation {spread:.4g}" for mean, spread in columns]
-        name, intro = "target", "standardised by "
+        name, intro = "target", {"standardize": "standardised by ", "none": "as it is, "}.get(how, f"by {how}, ")
     else:
-        counts = torch.bincount(task.train.y, minlength=task.output_size).tolist()
+        counts = torch.bincount(task.train.y.flatten(), minlength=task.output_size).tolist()
         items = [f"{label} ({count})" for label, count in zip(task.classes, counts, strict=True)]
         name, intro = "classes", f"{task.output_size}, with training rows: "
     more = f", and {len(items) - SHOWN} more" if len(items) > SHOWN else ""

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from workbench.core.errors import TaskError, did_you_mean
 from workbench.core.text import counted
 
-__all__ = ["MAX_CATEGORIES", "as_frame", "as_numbers", "check_frame", "is_number", "read_csv"]
+__all__ = ["MAX_CATEGORIES", "as_frame", "as_numbers", "check_frame", "check_is_frame", "is_number", "read_csv"]
 
 MAX_CATEGORIES = 1000
 """A text column with more different values than this is rejected: each would become an input of its own."""
@@ -69,9 +69,8 @@ def _from_polars(data: Any) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def check_frame(frame: Any, target: str | Sequence[str]) -> tuple[pd.DataFrame, pd.DataFrame | pd.Series[Any]]:
-    """A table divided into inputs and target(s). Raises: TaskError naming the column."""
-    frame = as_frame(frame)
+def check_is_frame(frame: object) -> None:
+    """Raises: TaskError for anything but a DataFrame with different column names."""
     if isinstance(frame, pd.Series):
         raise TaskError(
             "from_frame needs a table of inputs and a target, got a Series, which is one column; give a DataFrame"
@@ -85,6 +84,13 @@ def check_frame(frame: Any, target: str | Sequence[str]) -> tuple[pd.DataFrame, 
     if len(set(columns)) < len(columns):
         twice = next(name for name in columns if columns.count(name) > 1)
         raise TaskError(f"the column {twice!r} occurs twice in the data; rename one")
+
+
+def check_frame(frame: Any, target: str | Sequence[str]) -> tuple[pd.DataFrame, pd.DataFrame | pd.Series[Any]]:
+    """A table divided into inputs and target(s). Raises: TaskError naming the column."""
+    frame = as_frame(frame)
+    check_is_frame(frame)
+    columns = [str(column) for column in frame.columns]
     frame = frame.set_axis(columns, axis=1)
     targets = [str(name) for name in target] if isinstance(target, (list, tuple, pd.Index)) else [str(target)]
     for name in targets:

@@ -9,10 +9,24 @@ from torch import Tensor
 
 from workbench.core.errors import TaskError, did_you_mean
 
-__all__ = ["check_options", "check_outputs", "check_texts", "named"]
+__all__ = ["check_monitor", "check_options", "check_outputs", "check_texts", "metric_names", "named"]
 
 OPTIONS = frozenset(
-    {"name", "kind", "split", "seed", "standardize", "clip", "transform", "metric", "inputs", "categories"}
+    {
+        "name",
+        "kind",
+        "split",
+        "seed",
+        "standardize",
+        "clip",
+        "transform",
+        "inputs",
+        "categories",
+        "metrics",
+        "monitor",
+        "target_transform",
+        "weights",
+    }
 )
 
 
@@ -40,9 +54,34 @@ def check_texts(**options: object) -> None:
             )
 
 
-def check_outputs(outputs: object, size: int) -> Tensor:
-    """A model's outputs (rows, size). Raises: TaskError for anything else."""
-    if isinstance(outputs, Tensor) and outputs.ndim == 2 and outputs.shape[1] == size and not outputs.is_complex():
+def check_outputs(outputs: object, shape: tuple[int, ...]) -> Tensor:
+    """A model's outputs (rows, *shape). Raises: TaskError for anything else."""
+    if isinstance(outputs, Tensor) and tuple(outputs.shape[1:]) == shape and not outputs.is_complex():
         return outputs
     given = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
-    raise TaskError(f"outputs is {given}: expected a tensor of shape (rows, {size}), as a model of this task returns")
+    wanted = ", ".join(["rows", *map(str, shape)])
+    raise TaskError(f"outputs is {given}: expected a tensor of shape ({wanted}), as a model of this task returns")
+
+
+def metric_names(metrics: object) -> tuple[str, ...]:
+    """The names of a task's metrics, out of one or several. Raises: TaskError for none, no text, or a name given twice."""
+    names = (metrics,) if isinstance(metrics, str) else metrics
+    remedy = "give names of metrics, such as metrics=('f1', 'roc_auc'); wb.register_metric gives a function one"
+    if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
+        raise TaskError(f"metrics={metrics!r}: {remedy}")
+    if not names:
+        raise TaskError(f"metrics={metrics!r}: is empty; {remedy}")
+    if len(set(names)) < len(names):
+        raise TaskError(f"metrics={metrics!r}: names a metric twice")
+    return tuple(map(str, names))
+
+
+def check_monitor(monitor: object, metrics: tuple[str, ...]) -> str:
+    """What selects the epoch within a trial. Raises: TaskError unless it is "loss" or one of the metrics."""
+    choices = ("loss", *metrics)
+    if isinstance(monitor, str) and monitor in choices:
+        return str(monitor)
+    hint = did_you_mean(monitor, choices) if isinstance(monitor, str) else ""
+    raise TaskError(
+        f"monitor={monitor!r}: must be 'loss' or one of the task's metrics, {', '.join(map(repr, metrics))}{hint}"
+    )

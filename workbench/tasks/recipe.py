@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator
 
+from workbench.tasks.split import Split
+
 __all__ = ["Recipe"]
 
 
@@ -21,11 +23,32 @@ class Recipe(NamedTuple):
     needs: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, maker: str, needs: tuple[str, ...], arguments: tuple[Any, ...], options: Mapping[str, Any]) -> Recipe:
-        """The call of a maker of `Task`: first the variables, then the positional arguments, then the options given."""
+    def of(
+        cls, maker: str, needs: tuple[str, ...], arguments: tuple[Any, ...], options: Mapping[str, Any],
+        separate: Mapping[str, Any] | None = None,
+    ) -> Recipe:  # fmt: skip
+        """The call of a maker of `Task`: first the variables, then the positional arguments, then the options given.
+
+        separate: validation and test data of their own, by option. A path is written out; data in memory get variables.
+        """
         values = [_source(value) for value in arguments]
-        named = [f"{name}={_source(value)}" for name, value in options.items()]
-        return cls(f"wb.Task.{maker}({', '.join([*needs, *values, *named])})", needs)
+        variables = list(needs)
+        named: list[str] = []
+        for name, data in (separate or {}).items():
+            if isinstance(data, (str, os.PathLike)):
+                named.append(f"{name}={_source(data)}")
+            elif data is not None:
+                own = [f"{stem}_{name}" for stem in (needs or ("frame",))]
+                variables += own
+                named.append(f"{name}=({', '.join(own)})" if len(own) > 1 else f"{name}={own[0]}")
+        for name, value in options.items():
+            if isinstance(value, Split):
+                text, own_values = value.source()
+                variables += own_values
+                named.append(f"{name}={text}")
+            else:
+                named.append(f"{name}={_source(value)}")
+        return cls(f"wb.Task.{maker}({', '.join([*needs, *values, *named])})", tuple(variables))
 
     @classmethod
     def of_version(cls, former: Recipe, number: int, data: Any) -> Recipe:
@@ -34,10 +57,11 @@ class Recipe(NamedTuple):
             return cls()
         if isinstance(data, (str, os.PathLike)):
             return cls(f"{former.text}.version({_source(data)})", former.needs)
-        pair, table = isinstance(data, tuple), isinstance(data, pd.DataFrame)
-        stems = ("X", "y") if pair else ("frame",) if table else ("dataset",)
-        needs = tuple(f"{stem}_{number}" for stem in stems)
-        given = f"({', '.join(needs)})" if pair else needs[0]
+        several = isinstance(data, tuple)
+        table = former.text.startswith(("wb.Task.from_frame", "wb.Task.from_csv"))
+        stems = ("frame", "values") if table else ("X", "y", "values") if several else ("dataset",)
+        needs = tuple(f"{stem}_{number}" for stem in (stems[: len(data)] if several else stems[:1]))
+        given = f"({', '.join(needs)})" if several else needs[0]
         return cls(f"{former.text}.version({given})", (*former.needs, *needs))
 
 

@@ -15,7 +15,7 @@ from workbench.tasks.frames import is_number
 from workbench.tasks.inputs import NamedArrays
 from workbench.tasks.named_preprocessing import RawInputs
 
-__all__ = ["SPLITS", "fingerprint_of", "known_after", "place", "row_keys"]
+__all__ = ["SPLITS", "drawn", "fingerprint_of", "known_after", "occurrence", "place", "row_keys", "text_keys"]
 
 SPLITS = ("train", "validation", "test")
 
@@ -26,29 +26,18 @@ EXACT, TINY = 2.0**24, 2.0**-100
 """Numbers of a magnitude between these are distinguished as float32 does, others to the last bit."""
 
 
-def fingerprint_of(
-    X: RawInputs,
-    targets: NDArray[Any],
-    settings: tuple[Any, ...],
-    parts: Sequence[NDArray[np.int64]] | None,
-) -> str:
-    """A digest of the raw data and of all that decides what a model is shown. parts: where `settings` do not say them."""
+def fingerprint_of(X: RawInputs, settings: tuple[Any, ...], parts: Sequence[NDArray[np.uint64]]) -> str:
+    """A digest of the raw data, how they are divided, and of all else that decides what a model is shown.
+
+    parts: the keys of the rows of each split, and of each fold; the order of the rows does not count.
+    """
     digest = hashlib.sha256(repr(settings).encode())
     if isinstance(X, pd.DataFrame):
         digest.update(repr([(str(name), str(dtype)) for name, dtype in X.dtypes.items()]).encode())
-        digest.update(pd.util.hash_pandas_object(X, index=False).to_numpy().tobytes())
     else:
-        for name, part in X.parts.items() if isinstance(X, NamedArrays) else [("", X)]:
-            digest.update(name.encode())
-            digest.update(repr(part.shape).encode())
-            for rows in _pieces(part):
-                # in float64, so that equal numbers are the same data whatever type they come in
-                digest.update(np.ascontiguousarray(rows, dtype=np.float64).tobytes())
-                if _is_beyond_float64(rows).any():
-                    digest.update(np.ascontiguousarray(rows).tobytes())
-    digest.update(np.ascontiguousarray(targets).tobytes())
-    for part in parts or ():
-        digest.update(part.tobytes() + b"/")
+        digest.update(repr(X.shape if isinstance(X, NamedArrays) else X.shape[1:]).encode())
+    for part in parts:
+        digest.update(np.sort(part).tobytes() + b"/")
     return digest.hexdigest()[:32]
 
 
@@ -103,7 +92,7 @@ def place(
     new = values[places] != keys if len(values) else np.ones(len(keys), bool)
     found = np.full(len(keys), -1)
     old = ~new
-    found[old] = splits[order][first[places[old]] + _occurrence(keys[old]) % counts[places[old]]]
+    found[old] = splits[order][first[places[old]] + occurrence(keys[old]) % counts[places[old]]]
     groups = np.zeros(len(keys), np.int64) if strata is None else strata
     salt = np.uint64(_digest(f"seed {seed}"))
     for group in np.unique(groups[new]):
@@ -128,7 +117,9 @@ def known_after(
     return {name: np.concatenate([own[name], former[name][~np.isin(former[name], present)]]) for name in SPLITS}
 
 
-# ----------------------------------------------------------------------------------------------------------------------
+def drawn(keys: NDArray[np.uint64], text: str) -> NDArray[np.uint64]:
+    """A pseudorandom number of each key (rows,), by which to draw: equal keys have equal ones, another text gives others."""
+    return _mixed(keys ^ np.uint64(_digest(text)))
 
 
 def _pieces(values: NDArray[Any]) -> Iterator[NDArray[Any]]:
@@ -137,7 +128,17 @@ def _pieces(values: NDArray[Any]) -> Iterator[NDArray[Any]]:
         yield values[start : start + step]
 
 
-def _occurrence(keys: NDArray[np.uint64]) -> NDArray[np.int64]:
+def text_keys(values: NDArray[Any], what: str) -> NDArray[np.uint64]:
+    """A 64-bit key of each value (rows,), such as a group's name: 7, 7.0 and a float32 of it have the same."""
+    codes, unique = pd.factorize(values)
+    texts = [
+        str(int(value)) if isinstance(value, float) and value.is_integer() else str(value) for value in unique.tolist()
+    ]
+    keys: NDArray[np.uint64] = np.array([_digest(f"{what} {text}") for text in texts], np.uint64)[codes]
+    return keys
+
+
+def occurrence(keys: NDArray[np.uint64]) -> NDArray[np.int64]:
     """How many equal keys stand before each one."""
     order = np.argsort(keys, kind="stable")
     ordered = keys[order]
@@ -146,6 +147,9 @@ def _occurrence(keys: NDArray[np.uint64]) -> NDArray[np.int64]:
     count = np.empty(len(keys), np.int64)
     count[order] = np.arange(len(keys)) - np.repeat(starts, sizes)
     return count
+
+
+# ----------------------------------------------------------------------------------------------------------------------
 
 
 def _apportioned(rows: int, have: NDArray[np.int64], shares: Sequence[float]) -> NDArray[np.int64]:

@@ -12,13 +12,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from workbench.core.errors import CheckpointError, TaskError, did_you_mean
+from workbench.core.kinds import KINDS
 from workbench.core.text import counted
 from workbench.tasks.frames import as_frame
 from workbench.tasks.inputs import NUMBERS, NamedArrays, as_inputs, to_shape
 from workbench.tasks.named_preprocessing import NamedPreprocessing, preprocessing_from_state
+from workbench.tasks.predictions import predictions_of
 from workbench.tasks.preprocessing import Preprocessing
 from workbench.tasks.rows import Batch, Inputs, ready
-from workbench.tasks.targets import Kind, Label
+from workbench.tasks.target_scale import TargetScale
+from workbench.tasks.targets import Label
 
 __all__ = ["TaskSchema"]
 
@@ -29,25 +32,46 @@ class TaskSchema:
 
     The attributes of `Task` of the same names, and raw_shape: the shape of a raw row; columns: of the DataFrame that the task
     was made from, else None; preprocessing: fitted to the training rows; labels: the classes as the targets have them (whole
-    numbers, numbers, booleans or text), in the order of `classes`, None for regression; flat_target: whether the targets of a
-    regression are (rows,) instead of (rows, outputs).
+    numbers, numbers, booleans or text), in the order of `classes`, None for numbers; flat_target: whether targets that are
+    numbers are (rows,) instead of (rows, outputs); target_names: of the columns of a table; positions: the shape of a row's
+    targets in a dense task, else ().
     """
 
     name: str
-    kind: Kind
-    metric: str
+    kind: str
+    metrics: tuple[str, ...]
+    monitor: str
     input_shape: Any
     output_size: int
     classes: tuple[str, ...] | None
     feature_names: tuple[str, ...] | None
-    target_mean: Tensor
-    target_std: Tensor
+    target: TargetScale
     fingerprint: str
     raw_shape: Any
     columns: tuple[str, ...] | None
     preprocessing: Preprocessing | NamedPreprocessing
     labels: tuple[Label, ...] | None = None
     flat_target: bool = False
+    target_names: tuple[str, ...] | None = None
+    positions: tuple[int, ...] = ()
+
+    @property
+    def metric(self) -> str:
+        """The headline metric, by which trials are ranked."""
+        return self.metrics[0]
+
+    @property
+    def target_mean(self) -> Tensor:
+        return self.target.mean
+
+    @property
+    def target_std(self) -> Tensor:
+        return self.target.std
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """The shape of what a model returns for a row: (output_size,), and of a dense task (output_size, *positions)."""
+        return (self.output_size, *self.positions)
 
     @property
     def is_image(self) -> bool:
@@ -131,19 +155,35 @@ class TaskSchema:
             return f"rows are a {type(rows).__name__}; {wanted}, such as pd.DataFrame(rows), or pd.DataFrame([rows]) for one row"
         return f"rows are a {type(rows).__name__}; {wanted}"
 
-    def decode(self, outputs: Tensor) -> NDArray[Any]:
-        """Model outputs (rows, output_size) as answers that can be compared with the targets the task was made from.
+    def predictions(self, outputs: Tensor, loss: str = "auto") -> Tensor:
+        """Model outputs (rows, ...) as probabilities of the classes or labels, or numbers in the target's own unit; float64.
 
-        Labels (rows,) of the targets' own kind: whole numbers, numbers or booleans, else text in an array of objects. For a
-        regression, numbers in the target's units: (rows,) if the targets were, else (rows, outputs).
+        loss: with which the model was trained; "auto" is the default one of the kind of task.
+        """
+        return predictions_of(self, loss, outputs.detach().cpu())
+
+    def decode(self, outputs: Tensor, loss: str = "auto") -> NDArray[Any]:
+        """Model outputs (rows, ...) as answers that can be compared with the targets the task was made from: see `answers`."""
+        return self.answers(self.predictions(outputs, loss))
+
+    def answers(self, predictions: Tensor) -> NDArray[Any]:
+        """Predictions as answers that can be compared with the targets the task was made from.
+
+        The most probable labels (rows,), or (rows, *positions) of a dense task, of the targets' own kind: whole numbers, numbers
+        or booleans, else text in an array of objects. Of several labels 0 or 1 (rows, labels), by a threshold of 0.5. Else
+        numbers in the target's unit: (rows,) if the targets were, else (rows, outputs).
         """
         if self.classes is not None:
             own = self.labels or self.classes
             text = any(isinstance(label, str) for label in own)
-            labels: NDArray[Any] = np.array(own, dtype=object if text else None)[outputs.argmax(-1).cpu().numpy()]
+            axis = 1 if self.kind == "dense" else -1
+            places = predictions.argmax(axis).cpu().numpy()
+            labels: NDArray[Any] = np.array(own, dtype=object if text else None)[places]
             return labels
-        numbers: NDArray[Any] = (outputs.detach().cpu().double() * self.target_std + self.target_mean).numpy()
-        return numbers[..., 0] if self.flat_target else numbers
+        numbers: NDArray[Any] = predictions.detach().cpu().double().numpy()
+        if self.kind == "multilabel":
+            return (numbers > 0.5).astype(np.int64)
+        return numbers[..., 0] if self.flat_target and numbers.shape[-1] == 1 else numbers
 
     def __repr__(self) -> str:
         return f"<TaskSchema {self.name!r}: {self.kind}, inputs {self.input_shape}, {self.goal}>"
@@ -151,16 +191,18 @@ class TaskSchema:
     @property
     def goal(self) -> str:
         """What is asked for, in words: "10 classes", "1 target"."""
-        if self.classes is not None:
+        if self.kind == "dense":
+            return f"{self.output_size} classes at {' x '.join(map(str, self.positions))} positions"
+        if KINDS[self.kind].has_classes:
             return f"{self.output_size} classes"
-        return counted(self.output_size, "target")
+        return counted(self.output_size, "label" if self.kind == "multilabel" else "target")
 
     # --- as plain values and tensors, for a file ----------------------------------------------------------------------
 
     def to_state(self) -> dict[str, Any]:
         """Everything as `workbench.core.files.pack` takes it. Raises: CheckpointError for a transform= that cannot be saved."""
         state = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {**state, "preprocessing": self.preprocessing.to_state()}
+        return {**state, "preprocessing": self.preprocessing.to_state(), "target": self.target.to_state()}
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any], trusted: Sequence[str] = ()) -> TaskSchema:
@@ -170,7 +212,9 @@ class TaskSchema:
         """
         try:
             values: dict[str, Any] = {field.name: state[field.name] for field in fields(cls)}
-            return cls(**{**values, "preprocessing": preprocessing_from_state(state["preprocessing"], trusted)})
+            values["preprocessing"] = preprocessing_from_state(state["preprocessing"], trusted)
+            values["target"] = TargetScale.from_state(state["target"], trusted)
+            return cls(**values)
         except (KeyError, TypeError, AttributeError) as error:
             message = f"the file's task cannot be read ({type(error).__name__}: {error}); it may be of another version"
             raise CheckpointError(message) from None

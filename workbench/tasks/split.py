@@ -1,44 +1,220 @@
-"""Training, validation and test rows: how they are divided."""
+"""`Split`: how a task's rows are divided into training, validation and test rows, as the user describes it."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from numbers import Integral
-from typing import Any
+from dataclasses import dataclass, replace
+from numbers import Integral, Real
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.model_selection import train_test_split
-from torch import Tensor
 
-from workbench.core.errors import TaskError
+from workbench.core.errors import TaskError, did_you_mean
 from workbench.core.text import counted
-from workbench.tasks.rows import Inputs
 
-__all__ = ["Split", "check_shares", "divide", "take_rows"]
+__all__ = ["Split", "as_split", "check_seed", "check_shares", "row_values"]
+
+Method = Literal["random", "grouped", "ordered", "given"]
+TIME = (pd.Timedelta, np.timedelta64)
+VALUES = {"grouped": "groups", "ordered": "order", "given": "rows"}
+"""What a split divides by, as its arguments are called."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Split:
-    """Rows ready for a model.
+    """How rows are divided: made by `random`, `grouped`, `ordered`, `given` or `folds`, and passed to a task as `split=`.
 
-    x: (rows, *input_shape) float32, int64 for tokens, or `InputRows`, of which batches of such tensors are made. y: (rows,) int64
-    class indices, or (rows, outputs) float32 for regression.
+    Shares are of the rows: training, validation and test rows; 0 test rows go without a test set. Groups, an order or the
+    rows of each split are given as the name of a column (of a table), or as one value a row, in the order of the data. A
+    column that is named here is not an input of the model, unless keep_column=True.
+
+    Attributes, for reading: method, shares, by (groups, order or words), rows (given by number or mask), gap, count (of folds,
+    0 for none), splitter, stratify, keep_column.
     """
 
-    x: Inputs
-    y: Tensor
+    method: Method
+    shares: tuple[float, float, float]
+    by: Any = None
+    rows: tuple[Any, Any, Any] | None = None
+    gap: Any = 0
+    count: int = 0
+    splitter: Any = None
+    stratify: bool = True
+    keep_column: bool = False
 
-    def __len__(self) -> int:
-        return len(self.x)
+    @classmethod
+    def random(cls, train: float = 0.6, validation: float = 0.2, test: float = 0.2, *, stratify: bool = True) -> Split:
+        """Rows drawn by the task's seed, whatever their order; equal rows stay together. split=(0.6, 0.2, 0.2) is the same.
+
+        stratify: whether each split has the same share of every class. Raises: TaskError unless the shares sum to 1.
+        """
+        return cls("random", check_shares((train, validation, test)), stratify=_flag("stratify", stratify))
+
+    @classmethod
+    def grouped(
+        cls, groups: Any, train: float = 0.6, validation: float = 0.2, test: float = 0.2, *, keep_column: bool = False
+    ) -> Split:
+        """All rows of a group in one split: patients, users, devices, documents. Groups are drawn by the task's seed.
+
+        groups: a column's name, or one value a row. The shares of rows are as near as the groups' sizes allow.
+        """
+        shares = check_shares((train, validation, test))
+        return cls("grouped", shares, _given("groups", groups), keep_column=_flag("keep_column", keep_column))
+
+    @classmethod
+    def ordered(
+        cls, order: Any, train: float = 0.6, validation: float = 0.2, test: float = 0.2, *, gap: Any = 0,
+        keep_column: bool = False,
+    ) -> Split:  # fmt: skip
+        """The first rows train, later ones validate, the last ones test. Rows of the same time stay together.
+
+        order: a column's name, or one date or number a row. gap: rows left out before the validation and before the test
+        rows, as a number of rows, or as a time (a Timedelta or text such as "7D") for dates.
+        """
+        shares = check_shares((train, validation, test))
+        keep = _flag("keep_column", keep_column)
+        return cls("ordered", shares, _given("order", order), gap=_gap(gap), keep_column=keep)
+
+    @classmethod
+    def given(
+        cls, rows: Any = None, *, train: Any = None, validation: Any = None, test: Any = None, keep_column: bool = False
+    ) -> Split:
+        """Rows that are named one by one: either `rows`, a column's name or one of the words "train", "validation" and "test" a
+        row, or `train`, `validation` and perhaps `test`: row numbers from 0, or boolean masks. Rows that are not named are not
+        used."""
+        if (rows is None) == (train is None and validation is None and test is None):
+            raise TaskError(
+                "Split.given: give either rows (a column, or one of the words train, validation and test a row), or train= and "
+                "validation= (row numbers or masks), with test= for a test set"
+            )
+        unused = (math.nan, math.nan, math.nan)
+        if rows is not None:
+            return cls("given", unused, _given("rows", rows), keep_column=_flag("keep_column", keep_column))
+        if train is None or validation is None:
+            raise TaskError("Split.given: train= and validation= are both needed; test= may be left out")
+        return cls("given", unused, rows=(train, validation, test))
+
+    @classmethod
+    def folds(
+        cls, count: int = 5, *, test: float = 0.2, groups: Any = None, order: Any = None, gap: Any = 0, splitter: Any = None,
+        stratify: bool = True, keep_column: bool = False,
+    ) -> Split:  # fmt: skip
+        """Cross-validation: each fold validates on other rows, and the score of a trial is the mean over the folds.
+
+        count: folds. test: share of the test rows, set apart first. groups: kept together (a column's name, or one value a row).
+        order: folds go forward in time; each trains on all rows before those it validates on, less the gap. splitter: a
+        scikit-learn splitter that divides all but the test rows, in the order of the data, in place of `count`.
+        """
+        if groups is not None and order is not None:
+            raise TaskError("Split.folds: groups and order exclude each other; give one of them")
+        if splitter is not None and not (hasattr(splitter, "split") and hasattr(splitter, "get_n_splits")):
+            raise TaskError(
+                f"splitter={splitter!r}: must be a scikit-learn splitter, such as RepeatedKFold(random_state=0)"
+            )
+        if splitter is not None and order is not None:
+            raise TaskError(
+                "Split.folds: splitter and order exclude each other; sort the rows and give TimeSeriesSplit()"
+            )
+        whole = isinstance(count, Integral) and not isinstance(count, bool)
+        if not whole or not 2 <= count <= MOST_FOLDS:
+            raise TaskError(f"count={count!r}: must be a whole number of folds from 2 to {MOST_FOLDS}, such as 5")
+        share = test if isinstance(test, Real) and not isinstance(test, bool) else math.nan
+        if not 0 <= share < 1:
+            raise TaskError(f"test={test!r}: must be the share of the test rows, from 0 to below 1, such as 0.2")
+        method: Method = "grouped" if groups is not None else "ordered" if order is not None else "random"
+        by = None if method == "random" else _given(VALUES[method], groups if order is None else order)
+        return cls(
+            method, (1 - float(share), 0.0, float(share)), by, gap=_gap(gap), count=int(count), splitter=splitter,
+            stratify=_flag("stratify", stratify), keep_column=_flag("keep_column", keep_column),
+        )  # fmt: skip
+
+    @property
+    def column(self) -> str | None:
+        """The column that rows are divided by, None without one."""
+        return str(self.by) if _is_name(self.by) else None
+
+    @property
+    def field(self) -> str:
+        """How messages call what rows are divided by: "groups='patient'", or "groups"."""
+        name = VALUES.get(self.method, "rows")
+        return name if self.column is None else f"{name}={self.column!r}"
+
+    def values_of(self, frame: pd.DataFrame) -> Any:
+        """What the rows of a table are divided by. Raises: TaskError if there is no such column."""
+        if self.column is None:
+            return self.by
+        names = [str(name) for name in frame.columns]
+        if self.column not in names:
+            raise TaskError(f"{self.field}: there is no such column{did_you_mean(self.column, names)}")
+        return frame.iloc[:, names.index(self.column)]
+
+    def without_column(self, frame: pd.DataFrame, target: str | Sequence[str]) -> pd.DataFrame:
+        """A table less the column that its rows are divided by, unless it is kept. Raises: TaskError for a target column."""
+        targets = target if isinstance(target, (list, tuple, pd.Index)) else [target]
+        if self.column is None:
+            return frame
+        if self.column in [str(name) for name in targets]:
+            raise TaskError(f"{self.field}: is the target column; name a column that is known before the target is")
+        kept = [self.keep_column or str(name) != self.column for name in frame.columns]
+        return frame.loc[:, kept]
+
+    def without_values(self) -> Split:
+        """The same description without values of rows, among which are those of the test rows."""
+        return replace(self, by=self.by if self.column is not None else None, rows=None)
+
+    def source(self) -> tuple[str, tuple[str, ...]]:
+        """A Python expression, and the variables that it takes values of rows from."""
+        needs: list[str] = []
+
+        def value(name: str, given: Any) -> str:
+            if _is_name(given):
+                return repr(given)
+            needs.append(name)
+            return name
+
+        arguments: list[str] = []
+        if self.count:
+            arguments += [str(self.count), f"test={self.shares[2]:g}"]
+            arguments += [] if self.by is None else [f"{VALUES[self.method]}={value(VALUES[self.method], self.by)}"]
+            arguments += [] if self.splitter is None else [f"splitter={self.splitter!r}"]
+        elif self.rows is not None:
+            named = zip(("train", "validation", "test"), self.rows, strict=True)
+            arguments += [f"{name}={value(f'{name}_rows', given)}" for name, given in named if given is not None]
+        else:
+            arguments += [] if self.by is None else [value(VALUES[self.method], self.by)]
+            arguments += [] if self.method == "given" else [f"{share:g}" for share in self.shares]
+        arguments += [] if self.gap == 0 else [f"gap={(str(self.gap) if isinstance(self.gap, TIME) else self.gap)!r}"]
+        arguments += [] if self.stratify else ["stratify=False"]
+        arguments += ["keep_column=True"] if self.keep_column else []
+        return f"wb.Split.{'folds' if self.count else self.method}({', '.join(arguments)})", tuple(needs)
+
+    def __repr__(self) -> str:
+        return self.source()[0].removeprefix("wb.")
+
+    def __str__(self) -> str:
+        """In words: "grouped by 'patient'"."""
+        by = "" if self.column is None else f" by {self.column!r}"
+        if self.count:
+            how = {"random": "", "grouped": f", grouped{by or ' by groups'}", "ordered": f", ordered{by or ' in time'}"}
+            if self.splitter is not None:
+                return f"folds of {type(self.splitter).__name__}{how[self.method]}"
+            plain = ", random" + (", same class shares" if self.stratify else "")
+            return f"{self.count} folds{how[self.method] or plain}"
+        if self.method == "random":
+            return "random"
+        gap = "" if self.gap == 0 else f", gap {_in_words(self.gap)}"
+        return f"{self.method}{by}{gap}"
 
 
-def take_rows(X: Any, rows: NDArray[np.int64]) -> Any:
-    """Some rows of a DataFrame, an array or several arrays."""
-    return X.iloc[rows] if isinstance(X, pd.DataFrame) else X[rows]
+MOST_FOLDS = 50
+
+
+def as_split(split: Any) -> Split:
+    """What was passed as `split=`. Raises: TaskError for anything but a `Split` or three shares that sum to 1."""
+    return split if isinstance(split, Split) else Split("random", check_shares(split))
 
 
 def check_shares(split: Sequence[float]) -> tuple[float, float, float]:
@@ -51,92 +227,76 @@ def check_shares(split: Sequence[float]) -> tuple[float, float, float]:
     if not fine or shares[0] == 0 or shares[1] == 0:
         raise TaskError(
             f"split={split!r}: must be three shares (training, validation, test) that sum to 1, the first two above 0; "
-            "try (0.6, 0.2, 0.2), or (0.8, 0.2, 0) to go without a test set"
+            "try (0.6, 0.2, 0.2), or (0.8, 0.2, 0) to go without a test set; wb.Split has groups, time order, given rows "
+            "and folds"
         )
     return shares[0], shares[1], shares[2]
 
 
-def divide(
-    rows: int,
-    shares: tuple[float, float, float],
-    targets: NDArray[Any],
-    seed: int,
-    classes: Sequence[str] | None,
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Row numbers of the training, validation and test split: disjoint, together all rows, in shuffled order.
-
-    targets: class indices, to give each split the same share of every class. classes: their names; None to divide at random.
-    Raises: TaskError when there are too few rows, or a class has fewer rows than there are splits.
-    """
+def check_seed(seed: Any) -> int:
+    """The seed of a division. Raises: TaskError for anything but a whole number of 32 bits."""
     if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= int(seed) < 2**32:
         raise TaskError(f"seed={seed!r}: must be a whole number from 0 to {2**32 - 1}")
-    sizes = _sizes(rows, shares)
-    labels = None
-    if classes is not None:
-        labels = targets
-        _check_classes(labels, sizes, classes)
-    order = np.arange(rows)
-    rest, test = order, order[:0]
-    if sizes[2]:
-        rest, test = _halve(order, sizes[2], labels, seed, least=2)
-    train, validation = _halve(rest, sizes[1], labels, seed, least=1)
-    return train, validation, test
+    return int(seed)
 
 
-def _halve(
-    rows: NDArray[np.int64], second: int, labels: NDArray[Any] | None, seed: int, *, least: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows in two parts, the second of the given size.
-
-    Of each class at least `least` rows are in the first part and one is in the second. Scikit-learn keeps the shares of
-    the classes up to rounding, which may leave out a rare class; it is then traded in.
-    """
-    stratify = None if labels is None else labels[rows]
-    first_rows, second_rows = train_test_split(rows, test_size=second, random_state=int(seed), stratify=stratify)
-    if labels is not None:
-        _trade(first_rows, second_rows, labels, least, 1)
-        _trade(second_rows, first_rows, labels, 1, least)
-    return first_rows, second_rows
+# ----------------------------------------------------------------------------------------------------------------------
 
 
-def _trade(giver: NDArray[np.int64], taker: NDArray[np.int64], labels: NDArray[Any], keep: int, need: int) -> None:
-    """Swap rows between the parts, in place, until the taker has `need` rows of each class.
-
-    Such a swap exists: the sizes were checked, so a part that lacks one class has too much of another.
-    """
-    classes = int(labels.max()) + 1
-    while True:
-        has = np.bincount(labels[taker], minlength=classes)
-        if has.min() >= need:
-            return
-        wanted, spare = has.argmin(), has.argmax()
-        give = np.flatnonzero(labels[giver] == wanted)[keep:][0]
-        take = np.flatnonzero(labels[taker] == spare)[0]
-        giver[give], taker[take] = taker[take], giver[give]
+def _is_name(given: Any) -> bool:
+    return isinstance(given, str) or (isinstance(given, Integral) and not isinstance(given, bool))
 
 
-def _check_classes(labels: NDArray[Any], sizes: tuple[int, int, int], classes: Sequence[str]) -> None:
-    """Raises: TaskError if a class is too rare, or a split smaller than the number of classes."""
-    values, counts = np.unique(labels, return_counts=True)
-    parts = sum(size > 0 for size in sizes)
-    if counts.min() < parts:
+def _given(name: str, values: Any) -> Any:
+    if values is None:
+        raise TaskError(f"{name}=None: give a column's name, or one value a row")
+    return values
+
+
+def _flag(name: str, value: Any) -> bool:
+    if not isinstance(value, (bool, np.bool_)):
+        raise TaskError(f"{name}={value!r}: must be True or False")
+    return bool(value)
+
+
+def _gap(gap: Any) -> Any:
+    """A gap as a number of rows or a `Timedelta`. Raises: TaskError for anything else, or one below 0."""
+    found: Any = None
+    if isinstance(gap, Integral) and not isinstance(gap, (bool, np.timedelta64)):
+        found = int(gap)
+    elif isinstance(gap, np.timedelta64) or not isinstance(gap, (Real, bool)):
+        try:
+            found = pd.Timedelta(gap)
+        except (TypeError, ValueError):
+            found = None
+    if found is None or found is pd.NaT or found < type(found)(0):
+        raise TaskError(f"gap={gap!r}: must be a number of rows from 0, or a time such as pd.Timedelta('7D') for dates")
+    return 0 if found == type(found)(0) else found
+
+
+def _in_words(gap: Any) -> str:
+    return str(gap) if isinstance(gap, TIME) else counted(gap, "row")
+
+
+def row_values(values: Any, rows: int, field: str) -> NDArray[Any]:
+    """One value a row (rows,), none of them missing. Raises: TaskError naming the field, and the number that is wrong."""
+    if isinstance(values, (pd.Series, pd.Index)):
+        values = values.to_numpy()
+    elif hasattr(values, "detach"):
+        values = values.detach().cpu().numpy()
+    try:
+        array = np.asarray(values)
+    except ValueError:
+        raise TaskError(f"{field}: its values have different lengths; give one value a row") from None
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.ndim != 1 or len(array) != rows:
+        given = f"the shape {array.shape}" if array.ndim != 1 else counted(len(array), "value")
+        raise TaskError(f"{field} has {given} and the data has {counted(rows, 'row')}: give one value a row")
+    missing = int(pd.isna(array).sum())
+    if missing:
         raise TaskError(
-            f"class {classes[values[counts.argmin()]]!r} has {counted(int(counts.min()), 'row')}: too few for one in each of "
-            f"the {parts} splits; add rows, merge it with another class or drop it"
-            + (", or go without a test set: split=(0.8, 0.2, 0)" if counts.min() > 1 else "")
+            f"{field} has {counted(missing, 'missing value')}, first in row {int(pd.isna(array).argmax())}; fill them in or "
+            "drop these rows"
         )
-    if min(size for size in sizes if size) < len(values):
-        raise TaskError(
-            f"y has {len(values)} classes, too many for splits of {sizes[0]} training, {sizes[1]} validation and "
-            f"{sizes[2]} test rows; add rows, merge classes, or change split="
-        )
-
-
-def _sizes(rows: int, shares: tuple[float, float, float]) -> tuple[int, int, int]:
-    """Rows in each split: shares rounded down, the last taking what is left over, none of those asked for empty."""
-    validation = max(1, int(rows * shares[1] + 1e-9))
-    train = int(rows * shares[0] + 1e-9) if shares[2] > 0 else rows - validation
-    test = rows - train - validation
-    if train < 1 or test < (shares[2] > 0):
-        raise TaskError(f"X has {counted(rows, 'row')}: too few to divide into training, validation and test rows")
-    return train, validation, test
+    return array

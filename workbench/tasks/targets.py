@@ -2,68 +2,112 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from workbench.core.errors import TaskError, did_you_mean
+from workbench.core.kinds import KINDS
 from workbench.core.text import counted
 from workbench.tasks.inputs import array_of
 
-__all__ = ["Kind", "Label", "Targets", "as_targets", "kind_of", "rule_of"]
+__all__ = ["Label", "Targets", "amounts_named", "as_targets", "kind_of", "rule_of"]
 
-Kind = Literal["classification", "regression"]
 Label = str | int | float | bool
 MANY_VALUES = 20
-"""Whole numbers with more different values than this, and than a twentieth of the rows, are amounts and not labels."""
+"""Whole numbers with more different values than this are amounts, unless they look like the numbers of classes."""
+EVEN = 4
+"""Numbers of classes occur about equally often: the rarest no less than the mean divided by this."""
 
 
 class Targets(NamedTuple):
-    """y, checked. kind: what it asks for. values: class indices (rows,) int64, or numbers (rows, outputs) float64. classes: the
-    labels as text, None for numbers. labels: the same as y has them: whole numbers, numbers, booleans or text. flat: whether y
-    is (rows,), and not (rows, outputs)."""
+    """y, checked. kind: what it asks for. values: class indices (rows,) int64, or (rows, *positions) of a dense task; else
+    numbers (rows, outputs) float64. classes: the labels as text, None for numbers. labels: the same as y has them: whole
+    numbers, numbers, booleans or text. flat: whether y is (rows,), and not (rows, outputs)."""
 
-    kind: Kind
+    kind: str
     values: NDArray[Any]
     classes: tuple[str, ...] | None
     labels: tuple[Label, ...] | None
     flat: bool
 
 
-def kind_of(y: NDArray[Any], kind: str) -> Kind:
-    """What the targets ask for. "auto": text, booleans and few different whole numbers are classes, all else numbers.
+def kind_of(y: NDArray[Any], kind: str) -> str:
+    """What the targets ask for, a name in `core.kinds`. "auto" takes text, booleans and few different whole numbers for classes,
+    several columns of 0 and 1 for labels, whole numbers with three axes or more for a dense task, and all else for numbers.
 
-    Few: at most `MANY_VALUES` different ones, or at most one in twenty rows. Several columns are always numbers.
+    Few: at most `MANY_VALUES` different ones, or the numbers 0 to K - 1 (or 1 to K) that occur about equally often.
     """
-    if isinstance(kind, str) and kind in ("classification", "regression"):
-        return kind  # type: ignore[return-value]
+    if isinstance(kind, str) and kind in KINDS:
+        return kind
     if not isinstance(kind, str) or kind != "auto":
-        names = ("auto", "classification", "regression")
+        names = ("auto", *KINDS)
         raise TaskError(f"kind={kind!r}: must be one of {', '.join(names)}{did_you_mean(str(kind), names)}")
+    if y.ndim > 2:
+        return "dense" if y.dtype.kind in "iub" else "regression"
     if y.ndim == 2 and y.shape[1] > 1:
-        return "regression"
+        return "multilabel" if _is_zero_one(y) and not _is_one_hot(y) else "regression"
     if y.dtype.kind not in "iuf":
         return "classification"
-    values = np.unique(y[np.isfinite(y)] if y.dtype.kind == "f" else y)
-    whole = bool(np.all(values == np.round(values)))
-    return "classification" if whole and not (len(values) > MANY_VALUES and len(values) > len(y) / 20) else "regression"
+    values, counts = np.unique(y[np.isfinite(y)] if y.dtype.kind == "f" else y, return_counts=True)
+    if not bool(np.all(values == np.round(values))):
+        return "regression"
+    numbered = values[0] in (0, 1) and values[-1] - values[0] == len(values) - 1
+    even = len(values) <= len(y) / MANY_VALUES and counts.min() >= counts.mean() / EVEN
+    return "classification" if len(values) <= MANY_VALUES or (numbered and even) else "regression"
 
 
-def rule_of(targets: NDArray[Any], kind: Kind, classes: tuple[str, ...] | None) -> str:
-    """Why "auto" decided for this kind."""
+def _is_zero_one(y: NDArray[Any]) -> bool:
+    return y.dtype.kind == "b" or (y.dtype.kind in "iuf" and bool(np.isin(y, (0, 1)).all()))
+
+
+def _is_one_hot(y: NDArray[Any]) -> bool:
+    return bool((y.astype(float).sum(1) == 1).all())
+
+
+def rule_of(targets: NDArray[Any], kind: str, classes: tuple[str, ...] | None) -> str:
+    """Why "auto" decided for this kind, and how to say otherwise."""
+    if kind == "dense":
+        return f"y has {targets.ndim} axes of whole numbers; otherwise give kind='regression'"
     if kind == "classification":
-        return f"y has {len(classes or ())} different labels"
+        found = f"y has {len(classes or ())} different labels"
+        numbers = all(_is_number(label) for label in classes or ())
+        return f"{found}; for amounts give kind='regression' or 'count'" if numbers else found
+    if kind == "multilabel":
+        return "y has several columns of 0 and 1; for numbers give kind='regression'"
     if targets.shape[1] > 1:
         return "y has several columns"
     values = np.unique(targets)
-    fractions = bool((values != np.round(values)).any())
-    return "y has fractions" if fractions else f"y has {len(values)} different numbers"
+    if (values != np.round(values)).any():
+        return "y has fractions"
+    return f"y has {len(values)} different whole numbers; for labels give kind='classification', for events 'count'"
+
+
+@contextmanager
+def amounts_named(labels: tuple[str, ...] | None) -> Iterator[None]:
+    """Errors about rare or too many classes name kind='regression', where the labels are numbers."""
+    try:
+        yield
+    except TaskError as error:
+        if "class" in str(error) and labels and all(_is_number(label) for label in labels):
+            raise TaskError(f"{error}; if y holds amounts and not labels, give kind='regression'") from None
+        raise
+
+
+def _is_number(label: str) -> bool:
+    try:
+        float(label)
+    except ValueError:
+        return False
+    return True
 
 
 def as_targets(values: Any, rows: int, kind: str, field: str = "y") -> Targets:
-    """y checked: its kind, class indices (rows,) int64 or numbers (rows, outputs) float64, and the classes' labels.
+    """y checked: its kind, class indices int64 or numbers (rows, outputs) float64, and the classes' labels.
 
     field: how messages call y. Raises: TaskError for missing or infinite targets, another length than X, or one class.
     """
@@ -74,16 +118,62 @@ def as_targets(values: Any, rows: int, kind: str, field: str = "y") -> Targets:
     if y.ndim == 0 or len(y) != rows:
         count = "one value" if y.ndim == 0 else counted(len(y), "row")
         raise TaskError(f"X has {counted(rows, 'row')} and {field} has {count}: give one target for each row")
-    _check_values(y, field)
+    _check_values(y, field, dense=kind == "dense" or (kind == "auto" and y.ndim > 2 and y.dtype.kind in "iub"))
     found = kind_of(y, kind)
+    if found == "dense":
+        return Targets(found, *_positions(y, field), flat)
+    if found == "multilabel":
+        return Targets(found, _labels(y, field), None, None, flat)
+    if found == "count":
+        return Targets(found, _counts(y, field), None, None, flat)
     if found == "regression":
         return Targets(found, _numbers(y, kind, field), None, None, flat)
     return Targets(found, *_classes(y, field), flat)
 
 
-def _check_values(y: NDArray[Any], field: str) -> None:
-    if y.ndim > 2 or y.size == 0:
-        raise TaskError(f"{field} has the shape {y.shape}; give one target a row, or (rows, outputs) for a regression")
+def _positions(y: NDArray[Any], field: str) -> tuple[NDArray[np.int64], tuple[str, ...], tuple[Label, ...]]:
+    """The class indices (rows, *positions), and the labels as text and as y has them."""
+    if y.ndim < 2 or y.dtype.kind not in "iub":
+        raise TaskError(
+            f"{field} has the shape {y.shape} and the type {y.dtype}: a dense task needs a whole number for each position of a "
+            "row, such as (rows, height, width); for one label a row use kind='classification'"
+        )
+    indices, classes, labels = _classes(y.reshape(-1), field)
+    return indices.reshape(y.shape), classes, labels
+
+
+def _labels(y: NDArray[Any], field: str) -> NDArray[np.float64]:
+    if y.dtype == object:
+        y = y.astype(bool) if all(isinstance(value, (bool, np.bool_)) for value in y.flat) else _numbers(y, "", field)
+    y = y.reshape(len(y), -1)
+    if not _is_zero_one(y):
+        odd = (y[~np.isin(y, (0, 1))] if y.dtype.kind in "iuf" else y).flat[0].item()
+        raise TaskError(f"{field} has the value {odd!r}: a multilabel task needs 0 or 1 for each label of a row")
+    values = y.astype(np.float64)
+    constant = (values == values[0]).all(0)
+    if constant.all():
+        raise TaskError(
+            f"{field}: every label is the same in all rows: there is nothing to learn; give labels that differ"
+        )
+    return values
+
+
+def _counts(y: NDArray[Any], field: str) -> NDArray[np.float64]:
+    numbers = _numbers(y, "count", field)
+    odd = numbers[(numbers < 0) | (numbers != np.round(numbers))]
+    if len(odd):
+        raise TaskError(
+            f"{field} has the value {odd[0]:g}: counts are whole numbers from 0 on; use kind='regression' for other numbers"
+        )
+    return numbers
+
+
+def _check_values(y: NDArray[Any], field: str, dense: bool) -> None:
+    if (y.ndim > 2 and not dense) or y.size == 0:
+        raise TaskError(
+            f"{field} has the shape {y.shape}; give one target a row, (rows, outputs) for a regression, or "
+            "whole numbers (rows, *positions) for kind='dense'"
+        )
     if y.dtype.kind == "m":
         raise TaskError(f"{field} holds durations; turn them into numbers: a pandas column has .dt.total_seconds()")
     if y.dtype.kind == "M":
@@ -115,7 +205,7 @@ def _numbers(y: NDArray[Any], kind: str, field: str) -> NDArray[np.float64]:
     if kind == "auto" and bool(np.isin(numbers, (0, 1)).all()) and bool((numbers.sum(1) == 1).all()):
         raise TaskError(
             f"{field} has the shape {y.shape} and looks one-hot: use {field}.argmax(axis=1) for classes, or say "
-            "kind='regression' if it is meant as numbers"
+            "kind='multilabel' for labels, or kind='regression' for numbers"
         )
     constant = (numbers == numbers[0]).all(0)
     if constant.any():

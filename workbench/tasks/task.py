@@ -16,23 +16,30 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from workbench.core.errors import TaskError, did_you_mean
+from workbench.core.kinds import KINDS
 from workbench.tasks import test_split as seal
 from workbench.tasks.builtin import BUILTIN
 from workbench.tasks.data_warnings import data_warnings
-from workbench.tasks.datasets import materialise
+from workbench.tasks.division import divide
 from workbench.tasks.facts import Baseline, baseline_of, facts_of
-from workbench.tasks.frames import check_frame, read_csv
+from workbench.tasks.frames import as_frame, check_frame, check_is_frame, read_csv
 from workbench.tasks.inputs import NUMBERS, NamedArrays, as_inputs, warn_of_channels
+from workbench.tasks.merged import keep_raw
 from workbench.tasks.named_preprocessing import NamedPreprocessing, RawInputs, preprocessing_of
-from workbench.tasks.options import check_options, check_outputs, check_texts, named
+from workbench.tasks.near_copies import copy_warnings
+from workbench.tasks.options import check_monitor, check_options, check_outputs, check_texts, metric_names, named
 from workbench.tasks.preprocessing import Preprocessing
 from workbench.tasks.recipe import Recipe
-from workbench.tasks.revision import Former, Renewal, Sample, Source, check_parts, read_again, sample_of
-from workbench.tasks.row_identity import SPLITS, fingerprint_of, known_after, place, row_keys
+from workbench.tasks.revision import Renewal, Sample, Source, renew, sample_of, sampled_targets
+from workbench.tasks.row_identity import SPLITS, fingerprint_of, known_after, row_keys
+from workbench.tasks.row_weights import check_parts, check_weights, weights_digest, weights_of_frame
 from workbench.tasks.rows import Batch, shape_of
 from workbench.tasks.schema import TaskSchema
-from workbench.tasks.split import Split, check_shares, divide, take_rows
-from workbench.tasks.targets import Kind, Label, as_targets, rule_of
+from workbench.tasks.separate_data import joined_arrays, joined_datasets, joined_frames, split_of
+from workbench.tasks.split import Split, as_split, check_seed
+from workbench.tasks.split_rows import Rows, take_rows
+from workbench.tasks.target_scale import TargetScale
+from workbench.tasks.targets import Label, amounts_named, as_targets, rule_of
 
 __all__ = ["Baseline", "Task"]
 
@@ -40,19 +47,28 @@ __all__ = ["Baseline", "Task"]
 class Task:
     """What to learn. Made by `load`, `from_arrays`, `from_frame`, `from_csv` or `from_dataset`.
 
-    They share these options. name: how the log calls it. kind: "classification", "regression" or "auto" (text,
-    booleans and whole numbers with at most 20 different values, or one in twenty rows, are classes; all else is
-    numbers). split: shares of training, validation and test rows. seed: of the division, which keeps the classes'
-    shares. standardize, clip, transform: see `Preprocessing`; all are fitted on the training rows alone. inputs: "numbers", or
-    "tokens" for whole numbers that are kept, int64; by name for several inputs. categories: of a table, "one_hot" or "codes"
-    (see `Columns`). metric: a name
-    in the metrics table ("accuracy" for classes and "r2" for numbers by default).
+    They share these options. name: how the log calls it. kind: "classification", "regression", "multilabel" (0 or 1 for each
+    label), "count" (whole numbers from 0 on), "dense" (a class for each position, such as a pixel) or "auto" (text, booleans
+    and whole numbers with at most 20 different values are classes, several columns of 0 and 1 labels, and all else numbers;
+    `summary` says what was taken and why). split: shares of training, validation and test rows, or a `Split`: random rows
+    (with equal shares of every class), groups, an order in time, given rows, or folds. seed: of the division, which does not
+    depend on the order of the rows. standardize, clip, transform: see `Preprocessing`; all are fitted on the training rows alone.
+    inputs: "numbers", or "tokens" for whole numbers that are kept, int64; by name for several inputs. categories: of a table,
+    "one_hot" or "codes" (see `Columns`).
+    target_transform: of numbers, as losses see them: "standardize" (the default of a regression), "log1p" (log(1 + y),
+    standardised), None, or a scikit-learn transformer with an inverse; metrics and predictions are in the target's own unit
+    whatever it is. metrics: names in the metrics table, one or several, all of which are logged after each epoch; the first is
+    the headline metric, by which trials are ranked. monitor: "loss" (the validation loss) or one of the metrics: it selects
+    the best epoch within a trial, for its weights, early stopping and the plateau schedule. weights: one number from 0 on a
+    row, or the column of a table that holds them: how much each row counts in losses and metrics, in every split.
 
-    Attributes: train, validation (`Split`); input_shape without the row axis; output_size: classes or regression
-    targets; inputs: what a model is given, "numbers" or "tokens", and categories: the sizes of embeddings (see `TaskSchema`);
-    classes: their labels as text (`decode` gives them as y has them), None for regression; feature_names: of
-    tables, else None; target_mean, target_std (outputs,): by which regression targets are standardised, as the training
-    rows say, so that losses are in these units; kind_rule: why "auto" took this kind; sizes: rows by split; row_keys:
+    Attributes: split (`Split`); train, validation (`Rows`); row_numbers: of these, where they stood in the data, from 0;
+    groups: of these, a key of each row's group, None for rows without;
+    input_shape without the row axis; output_size: classes, labels or targets;
+    inputs: what a model is given, "numbers" or "tokens", and categories: the sizes of embeddings (see `TaskSchema`);
+    classes: their labels as text (`decode` gives them as y has them), None for numbers; feature_names: of tables, else None;
+    target_mean, target_std (outputs,): by which targets are standardised, as the training rows say, so that losses are in
+    these units; metric: the headline metric; kind_rule: why "auto" took this kind; sizes: rows by split; row_keys:
     by split, a key of each raw row, by which it is known again in other data; fingerprint: of the data, its division
     and preprocessing; schema: all of this but the rows, as a model needs it (`TaskSchema`); recipe: the Python
     expression that makes the task again; recipe_needs: the variables it takes data in memory from; warnings: sentences
@@ -68,14 +84,18 @@ class Task:
         *,
         name: str,
         kind: str = "auto",
-        split: Sequence[float] = (0.6, 0.2, 0.2),
+        split: Sequence[float] | Split = (0.6, 0.2, 0.2),
+        by: Any = None,
         seed: int = 0,
         standardize: bool = True,
         clip: float | None = None,
         transform: Any = None,
         inputs: Any = NUMBERS,
         categories: str = "one_hot",
-        metric: str | None = None,
+        target_transform: Any = "auto",
+        metrics: str | Sequence[str] | None = None,
+        monitor: str = "loss",
+        weights: Any = None,
         classes: tuple[str, ...] | None = None,
         own_labels: tuple[Label, ...] | None = None,
         flat_target: bool | None = None,
@@ -93,62 +113,94 @@ class Task:
         names = classes if known else labels
         values = own_labels or (values if names == labels else names)  # numbers that have names answer with these
         flat = flat if flat_target is None else flat_target
-        if not isinstance(metric, str | None):
-            raise TaskError(f"metric={metric!r}: must be the name of a metric; wb.register_metric gives a function one")
-        shares = check_shares(split)
-        parts = divide(len(X), shares, targets, seed, names) if renewal is None else renewal.parts
+        scores = metric_names(KINDS[found].metric if metrics is None else metrics)
+        monitor = check_monitor(monitor, scores)
+        weight = check_weights(weights, len(X))
+        described, seed = as_split(split), check_seed(seed)
+        self.split = described.without_values()
+        strata = names if found == "classification" else None
+        keys = row_keys(X, targets, labels if strata else None)
+        with amounts_named(labels):
+            division = (
+                divide(described, keys, targets if strata else None, strata, seed, by)
+                if renewal is None
+                else renewal.division
+            )
+        parts = division.parts
+        if weight is not None:
+            check_parts(weight, dict(zip(SPLITS, parts, strict=True)))
         fitted: Any = preprocessing_of(
             X, standardize=standardize, clip=clip, transform=transform, inputs=inputs, categories=categories
         )
         if isinstance(X, np.ndarray) and renewal is None and fitted.inputs == NUMBERS:
             warn_of_channels(X.shape)
         fitted.fit(X, targets, parts[0])
-        mean, spread = _target_scale(targets[parts[0]], found)
-        self.train, self.validation, test = (_split(X, targets, rows, fitted, found, mean, spread) for rows in parts)
+        scale = _target_scale(targets[parts[0]], found, target_transform, field)
+        self.train, self.validation, test = (_split(X, targets, rows, fitted, scale, weight) for rows in parts)
         self.sizes = {"train": len(self.train), "validation": len(self.validation), "test": len(parts[2])}
-        keys = row_keys(X, targets, labels)
+        self.row_numbers = dict(zip(SPLITS[:2], parts, strict=False))
+        groups = division.groups
+        self.groups = None if groups is None else {split: groups[rows] for split, rows in self.row_numbers.items()}
         self.row_keys = {split: keys[rows] for split, rows in zip(self.sizes, parts, strict=True)}
         if isinstance(X, pd.DataFrame):
             trained = targets[parts[0]] if found == "regression" else None
             seen = take_rows(X, np.sort(np.concatenate(parts[:2])))
-            self.warnings = data_warnings(take_rows(X, parts[0]), seen, trained, target_columns, self.row_keys)
+            self.warnings = data_warnings(take_rows(X, parts[0]), seen, trained, target_columns)
+        others = {"validation": self.validation, "test": test}
+        self.warnings += copy_warnings(self.row_keys, self.train, others, len(strata or ()))
         # the address in a function's repr differs in the next session
         shown = re.sub(r" at 0x[0-9a-fA-F]+", "", repr(transform))
-        settings: tuple[Any, ...] = (found, shares, int(seed), fitted.standardize, fitted.clip, shown, names)
-        if fitted.inputs != NUMBERS:
-            settings = (*settings, fitted.inputs)
+        settings: tuple[Any, ...] = (
+            found,
+            repr(self.split),
+            seed,
+            fitted.standardize,
+            fitted.clip,
+            shown,
+            names,
+            scale.name,
+            weights_digest(weight),
+            *([] if fitted.inputs == NUMBERS else [fitted.inputs]),
+        )
         self.schema = TaskSchema(
             name=str(name),
             kind=found,
-            metric=str(metric or ("accuracy" if found == "classification" else "r2")),
+            metrics=scores,
+            monitor=monitor,
             input_shape=shape_of(self.train.x),
             output_size=len(names) if names else targets.shape[1],
             classes=names,
             feature_names=fitted.feature_names or feature_names,
-            target_mean=mean,
-            target_std=spread,
-            fingerprint=fingerprint_of(X, targets, settings, None if renewal is None else parts),
+            target=scale,
+            fingerprint=fingerprint_of(X, settings, [keys[rows] for rows in division.all_parts]),
             raw_shape=X.shape if isinstance(X, NamedArrays) else tuple(X.shape[1:]),
             columns=tuple(X.columns) if isinstance(X, pd.DataFrame) else None,
             preprocessing=fitted,
             labels=values,
-            flat_target=flat and found == "regression",
+            flat_target=flat and not KINDS[found].has_classes,
+            target_names=target_columns or None,
+            positions=tuple(targets.shape[1:]) if found == "dense" else (),
         )
         self.recipe, self.recipe_needs = recipe or Recipe()
         self.former = None if renewal is None else renewal.former
         self._source = Source(
             options={
-                "kind": found, "split": shares, "seed": int(seed), "standardize": fitted.standardize, "clip": fitted.clip,
-                "transform": fitted.unfitted, "inputs": inputs, "categories": categories,
-                "metric": self.schema.metric, "name": self.schema.name, "classes": names,
+                "kind": found, "split": self.split, "seed": seed, "standardize": fitted.standardize, "clip": fitted.clip,
+                "transform": fitted.unfitted, "inputs": inputs, "categories": categories, "metrics": scores, "monitor": monitor,
+                "target_transform": scale.how, "name": self.schema.name, "classes": names,
                 "feature_names": feature_names, "target_columns": target_columns, "own_labels": values, "flat_target": flat,
             },
             targets=target_columns,
             labels=labels,
-            known=known_after(self.row_keys, None if renewal is None else renewal.known),
-            sample=sample_of(X, targets, parts[0], names, self.schema.feature_names, target_columns, int(seed)),
+            known=known_after(division.known(keys), None if renewal is None else renewal.known),
+            groups=division.known_groups(None if renewal is None else renewal.groups),
+            edges=division.edges() if renewal is None else renewal.edges,
+            sample=sample_of(
+                X, sampled_targets(targets, found, names), parts[0], strata, self.schema.feature_names, target_columns, seed
+            ),
             version=1 if renewal is None else renewal.version,
         )  # fmt: skip
+        keep_raw(self, X, targets, division, weight)
         if len(test):
             seal.keep(self, test)
 
@@ -187,57 +239,94 @@ class Task:
         )
 
     @classmethod
-    def from_arrays(cls, X: Any, y: Any, **options: Any) -> Task:
+    def from_arrays(cls, X: Any, y: Any, *, validation: Any = None, test: Any = None, **options: Any) -> Task:
         """X (rows, features), sequences (rows, time, channels) or images (rows, channels, height, width); y (rows,) or, for
         numbers, (rows, outputs). A dict of arrays are several inputs, by which the model is called by keyword.
 
-        NumPy arrays, torch tensors, lists and sparse matrices are taken. Raises: TaskError naming what is wrong.
+        NumPy arrays, torch tensors, lists and sparse matrices are taken. validation, test: pairs (X, y) of data that are divided
+        already. Raises: TaskError naming what is wrong.
         """
         check_options(options)
-        recipe = Recipe.of("from_arrays", ("X", "y"), (), options)
-        return cls(as_inputs(X, options.get("inputs", NUMBERS)), y, **named(options, "arrays"), recipe=recipe)
+        separate = {"validation": validation, "test": test}
+        recipe = Recipe.of("from_arrays", ("X", "y"), (), options, separate)
+        joined = joined_arrays(X, y, separate, options.get("inputs", NUMBERS))
+        return cls._of_arrays(*joined, named(options, "arrays"), recipe)
 
     @classmethod
-    def from_frame(cls, frame: pd.DataFrame, target: str | Sequence[str], **options: Any) -> Task:
+    def _of_arrays(cls, X: Any, y: Any, sizes: dict[str, int], options: dict[str, Any], recipe: Recipe) -> Task:
+        split = split_of(options, sizes)
+        if split.column is not None:
+            raise TaskError(f"{split.field}: names a column, and arrays have none; give one value a row")
+        return cls(X, y, **{**options, "split": split}, by=split.by, recipe=recipe)
+
+    @classmethod
+    def from_frame(
+        cls,
+        frame: pd.DataFrame,
+        target: str | Sequence[str],
+        *,
+        validation: Any = None,
+        test: Any = None,
+        **options: Any,
+    ) -> Task:
         """A DataFrame, or a table of polars or pyarrow. Text, category and boolean columns are one-hot encoded (an unknown
         category is all zeros), or with categories="codes" numbered from 1 (0 for an unknown one) for embeddings.
         `summary` lists what is unusual in the table.
 
         Missing values are filled in (median, most frequent). Both as the training rows say. target: a column, or
-        several for regression. Raises: TaskError naming the column that cannot be used.
+        several for regression. validation, test: tables of data that are divided already. Raises: TaskError naming the column
+        that cannot be used.
         """
-        return cls._of_frame(frame, target, "frame", options, Recipe.of("from_frame", ("frame",), (target,), options))
+        separate = {"validation": validation, "test": test}
+        recipe = Recipe.of("from_frame", ("frame",), (target,), options, separate)
+        return cls._of_frame(frame, target, "frame", options, recipe, separate)
 
     @classmethod
-    def from_csv(cls, path: str | Path, target: str | Sequence[str], **options: Any) -> Task:
-        """A CSV file, read by pandas; see `from_frame`. A nameless first column, the index of `to_csv`, is left out."""
-        recipe = Recipe.of("from_csv", (), (path, target), options)
-        return cls._of_frame(read_csv(path, target), target, Path(path).stem, options, recipe)
+    def from_csv(
+        cls, path: str | Path, target: str | Sequence[str], *, validation: Any = None, test: Any = None, **options: Any
+    ) -> Task:
+        """A CSV file, read by pandas; see `from_frame`. A nameless first column, the index of `to_csv`, is left out.
+
+        validation, test: paths of files of data that are divided already.
+        """
+        separate = {"validation": validation, "test": test}
+        recipe = Recipe.of("from_csv", (), (path, target), options, separate)
+        read = {name: None if file is None else read_csv(file, target) for name, file in separate.items()}
+        return cls._of_frame(read_csv(path, target), target, Path(path).stem, options, recipe, read)
 
     @classmethod
     def _of_frame(
-        cls, frame: pd.DataFrame, target: str | Sequence[str], name: str, options: dict[str, Any], recipe: Recipe
-    ) -> Task:
+        cls, frame: pd.DataFrame, target: str | Sequence[str], name: str, options: dict[str, Any], recipe: Recipe,
+        separate: dict[str, Any],
+    ) -> Task:  # fmt: skip
         check_options(options)
+        frame = as_frame(frame)
+        check_is_frame(frame)
+        frame, sizes = joined_frames(frame, separate)
+        frame, weights = weights_of_frame(frame, options.get("weights"), target)
+        options = {**options, "weights": weights}
+        split = split_of(options, sizes)
+        by = split.values_of(frame)
+        frame = split.without_column(frame, target)
         inputs, targets = check_frame(frame, target)
         columns = (str(targets.name),) if isinstance(targets, pd.Series) else tuple(map(str, targets))
         # target=[name] gives answers of shape (rows, 1), as frame[[name]] has
-        options = {**named(options, name), "flat_target": not isinstance(target, (list, tuple, pd.Index))}
+        flat = not isinstance(target, (list, tuple, pd.Index))
+        options = {**named(options, name), "flat_target": flat, "split": split, "by": by}
         return cls(inputs, targets, **options, target_columns=columns, recipe=recipe)
 
     @classmethod
-    def from_dataset(cls, dataset: Any, **options: Any) -> Task:
+    def from_dataset(cls, dataset: Any, *, validation: Any = None, test: Any = None, **options: Any) -> Task:
         """A map-style torch data set of pairs (x, y), read once into memory; x may be a dict of several inputs.
 
-        Warns (UserWarning) of items that differ when they are read again. Raises: TaskError naming the item, or the size, if it
-        is too large for the memory that is free.
+        validation, test: data sets of data that are divided already. Warns (UserWarning) of items that differ when they are read
+        again. Raises: TaskError naming the item, or the size, if it is too large for the memory that is free.
         """
         check_options(options)
-        X, y = materialise(dataset)
-        recipe = Recipe.of("from_dataset", ("dataset",), (), options)
-        return cls(
-            as_inputs(X, options.get("inputs", NUMBERS)), y, **named(options, type(dataset).__name__), recipe=recipe
-        )
+        separate = {"validation": validation, "test": test}
+        recipe = Recipe.of("from_dataset", ("dataset",), (), options, separate)
+        joined = joined_datasets(dataset, separate, options.get("inputs", NUMBERS))
+        return cls._of_arrays(*joined, named(options, type(dataset).__name__), recipe)
 
     # --- further versions -------------------------------------------------------------------------------------------
 
@@ -247,34 +336,18 @@ class Task:
         new_data: all rows of the new version, old and new, of the kind the task was made from: a DataFrame or the path of a CSV
         file with the same columns, a pair (X, y), or a torch data set. Old rows that are not among them are left out. Kind,
         options and classes stay; preprocessing is fitted again. A row that was in the data before, now or in a former version,
-        keeps the split it was in, so that no test row is ever trained on; new rows are divided by the task's shares and seed,
-        and copies of a row go together.
+        keeps the split it was in, so that no test row is ever trained on; new rows are divided as the task's split says: by its
+        shares and seed, with their group, by the times at which the splits were cut, or by their word. Where rows are divided by
+        values that are no column, these come last: (X, y, groups), (frame, groups).
         Raises: TaskError for other columns, types, shapes or classes, rows without a target, or no new row.
         """
-        source = self._source
-        X, targets = read_again(self.schema, source, new_data)
-        keys = row_keys(X, targets, source.labels)
-        shares, seed = source.options["split"], source.options["seed"]
-        splits, fresh = place(keys, source.known, shares, targets if self.classes else None, seed)
-        if not fresh.any():
-            raise TaskError(f"the new data has no new row: all {len(keys)} were in {self.name!r} before")
-        train, validation, test = (np.flatnonzero(splits == index) for index in range(len(SPLITS)))
-        parts = train, validation, test
-        check_parts([len(part) for part in parts], shares, self.classes, targets[train])
-        unsealed = np.flatnonzero(fresh & (splits < 2))
-        arrivals = sample_of(X, targets, unsealed, self.classes, self.feature_names, source.targets, seed)
-        former = Former(
-            fingerprint=self.fingerprint,
-            sizes=dict(self.sizes),
-            validation=self.schema.store(take_rows(X, validation)),
-            fresh=fresh[validation],
-            arrivals=arrivals,
-            new={name: int(fresh[part].sum()) for name, part in zip(SPLITS, parts, strict=True)},
-            missing=sum(int((~np.isin(own, keys)).sum()) for own in self.row_keys.values()),
-        )
-        renewal = Renewal(parts, source.labels, former, source.known, source.version + 1)
+        if self.train.weight is not None:
+            raise TaskError(
+                f"{self.name!r} has weights of rows, which new data cannot continue; make a new task of all rows with weights="
+            )
+        X, targets, renewal = renew(self, self._source, new_data)
         recipe = Recipe.of_version(Recipe(self.recipe, self.recipe_needs), renewal.version, new_data)
-        return type(self)(X, targets, **source.options, recipe=recipe, renewal=renewal)
+        return type(self)(X, targets, **self._source.options, recipe=recipe, renewal=renewal)
 
     @property
     def sample(self) -> Sample:
@@ -294,12 +367,42 @@ class Task:
         return self.schema.name
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> str:
         return self.schema.kind
 
     @property
+    def metrics(self) -> tuple[str, ...]:
+        return self.schema.metrics
+
+    @property
     def metric(self) -> str:
+        """The headline metric, by which trials are ranked."""
         return self.schema.metric
+
+    @property
+    def monitor(self) -> str:
+        """What selects the epoch within a trial: "loss" or a metric."""
+        return self.schema.monitor
+
+    @property
+    def target(self) -> TargetScale:
+        """How losses see the targets."""
+        return self.schema.target
+
+    @property
+    def target_names(self) -> tuple[str, ...] | None:
+        """The target columns of a table, else None."""
+        return self.schema.target_names
+
+    @property
+    def positions(self) -> tuple[int, ...]:
+        """The shape of a row's targets in a dense task, else ()."""
+        return self.schema.positions
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """The shape of what a model returns for a row: (output_size,), and of a dense task (output_size, *positions)."""
+        return self.schema.output_shape
 
     @property
     def input_shape(self) -> Any:
@@ -360,13 +463,16 @@ class Task:
         """
         return self.schema.preprocess(rows)
 
-    def decode(self, outputs: Tensor) -> NDArray[Any]:
-        """Model outputs (rows, output_size) as labels (rows,) of y's own kind, or as numbers in its units, (rows,) if y is."""
-        return self.schema.decode(check_outputs(outputs, self.output_size))
+    def decode(self, outputs: Tensor, loss: str = "auto") -> NDArray[Any]:
+        """Model outputs (rows, *output_shape) as labels of y's own kind, or as numbers in its units, (rows,) if y is.
+
+        loss: with which the model was trained; "auto" is the default one of the kind of task.
+        """
+        return self.schema.decode(check_outputs(outputs, self.output_shape), loss)
 
     def __repr__(self) -> str:
         rows = ", ".join(f"{size} {name}" for name, size in self.sizes.items())
-        return f"<Task {self.name!r}: {self.kind}, inputs {self.input_shape}, {self.schema.goal}, rows {rows}>"
+        return f"<Task {self.name!r}: {self.kind}, inputs {self.input_shape}, {self.schema.goal}, rows {rows}, {self.split}>"
 
     def _repr_html_(self) -> str:
         with pd.option_context("display.max_colwidth", None):
@@ -374,12 +480,15 @@ class Task:
         return f"<b>{html.escape(self.name)}</b>{table}"
 
 
-def _target_scale(targets: NDArray[Any], kind: Kind) -> tuple[Tensor, Tensor]:
-    """Mean and deviation of the training targets (outputs,); 0 and 1 for classes."""
-    if kind == "classification":
-        return torch.zeros(1), torch.ones(1)
-    spread = targets.std(0)
-    return torch.from_numpy(targets.mean(0)), torch.from_numpy(np.where(spread > 0, spread, 1.0))
+def _target_scale(targets: NDArray[Any], kind: str, how: Any, field: str) -> TargetScale:
+    """The transformation of the targets, fitted on the training rows. Raises: TaskError for one that does not suit the kind."""
+    given = how if not isinstance(how, str) or how != "auto" else None
+    if kind not in ("regression", "count"):
+        if given is not None:
+            raise TaskError(f"target_transform={how!r}: is for numbers, and this is a {kind} task; leave it out")
+        return TargetScale()
+    standard = kind == "regression" and isinstance(how, str) and how == "auto"
+    return TargetScale("standardize" if standard else given, targets.shape[1]).fit(targets, field)
 
 
 def _split(
@@ -387,11 +496,11 @@ def _split(
     targets: NDArray[Any],
     rows: NDArray[np.int64],
     fitted: Preprocessing | NamedPreprocessing,
-    kind: Kind,
-    mean: Tensor,
-    spread: Tensor,
-) -> Split:
+    scale: TargetScale,
+    weight: NDArray[np.float64] | None,
+) -> Rows:
     if not len(rows):
-        return Split(torch.empty(0), torch.empty(0))
+        return Rows(torch.empty(0), torch.empty(0), torch.empty(0))
     y = torch.from_numpy(targets[rows])
-    return Split(fitted.store(X, rows), ((y - mean) / spread).float() if kind == "regression" else y)
+    seen = scale.apply(targets[rows]) if y.is_floating_point() else y
+    return Rows(fitted.store(X, rows), seen, y, None if weight is None else torch.from_numpy(weight[rows]))

@@ -9,19 +9,19 @@ from __future__ import annotations
 from weakref import WeakKeyDictionary
 
 from workbench.core.errors import TaskError
-from workbench.tasks.split import Split
+from workbench.tasks.split_rows import Rows
 
 __all__ = ["keep", "open_seal"]
 
-_VAULT: WeakKeyDictionary[object, Split] = WeakKeyDictionary()
+_VAULT: WeakKeyDictionary[object, Rows] = WeakKeyDictionary()
 
 
-def keep(task: object, test: Split) -> None:
+def keep(task: object, test: Rows) -> None:
     """Put a task's test split away."""
     _VAULT[task] = test
 
 
-def open_seal(task: object) -> Split:
+def open_seal(task: object) -> Rows:
     """A task's test split. Raises: TaskError if the task was made without one, or was copied or unpickled."""
     if task not in _VAULT:
         raise TaskError(

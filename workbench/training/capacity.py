@@ -121,7 +121,7 @@ def work_of(task: TaskData, cohort: Cohort) -> float:
                     lambda _, inputs, named: rows.append(len(inputs[0] if inputs else next(iter(named.values())))),
                     with_kwargs=True,
                 )
-                probe(model, task, cohort.rows[0].config.model)
+                probe(model, task, cohort.rows[0].config)
     except Exception:  # a model that the counter cannot follow trains all the same
         return math.inf
     return float(counter.get_total_flops() / sum(rows) * cohort.batch_size * len(cohort.rows))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import torch
 from torch import Tensor
 
-from workbench.metrics.table import evaluate_metric, evaluate_metrics
+from workbench.metrics.evaluation import evaluate
 
 __all__ = ["EpochRecord"]
 
@@ -38,8 +40,18 @@ class EpochRecord:
         norms: list[float] = torch.stack(self.norms).mean(0).tolist()
         return norms
 
-    def metrics(self, name: str) -> list[float]:
-        """The metric of each trial over the outputs of the epoch's steps, each with the weights before it."""
+    def metrics(
+        self,
+        names: Sequence[str],
+        predict: Callable[[Tensor], Tensor],
+        own: Callable[[Tensor], tuple[Tensor, Tensor | None]],
+    ) -> list[dict[str, float]]:
+        """The metrics of each trial over the outputs of the epoch's steps, each with the weights before it.
+
+        predict: makes predictions of outputs. own: gives the targets that a loss saw in their own unit, and their weights.
+        """
         if self.direct:
-            return [evaluate_metric(name, torch.cat(self.outputs), torch.cat(self.targets))]
-        return evaluate_metrics(name, torch.cat(self.outputs, 1), torch.cat(self.targets, 1))
+            outputs, targets = torch.cat(self.outputs)[None], torch.cat(self.targets)[None]
+        else:
+            outputs, targets = torch.cat(self.outputs, 1), torch.cat(self.targets, 1)
+        return evaluate(names, outputs, *own(targets), predict=predict)

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from workbench.core.config import Config
+from workbench.core.direction import better_of, sign
 from workbench.core.errors import ConfigError, LogError, Problem, RunError
 from workbench.core.events import (
     CohortJoined,
@@ -20,11 +21,14 @@ from workbench.core.events import (
     EpochEnd,
     Event,
     Message,
+    Mismatch,
     StateChanged,
     StepProgress,
     TrialState,
 )  # fmt: skip
 from workbench.core.memory import out_of_memory
+from workbench.core.registry import METRICS
+from workbench.training.blueprint import Blueprint
 from workbench.training.capacity import work_of
 from workbench.training.cohort import Cohort
 from workbench.training.commands import Commands
@@ -37,6 +41,7 @@ from workbench.training.resumption import Change, ChangeRecord, Keeper, Origin, 
 from workbench.training.row import Row, TaskData
 from workbench.training.stages import Features
 from workbench.training.state import Weights
+from workbench.training.stopping import FixedLength
 from workbench.training.supply import Supply
 
 __all__ = ["Training", "train"]
@@ -57,7 +62,8 @@ class Training:
     keep their weights. cores: threads that the rows of a cohort may be divided among. around: called with the work of a
     cohort (see `work_of`), for the time it trains. keeper: takes the state after each epoch.
     origins: starting points of the trials that are branches, called on the training thread. changes: live changes to repeat.
-    stop_after: optimizer steps after which to stop, all trials at once. resumed: cohorts to continue first.
+    stop_after: optimizer steps after which to stop, all trials at once. resumed: cohorts to continue first. fixed: how long the
+    trials train on a task without validation rows.
     """
 
     def __init__(
@@ -76,8 +82,9 @@ class Training:
         changes: Mapping[int, Sequence[Change]] | None = None,
         stop_after: int | None = None,
         resumed: Sequence[ResumedCohort] = (),
+        fixed: FixedLength | None = None,
     ) -> None:
-        self.task, self.trials, self.dtype = task, dict(trials), dtype
+        self.task, self.trials, self.dtype, self.fixed = task, dict(trials), dtype, fixed
         self.supply, self.cores, self.around, self.keeper = supply, cores, around, keeper
         self.origins, self.stop_after = dict(origins or {}), stop_after
         logged = {trial: entry for cohort in resumed for trial, entry in cohort.logged.items()}
@@ -86,15 +93,14 @@ class Training:
         self._reported = {trial: entry.epochs for trial, entry in logged.items()}
         self._ends = {trial: entry.end for trial, entry in logged.items() if entry.end is not None}
         self._so_far = {trial: entry.so_far for trial, entry in logged.items() if entry.so_far is not None}
-        self._over = frozenset(self._ends)
-        """Trials whose end is on record: they report nothing more."""
+        self._over = frozenset(self._ends)  # their end is on record: they report nothing more
         self._row_of: dict[int, Row] = {}
         self.device = torch.device(device)
         self.commands = commands or Commands()
         self.weights: dict[int, Weights] = {}
-        self._modules: dict[int, Cohort] = {}
-        self._features: list[Features | None] = []
-        """Of the last cohorts, for later ones."""
+        self._blueprints: dict[int, Blueprint] = {}
+        self._undefined: set[tuple[int, str]] = set()  # trials and metrics that were reported to have no value
+        self._features: list[Features | None] = []  # of the last cohorts, for later ones
 
     def moments(self) -> Iterator[tuple[Event, ...]]:
         """The events of all trials: cohort after cohort, each of its moments as one group."""
@@ -125,13 +131,11 @@ class Training:
 
     def module(self, trial: int) -> torch.nn.Module:
         """A trial's module with its best weights, on the CPU, in evaluation mode. Raises: KeyError before it ended."""
-        return self._modules[trial].blueprint().module_of(self.weights[trial])
+        return self._blueprints[trial].module_of(self.weights[trial])
 
     def results(self) -> Results:
-        """The ended trials' best weights and what builds their modules, without cohorts and their copies of the data."""
-        blueprints = {id(cohort): cohort.blueprint() for cohort in self._modules.values()}
-        known = {trial: blueprints[id(self._modules[trial])] for trial in self.weights if trial in self._modules}
-        return Results(dict(self.weights), known)
+        """The ended trials' best weights and what builds their modules."""
+        return Results(dict(self.weights), {trial: self._blueprints[trial] for trial in self.weights})
 
     def _group(self, trials: dict[int, Config]) -> Iterator[tuple[Event, ...]]:
         """Train trials together; if that fails, train them again in smaller groups, down to one trial."""
@@ -156,9 +160,11 @@ class Training:
         size = -(-len(left) // 2) if short else 1
         if short and self.supply is not None:
             self.supply.shrink(size)
-        message = f"{len(left)} trials did not fit into memory together ({text}); they train again, {size} at a time"
-        if not short:
-            message = f"the cohort raised {text}; its trials train again one by one, to find the one that fails"
+        message = f"the cohort raised {text}; its trials train again one by one, to find the one that fails"
+        if short:
+            message = (
+                f"{len(left)} trials did not fit into memory together ({text}); they train again, {size} at a time"
+            )
         yield (*(Message(trial, message) for trial in left), *(CohortLeft(trial) for trial in left))
         waiting = list(left.items())
         for start in range(0, len(waiting), size):
@@ -178,6 +184,8 @@ class Training:
             return
         reason = "" if cohort.direct else cohort.stacking_error()
         if not reason:
+            if warning := cohort.rebuilt.warning:
+                yield tuple(Message(trial, warning) for trial in trials)
             if self.keeper is not None and resumed is None:
                 self.keeper.begin(cohort.series)
             yield from self._cohort(cohort, trials, resumed)
@@ -193,7 +201,7 @@ class Training:
         """A cohort of these trials; a resumed one continues from its state, without the rows that had ended there."""
         if resumed is None or resumed.state is None:
             origins = {trial: origin() for trial, origin in self.origins.items() if trial in trials}
-            return Cohort(self.task, trials, self.device, self.dtype, self.cores, origins=origins)
+            return Cohort(self.task, trials, self.device, self.dtype, self.cores, origins=origins, fixed=self.fixed)
         cohort = Cohort.restore(self.task, resumed.state, self.device, self.dtype, self.cores)
         for after, joined in resumed.joins.items():
             trials |= joined if after < resumed.state.epoch else {}
@@ -245,7 +253,7 @@ class Training:
         events: list[Event] = []
         for trial in trials:
             known, row = trial in self._row_of or trial in self._ends, rows[trial]
-            self._modules[trial], self._row_of[trial] = cohort, row
+            self._blueprints[trial], self._row_of[trial] = Blueprint.of(self.task, row.config), row
             self._changes.enter(row)
             if not known:
                 events.append(StateChanged(trial, TrialState.RUNNING, row.step))
@@ -300,9 +308,11 @@ class Training:
         broken = (~torch.isfinite(steps)).int()
         validation = cohort.evaluate()
         penalties = cohort.penalties()
-        train_metrics = record.metrics(self.task.metric)
+        train_metrics = record.metrics(self.task.metrics, cohort.predict, cohort.objective.in_own_unit)
         seconds = time.perf_counter() - started
+        headline, monitor = self.task.metrics[0], self.task.monitor
         events: list[EpochEnd] = []
+        messages: list[Message] = []
         endings: dict[int, tuple[TrialState, str]] = {}
         cohort.epoch += 1
         for index, row in enumerate(cohort.rows):
@@ -315,15 +325,20 @@ class Training:
                 endings[index] = TrialState.DIVERGED, reason
                 continue
             row.epoch += 1
-            loss, metric = validation[index]
+            loss, scores = validation[index]
+            metric = scores[headline]
+            monitored = loss if monitor == "loss" else -sign(better_of(monitor)) * scores[monitor]
+            metrics = {name: (train_metrics[index][name], scores[name]) for name in scores}
             events.append(
                 EpochEnd(
-                    row.trial, row.epoch, row.step, float(train_losses[index]), penalties[index], train_metrics[index],
-                    loss, metric, row.learning_rate, mean_norms[index], seconds,
+                    row.trial, row.epoch, row.step, float(train_losses[index]), penalties[index],
+                    train_metrics[index][headline], loss, metric, row.learning_rate, mean_norms[index], seconds, metrics,
+                    monitored,
                 )
             )  # fmt: skip
-            if row.watch.update(row.epoch, loss, metric):
-                row.best = cohort.weights(index)
+            messages += self._without_value(row, loss, scores)
+            if row.watch.update(row.epoch, loss, metric, monitored):
+                row.best = cohort.measured_weights(index)
             ending = ending_of(row, loss)
             if ending is not None:
                 endings[index] = ending
@@ -333,9 +348,9 @@ class Training:
         events = [event for event in events if event.epoch > self._reported[event.trial]]
         self._reported |= {event.trial: event.epoch for event in events}
         newly_reported = {event.trial for event in events}
-        self._so_far |= {
-            row.trial: ended(row, TrialState.STOPPED, "") for row in cohort.rows if row.trial in newly_reported
-        }
+        for row in cohort.rows:
+            if row.trial in newly_reported:
+                self._so_far[row.trial] = ended(row, TrialState.STOPPED, "")
         if self.supply is not None:
             places = {row.trial: index for index, row in enumerate(cohort.rows)}
             for trial, reason in self.supply.prune(events).items():
@@ -343,21 +358,36 @@ class Training:
                     endings.setdefault(places[trial], (TrialState.PRUNED, reason))
         if self.keeper is not None and self.keeper.wants(len(endings) == len(cohort.rows)):
             self.keeper.take(cohort.state())
-        messages = []
+        messages = [message for message in messages if message.trial in newly_reported]
         if cohort.unfreezes:
-            going = [
-                row for index, row in enumerate(cohort.rows) if index not in endings and row.trial in newly_reported
-            ]
+            going = [row.trial for index, row in enumerate(cohort.rows) if index not in endings]
             message = "from here on all layers train, the frozen ones included; the optimizer begins with a new state"
-            messages = [Message(row.trial, message) for row in going]
+            messages += [Message(trial, message) for trial in going if trial in newly_reported]
         return (*events, *messages, *self._end(cohort, endings))
+
+    def _without_value(self, row: Row, loss: float, scores: Mapping[str, float]) -> Iterator[Message]:
+        """Report each metric that has no value on the validation rows, once a trial; a model that diverged has none anyway."""
+        for name, score in scores.items():
+            if math.isnan(score) and math.isfinite(loss) and (row.trial, name) not in self._undefined:
+                self._undefined.add((row.trial, name))
+                metric = METRICS[name].value
+                why = (
+                    f": {metric.undefined}"
+                    if metric.undefined
+                    else ", its function returned NaN" * (not metric.batched)
+                )
+                text = f"{METRICS[name].label} has no value on the {len(self.task.validation.x)} validation rows{why}"
+                if name in (self.task.monitor, self.task.metrics[0]):
+                    what = "no epoch can be selected by it" if name == self.task.monitor else "this trial is not ranked"
+                    text += f"; {what}"
+                yield Message(row.trial, text)
 
     def _end(self, cohort: Cohort, endings: Mapping[int, tuple[TrialState, str]]) -> tuple[Event, ...]:
         """End some rows: keep their best weights, remove them from the cohort, report it.
 
         Sorted by trial, because a search's decisions must not depend on the order of the rows.
         """
-        events = []
+        events: list[Event] = []
         for index, (state, reason) in sorted(endings.items(), key=lambda item: cohort.rows[item[0]].trial):
             row = cohort.rows[index]
             so_far = self._so_far.get(row.trial)
@@ -366,6 +396,8 @@ class Training:
             else:
                 self.weights[row.trial] = row.best or cohort.weights(index)
                 end = ended(row, state, reason)
+                if mismatch := cohort.rebuilt.mismatch(row):
+                    events.append(Mismatch(row.trial, mismatch))
             self._ends[row.trial] = end
             events.append(end)
             self._row_of.pop(row.trial, None)
@@ -379,7 +411,7 @@ class Training:
         """Keep the weights of the best trials of a search only: memory must not grow with the number of trials."""
         while len(self.weights) > WEIGHTS_KEPT:
             worst = max(self.weights, key=lambda trial: self._ends[trial].best_val_loss)
-            del self.weights[worst], self._modules[worst]
+            del self.weights[worst], self._blueprints[worst]
 
 
 def train(

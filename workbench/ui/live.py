@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import fields as dataclass_fields
-from math import expm1
+from math import expm1, inf, isfinite, isnan, nan
 from typing import Any
 
 import pandas as pd
 
 from workbench.core.config import HYPERPARAMETERS, Config
-from workbench.core.direction import Better, rank
+from workbench.core.direction import Better, better_of, rank, selected_by
 from workbench.core.events import (
     ENDED,
     EpochEnd,
@@ -22,8 +21,10 @@ from workbench.core.events import (
     TrialEnded,
     TrialState,
 )
-from workbench.core.registration import Metric
 from workbench.core.registry import LOSSES, METRICS
+from workbench.core.text import in_sentence
+from workbench.log.queries import epochs_of
+from workbench.metrics.table import TARGET_UNIT
 from workbench.ui.curves import Chart, LiveCurves, Series
 from workbench.ui.status import COLUMNS, Shown
 
@@ -41,35 +42,73 @@ MARKED_TRIALS = 8
 class LiveRun:
     """Feeds the live charts and keeps the state of each trial. Main thread; reads events, no database.
 
-    metric: a name in the metrics table. loss: a name in the losses table, for the axis. trials: of the run on show, by
+    metric: the headline metric, a name in the metrics table. monitor: what selects the best epoch. chosen: the metric of the
+    second chart. loss: a name in the losses table, for the axis. trials: of the run on show, by
     number. overlaid: earlier trials drawn with it. message: the last one of the run.
     """
 
-    def __init__(self, metric: str, loss: str) -> None:
-        entry = METRICS[metric]
-        self.metric: Metric = entry.value
-        self.metric_label = entry.label
+    def __init__(self, metric: str, loss: str, monitor: str = "loss") -> None:
+        self.headline, self.chosen, self.monitor = metric, metric, monitor
+        self.better = better_of(metric)
         self.loss_label = LOSSES[loss].label if loss in LOSSES else "loss"
-        better = self.metric.better
-        self.curves = LiveCurves(
-            charts=[
-                Chart(key="loss", title="Loss", y_label=self.loss_label.lower()),
-                Chart(key="metric", title=self.metric_label, y_label=self.metric_label.lower(), better=better),
-            ],
-            pick_hint="Click to branch from here",
-        )
+        self.curves = LiveCurves(charts=self._charts(), pick_hint="Click to branch from here")
         self.trials: dict[int, Shown] = {}
         self.overlaid: tuple[int, ...] = ()
         self._newest = 0
         self.message = ""
         self._points: dict[str, tuple[list[float], list[float]]] = {}
 
+    def _charts(self) -> list[Chart]:
+        entry = METRICS[self.chosen]
+        label = in_sentence(entry.label) + (f" ({entry.value.unit})" if entry.value.unit == TARGET_UNIT else "")
+        return [
+            Chart(key="loss", title="Loss", y_label=in_sentence(self.loss_label)),
+            Chart(key="metric", title=entry.label, y_label=label, better=entry.value.better),
+        ]
+
+    def choose(self, metric: str, curves: pd.DataFrame) -> None:
+        """Show another metric in the second chart. curves: of the trials that are drawn, one row an epoch, as in the log."""
+        self.chosen = metric
+        series = [one for one in self.curves.series if one.chart == "metric"]
+        with self.curves.hold():
+            self._flush()
+            self.curves.remove([one.id for one in series])
+            self.curves.charts = tuple(self._charts())
+            self.curves.declare(series)
+            points: dict[str, Any] = {}
+            for one in series:
+                rows = curves[curves["trial"] == one.trial]
+                column = self.column(one.id.partition("/")[2])
+                if len(rows) and column in rows:
+                    points[one.id] = (rows["epoch"], rows[column])
+            self._append(points)
+
+    def column(self, column: str) -> str:
+        """The column of the log that is drawn as `column`: that of the chosen metric in place of the headline."""
+        if self.chosen == self.headline or not column.endswith("_metric"):
+            return column
+        return f"{column.removesuffix('metric')}{self.chosen}"
+
+    def _value(self, event: EpochEnd, column: str) -> float:
+        if self.chosen == self.headline or not column.endswith("_metric"):
+            return float(getattr(event, column))
+        pair = event.metrics.get(self.chosen, (nan, nan))
+        return pair[0] if column.startswith("train") else pair[1]
+
     # --- which curves ----------------------------------------------------------------------------------------------
 
-    def begin(self, configs: Mapping[int, Config], label: str, origins: Collection[int] = ()) -> None:
+    def begin(
+        self,
+        configs: Mapping[int, Config],
+        label: str,
+        origins: Collection[int] = (),
+        *,
+        fixed_epochs: int | None = None,
+    ) -> None:
         """Put a new run on show: its curves replace those of the run before, overlaid trials stay.
 
-        origins: trials that it began from, drawn with it; those in the charts already keep their colours.
+        origins: trials that it began from, drawn with it; those in the charts already keep their colours. fixed_epochs: after
+        which its trials end, None for those of their configurations.
         """
         self.message = ""
         kept = {t: s for t, s in self.trials.items() if t in origins and t not in configs and s.columns == COLUMNS}
@@ -77,13 +116,14 @@ class LiveRun:
         self.curves.declare([one for t, s in kept.items() for one in _series(t, s.label, s.group, "faint")])
         groups = _groups(configs)
         self.trials = {
-            trial: Shown(config, label or f"trial {trial}", groups[trial]) for trial, config in configs.items()
+            trial: Shown(config, label or f"trial {trial}", groups[trial], fixed_epochs=fixed_epochs)
+            for trial, config in configs.items()
         }
         with self.curves.hold():
             self._keep_only(self.drawn)
             self._declare(self.trials, "live")
             self._restyle_overlays()
-        self.curves.epochs = max(config.epochs for config in configs.values())
+        self.curves.epochs = max(shown.epochs for shown in self.trials.values())
 
     def begin_search(self) -> None:
         """Put a search on show, without a trial yet (see `join`); overlaid trials stay."""
@@ -105,7 +145,7 @@ class LiveRun:
             return
         self._newest = max(new)  # trials that left the charts stay away
         drawn = {**self.trials, **new}
-        gone = left_out(drawn, self.metric.better)
+        gone = left_out(drawn, self.better)
         with self.curves.hold():
             self._flush()
             self.trials = {trial: shown for trial, shown in drawn.items() if trial not in gone}
@@ -126,7 +166,9 @@ class LiveRun:
             self.curves.declare([s for t in new for s in _series(t, labels.get(t, f"trial {t}"), None, style)])
             for trial in new:
                 rows = curves[curves["trial"] == trial]
-                self._append({f"{trial}/{column}": (rows["epoch"], rows[column]) for column in COLUMNS if len(rows)})
+                self._append(
+                    {f"{trial}/{column}": (rows["epoch"], rows[self.column(column)]) for column in COLUMNS if len(rows)}
+                )
             self._restyle_overlays()
         if not self.trials and len(curves):
             self.curves.epochs = int(curves["epoch"].max())
@@ -147,11 +189,10 @@ class LiveRun:
 
     def replay(self, curves: pd.DataFrame, states: Mapping[int, TrialState]) -> None:
         """Show the earlier epochs of a run that began before the view. curves: one row an epoch, as in the log."""
-        fields = [field.name for field in dataclass_fields(EpochEnd)]
         with self.curves.hold():
-            for row in curves[fields].itertuples(index=False):
-                if row.trial in self.trials:
-                    self._epoch(self.trials[row.trial], EpochEnd(*row))
+            for epoch in epochs_of(curves):
+                if epoch.trial in self.trials:
+                    self._epoch(self.trials[epoch.trial], epoch)
             self._flush()
         for trial, state in states.items():
             if trial in self.trials:
@@ -164,7 +205,9 @@ class LiveRun:
             shown = self.trials.get(int(row["trial"]))
             if shown is not None:
                 shown.epoch = int(row["epoch"])
-                points |= {f"{row['trial']}/{column}": ([row["epoch"]], [row[column]]) for column in shown.columns}
+                points |= {
+                    f"{row['trial']}/{column}": ([row["epoch"]], [row[self.column(column)]]) for column in shown.columns
+                }
         self._append(points)
 
     def _declare(self, trials: Mapping[int, Shown], style: str) -> None:
@@ -221,11 +264,13 @@ class LiveRun:
         for column in shown.columns:
             xs, ys = self._points.setdefault(f"{event.trial}/{column}", ([], []))
             xs.append(event.epoch)
-            ys.append(getattr(event, column))
-        if shown.best is None or event.val_loss < shown.best.val_loss:
+            ys.append(self._value(event, column))
+        # a refit has no validation loss, and so no best epoch
+        if isfinite(event.val_loss) and (shown.best is None or _monitored(event) < _monitored(shown.best)):
             shown.best = event
             if len(self.trials) <= MARKED_TRIALS and shown.group is None:
-                self.curves.mark(event.trial, event.epoch, "best", f"lowest validation loss {event.val_loss:.4g}")
+                value = event.val_loss if self.monitor == "loss" else event.metrics.get(self.monitor, (nan, nan))[1]
+                self.curves.mark(event.trial, event.epoch, "best", f"{selected_by(self.monitor)} {value:.4g}")
 
     def _ended(self, shown: Shown, event: TrialEnded) -> None:
         shown.state = event.state
@@ -251,6 +296,10 @@ class LiveRun:
     def active(self) -> bool:
         """Whether a trial of the run on show has not ended."""
         return any(shown.state not in ENDED for shown in self.trials.values())
+
+
+def _monitored(event: EpochEnd) -> float:
+    return inf if event.monitored is None or isnan(event.monitored) else event.monitored
 
 
 def _groups(configs: Mapping[int, Config]) -> dict[int, str | None]:

@@ -17,9 +17,10 @@ import pandas as pd
 import torch
 
 from workbench.core.config import Config
+from workbench.core.direction import selected_by
 from workbench.core.errors import ConfigError
 from workbench.core.events import EpochEnd, Event, KnobChanged, StepProgress, TrialState
-from workbench.core.registry import Scoped
+from workbench.core.registry import METRICS, Scoped
 from workbench.runs.publisher import LogChanged, Notice
 from workbench.runs.replay import Replay
 from workbench.runs.run import Run
@@ -169,7 +170,9 @@ class Presenter(Scoped):
 
         former, self.choices = self.view, bench.choices
         with self.choices.active():
-            self._live = LiveRun(self.task.metric, resolve_loss(Config(), self.task.kind).loss)
+            loss = resolve_loss(Config(), self.task.kind).loss
+            self._live = LiveRun(self.task.metric, loss, self.task.monitor)
+            self.chosen_metric = self.task.metric
             self.view = WorkbenchView(self, bench, self._live.curves)
             self.view.add_tabs(tabs)
             if former is not None:
@@ -182,6 +185,16 @@ class Presenter(Scoped):
             self._put_on_show(self._on_show)
         self._table_due = True
         return self.view
+
+    @property
+    def headline_label(self) -> str:
+        """The label of the headline metric."""
+        return METRICS[self.task.metric].label
+
+    def choose_metric(self, name: str) -> None:
+        """Show another metric in the second chart, at the next tick."""
+        self.chosen_metric = name
+        self.pump.wake()
 
     @property
     def shown(self) -> WorkbenchView:
@@ -205,7 +218,7 @@ class Presenter(Scoped):
             self._live.begin_search()
             self._live.join(dict(run.configs))
         else:
-            self._live.begin(run.configs, run.label, self._origins)
+            self._live.begin(run.configs, run.label, self._origins, fixed_epochs=run.fixed_epochs)
         self._live.root(roots)
         so_far = self.log.curves(*run.trials) if run.trials else pd.DataFrame()
         if len(so_far):  # of trials that are resumed
@@ -233,6 +246,9 @@ class Presenter(Scoped):
             while self._dropped:
                 self._live.drop(self._dropped.popleft())
             self._refresh_selection()
+            if self.chosen_metric != self._live.chosen:
+                drawn = self._live.drawn
+                self._live.choose(self.chosen_metric, self.log.curves(*drawn) if drawn else pd.DataFrame({"trial": []}))
             now = time.monotonic()
             self._stale = self._stale or bool(events)
             if not all(isinstance(event, NUMBERS) for event in events):
@@ -262,7 +278,7 @@ class Presenter(Scoped):
         live, run = self._live, self._on_show
         assert live is not None
         if run is None or not run.grows:
-            status = run_status(live.trials)
+            status = run_status(live.trials, live.better, selected_by(self.task.monitor))
             if run is not None and run.done and status.trials:
                 text, good = self._verdict_of(run)
                 status = replace(status, verdict=text, good=good)
@@ -272,13 +288,13 @@ class Presenter(Scoped):
                 state = TrialState.PAUSED if TrialState.PAUSED in states else TrialState.RUNNING
             else:
                 state = TrialState.STOPPED if run.stopped else TrialState.FAILED if run.error else TrialState.COMPLETED
-            status = search_status(run.title, state, run.progress, live.trials, live.metric_label)
+            status = search_status(run.title, state, run.progress, live.trials, self.headline_label)
         runs = self.runner.runs
         message = live.message if status.state else ""
         if run is not None and run.grows and run.error is not None:
             message = str(run.error)
         return replace(
-            status, metric_label=live.metric_label, message=message, queued=max(0, len(runs) - 1), known=self._known,
+            status, metric_label=self.headline_label, message=message, queued=max(0, len(runs) - 1), known=self._known,
             held_up=any(run.held_up for run in runs), task=self.task.name,
         )  # fmt: skip
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import ipywidgets as widgets
 
-from workbench.core.text import counted
+from workbench.core.text import counted, in_sentence
 from workbench.ui.branch_bar import BranchBar
 from workbench.ui.parts import button, labelled, make
 from workbench.ui.status import Status, duration
@@ -137,8 +137,9 @@ def _line(status: Status) -> str:
         parts.append(f"{duration(status.seconds_left)} left")
     if status.best_metric is not None:
         trial = f" (trial {status.best_trial})" if len(numbers) > 1 else ""
-        label = html.escape(status.metric_label.lower())
-        parts.append(f"best {label} <b>{status.best_metric:.4f}</b> at epoch {status.best_epoch}{trial}")
+        label = html.escape(in_sentence(status.metric_label))
+        selected = f" ({html.escape(status.selected)})" if status.selected else ""
+        parts.append(f"best {label} <b>{status.best_metric:.4f}</b> at epoch {status.best_epoch}{selected}{trial}")
     if status.queued:
         parts.append(f"{status.queued} waiting")
     return " · ".join(parts)

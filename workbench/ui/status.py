@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from workbench.core.config import Config
+from workbench.core.direction import Better, rank
 from workbench.core.events import ENDED, EpochEnd, TrialState
+from workbench.core.text import in_sentence
 
 __all__ = ["COLUMNS", "SearchProgress", "Shown", "Status", "duration", "run_status", "search_status"]
 
@@ -37,7 +39,7 @@ class SearchProgress(Protocol):
 
 @dataclass
 class Shown:
-    """One trial of the run on show."""
+    """One trial of the run on show. fixed_epochs: after which it ends, None for those of its configuration."""
 
     config: Config
     label: str
@@ -49,6 +51,12 @@ class Shown:
     seconds: float = 0.0
     pace: float = 0.0  # recent epochs a second
     columns: tuple[str, ...] = COLUMNS
+    fixed_epochs: int | None = None
+
+    @property
+    def epochs(self) -> int:
+        """The epochs it is to train."""
+        return self.config.epochs if self.fixed_epochs is None else self.fixed_epochs
 
 
 @dataclass(frozen=True)
@@ -64,6 +72,7 @@ class Status:
     best_metric: float | None = None
     best_epoch: int | None = None
     best_trial: int | None = None
+    selected: str = ""  # what selects the best epoch
     metric_label: str = ""
     message: str = ""
     queued: int = 0
@@ -80,8 +89,11 @@ class Status:
         return self.state in ACTIVE
 
 
-def run_status(trials: Mapping[int, Shown]) -> Status:
-    """The state of a run, by trial number: epoch and time left of the trial that is furthest behind, and the best of all."""
+def run_status(trials: Mapping[int, Shown], better: Better = "higher", selected: str = "") -> Status:
+    """The state of a run, by trial number: epoch and time left of the trial that is furthest behind, and the best of all.
+
+    better: the direction of the headline metric, by which trials are compared. selected: what selects the epoch, in words.
+    """
     if not trials:
         return Status()
     active = {trial: shown for trial, shown in trials.items() if shown.state not in ENDED}
@@ -89,14 +101,14 @@ def run_status(trials: Mapping[int, Shown]) -> Status:
     states = {shown.state for shown in (active or trials).values()}
     state = next(iter(states)) if len(states) == 1 else TrialState.RUNNING if active else TrialState.COMPLETED
     bests = [(trial, shown.best) for trial, shown in trials.items() if shown.best is not None]
-    top, best = min(bests, key=lambda pair: pair[1].val_loss, default=(None, None))
+    top, best = max(bests, key=lambda pair: rank(pair[1].val_metric, better), default=(None, None))
     left = None
     if active and sample.pace:
-        left = (sample.config.epochs - sample.epoch - sample.fraction) / sample.pace
+        left = (sample.epochs - sample.epoch - sample.fraction) / sample.pace
     return Status(
-        state=state.value, trials=tuple(trials), epoch=sample.epoch, epochs=sample.config.epochs, fraction=sample.fraction,
+        state=state.value, trials=tuple(trials), epoch=sample.epoch, epochs=sample.epochs, fraction=sample.fraction,
         seconds_left=left, best_metric=None if best is None else best.val_metric,
-        best_epoch=None if best is None else best.epoch, best_trial=top,
+        best_epoch=None if best is None else best.epoch, best_trial=top, selected=selected,
     )  # fmt: skip
 
 
@@ -117,7 +129,7 @@ def search_status(
     if state not in ENDED and left is not None:
         parts.append(f"{duration(left)} left")
     if progress.best_trial is not None:
-        value = f"best {html.escape(metric_label.lower())} <b>{progress.best_value:.4f}</b>"
+        value = f"best {html.escape(in_sentence(metric_label))} <b>{progress.best_value:.4f}</b>"
         parts.append(f"{value} (trial {progress.best_trial})")
     if progress.learned:
         parts.append(f"learns from {progress.learned} earlier trials")
@@ -128,7 +140,7 @@ def search_status(
 def _share(progress: SearchProgress, trials: Mapping[int, Shown]) -> float:
     """The share of a search that is done, the epochs of its running trials included."""
     running = [shown for shown in trials.values() if shown.state not in ENDED]
-    begun = sum(shown.epoch / shown.config.epochs for shown in running)
+    begun = sum(shown.epoch / shown.epochs for shown in running)
     if running:  # all seeds of a configuration count as one
         begun *= progress.running / len(running)
     return min(1.0, (progress.done + begun) / progress.planned) if progress.planned else 0.0

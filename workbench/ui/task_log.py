@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from workbench.core.config import Config
-from workbench.core.direction import better_of
+from workbench.core.direction import better_of, selected_by
 from workbench.core.registry import LOSSES, METRICS
-from workbench.core.text import counted
+from workbench.core.text import counted, in_sentence
 from workbench.log import TrialLog
 from workbench.training import resolve_loss
 from workbench.ui.figures import NotebookFigure, learning_curves
@@ -36,10 +36,11 @@ class TaskLog:
         return self.log.trials(task_fingerprint=self.task.fingerprint, last=last)
 
     def seeds_together(self, trials: Sequence[int]) -> list[list[int]]:
-        """Trials grouped by configuration: its seeds are drawn as mean and band."""
+        """Trials grouped by configuration: its seeds are drawn as mean and band. Refits, on other rows, are by themselves."""
         groups: dict[str, list[int]] = {}
         for trial, record in self.log.records(trials).items():
-            groups.setdefault(json.dumps({**record.config, "seed": 0}, sort_keys=True), []).append(trial)
+            key = json.dumps({**record.config, "seed": 0}, sort_keys=True) + " refit" * (record.source == "refit")
+            groups.setdefault(key, []).append(trial)
         return list(groups.values())
 
     @property
@@ -49,7 +50,7 @@ class TaskLog:
 
     @property
     def metric_label(self) -> str:
-        return f"validation {METRICS[self.task.metric].label.lower()}"
+        return f"validation {in_sentence(METRICS[self.task.metric].label)}"
 
     def roots(self, trials: Sequence[int]) -> pd.DataFrame:
         """The points where the branches among some trials begin, one row a branch.
@@ -77,7 +78,9 @@ class TaskLog:
         curves = self.curves(*[trial for group in groups for trial in group])
         metric = METRICS[self.task.metric].label
         loss = LOSSES[resolve_loss(Config(), self.task.kind).loss].label
-        return learning_curves(curves, groups, loss_label=loss.lower(), metric_label=f"validation {metric.lower()}")
+        return learning_curves(
+            curves, groups, loss_label=in_sentence(loss), metric_label=f"validation {in_sentence(metric)}"
+        )
 
     def summary(self) -> str:
         """The log in one line."""
@@ -87,7 +90,8 @@ class TaskLog:
         line = counted(count, "trial")
         best = self.log.results.best(self.task.fingerprint, self.task.metric, self.better)
         if best is not None:
-            label = METRICS[self.task.metric].label.lower()
+            label = in_sentence(METRICS[self.task.metric].label)
             line += f", best trial {best['trial']} "
-            line += f"with validation {label} {best['best_val_metric']:.3f} at epoch {best['best_epoch']}"
+            line += f"with validation {label} {best['best_val_metric']:.3f} at epoch {best['best_epoch']} "
+            line += f"({selected_by(self.task.monitor)})"
         return line

@@ -11,6 +11,7 @@ import ipywidgets as widgets
 from workbench.core.config import Config
 from workbench.core.domains import Domain
 from workbench.core.errors import ConfigError, RunError, WorkbenchError
+from workbench.core.registry import METRICS
 from workbench.runs.run import Run
 from workbench.training.devices import available_devices
 from workbench.ui.bench import Bench
@@ -76,10 +77,22 @@ class WorkbenchView:
         side = make(widgets.VBox, [self.controls.widget], classes="wb-side")
         self.tabs = make(widgets.Tab, [], classes="wb-tabs")
         self.tabs.observe(lambda _: presenter.look_again(), "selected_index")
-        main = make(widgets.VBox, [self.panel.widget, curves, self.tabs], classes="wb-main")
+        charts = [self._metric_menu(presenter), curves] if len(presenter.task.metrics) > 1 else [curves]
+        main = make(widgets.VBox, [self.panel.widget, *charts, self.tabs], classes="wb-main")
         body = make(widgets.Box, [side, main], classes="wb-body")
         self.widget = make(widgets.VBox, [make(widgets.HTML, STYLE, hidden=True), body], classes="wb-root")
         self.refresh_code()
+
+    @staticmethod
+    def _metric_menu(presenter: Presenter) -> widgets.Dropdown:
+        """Chooses the metric of the second chart."""
+        options = [(METRICS[name].label, name) for name in presenter.task.metrics]
+        menu = make(
+            widgets.Dropdown, options=options, description="Second chart", tooltip="The metric shown in the second chart",
+            classes="wb-metric",
+        )  # fmt: skip
+        menu.observe(lambda change: presenter.choose_metric(change["new"]), "value")
+        return menu
 
     def add_tabs(self, tabs: Sequence[Tab[Any, Any]]) -> None:
         """Put the tabs under the charts. The body of a tab is made when it is first shown."""

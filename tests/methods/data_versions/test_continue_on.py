@@ -248,7 +248,7 @@ def test_a_regression_is_compared_in_the_units_of_the_new_version() -> None:
     y = 100 + X @ [30.0, -10.0, 5.0] + rng.normal(size=240)
     more = np.concatenate([X, X + 2])
     targets = np.concatenate([y, 40 + 3 * y])
-    bench = wb.Workbench(wb.Task.from_arrays(X, y, metric="rmse"))
+    bench = wb.Workbench(wb.Task.from_arrays(X, y, metrics="rmse"))
     bench.run(QUICK.replace(epochs=10))
     made = bench.continue_on((more, targets), blocking=True)
     from workbench.tasks.row_identity import row_keys
@@ -536,7 +536,7 @@ def test_a_metric_of_the_users_may_raise_where_a_class_is_missing() -> None:
     wb.register_metric("picky_for_continuing", picky, better="higher")
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(90, 3)), np.arange(90) % 15 // 14
-    bench = wb.Workbench(wb.Task.from_arrays(X[:75], y[:75], metric="picky_for_continuing"))
+    bench = wb.Workbench(wb.Task.from_arrays(X[:75], y[:75], metrics="picky_for_continuing"))
     bench.run(QUICK)
     new = y[:75].tolist() + [0] * 15  # among the new rows one class is missing
     row = bench.continue_on((X, new), seeds=2, blocking=True).table.iloc[0]

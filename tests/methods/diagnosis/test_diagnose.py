@@ -135,7 +135,7 @@ def test_a_metric_that_is_not_known_here_leaves_the_record_readable(tmp_path: Pa
         return float((outputs.argmax(-1) == targets).double().mean())
 
     wb.register_metric("share_for_diagnosis", share, better="higher")
-    bench = wb.Workbench(wb.Task.load("wine", metric="share_for_diagnosis"), log=tmp_path / "a.db")
+    bench = wb.Workbench(wb.Task.load("wine", metrics="share_for_diagnosis"), log=tmp_path / "a.db")
     bench.run(GOOD)
     bench.run(WILD)
     bench.try_it(2).wait()
@@ -262,7 +262,7 @@ def test_the_baseline_is_measured_by_the_tasks_own_metric(task: wb.Task) -> None
     bench.run(GOOD.replace(epochs=2))
     case = bench.diagnose(1).case
     assert (case.baseline_score, case.baseline_loss) == pytest.approx((task.baseline.metric, task.baseline.loss))
-    rmse = wb.Task.load("diabetes", metric="rmse")
+    rmse = wb.Task.load("diabetes", metrics="rmse")
     bench = wb.Workbench(rmse)
     bench.run(wb.Config(epochs=2))
     assert bench.diagnose(1).case.baseline_score == pytest.approx(rmse.baseline.loss**0.5, rel=1e-5)

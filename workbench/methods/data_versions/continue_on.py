@@ -22,19 +22,20 @@ from workbench.core.direction import Better, best_first, better_of, is_better
 from workbench.core.errors import ModelError, TaskError, WorkbenchError
 from workbench.core.events import ENDED
 from workbench.core.registry import METRICS
-from workbench.core.text import counted
+from workbench.core.text import counted, in_sentence
 from workbench.methods.comparison.reads import Reads
 from workbench.methods.data_versions.drift import drift
 from workbench.methods.data_versions.figure import configuration_changes, drift_bars
 from workbench.methods.data_versions.score_change import Change, score_change
 from workbench.methods.data_versions.versions import CHANGES, number_of, plain, plain_value, typed
 from workbench.methods.ensembles.build import nothing_to_choose
-from workbench.metrics.table import evaluate_metric
+from workbench.metrics.evaluation import evaluate_metric
 from workbench.runs.job import Job
 from workbench.runs.restore import logged_config
 from workbench.runs.run import Run, Runs
 from workbench.runs.session import Session
 from workbench.tasks import Task
+from workbench.tasks.predictions import loss_entry
 from workbench.training import cohort_key, prepare, resolve_loss
 from workbench.training.losses import loss_of
 from workbench.ui.figures import NotebookFigure
@@ -76,7 +77,7 @@ class Continuation(Job[pd.DataFrame], Generic[W]):
         self.task, self.version, self.bench = session.task, number_of(session), bench
         assert self.task.former is not None
         self._before, self._scores = self.task.former, scores
-        self._outputs: dict[int, Tensor] = {}
+        self._predictions: dict[int, Tensor] = {}
         self._table: pd.DataFrame | None = None
 
     @property
@@ -128,7 +129,7 @@ class Continuation(Job[pd.DataFrame], Generic[W]):
         trouble: WorkbenchError | None = None
         for trial in self.reruns:
             try:
-                self._outputs[trial] = self._old_outputs(trial)
+                self._predictions[trial] = self._old_predictions(trial)
             except WorkbenchError as error:  # of one old model: the others, and the training, go on
                 trouble = trouble or error
         while not self.runs.done:
@@ -143,46 +144,50 @@ class Continuation(Job[pd.DataFrame], Generic[W]):
             raise failed
         return table
 
-    def _old_outputs(self, trial: int) -> Tensor:
-        """An old model's outputs on the new validation rows, in the new version's units; its score goes into the log."""
+    def _old_predictions(self, trial: int) -> Tensor:
+        """An old model's predictions on the new validation rows; its score goes into the log.
+
+        Its loss, too, is on targets as the new version transforms them, where the loss sees transformed ones.
+        """
         model = self.former.recall.model(trial)
         outputs = model.outputs(self._before.validation)
-        if self.task.classes is None:
-            old, new = model.schema, self.task
-            numbers = outputs.double() * old.target_std + old.target_mean
-            outputs = ((numbers - new.target_mean) / new.target_std).float()
-        score, newest = self._scored(outputs)
-        targets = self.task.validation.y
-        loss = loss_of(resolve_loss(model.config, self.task.kind))[1](outputs, targets)
+        predictions = model.schema.predictions(outputs, model.config.loss)
+        score, newest = self._scored(predictions)
+        config, validation = resolve_loss(model.config, self.task.kind), self.task.validation
+        entry = loss_entry(config.loss, self.task.kind)
+        targets = validation.y if entry.transformed else validation.target.to(outputs.dtype)
+        if self.task.kind == "regression" and entry.transformed and entry.width == 1:
+            outputs = self.task.target.apply(predictions.numpy())
+        loss = loss_of(config)[1](outputs, targets)
         data = {
             "trial": trial, "epoch": model.epoch, "of": self._before.fingerprint, "metric": self.task.metric, "score": score,
             "score_new_rows": newest, "loss": float(loss), "rows": len(targets),
         }  # fmt: skip
         values = {key: plain_value(value) for key, value in data.items()}
         self.session.log.add_finding("evaluation", values, task_fingerprint=self.task.fingerprint)
-        return outputs
+        return predictions
 
-    def _scored(self, outputs: Tensor) -> tuple[float, float]:
+    def _scored(self, predictions: Tensor) -> tuple[float, float]:
         """The metric on all validation rows, and on those that are new; NaN where there are none."""
-        targets, fresh = self.task.validation.y, torch.from_numpy(self._before.fresh)
+        targets, fresh = self.task.validation.target, torch.from_numpy(self._before.fresh)
         newest = math.nan
         if fresh.any():
             with suppress(ModelError):  # one of the user's may raise where a class is missing
-                newest = evaluate_metric(self.task.metric, outputs[fresh], targets[fresh])
-        return evaluate_metric(self.task.metric, outputs, targets), newest
+                newest = evaluate_metric(self.task.metric, predictions[fresh], targets[fresh])
+        return evaluate_metric(self.task.metric, predictions, targets), newest
 
     def _rows(self, ended: bool = False) -> pd.DataFrame:
         """The table as far as it is known. ended: whether the new trials are to be measured."""
         rows = []
-        outputs = dict(self._outputs)
+        outputs = dict(self._predictions)
         for trial, reruns in self.reruns.items():
             row: dict[str, Any] = {"trial": trial, "reruns": reruns, "score": self._scores[trial], "seeds": len(reruns)}
             before = outputs.get(trial)
             if before is not None:
                 row["old_model"], row["old_model_new_rows"] = self._scored(before)
             if before is not None and ended:
-                after = [found for rerun in reruns if (found := self._new_outputs(rerun)) is not None]
-                change = score_change(self.task.metric, before, after, self.task.validation.y)
+                after = [found for rerun in reruns if (found := self._new_predictions(rerun)) is not None]
+                change = score_change(self.task.metric, before, after, self.task.validation.target)
                 row |= {"rerun": change.after, "low": change.low, "high": change.high, "seeds": len(after)}
                 row |= {"change": change.change, "change_low": change.change_low, "change_high": change.change_high}
                 row |= {
@@ -192,12 +197,12 @@ class Continuation(Job[pd.DataFrame], Generic[W]):
             rows.append(row)
         return typed(pd.DataFrame(rows, columns=CHANGES), "not compared" if ended else "in training")
 
-    def _new_outputs(self, trial: int) -> Tensor | None:
-        """A new trial's best model's outputs on the validation rows; None if it has come to none."""
+    def _new_predictions(self, trial: int) -> Tensor | None:
+        """A new trial's best model's predictions on the validation rows; None if it has come to none."""
         curve = self.session.log.curves(trial)
         if self.session.weights_at_hand(trial) is None or not np.isfinite(curve["val_loss"].astype(float)).any():
             return None  # stopped, or diverged, before its first epoch was through
-        return self.session.recall.model(trial).outputs(self.task.validation.x)
+        return self.session.recall.model(trial).predictions(self.task.validation.x)
 
     def _tick(self) -> None:
         for session in (self.former, self.session):
@@ -337,6 +342,6 @@ def _verdict(change: Change, better: Better) -> str:
 
 def _labels(task: Task) -> dict[str, Any]:
     return {
-        "metric_label": f"validation {METRICS[task.metric].label.lower()}",
+        "metric_label": f"validation {in_sentence(METRICS[task.metric].label)}",
         "better": better_of(task.metric),
     }

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from scipy import stats
 from torch import Tensor
 
+from workbench.metrics.evaluation import evaluate_metric
 from workbench.metrics.intervals import LEVEL, score_interval, scores_of_resamples
-from workbench.metrics.table import evaluate_metric
 
 __all__ = ["Change", "score_change"]
 
@@ -43,7 +43,8 @@ class Change(NamedTuple):
 def score_change(metric: str, before: Tensor, after: Sequence[Tensor], targets: Tensor) -> Change:
     """Compare a model with its successors, one a seed, on rows that none was trained on.
 
-    before, and each of after: outputs (rows, outputs); targets (rows,) or (rows, outputs). metric: a name in the table.
+    before, and each of after: predictions (rows, outputs); targets (rows,) or (rows, outputs) in their own unit. metric: a
+    name in the table.
 
     Two sources of noise are added in quadrature: which rows these happen to be, and, with two seeds or more, the seed
     (Student's t over seeds). With one seed the noise of training is not in the intervals. The rows' part of the difference

@@ -61,6 +61,11 @@ def assemble(
 
     See `Workbench.ensemble`. Nothing is logged when it raises.
     """
+    if session.task.kind == "dense":
+        raise RunError(
+            f"{session.task.name!r} is a dense task: ensembles are for one answer a row; average the probabilities of "
+            "bench.model(trial).predict_proba(X) yourself"
+        )
     if select is not None and select not in SELECTIONS:
         message = f"select={select!r}: unknown{did_you_mean(select, SELECTIONS)}"
         raise ConfigError([Problem("select", select, message)])
@@ -73,7 +78,16 @@ def assemble(
         given = _given(session, trials)
         pool, configurations = list(dict.fromkeys(given)), []
     crowd = _Crowd(session, pool)
-    scorer = Scorer(session.task.validation.y.numpy(), session.task.metric)
+    task = session.task
+    deviation = task.train.target.double().std(0, correction=0).reshape(-1).numpy()
+    weights = None if task.validation.weight is None else task.validation.weight.numpy()
+    scorer = Scorer(
+        task.validation.target.numpy(),
+        task.metric,
+        labels=task.kind == "multilabel",
+        deviation=deviation,
+        weights=weights,
+    )
     answers = crowd.answers()
     choose: Choice | None
     if select == "greedy":
@@ -89,7 +103,7 @@ def assemble(
     facts = EnsembleFacts(
         how=_how(select, trials is not None, votes, pool, configurations),
         select=select or ("trials" if trials is not None else "top"),
-        candidates=len(pool), metric=session.task.metric, single=pool[single], rows=answers.shape[1], name=name, note=note,
+        candidates=len(pool), metric=task.metric, single=pool[single], rows=answers.shape[1], name=name, note=note,
         single_score=_plain(float(scorer.natural(scorer(answers[[single]], everyone)[0])[0, 0])), **_estimated(found),
     )  # fmt: skip
     chosen = [int(place) for place in np.argsort(-votes, kind="stable") if votes[place]]
@@ -137,7 +151,7 @@ def nothing_to_choose(session: Session, otherwise: str) -> RunError:
     label, why = METRICS[task.metric].label, ", whose targets would have to differ" if task.metric == "r2" else ""
     return RunError(
         f"{count} on {task.name!r} ran to the end, but {label} is no finite number on the {split}{why}: there is nothing to "
-        "choose by; make the task with more validation rows (split=) or another metric (metric=)"
+        "choose by; make the task with more validation rows (split=) or another metric (metrics=)"
     )
 
 
@@ -183,6 +197,7 @@ def _given(session: Session, trials: Sequence[int]) -> list[int]:
         if state in (TrialState.DIVERGED, TrialState.FAILED):
             raise RunError(f"trial {number} {state}: it has no model to vote with; leave it out of trials=")
         session.recall.check_epoch(number, None)
+        session.recall.refits.check_measured(number, "an ensemble")
         session.recall.best_epoch(number)
     return numbers
 
@@ -196,19 +211,18 @@ class _Crowd:
         self._bytes = 0
 
     def answers(self) -> NDArray[np.float64]:
-        """(candidates, rows, outputs) on the validation rows: probabilities, or numbers in standardised units."""
+        """(candidates, rows, outputs) on the validation rows: probabilities, or numbers in the target's own unit."""
         return np.stack([self._answer(self._session.recall.model(trial)) for trial in self._trials])
 
     def model(self, trial: int) -> TrainedModel:
         return self._kept[trial] if trial in self._kept else self._session.recall.model(trial)
 
     def _answer(self, model: TrainedModel) -> NDArray[np.float64]:
-        outputs = model.outputs(self._session.task.validation.x).double()
+        found: NDArray[np.float64] = model.predictions(self._session.task.validation.x).numpy()
         size = sum(value.numel() * value.element_size() for value in model.state_dict().values())
         if model.trial is not None and self._bytes + size <= IN_MEMORY:
             self._kept[model.trial] = model
             self._bytes += size
-        found: NDArray[np.float64] = (outputs if model.schema.classes is None else outputs.softmax(-1)).numpy()
         return found
 
 

@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from workbench.core import files
-from workbench.core.errors import CheckpointError, TaskError
+from workbench.core.errors import CheckpointError
 from workbench.core.registration import register_models
 from workbench.core.registry import METRICS, user_choices
-from workbench.core.text import counted
+from workbench.core.text import counted, in_sentence
 from workbench.runs.trained_model import TrainedModel, model_of, model_path, model_state, schema_of, unreadable
+from workbench.tasks.predictions import check_probabilities
 from workbench.tasks.rows import Batch, Inputs
 
 if TYPE_CHECKING:
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
     from workbench.ui.figures import NotebookFigure
 
 __all__ = ["Ensemble", "EnsembleFacts", "Member", "ensemble_of", "ensemble_state", "load_model", "save_ensemble"]
-
-LOWEST = torch.finfo(torch.float64).tiny
-"""A probability of nothing at all is taken for this one, so that its logarithm is a number."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +111,8 @@ class Ensemble(nn.Module):
 
     @property
     def val_loss(self) -> float:
-        """Cross-entropy of the mean probabilities, or mean squared error in standardised units, on the validation rows."""
+        """Cross-entropy of the mean probabilities, or mean squared error in units of the training targets' deviation, on the
+        validation rows."""
         return _number(self.facts.loss)
 
     @property
@@ -135,16 +133,15 @@ class Ensemble(nn.Module):
     # --- answers ----------------------------------------------------------------------------------------------------
 
     def forward(self, x: Inputs | Batch) -> Tensor:
-        """Prepared rows (rows, *input_shape) to outputs (rows, output_size), float64; see `outputs`. In the mode it is set to."""
-        return self._vote([model(x) for model in self._models])
+        """Prepared rows (rows, *input_shape) to predictions, float64; see `predictions`. In the mode it is set to."""
+        return self._mean([self.schema.predictions(model(x), model.config.loss) for model in self._models])
 
-    def outputs(self, x: Inputs | Batch) -> Tensor:
-        """Prepared rows (rows, *input_shape) to outputs (rows, output_size), float64, on the CPU, in evaluation mode.
+    def predictions(self, x: Inputs | Batch) -> Tensor:
+        """Prepared rows (rows, *input_shape) to the mean of the members' predictions, float64, on the CPU, in evaluation mode.
 
-        For classes the logarithm of the mean probability, which cross-entropy and accuracy take like any model's outputs; for
-        numbers the mean output, in standardised units.
+        Probabilities of the classes or labels, or numbers in the target's own unit: (rows, outputs).
         """
-        return self._vote([model.outputs(x) for model in self._models])
+        return self._mean([model.predictions(x) for model in self._models])
 
     def preprocess(self, X: Any) -> Batch:
         """Raw rows, of the kind the task was made from, as `forward` takes them: (rows, *input_shape) float32, on the CPU.
@@ -156,30 +153,22 @@ class Ensemble(nn.Module):
     def predict(self, X: Any) -> NDArray[Any]:
         """Raw rows to labels (rows,) of the target's own kind, or to numbers in its units: (rows,) if the target is, else
         (rows, outputs). Raises: as `preprocess`."""
-        return self.schema.decode(self.outputs(self.schema.store(X)))
+        return self.schema.answers(self.predictions(self.schema.store(X)))
 
     def predict_proba(self, X: Any) -> NDArray[Any]:
         """Raw rows to the probability of each class (rows, classes), float64: the mean of the members'.
 
-        Raises: TaskError for a regression, or as `preprocess`.
+        Raises: TaskError where there are no classes, for a member whose loss does not say how its outputs become probabilities,
+        or as `preprocess`.
         """
-        if self.schema.classes is None:
-            name = self.schema.name
-            raise TaskError(f"{name!r} is a regression: there are no classes to give probabilities of; use predict")
-        x = self.schema.store(X)
-        probabilities: NDArray[Any] = self._mean(
-            [model.outputs(x).double().softmax(-1) for model in self._models]
-        ).numpy()
+        for model in self._models:
+            check_probabilities(self.schema, model.config.loss)
+        probabilities: NDArray[Any] = self.predictions(self.schema.store(X)).numpy()
         return probabilities
 
     @property
     def _models(self) -> list[TrainedModel]:
         return [model for model in self.models if isinstance(model, TrainedModel)]
-
-    def _vote(self, outputs: Sequence[Tensor]) -> Tensor:
-        if self.schema.classes is None:
-            return self._mean([values.double() for values in outputs])
-        return self._mean([values.double().softmax(-1) for values in outputs]).clamp_min(LOWEST).log()
 
     def _mean(self, values: Sequence[Tensor]) -> Tensor:
         total = sum(member.votes for member in self.members)
@@ -214,7 +203,7 @@ class Ensemble(nn.Module):
         """The members' scores and the ensemble's with their 95% intervals."""
         from workbench.methods.ensembles.figure import ensemble_scores
 
-        return ensemble_scores(self.table, metric_label=self._label.lower(), single=self.facts.single_score)
+        return ensemble_scores(self.table, metric_label=in_sentence(self._label), single=self.facts.single_score)
 
     @property
     def _title(self) -> str:

@@ -1,7 +1,7 @@
 """Which trials vote together, and how much too good that choice looks on the rows it was made on.
 
-Pure functions on arrays. Answers are (members, rows, outputs) float64: probabilities of the classes, or numbers in standardised
-target units. Votes are whole numbers, (members,): an ensemble's answer is the mean of its members', each counted so often.
+Pure functions on arrays. Answers are (members, rows, outputs) float64: probabilities of the classes or labels, or numbers in the
+target's own unit. Votes are whole numbers, (members,): an ensemble's answer is the mean of its members', each counted so often.
 Many choices are made at once: counts (draws, rows) say how often each row counts in each draw of a bootstrap, ones for the rows
 as they are.
 """
@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from workbench.core.direction import better_of, sign
 from workbench.core.errors import ModelError
 from workbench.core.registry import METRICS
-from workbench.metrics.table import LEVEL, evaluate_metric, weighted_mean
+from workbench.metrics.evaluation import evaluate, evaluate_metric
+from workbench.metrics.table import LEVEL, weighted_mean
 
 __all__ = ["Estimate", "Scorer", "combined", "estimate", "greedy", "interval", "top_configurations"]
 
@@ -38,13 +39,25 @@ LOWEST = np.finfo(np.float64).tiny
 class Scorer:
     """A metric and a loss over weighted rows. Scores are turned so that larger is better.
 
-    targets: (rows,) class indices, or (rows, outputs) numbers in standardised units. metric: a name in the metrics table. The
-    loss is the cross-entropy of the mean probabilities, or the mean squared error in standardised units.
+    targets: (rows,) class indices, or (rows, outputs) numbers in their own unit, or 0 and 1 by label. metric: a name in the
+    metrics table. labels: whether targets are 0 and 1 by label. deviation: (outputs,) of the training targets.
+    weights: (rows,), None for equal ones. The loss is the cross-entropy of the mean probabilities, or the mean squared error in
+    units of the deviation.
     """
 
-    def __init__(self, targets: NDArray[Any], metric: str) -> None:
-        self.metric, self.targets = metric, targets
-        self.classes = targets.ndim == 1
+    def __init__(
+        self,
+        targets: NDArray[Any],
+        metric: str,
+        *,
+        labels: bool = False,
+        deviation: NDArray[Any] | float = 1.0,
+        weights: Array | None = None,
+    ) -> None:
+        self.metric, self.targets, self.labels = metric, targets, labels
+        self.classes = targets.dtype.kind == "i"
+        self.weights = weights
+        self.deviation = np.where(np.asarray(deviation) > 0, deviation, 1.0)
         self.sign = sign(better_of(metric))
         self._weighted = METRICS[metric].value.weighted
 
@@ -54,11 +67,14 @@ class Scorer:
         NaN where a metric is none on these rows (R² of equal targets; one of the user's that raises on some of the rows). Raises:
         ModelError if a metric of the user's raises on all rows.
         """
+        counts = counts if self.weights is None else counts * self.weights
         with np.errstate(divide="ignore", invalid="ignore"):
             if self.classes:
                 by_row = -np.log(np.maximum(answers[:, np.arange(len(self.targets)), self.targets], LOWEST))
+            elif self.labels:
+                by_row = -np.log(np.maximum(np.where(self.targets > 0, answers, 1 - answers), LOWEST)).mean(2)
             else:
-                by_row = np.square(answers - self.targets).mean(2)
+                by_row = np.square((answers - self.targets) / self.deviation).mean(2)
             losses = weighted_mean(by_row, counts)
             if self._weighted is None:
                 scores = self._by_draw(answers, counts)
@@ -72,10 +88,15 @@ class Scorer:
         return self.sign * scores
 
     def _by_draw(self, answers: Array, counts: Array) -> Array:
-        """A metric without a weighted form, called for each draw and candidate; probabilities are passed as logarithms."""
-        outputs = torch.from_numpy(np.log(np.maximum(answers, LOWEST)) if self.classes else answers)
-        targets = torch.from_numpy(self.targets)
+        """A metric without a form for many draws: by weights where it takes some, else on repeated rows."""
+        outputs, targets = torch.from_numpy(answers), torch.from_numpy(self.targets)
         found = np.full((len(counts), len(answers)), np.nan)
+        if METRICS[self.metric].value.batched:
+            everyone = targets.expand(len(answers), *targets.shape)
+            for draw, count in enumerate(counts):
+                weights = torch.from_numpy(count).expand(len(answers), -1)
+                found[draw] = [own[self.metric] for own in evaluate([self.metric], outputs, everyone, weights)]
+            return found
         for draw, count in enumerate(counts):
             rows = torch.from_numpy(np.repeat(np.arange(len(count)), count.astype(np.int64)))
             for candidate in range(len(answers)) if len(rows) else ():

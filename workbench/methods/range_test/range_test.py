@@ -18,11 +18,12 @@ from workbench.core.domains import IntRange, Range
 from workbench.core.errors import ConfigError, Problem, RunError
 from workbench.core.events import EpochEnd, Event, StepProgress, TrialEnded, TrialState
 from workbench.core.registry import LOSSES
+from workbench.core.text import in_sentence
 from workbench.methods.range_test.figure import range_curve
 from workbench.methods.range_test.suggestion import Suggestion, range_table, suggest
 from workbench.runs.job import Job
 from workbench.runs.session import Session
-from workbench.tasks.split import Split
+from workbench.tasks.split_rows import Rows
 from workbench.training import Training, capacity, prepare
 from workbench.training.cohort import Cohort
 from workbench.training.devices import fitting_threads
@@ -123,7 +124,7 @@ class RangeTest(Job[pd.DataFrame]):
 
     def figure(self) -> NotebookFigure:
         """Validation loss against learning rate: mean and band over the seeds, valley, suggestion, what diverged shaded."""
-        label = LOSSES[next(iter(self.plan.configs.values())).loss].label.lower()
+        label = in_sentence(LOSSES[next(iter(self.plan.configs.values())).loss].label)
         start = float(np.mean(list(self._untrained.values())))
         return range_curve(self.table, self.found, untrained=start, loss_label=label, steps=self.plan.steps)
 
@@ -266,12 +267,14 @@ def plan_of(task: Task, config: Config, rates: Sequence[float], seeds: int, step
     return Plan(excerpt, dict(enumerate(configs)), epochs * math.ceil(used / batch), device)
 
 
-def _some(split: Split, rows: int, seed: int) -> Split:
+def _some(split: Rows, rows: int, seed: int) -> Rows:
     """So many rows of a split, drawn at random; all of them as they are."""
     if rows >= len(split):
         return split
     chosen = torch.randperm(len(split), generator=torch.Generator().manual_seed(seed))[:rows]
-    return Split(split.x[chosen], split.y[chosen])
+    return Rows(
+        split.x[chosen], split.y[chosen], split.target[chosen], None if split.weight is None else split.weight[chosen]
+    )
 
 
 def _checked(low: float, high: float, **counts: int) -> tuple[list[float], int, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from workbench.core.text import counted
+from workbench.core.text import counted, in_sentence
 from workbench.ui.axes import tidy
 from workbench.ui.figures import COLORS, NotebookFigure
 
@@ -45,6 +45,6 @@ def opened_scores(frame: pd.DataFrame, *, metric_label: str = "metric") -> Noteb
             text += f"; baseline {last['baseline']:.3g}"
         axes.set_title(text, fontsize=9, loc="left")
         figure.legend(*axes.get_legend_handles_labels(), frameon=False, fontsize=8, loc="outside right center")
-    axes.set_xlabel(metric_label.lower(), fontsize=9)
+    axes.set_xlabel(in_sentence(metric_label), fontsize=9)
     tidy(axes)
     return figure

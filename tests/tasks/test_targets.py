@@ -1,0 +1,95 @@
+"""What kind of task targets ask for, and what is made of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import workbench as wb
+from workbench.core.errors import TaskError
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(200, 4))
+LABELS = (RNG.random((200, 3)) < 0.4).astype(int)
+PRICES = RNG.integers(50, 950, 20_000)
+RINGS = np.r_[RNG.poisson(9, 4000) + 1, 29, 27, 26]
+
+
+@pytest.mark.parametrize(
+    ("X", "y", "kind", "says"),
+    [
+        (np.zeros((20_000, 1)), PRICES, "regression", "different whole numbers; for labels give kind='classification'"),
+        (np.zeros((4003, 1)), RINGS, "regression", "for events 'count'"),
+        (np.zeros((2000, 1)), RNG.integers(0, 100, 2000), "classification", "for amounts give kind='regression'"),
+        (np.zeros((2000, 1)), RNG.permutation(2000) % 100 + 1, "classification", "y has 100 different labels"),
+        (np.zeros((2000, 1)), RNG.permutation(2000) % 100 + 7, "regression", "100 different whole numbers"),
+        (X, LABELS, "multilabel", "several columns of 0 and 1; for numbers give kind='regression'"),
+        (X, LABELS.astype(bool), "multilabel", "several columns of 0 and 1"),
+        (X, LABELS.astype(float), "multilabel", "several columns of 0 and 1"),
+        (X, LABELS + 0.5, "regression", "several columns"),
+        (X[:, None, None, :], RNG.integers(0, 3, (200, 2, 4)), "dense", "3 axes of whole numbers"),
+    ],
+)
+def test_the_kind_is_inferred_and_says_why(X: Any, y: Any, kind: str, says: str) -> None:
+    X = X + np.arange(len(X)).reshape(-1, *[1] * (X.ndim - 1))
+    task = wb.Task.from_arrays(X, y)
+    assert task.kind == kind
+    assert says in task.kind_rule
+    shown = " ".join(task.summary()["value"])
+    assert kind in shown
+    assert says in shown
+
+
+def test_labels_are_kept_as_they_are_and_predicted_as_0_and_1() -> None:
+    frame = pd.DataFrame(X, columns=list("abcd")).assign(red=LABELS[:, 0], green=LABELS[:, 1], blue=LABELS[:, 2])
+    task = wb.Task.from_frame(frame, ["red", "green", "blue"])
+    assert task.kind == "multilabel"
+    assert task.output_size == 3
+    assert set(np.unique(task.train.y)) == {0, 1}
+    counts = task.train.y.sum(0).int().tolist()
+    assert f"red ({counts[0]})" in " ".join(task.summary()["value"])
+    bench = wb.Workbench(task)
+    bench.run(wb.Config(epochs=2))
+    answers = bench.predict(1, frame)
+    assert answers.shape == (200, 3)
+    assert answers.dtype == np.int64
+    np.testing.assert_array_equal(answers, bench.model(1).predict_proba(frame) > 0.5)
+
+
+@pytest.mark.parametrize(
+    ("y", "options", "message"),
+    [
+        (LABELS * 2, {"kind": "multilabel"}, "y has the value 2: a multilabel task needs 0 or 1"),
+        (np.ones((200, 2)), {"kind": "multilabel"}, "every label is the same in all rows"),
+        (RNG.normal(size=200), {"kind": "count"}, "counts are whole numbers from 0 on; use kind='regression'"),
+        (-np.arange(200), {"kind": "count"}, "counts are whole numbers from 0 on"),
+        (np.arange(200) % 3, {"kind": "dense"}, r"y has the shape \(200,\).*kind='classification'"),
+        (RNG.normal(size=(200, 2, 2)), {"kind": "dense"}, "needs a whole number for each position"),
+        (RNG.normal(size=(200, 2, 2)), {}, r"kind='dense'"),
+        (np.eye(3)[np.arange(200) % 3], {}, "looks one-hot: .*kind='multilabel' for labels"),
+        (np.r_[np.arange(8).repeat(24), [8] * 7, 9], {}, "class '9' has 1 row: too few.*kind='regression'"),
+        (
+            np.arange(200) % 2,
+            {"monitor": "f1"},
+            "monitor='f1': must be 'loss' or one of the task's metrics, 'accuracy'",
+        ),
+        (np.arange(200) % 2, {"metrics": ()}, r"metrics=\(\): is empty"),
+        (np.arange(200) % 2, {"metrics": ("f1", "f1")}, "names a metric twice"),
+        (np.arange(200) % 2, {"metrics": 3}, "metrics=3: give names of metrics"),
+    ],
+)
+def test_targets_that_cannot_be_used(y: Any, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(TaskError, match=message):
+        wb.Task.from_arrays(X, y, **options)
+
+
+def test_a_metric_that_does_not_fit_the_kind_names_those_that_do() -> None:
+    with pytest.raises(
+        wb.ConfigError, match=r"metric 'rmse' of 'arrays' is for .*regression; for classification there are"
+    ):
+        wb.Workbench(wb.Task.from_arrays(X, np.arange(200) % 2, metrics=("accuracy", "rmse")))
+    with pytest.raises(wb.ConfigError, match=r"metric 'accuracy' of .*; for multilabel there are 'f1', 'roc_auc'"):
+        wb.Workbench(wb.Task.from_arrays(X, LABELS, metrics="accuracy"))
