@@ -26,9 +26,8 @@ TABLE = RNG.normal(size=(ROWS, 3)) * [1, 10, 100]
 Y = (IDS[:, 0] > 19).astype(int)
 
 
-def order() -> np.ndarray:
-    """The numbers of the training rows, found by a task whose only input is the row's number."""
-    return Task.from_arrays(np.arange(ROWS)[:, None], Y, standardize=False).train.x[:, 0].long().numpy()
+GIVEN = wb.Split.given(train=np.arange(90), validation=np.arange(90, 120), test=np.arange(120, ROWS))
+"""The same rows train whatever the inputs are; at random it would depend on these."""
 
 
 def stored(task: Task) -> InputRows:
@@ -120,7 +119,7 @@ def test_tokens_are_kept_as_they_are(dtype: Any) -> None:
     assert isinstance(task.train.x, Tensor)
     assert task.train.x.dtype == torch.int64
     assert (task.inputs, task.categories, task.input_shape) == ("tokens", {"tokens": 40}, (6,))
-    np.testing.assert_array_equal(task.train.x, IDS[order()])
+    np.testing.assert_array_equal(task.train.x, IDS[task.row_numbers["train"]])
     assert "tokens, kept as they are, below 40" in task.summary()["value"].tolist()
     np.testing.assert_array_equal(task.preprocess(IDS[:5]), IDS[:5])
 
@@ -129,7 +128,7 @@ def test_tokens_are_kept_as_they_are(dtype: Any) -> None:
 def test_large_tokens_are_all_different(offset: int) -> None:
     ids = offset + np.arange(ROWS)[:, None]
     task = Task.from_arrays(ids, Y, inputs="tokens")
-    assert set(task.train.x.ravel().tolist()) == set(ids[order()].ravel().tolist())
+    assert set(task.train.x.ravel().tolist()) == set(ids[task.row_numbers["train"]].ravel().tolist())
     assert len({key for keys in task.row_keys.values() for key in keys.tolist()}) == ROWS
     assert task.fingerprint != Task.from_arrays(ids + (np.arange(ROWS) == 7)[:, None], Y, inputs="tokens").fingerprint
 
@@ -232,15 +231,17 @@ def build(task: Any) -> nn.Module:
 
 
 def test_each_input_is_standardized_by_its_own_rule() -> None:
-    task = several()
+    task = several(split=GIVEN)
     assert task.input_shape == {"image": (3, 4, 4), "table": (3,), "ids": (6,)}
     assert task.inputs == {"image": "numbers", "table": "numbers", "ids": "tokens"}
     batch = stored(task).ready()
     assert isinstance(batch, dict)
-    alone = {"image": Task.from_arrays(IMAGES, Y), "table": Task.from_arrays(TABLE, Y)}
+    alone = {name: Task.from_arrays(RAW[name], Y, split=GIVEN) for name in ("image", "table")}
+    own = task.row_numbers["train"].argsort()
     for name, one in alone.items():
-        assert torch.equal(batch[name], one.train.x.ready() if isinstance(one.train.x, InputRows) else one.train.x)
-    np.testing.assert_array_equal(batch["ids"], IDS[order()])
+        values = one.train.x.ready() if isinstance(one.train.x, InputRows) else one.train.x
+        assert torch.equal(batch[name][own], values[one.row_numbers["train"].argsort()])
+    np.testing.assert_array_equal(batch["ids"], IDS[task.row_numbers["train"]])
     assert any("table: standardized per feature" in line for line in task.summary()["value"])
 
 
@@ -373,7 +374,7 @@ class Embedded(nn.Module):
 
 def test_categories_become_codes_in_their_order(tmp_path: Path) -> None:
     frame = make_frame()
-    task = Task.from_frame(frame, "y", categories="codes")
+    task = Task.from_frame(frame, "y", categories="codes", split=GIVEN)
     assert task.categories == {"grade": 4, "city": 4, "flag": 3}
     assert task.inputs == {"numbers": "numbers", "codes": "tokens"}
     assert task.feature_names == ("size", "grade", "city", "flag")
@@ -385,7 +386,7 @@ def test_categories_become_codes_in_their_order(tmp_path: Path) -> None:
     assert isinstance(batch, dict)
     assert batch["codes"].dtype == torch.int64
     assert batch["codes"].tolist() == [[1, 1, 1], [2, 2, 2], [3, 3, 2], [1, 0, 1]]
-    plain = Task.from_frame(frame[["size", "y"]], "y")
+    plain = Task.from_frame(frame[["size", "y"]], "y", split=GIVEN)
     assert torch.equal(batch["numbers"], plain.preprocess(rows))
     bench = wb.Workbench(task, models={"embedded": lambda task: Embedded(task.categories)})
     bench.start(wb.Config(model="embedded", epochs=1), seeds=2).wait()

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from workbench.core.errors import TaskError
 from workbench.core.memory import free_memory, out_of_memory
+from workbench.core.warn import callers_level
 from workbench.tasks.inputs import array_of
 
 __all__ = ["materialise"]
@@ -121,7 +122,7 @@ def _check_repeatable(dataset: Any, first: Mapping[str, NDArray[Any]], count: in
                 "data set is read once, and each row keeps one draw in all epochs, in validation and test rows too. Give a data "
                 "set without augmentation",
                 UserWarning,
-                stacklevel=4,  # who called the maker of the task
+                stacklevel=callers_level(),
             )
             return
 

@@ -17,6 +17,7 @@ from scipy import sparse
 
 from workbench.core.errors import TaskError, did_you_mean
 from workbench.core.text import counted
+from workbench.core.warn import callers_level
 
 __all__ = ["NUMBERS", "TOKENS", "NamedArrays", "array_of", "as_inputs", "to_shape", "warn_of_channels"]
 
@@ -205,7 +206,7 @@ def warn_of_channels(shape: tuple[int, ...]) -> None:
     warnings.warn(
         f"X has the shape {shape} and is taken for {taken}; {remedy}",
         UserWarning,
-        stacklevel=4,  # who called the maker of the task
+        stacklevel=callers_level(),
     )
 
 
