@@ -98,6 +98,48 @@ def test_training_on_uint8_is_training_on_the_same_numbers(seeds: int, tmp_path:
     np.testing.assert_array_equal(found[0][1], found[1][1])
 
 
+def test_weights_of_rows_count_the_same_for_uint8() -> None:
+    weights = np.where(np.arange(ROWS) % 3, 1.0, 2.0)
+    found = []
+    for images in (IMAGES, IMAGES.astype(float)):
+        bench = wb.Workbench(Task.from_arrays(images, Y, weights=weights))
+        bench.start(wb.Config(model="cnn", blocks=1, channels=4, epochs=2), seeds=2).wait()
+        found.append(bench.trials["best_val_loss"].tolist())
+        validation, model = bench.task.validation, bench.model(1)
+        assert validation.weight is not None
+        losses = nn.functional.cross_entropy(model.outputs(validation.x), validation.y, reduction="none").double()
+        mean = float((losses * validation.weight).sum() / validation.weight.sum())
+        assert found[-1][0] == pytest.approx(mean, rel=1e-5)
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("kind", ["uint8", "tokens", "several"])
+def test_a_refit_learns_from_both_splits(kind: str) -> None:
+    """The scale of the pictures is that of training and validation rows together; tokens stay as they are."""
+    raw = {"uint8": IMAGES, "tokens": IDS, "several": RAW}[kind]
+    task = (
+        several() if kind == "several" else Task.from_arrays(raw, Y, inputs="tokens" if kind == "tokens" else "numbers")
+    )
+    own = {
+        "uint8": lambda task: nn.Sequential(nn.Flatten(), nn.Linear(48, 2)),
+        "tokens": lambda task: Bag(task.categories["tokens"]),
+        "several": build,
+    }
+    bench = wb.Workbench(task, models={"own": own[kind]})
+    bench.run(wb.Config(model="own", epochs=2))
+    bench.refit(1)
+    batch = bench.model(2).preprocess(raw)
+    found = batch["image"] if isinstance(batch, dict) else batch
+    if kind == "tokens":
+        np.testing.assert_array_equal(found, IDS)
+    else:
+        rows = np.concatenate([bench.task.row_numbers[name] for name in ("train", "validation")])
+        seen = IMAGES[rows].astype(float)
+        mean, spread = seen.mean((0, 2, 3), keepdims=True), seen.std((0, 2, 3), keepdims=True)
+        np.testing.assert_allclose(found, (IMAGES - mean) / spread, atol=1e-5)
+    assert bench.open_test_set(2).score >= 0
+
+
 # --- tokens -----------------------------------------------------------------------------------------------------------
 
 

@@ -17,6 +17,7 @@ from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder
 from torch import Tensor
 
 from workbench.core.errors import TaskError, did_you_mean
+from workbench.core.warn import callers_level
 from workbench.tasks.estimators import from_tensor, to_tensor
 from workbench.tasks.frames import as_numbers, is_number
 
@@ -153,7 +154,7 @@ def _matched(given: pd.Series[Any], text: pd.Series[Any], known: Sequence[str], 
             f"column {given.name!r}: none of its values, such as {found[strange[0]]!r}, was in the training rows, so that the "
             f"model knows nothing of this column; it expects {shown}",
             UserWarning,
-            stacklevel=7,  # who called the schema
+            stacklevel=callers_level(),
         )
     return found
 

@@ -101,13 +101,12 @@ def _score(metric: str, predictions: Tensor, targets: Tensor, weight: Tensor | N
 
 def _inputs(task: Task) -> list[tuple[str, str]]:
     """The shape of a row and how it is scaled, one line an input."""
-    fitted = task.schema.preprocessing
     shapes = task.input_shape if isinstance(task.input_shape, Mapping) else {"": task.input_shape}
     lines = []
     for name, shape in shapes.items():
         size = " x ".join(map(str, shape)) + (" image" if task.is_image else "")
         lines.append(f"{name}: {size}" if name else size)
-    lines += [line for part in fitted.describe(task.schema.raw_shape).split("; ") for line in textwrap.wrap(part, CELL)]
+    lines += [line for words in task.schema.scaling for line in textwrap.wrap(words, CELL)]
     return [("" if index else "inputs", line) for index, line in enumerate(lines)]
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from torch import Tensor
 
+from workbench.tasks.rows import ONLY, InputRows
 from workbench.tasks.schema import TaskSchema
 
 __all__ = ["OriginalInputs", "original_inputs"]
@@ -21,11 +22,11 @@ DIGITS = 1e-5
 
 @dataclass(frozen=True, eq=False)
 class OriginalInputs:
-    """values: (rows, *input_shape) float64. table: of rows of numbers the same as columns, one-hot columns as their text; None
-    for pictures and sequences. exact: whether they are in the units of the data; if not, they are as the model takes them
-    (after clip= or transform=, which cannot be undone)."""
+    """values: (rows, *input_shape) float64, None for a table with codes. table: of rows of numbers the same as columns, one-hot
+    columns and codes as their text; None for pictures and sequences. exact: whether they are in the units of the data; if not,
+    they are as the model takes them (after clip= or transform=, which cannot be undone)."""
 
-    values: NDArray[np.float64]
+    values: NDArray[np.float64] | None
     table: pd.DataFrame | None
     exact: bool
 
@@ -34,8 +35,12 @@ def original_inputs(schema: TaskSchema, x: Any) -> OriginalInputs | None:
     """A model's inputs (rows, *input_shape) in the units of the data, as far as preprocessing can be undone.
 
     Missing values are as they were filled in; a category that the training rows do not have is None. Returns None for
-    inputs that are no single tensor.
+    several inputs by name.
     """
+    if isinstance(x, InputRows) and ONLY in x.parts:
+        x = x.parts[ONLY]  # stored as the data have them: they are scaled when a batch is made
+    if isinstance(x, InputRows) and schema.columns is not None:
+        return _coded(schema, x)
     if not isinstance(x, Tensor):
         return None
     values: NDArray[np.float64] = x.detach().cpu().double().numpy()
@@ -43,13 +48,31 @@ def original_inputs(schema: TaskSchema, x: Any) -> OriginalInputs | None:
     if not x.is_floating_point():
         exact = True  # as the data have them: the model's own scaling comes later
     elif scaling is not None:
-        mean, scale = (np.asarray(part, np.float64) for part in scaling)
-        step = 10.0 ** np.floor(np.log10(np.maximum(np.abs(scale), 1e-300) * DIGITS))
-        values, exact = np.round((values * scale + mean) / step) * step, True
+        values, exact = _unscaled(values, *scaling), True
     else:
         exact = False
     table = _table(schema, values, exact) if values.ndim == 2 else None
     return OriginalInputs(values, table, exact)
+
+
+def _unscaled(values: NDArray[np.float64], mean: Any, scale: Any) -> NDArray[np.float64]:
+    mean, scale = (np.asarray(part, np.float64) for part in (mean, scale))
+    step = 10.0 ** np.floor(np.log10(np.maximum(np.abs(scale), 1e-300) * DIGITS))
+    found: NDArray[np.float64] = np.round((values * scale + mean) / step) * step
+    return found
+
+
+def _coded(schema: TaskSchema, x: InputRows) -> OriginalInputs:
+    """Of a table whose categories are codes: numbers in their unit and texts, in the order of the table's columns."""
+    fitted: Any = schema.preprocessing
+    exact = fitted.clip is None
+    found: dict[str, Any] = dict(fitted.texts_of(x.parts["codes"].cpu().numpy()))
+    if "numbers" in x.parts:
+        values: NDArray[np.float64] = x.parts["numbers"].cpu().double().numpy()
+        values = _unscaled(values, *fitted.scale) if exact else values
+        found |= {name: [float(f"{one:.12g}") for one in values[:, at]] for at, name in enumerate(fitted.numeric)}
+    assert schema.columns is not None
+    return OriginalInputs(None, pd.DataFrame({name: found[name] for name in schema.columns}), exact)
 
 
 def _table(schema: TaskSchema, values: NDArray[np.float64], exact: bool) -> pd.DataFrame:

@@ -155,6 +155,21 @@ class Preprocessing:
         return self._mean, self._scale
 
     @property
+    def scale(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Mean and deviation of the numbers; 0 and 1 without standardizing."""
+        return self._mean, self._scale
+
+    @property
+    def numeric(self) -> tuple[str, ...]:
+        """The columns of a table that are numbers, in the order of the inputs."""
+        return self._columns.numeric
+
+    def texts_of(self, codes: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+        """The categories of codes (rows, coded columns) by column; None for an unknown one."""
+        known = self._columns.known().items()
+        return {name: np.array([None, *texts], dtype=object)[codes[:, at]] for at, (name, texts) in enumerate(known)}
+
+    @property
     def inputs(self) -> str | dict[str, str]:
         """What a model is given: "numbers" or "tokens"; by name where it is given several inputs."""
         if not self._columns.codes:

@@ -89,6 +89,13 @@ class TaskSchema:
         without a name)."""
         return self.preprocessing.categories
 
+    @property
+    def scaling(self) -> tuple[str, ...]:
+        """How the inputs are scaled, in words: one for each that a model takes by name."""
+        named = isinstance(self.input_shape, Mapping)  # else a transformer may have given rows another shape
+        fitted: Any = self.preprocessing
+        return tuple(fitted.describe(self.raw_shape if named else self.input_shape).split("; "))
+
     def preprocess(self, rows: Any) -> Batch:
         """Raw rows, of the kind the task was made from, as a model takes them: (rows, *input_shape) float32, int64 for tokens, or
         a dictionary of such tensors, if it takes several inputs.

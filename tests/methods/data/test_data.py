@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.decomposition import PCA
 
 import workbench as wb
 from workbench.methods.data.figure import class_bars, target_histograms
@@ -174,15 +175,44 @@ def test_pictures_are_of_the_classes_in_turn() -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({}, ["2 columns of numbers", "1 column of text (city)", "Each feature: standardized"]),
+        ({}, ["2 columns of numbers", "1 column of text (city)", "Standardized per feature"]),
         ({"clip": 3.0}, ["mean ± 3 standard"]),
         ({"standardize": False}, ["Not standardized"]),
+        ({"categories": "codes"}, ["(city): codes from 1", "Standardized per feature"]),
     ],
 )
 def test_preprocessing_is_said_in_words(options: dict[str, Any], words: list[str]) -> None:
     said = " ".join(preprocessing_words(wb.Task.from_frame(FRAME.assign(y=RNG.normal(size=300)), "y", **options)))
     for part in [*words, "fitted on the training rows alone"]:
         assert part in said
+
+
+@pytest.mark.parametrize(
+    ("X", "options", "words"),
+    [
+        (RNG.integers(0, 256, (60, 3, 4, 4), dtype=np.uint8), {}, "Standardized per channel, over rows and pixels."),
+        (RNG.normal(size=(60, 9, 2)), {}, "Standardized per channel, over rows and time."),
+        (RNG.integers(0, 7, (60, 4)), {"inputs": "tokens"}, "Tokens, kept as they are, below 7."),
+        (RNG.normal(size=(60, 3, 4, 4)), {"transform": PCA(5)}, "Standardized per feature."),
+        (
+            {"a": RNG.normal(size=(60, 2)), "b": RNG.normal(size=(60, 5, 2))},
+            {},
+            "b: standardized per channel, over rows and time.",
+        ),
+    ],
+)
+def test_scaling_is_named_by_the_kind_of_input(X: Any, options: dict[str, Any], words: str) -> None:
+    assert words in preprocessing_words(wb.Task.from_arrays(X, np.arange(60) % 2, **options))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_pictures_have_the_values_of_the_data(dtype: Any) -> None:
+    X = RNG.integers(0, 256, (60, 3, 4, 4)).astype(dtype)
+    task = wb.Task.from_arrays(X, np.arange(60) % 2)
+    found = sample_pictures(task)
+    assert found is not None
+    for picture in found[0]:
+        assert (np.abs(X - picture).max((1, 2, 3)) < 1e-3).sum() == 1
 
 
 def test_the_facts_are_there_at_once_and_the_rest_when_the_tab_is_in_front() -> None:

@@ -19,6 +19,7 @@ from workbench.methods.errors.errors import kept_epochs
 from workbench.methods.errors.report import report
 from workbench.methods.errors.tab import errors_html
 from workbench.methods.errors.tables import by_class, by_label, confusion_matrix, label_counts, residual_summary
+from workbench.tasks.inverse import original_inputs
 
 QUICK = wb.Config(hidden_layers=1, hidden_units=8, epochs=3, batch_size=16, learning_rate=0.01)
 RNG = np.random.default_rng(0)
@@ -194,10 +195,12 @@ def test_of_several_targets_the_large_one_does_not_hide_the_others() -> None:
     assert len(found.figure().axes) == 4
 
 
-def test_inputs_of_pictures_are_those_of_the_data() -> None:
-    X = RNG.integers(0, 256, (120, 3, 6, 5)).astype(float)
+@pytest.mark.parametrize("dtype", [float, np.uint8, np.int16])
+@pytest.mark.parametrize("standardize", [True, False])
+def test_inputs_of_pictures_are_those_of_the_data(dtype: Any, standardize: bool) -> None:
+    X = RNG.integers(0, 256, (120, 3, 6, 5)).astype(dtype)
     y = np.where(X[:, 0].mean((1, 2)) > 127, "red", "green")
-    bench = wb.Workbench(wb.Task.from_arrays(X, y))
+    bench = wb.Workbench(wb.Task.from_arrays(X, y, standardize=standardize))
     bench.run(QUICK.replace(epochs=1))
     found = bench.errors(1, top=7)
     assert found.image
@@ -207,6 +210,31 @@ def test_inputs_of_pictures_are_those_of_the_data() -> None:
     assert len(drawn) == 7
     row = found.worst.iloc[0]
     assert drawn[0].get_title().splitlines()[:2] == [f"row {row['row']}", f"true {row['true']}"]
+
+
+@pytest.mark.parametrize("size", [50.0, 1e6])
+def test_codes_of_a_table_are_shown_as_its_texts(size: float) -> None:
+    frame = pd.DataFrame(
+        {
+            "city": RNG.choice(["Rome", "Oslo"], 120),
+            "size": RNG.normal(size, size / 5, 120),
+            "flag": RNG.random(120) > 0.5,
+        }
+    )
+    task = wb.Task.from_frame(frame.assign(y=np.arange(120) % 2), "y", categories="codes")
+    found = original_inputs(task.schema, task.train.x)
+    assert found is not None
+    assert found.table is not None
+    assert found.exact
+    raw = frame.iloc[task.row_numbers["train"]].reset_index(drop=True)
+    assert found.table["city"].tolist() == raw["city"].tolist()
+    assert found.table["flag"].tolist() == raw["flag"].astype(str).tolist()
+    np.testing.assert_allclose(found.table["size"], raw["size"], atol=size * 1e-5)
+    unknown = task.schema.store(pd.DataFrame({"city": ["Bonn", "Oslo"], "size": size, "flag": True}))
+    again = original_inputs(task.schema, unknown)
+    assert again is not None
+    assert again.table is not None
+    assert again.table["city"].isna().tolist() == [True, False]
 
 
 def test_inputs_that_cannot_be_undone_are_marked_as_the_model_takes_them() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -117,7 +118,7 @@ def sample_pictures(task: Task) -> tuple[NDArray[np.float64], list[str]] | None:
         rows = [] if values is None else values["train"].to_numpy()[places]
         said = [", ".join(f"{value:.4g}" for value in row) for row in rows]
     found = original_inputs(task.schema, task.train.x[places])
-    return None if found is None else (found.values, said or [""] * len(places))
+    return None if found is None or found.values is None else (found.values, said or [""] * len(places))
 
 
 def preprocessing_words(task: Task) -> list[str]:
@@ -130,20 +131,17 @@ def preprocessing_words(task: Task) -> list[str]:
         numbers = len(schema.columns) - len(texts)
         if numbers:
             found.append(f"{counted(numbers, 'column')} of numbers: missing values become the median.")
+        encoded = "codes from 1, 0 for an unknown value" if schema.categories else "one input for each value (one-hot)"
         if texts:
             found.append(
-                f"{counted(len(texts), 'column')} of text ({_listed(texts)}): one input for each value (one-hot), missing ones "
-                "become the most frequent."
+                f"{counted(len(texts), 'column')} of text ({_listed(texts)}): {encoded}, missing ones become the most frequent."
             )
     if fitted.clip is not None:
         found.append(f"Numbers are held within the mean ± {fitted.clip:g} standard deviations.")
     if fitted.unfitted is not None:
         found.append(f"Transformed by {fitted.unfitted!r}.")
-    if fitted.standardize:
-        what = "All pixels together" if schema.is_image else "Each feature"
-        found.append(f"{what}: standardized to mean 0 and standard deviation 1.")
-    else:
-        found.append("Not standardized.")
+    named = isinstance(schema.input_shape, Mapping) and schema.columns is None
+    found += [f"{words if named else words[0].upper() + words[1:]}." for words in schema.scaling]
     found.append("All of it is fitted on the training rows alone.")
     return found
 

@@ -49,7 +49,7 @@ class TrialErrors:
     (of labels: of each label), see `workbench.metrics.calibration`. These three are None for numbers, calibration also where
     the trial's loss gives no probabilities. sentences: the summary in words.
     inputs: those of the worst rows as an array (rows, *input_shape), in the units of the data if inputs_exact, else as the model
-    takes them; None for inputs of several parts. image: whether they are pictures (rows, channels, height, width).
+    takes them; None for several inputs. image: whether they are pictures (rows, channels, height, width).
     """
 
     task: str
