@@ -22,10 +22,10 @@ from workbench.core.errors import CheckpointError, ConfigError, ModelError, Work
 from workbench.core.registry import MODELS
 from workbench.core.version import __version__
 from workbench.core.warn import callers_level
+from workbench.metrics.predictions import check_probabilities
 from workbench.models import Source, build_model, builder_identity, former_builder, is_builtin, source_of
 from workbench.runs.decision import Decision
 from workbench.tasks import TaskSchema
-from workbench.tasks.predictions import check_probabilities
 
 __all__ = [
     "TrainedModel",

@@ -10,7 +10,7 @@ from torch import Tensor
 from workbench.core.config import Config
 from workbench.core.errors import ConfigError, Problem, did_you_mean
 from workbench.core.kinds import KINDS
-from workbench.tasks.predictions import loss_entry
+from workbench.metrics.predictions import loss_entry
 from workbench.training.labels import Labels
 from workbench.training.losses import loss_of
 from workbench.training.row import SplitData, TaskData
@@ -78,8 +78,8 @@ def class_weights(task: TaskData, config: Config) -> Tensor | None:
     if config.class_weight is None or not config.uses("class_weight"):
         return None
     y = task.train.y
-    names = task.classes if KINDS[task.kind].has_classes else task.target_names
-    names = names or [str(index) for index in range(task.output_size)]
+    known = task.classes if KINDS[task.kind].has_classes else task.target_names
+    names = known or tuple(str(index) for index in range(task.output_size))
     if config.class_weight == "balanced":
         if task.kind == "multilabel":
             positive = y.double().sum(0).clamp_min(1)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from workbench.core.config import Config
-from workbench.tasks.target_scale import TargetScale
+from workbench.metrics.predictions import Scale
 from workbench.training.optimizers import Rule, rule_of
 from workbench.training.schedules import after_live_change, schedule_of
 from workbench.training.state import ORDER_SEED, RowProgress, Trained, Weights
@@ -45,7 +45,7 @@ class TaskData(Protocol):
     @property
     def monitor(self) -> str: ...
     @property
-    def target(self) -> TargetScale: ...
+    def target(self) -> Scale: ...
     @property
     def classes(self) -> tuple[str, ...] | None: ...
     @property
