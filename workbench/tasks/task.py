@@ -6,6 +6,7 @@ import html
 import inspect
 import re
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from workbench.tasks.builtin import BUILTIN
 from workbench.tasks.data_warnings import data_warnings
 from workbench.tasks.division import divide
 from workbench.tasks.facts import Baseline, baseline_of, facts_of
+from workbench.tasks.fold_data import Folds, folds_of_task
 from workbench.tasks.frames import check_frame, check_is_frame, read_csv
 from workbench.tasks.inputs import as_inputs, warn_of_channels_last
 from workbench.tasks.near_copies import copy_warnings
@@ -30,10 +32,10 @@ from workbench.tasks.preprocessing import Preprocessing
 from workbench.tasks.recipe import Recipe
 from workbench.tasks.revision import Renewal, Sample, Source, renew, sample_of, sampled_targets
 from workbench.tasks.row_identity import SPLITS, fingerprint_of, known_after, row_keys
-from workbench.tasks.rows import Rows, take_rows
 from workbench.tasks.schema import TaskSchema
 from workbench.tasks.separate_data import joined_arrays, joined_datasets, joined_frames, split_of
 from workbench.tasks.split import Split, as_split, check_seed
+from workbench.tasks.split_rows import Rows, take_rows
 from workbench.tasks.target_scale import TargetScale
 from workbench.tasks.targets import Label, amounts_named, as_targets, rule_of
 
@@ -55,7 +57,8 @@ class Task:
     the headline metric, by which trials are ranked. monitor: "loss" (the validation loss) or one of the metrics: it selects
     the best epoch within a trial, for its weights, early stopping and the plateau schedule.
 
-    Attributes: split (`Split`); train, validation (`Rows`); row_numbers: of these, where they stood in the data;
+    Attributes: split (`Split`); folds: None, or the `Folds` of a cross-validation, whose first one the other attributes
+    describe; train, validation (`Rows`); row_numbers: of these, where they stood in the data;
     input_shape without the row axis; output_size: classes, labels or targets;
     classes: their labels as text (`decode` gives them as y has them), None for numbers; feature_names: of tables, else None;
     target_mean, target_std (outputs,): by which targets are standardised, as the training rows say, so that losses are in
@@ -117,17 +120,22 @@ class Task:
         image = not isinstance(X, pd.DataFrame) and X.ndim == 4
         if image and renewal is None:
             warn_of_channels_last(X.shape)
-        fitted = Preprocessing(standardize=standardize, clip=clip, transform=transform, image=image)
-        fitted.fit(take_rows(X, parts[0]), targets[parts[0]])
-        scale = _target_scale(targets[parts[0]], found, target_transform, field)
+        seen = take_rows(X, division.open_rows) if division.folds else None
+
+        def fit(rows: NDArray[np.int64]) -> tuple[Preprocessing, TargetScale]:
+            made = Preprocessing(standardize=standardize, clip=clip, transform=transform, image=image)
+            made.fit(take_rows(X, rows), targets[rows], seen)
+            return made, _target_scale(targets[rows], found, target_transform, field)
+
+        fitted, scale = fit(parts[0])
         self.train, self.validation, test = (_split(X, targets, rows, fitted, scale) for rows in parts)
         self.sizes = {"train": len(self.train), "validation": len(self.validation), "test": len(parts[2])}
         self.row_numbers = dict(zip(SPLITS[:2], parts, strict=False))
         self.row_keys = {split: keys[rows] for split, rows in zip(self.sizes, parts, strict=True)}
         if isinstance(X, pd.DataFrame):
             trained = targets[parts[0]] if found == "regression" else None
-            seen = take_rows(X, np.sort(np.concatenate(parts[:2])))
-            self.warnings = data_warnings(take_rows(X, parts[0]), seen, trained, target_columns)
+            known_rows = take_rows(X, division.open_rows)
+            self.warnings = data_warnings(take_rows(X, parts[0]), known_rows, trained, target_columns)
         others = {"validation": self.validation, "test": test}
         self.warnings += copy_warnings(self.row_keys, self.train, others, len(strata or ()))
         # the address in a function's repr differs in the next session
@@ -152,6 +160,10 @@ class Task:
             target_names=target_columns or None,
             positions=tuple(targets.shape[1:]) if found == "dense" else (),
         )
+        self.folds: Folds | None = None
+        if division.folds:
+            self.folds = folds_of_task(self.schema, division.folds, fit, partial(_split, X, targets))
+            self.train, self.validation = self.folds.members[0].train, self.folds.members[0].validation
         self.recipe, self.recipe_needs = recipe or Recipe()
         self.former = None if renewal is None else renewal.former
         self._source = Source(

@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from itertools import pairwise
-from typing import Any
+from itertools import groupby, pairwise
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -31,6 +31,7 @@ from workbench.models.stacking import Forward
 from workbench.tasks.predictions import loss_entry, predictor
 from workbench.training.batches import GATHER_BYTES, shuffled_batches
 from workbench.training.blueprint import Blueprint
+from workbench.training.epoch import EpochRecord
 from workbench.training.filling import check_fits, constants_of, moved, unfreezer
 from workbench.training.losses import is_builtin_loss, loss_of
 from workbench.training.optimizer_step import RowState, copied, step_key
@@ -49,7 +50,16 @@ from workbench.training.stages import (
 )
 from workbench.training.state import NOISE_SEED, CohortState, Trained, Weights
 
-__all__ = ["Cohort"]
+__all__ = ["Batch", "Cohort"]
+
+
+class Batch(NamedTuple):
+    """Inputs and targets of a step: (rows, ...) of one trial, (trials, rows, ...) of several. counts: of each trial, how many
+    rows count, None for all."""
+
+    x: Tensor
+    y: Tensor
+    counts: list[int] | None = None
 
 
 class Cohort:
@@ -80,8 +90,8 @@ class Cohort:
         self.loss, self.mean_loss = loss_of(first)
         self.predict = predictor(task, first.loss)
         self._transformed = loss_entry(first.loss, task.kind).transformed
-        self.y, self.y_val = self._targets(task.train), self._targets(task.validation)
-        self.target_val = task.validation.target
+        self.y, self.y_val = self._targets(self._data.train), self._targets(self._data.validation)
+        self.target_val = self._data.validation.target
         size = None if state is None else state.theta.shape[1]
         self._enter(first, size if not origins else next(iter(origins.values())).weights.vector.numel())
         self._seeded = not is_builtin(first.model) or draws_random_numbers(self.module)
@@ -109,6 +119,11 @@ class Cohort:
         configs = {row.trial: Config(**row.config) for row in state.rows}
         return cls(task, configs, device, dtype, cores, state=state)
 
+    @property
+    def _data(self) -> Any:
+        """What has the rows that train and validate."""
+        return self.task
+
     def _targets(self, split: SplitData) -> Tensor:
         """Targets as the loss sees them."""
         targets = (split.y if self._transformed else split.target).to(self.device)
@@ -121,10 +136,11 @@ class Cohort:
         model = build_model(self.task, config).to(self.device, self.dtype)
         self._first = config
         self.module = trained_part(model, size)
-        self.inputs = inputs_of(self.task, model, self.device, self.dtype)
+        self.inputs = inputs_of(self._data, model, self.device, self.dtype)
         self.x, self.x_val = self.inputs.x, self.inputs.x_val
         # batch normalisation cannot train on a single row: a last batch of one is left out
-        lone = len(self.x) % self.batch_size == 1 and len(self.x) > 1 and normalises(model, config)
+        self._normalises = normalises(model, config)
+        lone = len(self.x) % self.batch_size == 1 and len(self.x) > 1 and self._normalises
         self.rows_per_epoch = len(self.x) - int(lone)
         self.steps_per_epoch = math.ceil(self.rows_per_epoch / self.batch_size)
         trained = [(name, p) for name, p in self.module.named_parameters() if p.requires_grad]
@@ -199,8 +215,8 @@ class Cohort:
         places: dict[Any, list[int]] = {}
         for index, row in enumerate(rows):
             key = (*step_key(row.rule, row.step), states[index] is None)
-            places.setdefault(repr(key), []).append(index)
-        order = [index for group in places.values() for index in group]
+            places.setdefault((self._group_of(row), repr(key)), []).append(index)
+        order = [index for key in sorted(places, key=lambda key: int(key[0])) for index in places[key]]
         if order != list(range(len(rows))):
             at = torch.tensor(order, device=self.device)
             theta, buffers = theta[at], {name: values[at] for name, values in buffers.items()}
@@ -236,6 +252,18 @@ class Cohort:
             self._noise_seed,
         )  # fmt: skip
 
+    def _group_of(self, row: Row) -> int:
+        """Rows of different groups are never in one shard."""
+        return 0
+
+    def trials(self) -> list[list[int]]:
+        """The places of each trial's rows; the first of them numbers its steps."""
+        return [[index] for index in range(len(self.rows))]
+
+    def record(self) -> EpochRecord:
+        """Takes what the steps of an epoch give."""
+        return EpochRecord(self.direct)
+
     def _states(self) -> list[RowState | None]:
         return [state for shard in self.shards for state in shard.states()]
 
@@ -251,8 +279,11 @@ class Cohort:
             known = stacked_forward(self.module)
             self.known, forward = known is not None, known or vmapped(self.module)
         row_bytes = self.theta.shape[1] * self.theta.element_size()
-        count = 1 if self.direct or not self.known else shard_count(len(self.rows), row_bytes, self._cores)
-        ends = [round(i * len(self.rows) / count) for i in range(count + 1)]
+        ends = [0]
+        for _, group in groupby(self.rows, self._group_of):
+            rows = len(list(group))
+            count = 1 if self.direct or not self.known else shard_count(rows, row_bytes, self._cores)
+            ends += [ends[-1] + round((i + 1) * rows / count) - round(i * rows / count) for i in range(count)]
         self.shards = [self._shard(first, last, index, forward) for index, (first, last) in enumerate(pairwise(ends))]
         self._bind_optimizers(states)
         self.refresh()
@@ -302,17 +333,17 @@ class Cohort:
 
     # --- training ---------------------------------------------------------------------------------------------------
 
-    def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def batches(self) -> Iterator[Batch]:
         """One epoch of shuffled batches: x (rows, ...) for one trial, (trials, rows, ...) for several.
 
         Each trial has its own order, drawn in each epoch by `torch.randperm` from its own generator.
         """
         orders = [row.order for row in self.rows]
         for x, y in shuffled_batches(self.x, self.y, orders, self.batch_size, self.rows_per_epoch):
-            yield self.inputs.through(x, stacked=not self.direct), y
+            yield Batch(self.inputs.through(x, stacked=not self.direct), y)
 
-    def step(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """One optimizer step of every trial.
+    def step(self, x: Tensor, y: Tensor, counts: list[int] | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """One optimizer step of every trial. The arguments are a `Batch`.
 
         Returns: mean data loss (trials,), gradient norm before clipping (trials,), outputs; all detached.
         """
@@ -400,8 +431,8 @@ class Cohort:
         """Why the module cannot be vectorised over trials, "" when it can. Leaves weights, buffers and draws alone."""
         if self.known:
             return ""
-        (shard,) = self.shards
-        few = torch.arange(min(4, len(self.x)), device=self.device).expand(len(self.rows), -1)
+        shard = self.shards[0]
+        few = torch.arange(min(4, len(self.x)), device=self.device).expand(shard.last - shard.first, -1)
         try:
             shard.try_out(self.inputs.through(self.x[few], stacked=True), self.y[few])
         except Exception as error:  # whatever a user's module raises under vmap

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from workbench.core.config import Config
+from workbench.tasks.fold_data import Folds
 from workbench.tasks.target_scale import TargetScale
 from workbench.training.optimizers import Rule, rule_of
 from workbench.training.schedules import schedule_of
@@ -54,11 +55,14 @@ class TaskData(Protocol):
     def train(self) -> SplitData: ...
     @property
     def validation(self) -> SplitData: ...
+    @property
+    def folds(self) -> Folds | None: ...
 
 
 @dataclass
 class Row:
-    """One trial of the cohort. rate: (base rate, step, plateaus) -> rate of its schedule. order: draws the data's order."""
+    """One trial of the cohort, or one fold of it. rate: (base rate, step, plateaus) -> rate of its schedule. order: draws the
+    data's order. fold: its index; the folds of a trial share their `watch`, which monitors the mean."""
 
     trial: int
     config: Config
@@ -71,6 +75,7 @@ class Row:
     step: int = 0
     seconds: float = 0.0
     learning_rate: float = math.nan
+    fold: int = 0
 
     @classmethod
     def begin(cls, trial: int, config: Config, steps_per_epoch: int, monitor: str) -> Self:
@@ -86,14 +91,14 @@ class Row:
         row.order.set_state(order)
         row.watch, row.best = progress.restored_watch(), best
         row.epoch, row.step, row.seconds = progress.epoch, progress.step, progress.seconds
-        row.learning_rate = progress.learning_rate
+        row.learning_rate, row.fold = progress.learning_rate, progress.fold
         return row
 
     def progress(self) -> RowProgress:
         """How far the row has come, in plain values."""
         return RowProgress(
             self.trial, self.config.model_dump(), self.epoch, self.step, self.seconds, self.learning_rate,
-            self.watch.as_dict(),
+            self.watch.as_dict(), self.fold,
         )  # fmt: skip
 
     @classmethod

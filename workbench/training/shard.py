@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
 from functools import cache
@@ -85,8 +85,10 @@ class Shard:
         self._2l2 = self._theta.new_tensor([2 * strength for strength in l2]) if any(l2) else None
         self._clip = self._theta.new_tensor(clips) if min(clips) < math.inf else None
 
-    def backward(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    def backward(self, x: Tensor, y: Tensor, counted: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Forward and backward of all rows at once, the gradients copied into their buffer.
+
+        counted: of each row, weights of its batch (rows, batch) that sum to 1; None for a plain mean.
 
         Copied and not accumulated: autograd wants the layout of a gradient to be that of a contiguous parameter.
         """
@@ -94,7 +96,8 @@ class Shard:
         with self._randomness:
             outputs = self._forward(self.parameters, self._buffers, x)
         values = self._loss(outputs.flatten(0, 1), y.flatten(0, 1))
-        losses = values.view(self.last - self.first, -1).mean(1)
+        by_row = values.view(self.last - self.first, -1)
+        losses = by_row.mean(1) if counted is None else (by_row * counted).sum(1)
         found = torch.autograd.grad(losses.sum(), list(self.parameters.values()), materialize_grads=True)
         torch._foreach_copy_(self._gradients, list(found))
         return losses.detach(), outputs.detach()
@@ -132,6 +135,12 @@ class Shard:
             everyone = (self.last - self.first, *[-1] * pieces[0].dim())
             found: list[Tensor] = [self._forward(self.parameters, self._buffers, x.expand(everyone)) for x in pieces]
         return torch.cat(found, 1)
+
+    def evaluate_own(self, pieces: Iterable[Tensor]) -> Tensor:
+        """As `evaluate`, for pieces (rows, data rows, ...) of each row's own data."""
+        assert self._forward is not None
+        with torch.no_grad():
+            return torch.cat([self._forward(self.parameters, self._buffers, x) for x in pieces], 1)
 
     def penalties(self) -> Tensor:
         """λ1 Σ|w| + λ2 Σw² of each row, at the present weights."""

@@ -23,7 +23,7 @@ from workbench.methods.range_test.figure import range_curve
 from workbench.methods.range_test.suggestion import Suggestion, range_table, suggest
 from workbench.runs.job import Job
 from workbench.runs.session import Session
-from workbench.tasks.rows import Rows
+from workbench.tasks.split_rows import Rows
 from workbench.training import Training, capacity, prepare
 from workbench.training.cohort import Cohort
 from workbench.training.devices import fitting_threads

@@ -25,7 +25,7 @@ from workbench.metrics.intervals import Interval, score_interval
 from workbench.runs.publisher import LogChanged
 from workbench.runs.restore import whole
 from workbench.runs.session import Session
-from workbench.tasks.rows import Rows
+from workbench.tasks.split_rows import Rows
 from workbench.tasks.test_split import open_seal
 from workbench.ui.figures import NotebookFigure
 

@@ -1,0 +1,208 @@
+"""A cohort whose trials train on all folds of a cross-validation at once: a row of it is one fold of one trial."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from workbench.core.config import Config
+from workbench.core.errors import ModelError
+from workbench.metrics.evaluation import evaluate
+from workbench.models import build_model, stacked_forward
+from workbench.tasks.predictions import predictor
+from workbench.training.batches import GATHER_BYTES
+from workbench.training.cohort import Batch, Cohort
+from workbench.training.epoch import EpochRecord
+from workbench.training.filling import constants_of
+from workbench.training.fold_batches import FoldRecord, Span, fold_batches
+from workbench.training.row import Row, SplitData, TaskData
+from workbench.training.schedules import schedule_of
+from workbench.training.shard import Shard, side_by_side
+from workbench.training.stages import trained_part
+from workbench.training.state import CohortState, Trained
+
+__all__ = ["FoldCohort", "cohort_class"]
+
+
+def cohort_class(task: TaskData) -> type[Cohort]:
+    """The class of the cohorts of a task."""
+    return Cohort if getattr(task, "folds", None) is None else FoldCohort
+
+
+class FoldCohort(Cohort):
+    """As `Cohort`, with as many rows for a trial as there are folds. The folds of a trial begin with the same weights.
+
+    A row draws its batches from its fold, in the order in which a trial on this fold alone would. Rows whose folds take as many
+    steps in an epoch are a shard; where the last batches of a shard differ in size, rows that do not count fill them up. Where
+    the rows of a batch depend on each other (batch normalization, modules of the user's own), a shard has folds of one size only.
+    """
+
+    # --- building ---------------------------------------------------------------------------------------------------
+
+    @property
+    def _data(self) -> Any:
+        return self.task.folds
+
+    def _enter(self, config: Config, size: int | None) -> None:
+        super()._enter(config, size)
+        self.members = tuple(self.task.folds.members)  # type: ignore[union-attr]
+        self._predictors = [predictor(member, config.loss) for member in self.members]
+        self._train_spans, self._validation_spans = self._spans("train"), self._spans("validation")
+        self._steps = [math.ceil(span.used / self.batch_size) for span in self._train_spans]
+        self.steps_per_epoch, self.rows_per_epoch = max(self._steps), max(span.used for span in self._train_spans)
+        filled_up = stacked_forward(self.module) is not None and not self._normalises
+        used = [span.used for span in self._train_spans]
+        kinds = [(-steps, 0 if filled_up else -rows) for steps, rows in zip(self._steps, used, strict=True)]
+        self._group = [sorted(set(kinds)).index(kind) for kind in kinds]
+
+    def _spans(self, split: str) -> list[Span]:
+        spans: list[Span] = []
+        first = 0
+        for member in self.members:
+            rows: SplitData = getattr(member, split)
+            count = len(rows.x)
+            lone = split == "train" and self._normalises and count % self.batch_size == 1 and count > 1
+            spans.append(Span(first, count, count - int(lone)))
+            first += count
+        return spans
+
+    def add(self, trials: Mapping[int, Config], origins: Mapping[int, Trained] | None = None) -> None:
+        if origins:
+            raise ModelError(
+                "a trial on folds cannot be branched: its folds would each continue from weights of their own"
+            )
+        count = len(trials) * len(self.members)
+        theta = self.theta.new_empty(count, self.theta.shape[1])
+        buffers = {name: values.new_empty(count, *values.shape[1:]) for name, values in self.buffers.items()}
+        new: list[Row] = []
+        for trial, config in trials.items():
+            module = trained_part(build_model(self.task, config)).to(self.device, self.dtype)
+            vector = torch.cat([p.detach().reshape(-1) for p in module.parameters() if p.requires_grad])
+            constants = [value for _, value in constants_of(module)]
+            own = [Row.begin(trial, config, steps, self.task.monitor) for steps in self._steps]
+            places = slice(len(new), len(new) + len(own))
+            for fold, row in enumerate(own):
+                row.fold, row.watch = fold, own[0].watch
+            theta[places] = vector
+            for values, value in zip(buffers.values(), constants, strict=True):
+                values[places] = value
+            new += own
+        states = [*self._states(), *[None] * count]
+        if self.rows:
+            theta = torch.cat([self.theta, theta])
+            buffers = {name: torch.cat([values, buffers[name]]) for name, values in self.buffers.items()}
+        self._arrange([*self.rows, *new], theta, buffers, states)
+
+    def _restore(self, state: CohortState) -> None:
+        super()._restore(state)
+        watches: dict[int, Any] = {}
+        for row in self.rows:
+            row.watch = watches.setdefault(row.trial, row.watch)
+            row.rate = schedule_of(row.config, self._steps[row.fold])
+
+    def _group_of(self, row: Row) -> int:
+        return self._group[row.fold]
+
+    def trials(self) -> list[list[int]]:
+        places: dict[int, list[int]] = {}
+        for index, row in enumerate(self.rows):
+            places.setdefault(row.trial, []).append(index)
+        # the longest fold first: its steps number those of the trial
+        return [
+            sorted(own, key=lambda i: (-self._steps[self.rows[i].fold], self.rows[i].fold)) for own in places.values()
+        ]
+
+    # --- training ---------------------------------------------------------------------------------------------------
+
+    def batches(self) -> Iterator[Batch]:
+        spans = [self._train_spans[row.fold] for row in self.rows]
+        orders = [row.order for row in self.rows]
+        for x, y, counts in fold_batches(self.x, self.y, orders, spans, self.batch_size):
+            yield Batch(self.inputs.through(x, stacked=True), y, counts)
+
+    def step(self, x: Tensor, y: Tensor, counts: list[int] | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        assert counts is not None
+        for row, count in zip(self.rows, counts, strict=True):
+            if count:
+                row.learning_rate = row.rate(row.config.learning_rate, row.step, row.watch.plateaus)
+        rates = [row.learning_rate for row in self.rows]
+
+        def work(shard: Shard) -> tuple[Tensor, Tensor, Tensor] | None:
+            own = slice(shard.first, shard.last)
+            most, least = max(counts[own]), min(counts[own])
+            if not most:
+                return None
+            counted = None
+            if least < most:
+                held = x.new_tensor(counts[own], dtype=self.dtype)[:, None]
+                counted = (torch.arange(most, device=x.device) < held) / held
+            losses, outputs = shard.backward(x[own, :most], y[own, :most], counted)
+            if most < x.shape[1]:
+                missing = outputs.new_zeros(len(outputs), x.shape[1] - most, *outputs.shape[2:])
+                outputs = torch.cat([outputs, missing], 1)
+            return losses, shard.descend(rates[own]), outputs
+
+        found = side_by_side(self.shards, work, self._cores if self.known else 1)
+        for row, count in zip(self.rows, counts, strict=True):
+            row.step += int(count > 0)
+        some = next(parts for parts in found if parts is not None)
+        whole = []
+        for shard, parts in zip(self.shards, found, strict=True):
+            rows = shard.last - shard.first
+            whole.append(parts or tuple(like.new_zeros(rows, *like.shape[1:]) for like in some))
+        losses, norms, outputs = (torch.cat(parts) for parts in zip(*whole, strict=True))
+        return losses, norms, outputs
+
+    def record(self) -> EpochRecord:
+        used = [self._train_spans[row.fold].used for row in self.rows]
+        own = [(rows, self._predictors[fold], partial(self._own_unit, fold)) for rows, fold in self._alike("train")]
+        return FoldRecord(used, self.batch_size, own)
+
+    def _alike(self, split: str) -> list[tuple[list[int], int]]:
+        """Rows that can be measured together, with one of their folds: those of one fold; of classes, of folds of one size."""
+        spans = self._train_spans if split == "train" else self._validation_spans
+        numbers = self.y.is_floating_point()
+        found: dict[Any, list[int]] = {}
+        for index, row in enumerate(self.rows):
+            found.setdefault((spans[row.fold].used, row.fold if numbers else -1), []).append(index)
+        return [(rows, self.rows[rows[0]].fold) for rows in found.values()]
+
+    def _own_unit(self, fold: int, y: Tensor) -> Tensor:
+        if not y.is_floating_point():
+            return y
+        return self.members[fold].target.inverse(y) if self._transformed else y.double()
+
+    @torch.no_grad()
+    def evaluate(self) -> list[tuple[float, dict[str, float]]]:
+        """Validation loss and metrics of every row, on its own fold."""
+        self.module.eval()
+        spans = self._validation_spans
+        most = max(span.rows for span in spans)
+        # shorter folds are filled up with their first row: in evaluation mode no row depends on another one
+        places = torch.stack(
+            [torch.arange(most).where(torch.arange(most) < span.rows, 0) + span.first for span in spans]
+        )
+        places = places[[row.fold for row in self.rows]].to(self.device)
+        row_bytes = self.x_val[0].numel() * self.x_val.element_size() * len(self.rows)
+        piece = max(1, GATHER_BYTES // max(1, row_bytes))
+
+        def work(shard: Shard) -> Tensor:
+            own = torch.split(places[shard.first : shard.last], piece, 1)
+            return shard.evaluate_own(self.inputs.through(self.x_val[part], stacked=True) for part in own)
+
+        stacked = torch.cat(side_by_side(self.shards, work, self._cores if self.known else 1))
+        self.module.train()
+        found: dict[int, tuple[float, dict[str, float]]] = {}
+        for rows, fold in self._alike("validation"):
+            count = spans[fold].rows
+            outputs, at = stacked[rows][:, :count], places[rows][:, :count]
+            losses = self.loss(outputs.flatten(0, 1), self.y_val[at].flatten(0, 1)).view(len(rows), -1).mean(1).tolist()
+            targets = self.target_val[at.to(self.target_val.device)]
+            scores = evaluate(self.task.metrics, outputs, targets, predict=self._predictors[fold])
+            found |= dict(zip(rows, zip(losses, scores, strict=True), strict=True))
+        return [found[index] for index in range(len(self.rows))]
