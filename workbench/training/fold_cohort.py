@@ -39,7 +39,7 @@ class FoldCohort(Cohort):
 
     A row draws its batches from its fold, in the order in which a trial on this fold alone would. Rows whose folds take as many
     steps in an epoch are a shard; where the last batches of a shard differ in size, rows that do not count fill them up. Where
-    the rows of a batch depend on each other (batch normalization, modules of the user's own), a shard has folds of one size only.
+    the rows of a batch may depend on each other (batch normalization, modules of the user's own), a shard has folds of one size only.
     """
 
     # --- building ---------------------------------------------------------------------------------------------------
@@ -56,8 +56,8 @@ class FoldCohort(Cohort):
         self._steps = [math.ceil(span.used / self.batch_size) for span in self._train_spans]
         self.steps_per_epoch, self.rows_per_epoch = max(self._steps), max(span.used for span in self._train_spans)
         filled_up = stacked_forward(self.module) is not None and not self._normalises
-        used = [span.used for span in self._train_spans]
-        kinds = [(-steps, 0 if filled_up else -rows) for steps, rows in zip(self._steps, used, strict=True)]
+        spans = zip(self._steps, self._train_spans, self._validation_spans, strict=True)
+        kinds = [(-steps, *(() if filled_up else (train.used, own.rows))) for steps, train, own in spans]
         self._group = [sorted(set(kinds)).index(kind) for kind in kinds]
 
     def _spans(self, split: str) -> list[Span]:
@@ -183,7 +183,7 @@ class FoldCohort(Cohort):
         self.module.eval()
         spans = self._validation_spans
         most = max(span.rows for span in spans)
-        # shorter folds are filled up with their first row: in evaluation mode no row depends on another one
+        # shorter folds of a shard are filled up with their first row
         places = torch.stack(
             [torch.arange(most).where(torch.arange(most) < span.rows, 0) + span.first for span in spans]
         )
@@ -192,8 +192,11 @@ class FoldCohort(Cohort):
         piece = max(1, GATHER_BYTES // max(1, row_bytes))
 
         def work(shard: Shard) -> Tensor:
-            own = torch.split(places[shard.first : shard.last], piece, 1)
-            return shard.evaluate_own(self.inputs.through(self.x_val[part], stacked=True) for part in own)
+            count = max(spans[row.fold].rows for row in self.rows[shard.first : shard.last])
+            own = torch.split(places[shard.first : shard.last, :count], piece, 1)
+            found = shard.evaluate_own(self.inputs.through(self.x_val[part], stacked=True) for part in own)
+            missing = found.new_zeros(len(found), most - count, *found.shape[2:])
+            return torch.cat([found, missing], 1) if count < most else found
 
         stacked = torch.cat(side_by_side(self.shards, work, self._cores if self.known else 1))
         self.module.train()

@@ -1,0 +1,195 @@
+"""A trial on folds: equal to a loop of single runs on each fold, in curves, best epoch, endings and weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sklearn.model_selection import ShuffleSplit
+from torch import nn
+
+import workbench as wb
+from workbench.core.events import EpochEnd, TrialEnded, TrialState
+from workbench.core.registry import MODELS
+from workbench.tasks import Split, Task
+from workbench.training import Training, prepare
+
+RNG = np.random.default_rng(3)
+X = RNG.normal(size=(157, 5))
+Y = (X[:, 0] + 0.5 * RNG.normal(size=157) > 0).astype(int) + (X[:, 1] > 1)
+NUMBERS = 1e6 + 1e5 * (X[:, :2] @ RNG.normal(size=(2, 2)) + 0.1 * RNG.normal(size=(157, 2)))
+CONFIG = wb.Config(epochs=3, hidden_units=8, hidden_layers=1, batch_size=16, learning_rate=0.01)
+FIELDS = ("train_loss", "train_metric", "val_loss", "val_metric", "penalty", "grad_norm")
+
+
+@pytest.fixture(autouse=True)
+def own() -> Iterator[None]:
+    """A model whose rows depend on each other, by a batch normalization, and one that only vmap can stack."""
+
+    def normalizing(task: Any, *, hidden_units: int) -> nn.Module:
+        inside = nn.Linear(task.input_shape[0], hidden_units), nn.BatchNorm1d(hidden_units), nn.ReLU()
+        return nn.Sequential(*inside, nn.Linear(hidden_units, task.output_size))
+
+    class Own(nn.Module):
+        def __init__(self, inputs: int, outputs: int) -> None:
+            super().__init__()
+            self.layer = nn.Linear(inputs, outputs)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.sin(self.layer(x)) - x.mean(0, keepdim=True).sum()
+
+    wb.register_model("normalizing", normalizing)
+    wb.register_model("own", lambda task: Own(task.input_shape[0], task.output_size))
+    yield
+    for name in ("normalizing", "own"):
+        MODELS.unregister(name)
+
+
+def trained(task: Any, configs: dict[int, wb.Config], **options: Any) -> tuple[Training, list[Any]]:
+    training = Training(task, configs, dtype=torch.float64, **options)
+    return training, [event for moment in training.moments() for event in moment]
+
+
+def epochs(events: list[Any], trial: int) -> list[EpochEnd]:
+    return [event for event in events if isinstance(event, EpochEnd) and event.trial == trial]
+
+
+TASKS = {
+    "classes": lambda: Task.from_arrays(X, Y, split=Split.folds(5)),
+    "numbers": lambda: Task.from_arrays(X, NUMBERS, split=Split.folds(4, test=0.1), metrics=("rmse", "r2")),
+    "ordered": lambda: Task.from_arrays(X, Y, split=Split.folds(4, order=np.arange(157), gap=2), metrics="f1"),
+    "groups": lambda: Task.from_arrays(X, Y, split=Split.folds(3, groups=np.arange(157) // 4)),
+    "one row left": lambda: Task.from_arrays(X[:122], Y[:122], split=Split.folds(2, test=0)),
+    "drawn": lambda: Task.from_arrays(X, Y, split=Split.folds(splitter=ShuffleSplit(3, test_size=0.3, random_state=0))),
+}
+CONFIGS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "adamw, cosine, penalties": {
+        "optimizer": "adamw",
+        "schedule": "cosine",
+        "l1": 1e-3,
+        "l2": 1e-2,
+        "gradient_clip": 0.5,
+        "batch_size": 13,
+    },
+    "momentum": {"optimizer": "sgd", "momentum": 0.9, "batch_size": 7},
+    "batch normalization": {"model": "normalizing", "batch_size": 20},
+    "own module": {"model": "own"},
+}
+
+
+@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_folds_together_equal_a_loop_of_single_runs(name: str, kind: str) -> None:
+    task = TASKS[name]()
+    configs = {trial: prepare(task, CONFIG.replace(**CONFIGS[kind], seed=trial)) for trial in (3, 5)}
+    training, events = trained(task, configs)
+    assert task.folds is not None
+    alone = [trained(member, configs) for member in task.folds.members]
+    for trial in configs:
+        mine, single = epochs(events, trial), [epochs(own, trial) for _, own in alone]
+        assert len(mine) == 3
+        for number, epoch in enumerate(mine):
+            for field in FIELDS:
+                wanted = np.mean([getattr(own[number], field) for own in single])
+                assert getattr(epoch, field) == pytest.approx(wanted, rel=1e-10, abs=1e-10), field
+            assert list(epoch.folds["loss"]) == pytest.approx([own[number].val_loss for own in single], rel=1e-10)
+            assert list(epoch.folds[task.metric]) == pytest.approx(
+                [own[number].val_metric for own in single], rel=1e-10
+            )
+            assert epoch.step == max(own[number].step for own in single)
+        best = int(np.argmin([epoch.val_loss for epoch in mine])) + 1
+        (end,) = [event for event in events if isinstance(event, TrialEnded) and event.trial == trial]
+        assert (end.best_epoch, end.best_val_loss) == (best, mine[best - 1].val_loss)
+        for fold, (single_training, _) in enumerate(alone):
+            if best == 3:  # the best epoch of a fold alone may be another one than that of the mean
+                ended = single_training.weights[trial].vector
+                if np.argmin([epoch.val_loss for epoch in single[fold]]) == 2:
+                    assert torch.allclose(training.fold_weights[trial][fold].vector, ended, rtol=1e-9, atol=1e-11)
+
+
+def test_each_fold_has_preprocessing_of_its_own() -> None:
+    task = Task.from_arrays(X, NUMBERS, split=Split.folds(4))
+    assert task.folds is not None
+    for member in task.folds.members:
+        assert torch.allclose(member.train.x.mean(0), torch.zeros(5), atol=1e-6)
+        assert torch.allclose(member.train.y.std(0, correction=0), torch.ones(2), atol=1e-5)
+        assert torch.allclose(member.train.target.mean(0), member.target.mean)
+    means = [member.target.mean[0].item() for member in task.folds.members]
+    assert len(set(means)) == 4
+    assert torch.equal(task.train.x, task.folds.members[0].train.x)
+    together = sum(len(member.validation) for member in task.folds.members)
+    assert together + task.sizes["test"] == 157
+
+
+def test_categories_of_all_folds_are_inputs_of_each() -> None:
+    import pandas as pd
+
+    words = np.array(["a", "b"], dtype=object)[np.arange(157) % 2]
+    words[0] = "rare"
+    frame = pd.DataFrame({"n": X[:, 0], "word": words, "y": Y})
+    for seed in range(3):
+        task = Task.from_frame(frame, "y", split=Split.folds(5, test=0), seed=seed)
+        assert task.feature_names == ("n", "word_a", "word_b", "word_rare")
+        assert {member.input_shape for member in task.folds.members} == {(4,)}
+
+
+def test_early_stopping_and_the_plateau_follow_the_mean() -> None:
+    task = TASKS["classes"]()
+    config = prepare(
+        task, CONFIG.replace(epochs=40, learning_rate=0.3, patience=3, schedule="plateau", plateau_patience=1)
+    )
+    _, events = trained(task, {1: config})
+    losses = [epoch.val_loss for epoch in epochs(events, 1)]
+    best = int(np.argmin(losses))
+    assert events[-1].state is TrialState.EARLY_STOPPED
+    assert len(losses) == best + 1 + 3 < 40
+    rates = [epoch.learning_rate for epoch in epochs(events, 1)]
+    waits, reference, drops, wanted = 0, np.inf, 0, []
+    for loss in losses:
+        wanted.append(0.3 * config.plateau_factor**drops)
+        waits, reference = (0, loss) if loss < reference else (waits + 1, reference)
+        if waits > 1:
+            drops, waits = drops + 1, 0
+    assert rates == pytest.approx(wanted)
+
+
+def test_a_trial_ends_when_one_of_its_folds_diverges() -> None:
+    task = Task.from_arrays(X * 1e3, NUMBERS, split=Split.folds(3), standardize=False)
+    config = prepare(task, CONFIG.replace(optimizer="sgd", learning_rate=10.0, epochs=5))
+    _, events = trained(task, {1: config, 2: config.replace(learning_rate=1e-6)})
+    ends = {event.trial: event for event in events if isinstance(event, TrialEnded)}
+    assert ends[1].state is TrialState.DIVERGED
+    assert ends[2].state is TrialState.COMPLETED
+    assert len(epochs(events, 2)) == 5
+
+
+def test_a_cohort_of_folds_is_restored_to_the_last_bit() -> None:
+    from workbench.training import CohortState
+    from workbench.training.fold_cohort import cohort_class
+
+    task = TASKS["ordered"]()
+    config = prepare(task, CONFIG.replace(schedule="cosine", epochs=4))
+    made = cohort_class(task)(task, {1: config, 2: config.replace(seed=1)}, torch.device("cpu"), torch.float64)
+
+    def epoch(cohort: Any) -> None:
+        for batch in cohort.batches():
+            cohort.step(*batch)
+
+    epoch(made)
+    again = cohort_class(task).restore(task, CohortState.of(made.state().content()), torch.device("cpu"), torch.float64)
+    assert [row.watch is again.rows[own[0]].watch for own in again.trials() for row in [again.rows[own[1]]]] == [
+        True,
+        True,
+    ]
+    for _ in range(2):
+        epoch(made)
+        epoch(again)
+    assert torch.equal(made.theta, again.theta)
+    assert made.evaluate() == again.evaluate()
+    assert [(row.trial, row.fold, row.step) for row in made.rows] == [
+        (row.trial, row.fold, row.step) for row in again.rows
+    ]
