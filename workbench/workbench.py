@@ -704,28 +704,31 @@ class Workbench(Scoped):
         """The branches on this task as a tree, or the tree that a trial belongs to; `tree().frame` has one row per branch."""
         return tree(self._session, None if trial is None else whole("trial", trial))
 
-    def model(self, trial: int, epoch: int | None = None) -> TrainedModel:
+    def model(self, trial: int, epoch: int | None = None, *, fold: int | None = None) -> TrainedModel:
         """A trial's `nn.Module` with its best weights (lowest validation loss), or those after an epoch, ready to predict.
 
+        fold: of a cross-validated trial, the number of the fold from 1, whose training rows and preprocessing the model has.
         Epochs that no checkpoint holds are trained again first, without a record. Raises: LogError for an unknown trial;
-        RunError for one without a finished epoch, on another task, or for an epoch it does not have; ModelError if the model
+        RunError for one without a finished epoch, on another task, or for an epoch or fold it does not have; ModelError if the model
         of the trial is another one here; CheckpointError if the checkpoint is damaged.
         """
-        return self._session.recall.model(whole("trial", trial), epoch)
+        return self._session.recall.model(whole("trial", trial), epoch, fold)
 
-    def predict(self, trial: int, X: Any) -> NDArray[Any]:
+    def predict(self, trial: int, X: Any, *, fold: int | None = None) -> NDArray[Any]:
         """Predictions of a trial's best model for raw rows, in the form the task was made from.
 
         Returns labels (rows,) of the target's own type, or numbers in its unit, (rows,) or (rows, outputs) as the target.
         Raises: as `model`; TaskError for rows of another kind.
         """
-        return self.model(trial).predict(X)
+        return self.model(trial, fold=fold).predict(X)
 
-    def save(self, trial: int | Ensemble, path: str | Path, *, epoch: int | None = None) -> Path:
+    def save(
+        self, trial: int | Ensemble, path: str | Path, *, epoch: int | None = None, fold: int | None = None
+    ) -> Path:
         """Write a trial's model, or an ensemble, into one safe file for `wb.load_model(path)`: weights, configuration,
         preprocessing, versions.
 
-        epoch: of a trial, by default the best. Returns the path. Raises: as `model`; CheckpointError if it cannot be written,
+        epoch: of a trial, by default the best. fold: as of `model`. Returns the path. Raises: as `model`; CheckpointError if it cannot be written,
         or the preprocessing cannot be stored.
         """
         from workbench.methods.ensembles.ensemble import Ensemble, save_ensemble
@@ -733,7 +736,9 @@ class Workbench(Scoped):
 
         if isinstance(path, str):
             a_text(path, "path")
-        return save_ensemble(trial, path) if isinstance(trial, Ensemble) else save_model(self.model(trial, epoch), path)
+        if isinstance(trial, Ensemble):
+            return save_ensemble(trial, path)
+        return save_model(self.model(trial, epoch, fold=fold), path)
 
     @property
     def ensembles(self) -> pd.DataFrame:

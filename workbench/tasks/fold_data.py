@@ -82,6 +82,11 @@ class Folds:
     def __len__(self) -> int:
         return len(self.members)
 
+    @property
+    def ratio(self) -> float:
+        """Validation rows by training rows, the mean over the folds."""
+        return sum(len(one.validation) / len(one.train) for one in self.members) / len(self.members)
+
 
 def folds_of_task(
     schema: TaskSchema,

@@ -137,7 +137,7 @@ class Training:
         """The ended trials' best weights and what builds their modules, without cohorts and their copies of the data."""
         blueprints = {id(cohort): cohort.blueprint() for cohort in self._modules.values()}
         known = {trial: blueprints[id(self._modules[trial])] for trial in self.weights if trial in self._modules}
-        return Results(dict(self.weights), known)
+        return Results(dict(self.weights), known, dict(self.fold_weights))
 
     def _group(self, trials: dict[int, Config]) -> Iterator[tuple[Event, ...]]:
         """Train trials together; if that fails, train them again in smaller groups, down to one trial."""
