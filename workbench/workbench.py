@@ -568,8 +568,10 @@ class Workbench(Scoped):
         of the mean by Student's t, NaN for one seed), p_value and tied: whether it cannot be distinguished from the best at
         5% by Welch's two-sided t-test. The variance of a configuration with one seed, or without spread, is the pooled
         variance of the others; if no configuration has two seeds that differ, all are tied. The intervals are about seeds,
-        not about other validation rows. A branch, or a trial with live changes, is a row of its own, since it does not belong
-        to the configuration it ends with. Then follow the hyperparameters in which the configurations differ. top: number of
+        not about other validation rows. Under a cross-validation they are about folds instead: p_value is that of the corrected
+        resampled t-test (Nadeau and Bengio 2003), and the interval, by the same variance, is approximate. A branch, or a trial
+        with live changes, is a row of its own, since it does not belong to the configuration it ends with. Then follow the
+        hyperparameters in which the configurations differ. top: number of
         rows, None for all.
 
         Ensembles are ranked by their score on the validation rows: `ensemble` is their number; `corrected`, low and high say
@@ -709,8 +711,8 @@ class Workbench(Scoped):
 
         fold: of a cross-validated trial, the number of the fold from 1, whose training rows and preprocessing the model has.
         Epochs that no checkpoint holds are trained again first, without a record. Raises: LogError for an unknown trial;
-        RunError for one without a finished epoch, on another task, or for an epoch or fold it does not have; ModelError if the model
-        of the trial is another one here; CheckpointError if the checkpoint is damaged.
+        RunError for one without a finished epoch, on another task, or for an epoch or fold it does not have; ModelError if the
+        model of the trial is another one here; CheckpointError if the checkpoint is damaged.
         """
         return self._session.recall.model(whole("trial", trial), epoch, fold)
 
@@ -728,8 +730,8 @@ class Workbench(Scoped):
         """Write a trial's model, or an ensemble, into one safe file for `wb.load_model(path)`: weights, configuration,
         preprocessing, versions.
 
-        epoch: of a trial, by default the best. fold: as of `model`. Returns the path. Raises: as `model`; CheckpointError if it cannot be written,
-        or the preprocessing cannot be stored.
+        epoch: of a trial, by default the best. fold: as of `model`. Returns the path. Raises: as `model`; CheckpointError if
+        it cannot be written, or the preprocessing cannot be stored.
         """
         from workbench.methods.ensembles.ensemble import Ensemble, save_ensemble
         from workbench.runs.trained_model import save_model

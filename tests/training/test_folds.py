@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,11 @@ from sklearn.model_selection import ShuffleSplit
 from torch import nn
 
 import workbench as wb
-from workbench.core.events import EpochEnd, TrialEnded, TrialState
+from tests.training.test_resumption import SETTINGS, Album, Pruner, plain, take_up, told
+from workbench.core.events import EpochEnd, KnobChanged, TrialEnded, TrialState
 from workbench.core.registry import MODELS
 from workbench.tasks import Split, Task
-from workbench.training import Training, prepare
+from workbench.training import Change, Training, prepare
 
 RNG = np.random.default_rng(3)
 X = RNG.normal(size=(157, 5))
@@ -150,7 +152,7 @@ def test_early_stopping_and_the_plateau_follow_the_mean() -> None:
     rates = [epoch.learning_rate for epoch in epochs(events, 1)]
     waits, reference, drops, wanted = 0, np.inf, 0, []
     for loss in losses:
-        wanted.append(0.3 * config.plateau_factor**drops)
+        wanted.append(0.3 * config.gamma**drops)
         waits, reference = (0, loss) if loss < reference else (waits + 1, reference)
         if waits > 1:
             drops, waits = drops + 1, 0
@@ -193,3 +195,68 @@ def test_a_cohort_of_folds_is_restored_to_the_last_bit() -> None:
     assert [(row.trial, row.fold, row.step) for row in made.rows] == [
         (row.trial, row.fold, row.step) for row in again.rows
     ]
+
+
+@pytest.mark.parametrize("name", ["classes", "ordered"])
+@pytest.mark.parametrize("kind", ["dropout and batch norm", "plateau, early stopping"])
+def test_resumed_from_a_state_to_the_same_end(name: str, kind: str, tmp_path: Path) -> None:
+    task = TASKS[name]()
+    configs = {
+        n: prepare(task, config.replace(epochs=6, batch_size=16, seed=n, hidden_units=8))
+        for n, config in enumerate(SETTINGS[kind] * 2, start=1)
+    }
+    album = Album(tmp_path)
+    training = Training(task, configs, keeper=album)
+    whole = told(training.moments())
+    last = max(epoch for _, epoch in album.states)
+    for epoch in (1, last - 1):
+        one = take_up(whole, configs, album.states[1, epoch], epoch)
+        again = Training(task, {}, resumed=[one])
+        rest = told(again.moments())
+        ended = {trial for trial, seen in one.logged.items() if seen.end is not None}
+        expected = [
+            event
+            for event in whole
+            if (isinstance(event, EpochEnd) and event.epoch > epoch)
+            or (isinstance(event, TrialEnded) and event.trial not in ended)
+        ]
+        assert plain(rest) == plain(expected)
+        for trial in configs.keys() - ended:
+            for mine, first in zip(again.fold_weights[trial], training.fold_weights[trial], strict=True):
+                assert torch.equal(mine.vector, first.vector)
+
+
+def test_trials_join_and_are_pruned_with_all_their_folds() -> None:
+    task = TASKS["ordered"]()
+    configs = {n: prepare(task, CONFIG.replace(seed=n, epochs=5)) for n in (1, 2, 3)}
+    supply = Pruner({3: configs[3]})
+    training, events = trained(task, {1: configs[1], 2: configs[2]}, supply=supply)
+    alone = {n: trained(task, {n: configs[n]})[1] for n in configs}
+    for trial, count in ((1, 5), (2, 3), (3, 5)):
+        mine, single = epochs(events, trial), epochs(alone[trial], trial)[:count]
+        assert [epoch.val_loss for epoch in mine] == pytest.approx([epoch.val_loss for epoch in single], rel=1e-10)
+    ends = {event.trial: event.state for event in events if isinstance(event, TrialEnded)}
+    assert ends == {1: TrialState.COMPLETED, 2: TrialState.PRUNED, 3: TrialState.COMPLETED}
+    assert {trial: len(found) for trial, found in training.fold_weights.items()} == {1: 4, 2: 4, 3: 4}
+
+
+def test_a_live_change_acts_on_all_folds() -> None:
+    task = TASKS["classes"]()
+    config = prepare(task, CONFIG)
+    change = Change(11, "learning_rate", 0.03)
+    _, events = trained(task, {1: config}, changes={1: [change]})
+    assert task.folds is not None
+    alone = [trained(member, {1: config}, changes={1: [change]})[1] for member in task.folds.members]
+    assert sum(isinstance(event, KnobChanged) for event in events) == 1
+    wanted = [np.mean([epochs(own, 1)[n].val_loss for own in alone]) for n in range(3)]
+    assert [epoch.val_loss for epoch in epochs(events, 1)] == pytest.approx(wanted, rel=1e-10)
+
+
+def test_a_batch_larger_than_the_smallest_fold_is_rejected() -> None:
+    task = TASKS["ordered"]()
+    assert task.folds is not None
+    least = min(len(member.train) for member in task.folds.members)
+    with pytest.raises(
+        wb.ConfigError, match=rf"batch_size={least + 1}: larger than the training split of {least} rows"
+    ):
+        prepare(task, CONFIG.replace(batch_size=least + 1))

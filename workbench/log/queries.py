@@ -132,7 +132,8 @@ JSON = ("metrics", "folds")
 def curves(connection: Connection, trials: Sequence[int]) -> pd.DataFrame:
     """One row an epoch, ordered by trial and epoch; every number as it was measured, NaN and infinity included.
 
-    Under a cross-validation, numbers are means over the folds, and val_loss_std and val_<metric>_std their standard deviations.
+    Under a cross-validation, numbers are means over the folds, and val_loss_std, val_metric_std and val_<metric>_std their
+    standard deviations.
     trials: their numbers, none for all outside the trash. Raises: LogError for an unknown trial.
     """
     table = schema.epochs
@@ -188,6 +189,9 @@ def _curves(result: CursorResult[Any]) -> pd.DataFrame:
     for name in dict.fromkeys(chain.from_iterable(folds)):
         spreads = [np.std(own[name], ddof=1) if name in own else math.nan for own in folds]
         arrays[f"val_{name}_std"] = np.array(spreads, np.float64)
+    if any(folds):  # the headline metric is the first one after the loss
+        spreads = [np.std([*own.values()][1], ddof=1) if own else math.nan for own in folds]
+        arrays["val_metric_std"] = np.array(spreads, np.float64)
     return pd.DataFrame(arrays)
 
 

@@ -113,8 +113,8 @@ def folds_of_task(
     train_rows = _joined([one[1] for one in made])
     validation_rows = _joined([one[2] for one in made])
     members, starts = [], [0, 0]
-    for own, train, validation in made:
-        ends = [starts[0] + len(train), starts[1] + len(validation)]
+    for own, *pair in made:
+        ends = [start + len(rows) for start, rows in zip(starts, pair, strict=True)]
         members.append(Fold(own, _slice(train_rows, starts[0], ends[0]), _slice(validation_rows, starts[1], ends[1])))
         starts = ends
     return Folds(tuple(members), train_rows, validation_rows)

@@ -39,7 +39,7 @@ class FoldCohort(Cohort):
 
     A row draws its batches from its fold, in the order in which a trial on this fold alone would. Rows whose folds take as many
     steps in an epoch are a shard; where the last batches of a shard differ in size, rows that do not count fill them up. Where
-    the rows of a batch may depend on each other (batch normalization, modules of the user's own), a shard has folds of one size only.
+    the rows of a batch may depend on each other (batch normalization, modules of the user's own), a shard has folds of one size.
     """
 
     # --- building ---------------------------------------------------------------------------------------------------
