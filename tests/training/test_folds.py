@@ -260,3 +260,23 @@ def test_a_batch_larger_than_the_smallest_fold_is_rejected() -> None:
         wb.ConfigError, match=rf"batch_size={least + 1}: larger than the training split of {least} rows"
     ):
         prepare(task, CONFIG.replace(batch_size=least + 1))
+
+
+def test_a_model_that_cannot_be_stacked_is_rejected() -> None:
+    class Branching(nn.Module):
+        def __init__(self, inputs: int, outputs: int) -> None:
+            super().__init__()
+            self.layer = nn.Linear(inputs, outputs)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.layer(x) if float(x.sum()) > 0 else -self.layer(x)
+
+    wb.register_model("branching", lambda task: Branching(task.input_shape[0], task.output_size))
+    try:
+        task = TASKS["classes"]()
+        with pytest.raises(
+            wb.ModelError, match="model='branching': the folds of a trial train together.*without folds"
+        ):
+            trained(task, {1: prepare(task, CONFIG.replace(model="branching"))})
+    finally:
+        MODELS.unregister("branching")

@@ -64,6 +64,14 @@ class Fold:
         return self.schema.output_size
 
     @property
+    def output_shape(self) -> tuple[int, ...]:
+        return self.schema.output_shape
+
+    @property
+    def metric(self) -> str:
+        return self.schema.metric
+
+    @property
     def classes(self) -> tuple[str, ...] | None:
         return self.schema.classes
 

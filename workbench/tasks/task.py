@@ -425,7 +425,7 @@ class Task:
         return self.schema.decode(check_outputs(outputs, self.output_shape), loss)
 
     def __repr__(self) -> str:
-        rows = ", ".join(f"{size} {name}" for name, size in self.sizes.items())
+        rows = ", ".join(f"{size} {name}" for name, size in self.sizes.items()) + (" in fold 1" if self.folds else "")
         return f"<Task {self.name!r}: {self.kind}, inputs {self.input_shape}, {self.schema.goal}, rows {rows}, {self.split}>"
 
     def _repr_html_(self) -> str:

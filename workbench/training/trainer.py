@@ -15,7 +15,7 @@ import torch
 
 from workbench.core.config import Config
 from workbench.core.direction import better_of, sign
-from workbench.core.errors import ConfigError, LogError, Problem, RunError
+from workbench.core.errors import ConfigError, LogError, ModelError, Problem, RunError
 from workbench.core.events import (
     CohortJoined,
     CohortLeft,
@@ -188,6 +188,11 @@ class Training:
                 self.keeper.begin(cohort.series)
             yield from self._cohort(cohort, trials, resumed)
             return
+        if self.task.folds is not None:
+            raise ModelError(
+                f"model={cohort.rows[0].config.model!r}: the folds of a trial train together, and this model cannot be vectorised "
+                f"over them ({reason}); change the model, or make the task without folds, such as split=(0.6, 0.2, 0.2)"
+            )
         if self.supply is not None:
             self.supply.shrink(1)
         message = f"trials run one after another: the model cannot be vectorised over trials ({reason})"
