@@ -129,12 +129,12 @@ def test_what_is_built_in_keeps_its_name_and_ones_own_is_replaced(
     [
         (
             "classification",
-            r"kinds='classification': give a list.*'classification', 'regression'.*kinds=\['classification'\]",
+            r"kinds='classification': give a list.*'classification', 'count', .*kinds=\['classification'\]",
         ),
         (None, "kinds=None: give a list"),
         (["classification", "regresion"], "no kind of task 'regresion'; did you mean 'regression'"),
         ([["classification"]], r"no kind of task \['classification'\]"),
-        ([], "name one kind of task or more, out of 'classification', 'regression'"),
+        ([], "name one kind of task or more, out of 'classification', 'count'"),
     ],
 )
 def test_the_kinds_of_task_are_known_ones_in_a_list(kinds: Any, message: str) -> None:
@@ -322,18 +322,18 @@ def test_a_log_in_memory_may_be_called_as_sqlite_does(
         (
             "acuracy",
             "classes",
-            r"metric='acuracy' of 'data' is unknown; did you mean 'accuracy'\?; for classification there are",
+            r"metric 'acuracy' of 'data' is unknown; did you mean 'accuracy'\?; for classification there are",
         ),
         (
             "auc",
             "classes",
-            "metric='auc' of 'data' is unknown; for classification there are 'accuracy'.*wb.register_metric",
+            "metric 'auc' of 'data' is unknown; did you mean 'roc_auc'.; for classification there are 'accuracy'.*wb.register_metric",
         ),
-        ("rmse", "classes", "metric='rmse' of 'data' is for regression; for classification there are 'accuracy'"),
+        ("rmse", "classes", "metric 'rmse' of 'data' is for count and regression; for classification there are 'accuracy'"),
         (
             "accuracy",
             "numbers",
-            "metric='accuracy' of 'data' is for classification; for regression there are 'r2', 'rmse'",
+            "metric 'accuracy' of 'data' is for classification and dense; for regression there are 'r2', 'rmse'",
         ),
     ],
 )

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError, ValidationInfo
 from pydantic_core import core_schema
 
-from workbench.core.domains import Choice, Domain, IntRange, LogRange, Range
+from workbench.core.domains import Choice, Domain, IntRange, LogRange, Range, finite
 from workbench.core.errors import ConfigError, Problem, did_you_mean
 from workbench.core.registry import ACTIVATIONS, LOSSES, MODELS, OPTIMIZERS, SCHEDULES, Entry, Registry, elsewhere
 
@@ -33,7 +33,8 @@ class Hyperparameter:
     domain: the values it may take; for a choice out of a table, the `Registry` itself, so that what is registered later
     counts. live: may be changed while a trial runs. zero, optional: 0, or None, is allowed in addition to the domain, and means
     `off`. group: the section of the user interface it stands in. branches: may differ between a trial and its branch,
-    whatever the group; by default all may but those of the model, which are the architecture.
+    whatever the group; by default all may but those of the model, which are the architecture. mapping: a mapping from text to
+    numbers from 0 on is allowed too; its value is that mapping as JSON text.
     """
 
     symbol: str
@@ -45,6 +46,7 @@ class Hyperparameter:
     zero: bool = False
     optional: bool = False
     auto: bool = False
+    mapping: bool = False
     off: str = "off"
     branches: bool = False
     name: str = ""
@@ -77,6 +79,8 @@ class Hyperparameter:
             return value
         if self.zero and isinstance(value, Real) and not isinstance(value, bool) and value == 0:
             return 0.0
+        if self.mapping and (isinstance(value, Mapping) or (isinstance(value, str) and value.startswith("{"))):
+            return _mapping(value, name)
         options = self.options
         domain = Choice(*options, default=options[0]) if options is not None else self.domain
         assert not isinstance(domain, Registry)
@@ -98,6 +102,19 @@ class Hyperparameter:
             return HYPERPARAMETERS[name].check(value)
 
         return core_schema.with_info_plain_validator_function(validate)
+
+
+def _mapping(value: Mapping[Any, Any] | str, name: str) -> str:
+    """A mapping from text to numbers as JSON text, sorted by key. Raises: ConfigError for other numbers than finite ones from 0 on."""
+    try:
+        given = json.loads(value) if isinstance(value, str) else dict(value)
+        numbers = {str(key): finite(number) for key, number in given.items()}
+    except (TypeError, ValueError, AttributeError):
+        numbers = {}
+    if not numbers or any(number is None or number < 0 for number in numbers.values()) or not any(numbers.values()):
+        remedy = "give a weight from 0 on for each class, such as {'rare': 5.0, 'frequent': 1.0}, at least one of them above 0"
+        raise ConfigError([Problem(name, value, f"{name}={value!r}: {remedy}")])
+    return json.dumps(numbers, sort_keys=True, ensure_ascii=False)
 
 
 _H = Hyperparameter
@@ -124,6 +141,7 @@ class Config(BaseModel):
 
     loss: Annotated[str, _H("J", LOSSES, "What training minimises; auto takes the default one of the kind of task (cross-entropy for classes, squared error for numbers).", "loss", auto=True)] = "auto"
     label_smoothing: Annotated[float, _H("ε", Range(0.0, 0.9), "Share of the target probability spread evenly over all classes.", "loss")] = 0.0
+    class_weight: Annotated[str | None, _H("w", Choice(None, "balanced"), "Weights of the classes in the loss: balanced weighs each by the inverse of its share of the training rows; or a mapping from class to weight.", "loss", mapping=True)] = None
     focal_gamma: Annotated[float, _H("γf", Range(0.0, 10.0), "How much the focal loss plays down rows that are classified well; 0 is cross-entropy.", "loss")] = 2.0
     quantile: Annotated[float, _H("q", Range(0.001, 0.999), "Share of the targets that should lie below the prediction.", "loss")] = 0.5
     huber_delta: Annotated[float, _H("δ", LogRange(1e-3, 1e3), "Error at which the Huber loss turns from squared to absolute.", "loss", "target units (standardised)")] = 1.0

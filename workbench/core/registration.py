@@ -279,11 +279,12 @@ def register_metric(
 ) -> None:
     """Add a metric: `metric(predictions, targets) -> float`; ask for it by `Task...(metrics=name)`.
 
-    predictions: (rows, classes) probabilities for a classification, (rows, classes, *positions) for a dense task,
-    (rows, labels) probabilities for several labels, (rows, outputs) float64 numbers in the target's own unit for the other
-    kinds. targets: (rows,) class indices, (rows, *positions), (rows, labels) of 0 and 1, or (rows, outputs) numbers in their
-    own unit. It returns NaN where it has no value; undefined: when that is, in words. kinds: the kinds of task it suits. unit,
-    standard_error, interval, weighted: optional, see `Metric`. Raises: as `register`.
+    predictions: (rows, classes) probabilities for a classification, (rows, classes, *positions) for a dense task, (rows,
+    labels) probabilities for several labels, (rows, outputs) float64 numbers in the target's own unit for the other kinds.
+    targets: (rows,) class indices, (rows, *positions), (rows, labels) of 0 and 1, or (rows, outputs) numbers in their own
+    unit. Of a task with weights of rows, it needs a third parameter `weights` (rows,). It returns NaN where it has no value;
+    undefined: when that is, in words. kinds: the kinds of task it suits. unit, standard_error, interval, weighted: optional,
+    see `Metric`. Raises: as `register`.
     """
     if not isinstance(better, str) or better not in get_args(Better):
         raise ConfigError([Problem("better", better, f"better={better!r}: must be 'higher' or 'lower'")])

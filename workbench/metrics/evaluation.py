@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import NamedTuple
@@ -13,7 +14,7 @@ from workbench.core.errors import ModelError
 from workbench.core.registration import Metric
 from workbench.core.registry import METRICS
 
-__all__ = ["Evaluation", "Tallies", "evaluate", "evaluate_metric"]
+__all__ = ["Evaluation", "Tallies", "evaluate", "evaluate_metric", "takes_weights"]
 
 
 class Tallies(NamedTuple):
@@ -136,15 +137,21 @@ def evaluate_metric(name: str, predictions: Tensor, targets: Tensor, weights: Te
     return evaluate([name], predictions[None], targets[None], own)[0][name]
 
 
+def takes_weights(metric: Metric) -> bool:
+    """Whether a metric can weigh rows: all built-in ones, and a function with a parameter `weights`."""
+    return metric.batched or "weights" in inspect.signature(metric.function).parameters
+
+
 def _one_by_one(name: str, metric: Metric, of: Evaluation, targets: Tensor) -> list[float]:
     """A registered metric, called for each trial with predictions as it was promised."""
     found = []
     predictions = of.predictions
     if of.classes and targets.dim() > 2:  # back to (trials, rows, classes, *positions)
         predictions = predictions.view(*targets.shape, -1).movedim(-1, 2)
-    for own, target in zip(predictions, targets.cpu(), strict=True):
+    for at, (own, target) in enumerate(zip(predictions, targets.cpu(), strict=True)):
+        more = {"weights": of.weights[at]} if of.weighted and takes_weights(metric) else {}
         try:
-            found.append(float(metric.function(own, target)))
+            found.append(float(metric.function(own, target, **more)))
         except Exception as error:
             message = f"metric {name!r}: must return one number, raised {type(error).__name__}: {error}"
             raise ModelError(message) from error

@@ -31,18 +31,19 @@ class Interval(NamedTuple):
     method: str
 
 
-def score_interval(metric: str, predictions: Tensor, targets: Tensor) -> Interval:
+def score_interval(metric: str, predictions: Tensor, targets: Tensor, weights: Tensor | None = None) -> Interval:
     """A metric over some rows, with what it may be on other rows of the same kind.
 
     predictions (rows, outputs): probabilities, or numbers in the target's own unit, as targets (rows,) or (rows, outputs).
-    metric: a name in the metrics table. If its entry has an exact interval, that is used (accuracy). Any other metric is
-    bootstrapped: the 2.5% and 97.5% quantiles over 2,000 resamples of the rows (Efron 1979), drawn from seed 0, so that the
-    same rows give the same interval. Resamples on which the metric is not defined are left out; NaN ends: it was defined on
-    none, or there is a single row. Raises: ModelError if a metric of the user's raises on the rows themselves.
+    metric: a name in the metrics table. weights: (rows,), None for equal ones. If there are none and its entry has an exact
+    interval, that is used (accuracy). Any other metric is bootstrapped: the 2.5% and 97.5% quantiles over 2,000 resamples of
+    the rows (Efron 1979), drawn from seed 0, so that the same rows give the same interval. Resamples on which the metric is
+    not defined are left out; NaN ends: it was defined on none, or there is a single row. Raises: ModelError if a metric of
+    the user's raises on the rows themselves.
     """
-    score = evaluate_metric(metric, predictions, targets)
+    score = evaluate_metric(metric, predictions, targets, weights)
     rows = len(targets)
-    if (exact := METRICS[metric].value.interval) is not None:
+    if weights is None and (exact := METRICS[metric].value.interval) is not None:
         return Interval(score, *exact(score, rows))
     random = np.random.default_rng(0)
     found: list[float] = []
@@ -50,7 +51,9 @@ def score_interval(metric: str, predictions: Tensor, targets: Tensor) -> Interva
     at_once = max(1, AT_ONCE // max(1, predictions.numel()))
     for start in range(0, resamples, at_once):
         draws = torch.from_numpy(random.integers(0, rows, (min(at_once, resamples - start), rows)))
-        found += scores_of_resamples(metric, predictions[draws], targets[draws])
+        found += scores_of_resamples(
+            metric, predictions[draws], targets[draws], None if weights is None else weights[draws]
+        )
     found = [value for value in found if np.isfinite(value)]
     low, high = np.quantile(found, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) if found else (np.nan, np.nan)
     return Interval(score, float(low), float(high), f"bootstrap ({RESAMPLES:,} resamples of the rows)")
@@ -62,13 +65,15 @@ def standard_error(metric: str, score: float, rows: int) -> float:
     return math.nan if formula is None or not math.isfinite(score) or rows < 1 else float(formula(score, rows))
 
 
-def scores_of_resamples(metric: str, predictions: Tensor, targets: Tensor) -> list[float]:
+def scores_of_resamples(
+    metric: str, predictions: Tensor, targets: Tensor, weights: Tensor | None = None
+) -> list[float]:
     """The metric on each of several resamples of the rows: predictions (resamples, rows, ...), targets (resamples, rows, ...).
 
     NaN for those on which a metric of the user's raises, as it may where a class is missing.
     """
     with suppress(ModelError):  # of one of them
-        return [own[metric] for own in evaluate([metric], predictions, targets)]
+        return [own[metric] for own in evaluate([metric], predictions, targets, weights)]
     found = []
     for own, target in zip(predictions, targets, strict=True):
         try:

@@ -58,7 +58,7 @@ def baseline_of(task: Task | Fold) -> Baseline:
         metric, loss = fmean(one.metric for one in found), fmean(one.loss for one in found)
         return Baseline(metric, loss, found[0].description)
     outputs, description = _constant(task)
-    y, target = task.validation.y, task.validation.target
+    y, target, weight = task.validation.y, task.validation.target, task.validation.weight
     outputs = outputs.expand(len(y), *outputs.shape[1:])
     if not KINDS[task.kind].has_classes:
         target = target.double()
@@ -67,9 +67,11 @@ def baseline_of(task: Task | Fold) -> Baseline:
         predictions = task.train.target.mean(0).expand(target.shape)
     with torch.no_grad():
         loss = LOSSES[KINDS[task.kind].loss].value.function
-        more = {"label_smoothing": 0.0} if KINDS[task.kind].has_classes else {}
+        more = {"label_smoothing": 0.0, "class_weight": None} if KINDS[task.kind].has_classes else {}
+        more = {"class_weight": None} if task.kind == "multilabel" else more
         by_row = loss(outputs, y.to(outputs.dtype) if y.is_floating_point() else y, **more)
-    return Baseline(_score(task.metric, predictions, target), float(by_row.mean()), description)
+    mean = by_row.mean() if weight is None else (by_row * weight).sum() / weight.sum()
+    return Baseline(_score(task.metric, predictions, target, weight), float(mean), description)
 
 
 def _constant(task: Task | Fold) -> tuple[Tensor, str]:
@@ -89,12 +91,12 @@ def _constant(task: Task | Fold) -> tuple[Tensor, str]:
     return mean, "always answers with the training mean"
 
 
-def _score(metric: str, predictions: Tensor, targets: Tensor) -> float:
+def _score(metric: str, predictions: Tensor, targets: Tensor, weight: Tensor | None) -> float:
     """A metric, NaN where it is not known, or not defined on such predictions."""
     if metric not in METRICS:
         return math.nan
     try:
-        score = evaluate_metric(metric, predictions, targets)
+        score = evaluate_metric(metric, predictions, targets, weight)
     except ModelError:  # one of the user's own may raise whatever it likes
         return math.nan
     return score if math.isfinite(score) else math.nan

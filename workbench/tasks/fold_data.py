@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from workbench.core.errors import TaskError
+from workbench.tasks.rows import Rows
 from workbench.tasks.schema import TaskSchema
-from workbench.tasks.split_rows import Rows
 from workbench.tasks.target_scale import TargetScale
 
 __all__ = ["Fold", "Folds", "folds_of_task"]
@@ -72,6 +72,10 @@ class Fold:
         return self.schema.metric
 
     @property
+    def target_names(self) -> tuple[str, ...] | None:
+        return self.schema.target_names
+
+    @property
     def classes(self) -> tuple[str, ...] | None:
         return self.schema.classes
 
@@ -123,7 +127,9 @@ def folds_of_task(
     members, starts = [], [0, 0]
     for own, *pair in made:
         ends = [start + len(rows) for start, rows in zip(starts, pair, strict=True)]
-        members.append(Fold(own, _slice(train_rows, starts[0], ends[0]), _slice(validation_rows, starts[1], ends[1])))
+        members.append(
+            Fold(own, train_rows.part(slice(starts[0], ends[0])), validation_rows.part(slice(starts[1], ends[1])))
+        )
         starts = ends
     return Folds(tuple(members), train_rows, validation_rows)
 
@@ -132,8 +138,6 @@ def _joined(rows: Sequence[Rows]) -> Rows:
     def cat(values: Sequence[Tensor]) -> Tensor:
         return torch.cat(list(values))
 
-    return Rows(cat([one.x for one in rows]), cat([one.y for one in rows]), cat([one.target for one in rows]))
-
-
-def _slice(rows: Rows, start: int, end: int) -> Rows:
-    return Rows(rows.x[start:end], rows.y[start:end], rows.target[start:end])
+    weights = [one.weight for one in rows if one.weight is not None]
+    whole = cat([one.x for one in rows]), cat([one.y for one in rows]), cat([one.target for one in rows])
+    return Rows(*whole, cat(weights) if weights else None)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from workbench.core.text import counted
-from workbench.tasks.split_rows import Rows
+from workbench.tasks.rows import Rows
 
 __all__ = ["copy_warnings", "near_rows"]
 

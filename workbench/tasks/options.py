@@ -12,7 +12,19 @@ from workbench.core.errors import TaskError, did_you_mean
 __all__ = ["check_monitor", "check_options", "check_outputs", "check_texts", "metric_names", "named"]
 
 OPTIONS = frozenset(
-    {"name", "kind", "split", "seed", "standardize", "clip", "transform", "metrics", "monitor", "target_transform"}
+    {
+        "name",
+        "kind",
+        "split",
+        "seed",
+        "standardize",
+        "clip",
+        "transform",
+        "metrics",
+        "monitor",
+        "target_transform",
+        "weights",
+    }
 )
 
 

@@ -19,9 +19,9 @@ from workbench.tasks.frames import check_frame, is_number, read_csv
 from workbench.tasks.given_rows import given_parts
 from workbench.tasks.inputs import as_inputs, materialise, to_shape
 from workbench.tasks.row_identity import SPLITS, place, row_keys, text_keys
+from workbench.tasks.rows import take_rows
 from workbench.tasks.schema import TaskSchema
 from workbench.tasks.split import Split, row_values
-from workbench.tasks.split_rows import take_rows
 from workbench.tasks.targets import as_targets
 from workbench.tasks.time_order import TimeOrder
 

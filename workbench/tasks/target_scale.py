@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -58,9 +59,11 @@ class TargetScale:
     def _fit_estimator(self, targets: NDArray[np.float64], field: str) -> None:
         what = f"target_transform={self.how!r}"
         try:
-            self._estimator = clone(self.how).fit(targets)
-            values = np.asarray(self._estimator.transform(targets), np.float64)
-            back = np.asarray(self._estimator.inverse_transform(values), np.float64)
+            with warnings.catch_warnings(), np.errstate(all="ignore"):
+                warnings.simplefilter("ignore")  # what they warn of is checked below
+                self._estimator = clone(self.how).fit(targets)
+                values = np.asarray(self._estimator.transform(targets), np.float64)
+                back = np.asarray(self._estimator.inverse_transform(values), np.float64)
         except Exception as error:
             raise TaskError(
                 f"{what}: cannot be fitted to {field} and inverted: {type(error).__name__}: {error}"

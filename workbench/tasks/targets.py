@@ -147,7 +147,7 @@ def _labels(y: NDArray[Any], field: str) -> NDArray[np.float64]:
         y = y.astype(bool) if all(isinstance(value, (bool, np.bool_)) for value in y.flat) else _numbers(y, "", field)
     y = y.reshape(len(y), -1)
     if not _is_zero_one(y):
-        odd = y[~np.isin(y, (0, 1))].flat[0] if y.dtype.kind in "iuf" else y.flat[0]
+        odd = (y[~np.isin(y, (0, 1))] if y.dtype.kind in "iuf" else y).flat[0].item()
         raise TaskError(f"{field} has the value {odd!r}: a multilabel task needs 0 or 1 for each label of a row")
     values = y.astype(np.float64)
     constant = (values == values[0]).all(0)

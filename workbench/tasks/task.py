@@ -6,7 +6,6 @@ import html
 import inspect
 import re
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +31,11 @@ from workbench.tasks.preprocessing import Preprocessing
 from workbench.tasks.recipe import Recipe
 from workbench.tasks.revision import Renewal, Sample, Source, renew, sample_of, sampled_targets
 from workbench.tasks.row_identity import SPLITS, fingerprint_of, known_after, row_keys
+from workbench.tasks.row_weights import check_parts, check_weights, weights_digest, weights_of_frame
+from workbench.tasks.rows import Rows, take_rows
 from workbench.tasks.schema import TaskSchema
 from workbench.tasks.separate_data import joined_arrays, joined_datasets, joined_frames, split_of
 from workbench.tasks.split import Split, as_split, check_seed
-from workbench.tasks.split_rows import Rows, take_rows
 from workbench.tasks.target_scale import TargetScale
 from workbench.tasks.targets import Label, amounts_named, as_targets, rule_of
 
@@ -55,7 +55,8 @@ class Task:
     standardised), None, or a scikit-learn transformer with an inverse; metrics and predictions are in the target's own unit
     whatever it is. metrics: names in the metrics table, one or several, all of which are logged after each epoch; the first is
     the headline metric, by which trials are ranked. monitor: "loss" (the validation loss) or one of the metrics: it selects
-    the best epoch within a trial, for its weights, early stopping and the plateau schedule.
+    the best epoch within a trial, for its weights, early stopping and the plateau schedule. weights: one number from 0 on a
+    row, or the column of a table that holds them: how much each row counts in losses and metrics, in every split.
 
     Attributes: split (`Split`); folds: None, or the `Folds` of a cross-validation, whose first one the other attributes
     describe; train, validation (`Rows`); row_numbers: of these, where they stood in the data;
@@ -87,6 +88,7 @@ class Task:
         target_transform: Any = "auto",
         metrics: str | Sequence[str] | None = None,
         monitor: str = "loss",
+        weights: Any = None,
         classes: tuple[str, ...] | None = None,
         own_labels: tuple[Label, ...] | None = None,
         flat_target: bool | None = None,
@@ -106,6 +108,7 @@ class Task:
         flat = flat if flat_target is None else flat_target
         scores = metric_names(KINDS[found].metric if metrics is None else metrics)
         monitor = check_monitor(monitor, scores)
+        weight = check_weights(weights, len(X))
         described, seed = as_split(split), check_seed(seed)
         self.split = described.without_values()
         strata = names if found == "classification" else None
@@ -117,6 +120,8 @@ class Task:
                 else renewal.division
             )
         parts = division.parts
+        if weight is not None:
+            check_parts(weight, dict(zip(SPLITS, parts, strict=True)))
         image = not isinstance(X, pd.DataFrame) and X.ndim == 4
         if image and renewal is None:
             warn_of_channels_last(X.shape)
@@ -127,8 +132,11 @@ class Task:
             made.fit(take_rows(X, rows), targets[rows], seen)
             return made, _target_scale(targets[rows], found, target_transform, field)
 
+        def rows_of(rows: NDArray[np.int64], fitted: Preprocessing, scale: TargetScale) -> Rows:
+            return _split(X, targets, rows, fitted, scale, weight)
+
         fitted, scale = fit(parts[0])
-        self.train, self.validation, test = (_split(X, targets, rows, fitted, scale) for rows in parts)
+        self.train, self.validation, test = (rows_of(rows, fitted, scale) for rows in parts)
         self.sizes = {"train": len(self.train), "validation": len(self.validation), "test": len(parts[2])}
         self.row_numbers = dict(zip(SPLITS[:2], parts, strict=False))
         self.row_keys = {split: keys[rows] for split, rows in zip(self.sizes, parts, strict=True)}
@@ -140,7 +148,17 @@ class Task:
         self.warnings += copy_warnings(self.row_keys, self.train, others, len(strata or ()))
         # the address in a function's repr differs in the next session
         shown = re.sub(r" at 0x[0-9a-fA-F]+", "", repr(transform))
-        settings = (found, repr(self.split), seed, fitted.standardize, fitted.clip, shown, names, scale.name)
+        settings = (
+            found,
+            repr(self.split),
+            seed,
+            fitted.standardize,
+            fitted.clip,
+            shown,
+            names,
+            scale.name,
+            weights_digest(weight),
+        )
         self.schema = TaskSchema(
             name=str(name),
             kind=found,
@@ -162,7 +180,7 @@ class Task:
         )
         self.folds: Folds | None = None
         if division.folds:
-            self.folds = folds_of_task(self.schema, division.folds, fit, partial(_split, X, targets))
+            self.folds = folds_of_task(self.schema, division.folds, fit, rows_of)
             self.train, self.validation = self.folds.members[0].train, self.folds.members[0].validation
         self.recipe, self.recipe_needs = recipe or Recipe()
         self.former = None if renewal is None else renewal.former
@@ -281,6 +299,8 @@ class Task:
         check_options(options)
         check_is_frame(frame)
         frame, sizes = joined_frames(frame, separate)
+        frame, weights = weights_of_frame(frame, options.get("weights"), target)
+        options = {**options, "weights": weights}
         split = split_of(options, sizes)
         by = split.values_of(frame)
         frame = split.without_column(frame, target)
@@ -313,6 +333,10 @@ class Task:
         values that are no column, these come last: (X, y, groups), (frame, groups).
         Raises: TaskError for other columns, types, shapes or classes, rows without a target, or no new row.
         """
+        if self.train.weight is not None:
+            raise TaskError(
+                f"{self.name!r} has weights of rows, which new data cannot continue; make a new task of all rows with weights="
+            )
         X, targets, renewal = renew(self, self._source, new_data)
         recipe = Recipe.of_version(Recipe(self.recipe, self.recipe_needs), renewal.version, new_data)
         return type(self)(X, targets, **self._source.options, recipe=recipe, renewal=renewal)
@@ -356,6 +380,11 @@ class Task:
     def target(self) -> TargetScale:
         """How losses see the targets."""
         return self.schema.target
+
+    @property
+    def target_names(self) -> tuple[str, ...] | None:
+        """The target columns of a table, else None."""
+        return self.schema.target_names
 
     @property
     def positions(self) -> tuple[int, ...]:
@@ -451,8 +480,10 @@ def _split(
     rows: NDArray[np.int64],
     fitted: Preprocessing,
     scale: TargetScale,
+    weight: NDArray[np.float64] | None,
 ) -> Rows:
     if not len(rows):
         return Rows(torch.empty(0), torch.empty(0), torch.empty(0))
     y = torch.from_numpy(targets[rows])
-    return Rows(fitted.apply(take_rows(X, rows)), scale.apply(targets[rows]) if y.is_floating_point() else y, y)
+    seen = scale.apply(targets[rows]) if y.is_floating_point() else y
+    return Rows(fitted.apply(take_rows(X, rows)), seen, y, None if weight is None else torch.from_numpy(weight[rows]))

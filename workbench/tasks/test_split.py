@@ -9,7 +9,7 @@ from __future__ import annotations
 from weakref import WeakKeyDictionary
 
 from workbench.core.errors import TaskError
-from workbench.tasks.split_rows import Rows
+from workbench.tasks.rows import Rows
 
 __all__ = ["keep", "open_seal"]
 

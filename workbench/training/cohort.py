@@ -28,16 +28,17 @@ from workbench.models import (
     stacked_forward,
 )
 from workbench.models.stacking import Forward
-from workbench.tasks.predictions import loss_entry, predictor
+from workbench.tasks.predictions import predictor
 from workbench.training.batches import GATHER_BYTES, shuffled_batches
 from workbench.training.blueprint import Blueprint
 from workbench.training.epoch import EpochRecord
 from workbench.training.filling import check_fits, constants_of, moved, unfreezer
-from workbench.training.losses import is_builtin_loss, loss_of
+from workbench.training.losses import is_builtin_loss
+from workbench.training.objective import Objective
 from workbench.training.optimizer_step import RowState, copied, step_key
 from workbench.training.optimizers import rule_of
 from workbench.training.parameter_views import bind_module, views_of, vmapped
-from workbench.training.row import Row, SplitData, TaskData
+from workbench.training.row import Row, TaskData
 from workbench.training.shard import Shard, shard_count, side_by_side
 from workbench.training.stages import (
     inputs_of,
@@ -87,11 +88,10 @@ class Cohort:
         self.series, self.epoch = next(iter(trials)), 0
         self.task, self.device, self.dtype = task, device, dtype
         self.batch_size = first.batch_size
-        self.loss, self.mean_loss = loss_of(first)
+        self.objective = Objective(task, first, device, dtype)
         self.predict = predictor(task, first.loss)
-        self._transformed = loss_entry(first.loss, task.kind).transformed
-        self.y, self.y_val = self._targets(self._data.train), self._targets(self._data.validation)
-        self.target_val = self._data.validation.target
+        data = self._data
+        self.y, self.y_val = self.objective.targets(data.train), self.objective.targets(data.validation)
         size = None if state is None else state.theta.shape[1]
         self._enter(first, size if not origins else next(iter(origins.values())).weights.vector.numel())
         self._seeded = not is_builtin(first.model) or draws_random_numbers(self.module)
@@ -123,11 +123,6 @@ class Cohort:
     def _data(self) -> Any:
         """What has the rows that train and validate."""
         return self.task
-
-    def _targets(self, split: SplitData) -> Tensor:
-        """Targets as the loss sees them."""
-        targets = (split.y if self._transformed else split.target).to(self.device)
-        return targets.to(self.dtype) if targets.is_floating_point() else targets
 
     # --- building ---------------------------------------------------------------------------------------------------
 
@@ -294,7 +289,7 @@ class Cohort:
         buffers = {name: values[first:last].data for name, values in self.buffers.items()}
         return Shard(
             first, last, theta, grad, views_of(theta, self._shapes), views_of(grad, self._shapes), buffers,
-            self._penalised, forward, self.loss, self._noise(index),
+            self._penalised, forward, self.objective.means, self._noise(index),
         )  # fmt: skip
 
     def _noise(self, index: int) -> AbstractContextManager[object]:
@@ -369,7 +364,7 @@ class Cohort:
         self.grad.zero_()
         with self._noise(0):
             outputs = self.module(x)
-        loss = self.mean_loss(outputs, y)
+        loss = self.objective.mean(outputs, y)
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach().reshape(1), outputs.detach()
 
@@ -386,15 +381,11 @@ class Cohort:
             stacked = torch.cat(side_by_side(self.shards, lambda shard: shard.evaluate(pieces), self._cores))
         self.module.train()
         targets = self.y_val.expand(len(stacked), *self.y_val.shape)
-        losses = self.loss(stacked.flatten(0, 1), targets.flatten(0, 1)).view(len(stacked), -1).mean(1).tolist()
-        own = self.target_val.expand(len(stacked), *self.target_val.shape)
-        return list(zip(losses, evaluate(self.task.metrics, stacked, own, predict=self.predict), strict=True))
-
-    def in_own_unit(self, y: Tensor) -> Tensor:
-        """Targets that the loss saw, in their own unit."""
-        if not y.is_floating_point():
-            return y
-        return self.task.target.inverse(y) if self._transformed else y.double()
+        losses = self.objective.means(stacked, targets).tolist()
+        validation = self.task.validation
+        own = validation.target.expand(len(stacked), *validation.target.shape)
+        weights = None if validation.weight is None else validation.weight.expand(len(stacked), -1)
+        return list(zip(losses, evaluate(self.task.metrics, stacked, own, weights, predict=self.predict), strict=True))
 
     @torch.no_grad()
     def penalties(self) -> list[float]:

@@ -62,14 +62,17 @@ class EpochRecord:
         return norms
 
     def metrics(
-        self, names: Sequence[str], predict: Callable[[Tensor], Tensor], own: Callable[[Tensor], Tensor]
+        self,
+        names: Sequence[str],
+        predict: Callable[[Tensor], Tensor],
+        own: Callable[[Tensor], tuple[Tensor, Tensor | None]],
     ) -> list[dict[str, float]]:
         """The metrics of each trial over the outputs of the epoch's steps, each with the weights before it.
 
-        predict: makes predictions of outputs. own: gives the targets that a loss saw in their own unit.
+        predict: makes predictions of outputs. own: gives the targets that a loss saw in their own unit, and their weights.
         """
         if self.direct:
             outputs, targets = torch.cat(self.outputs)[None], torch.cat(self.targets)[None]
         else:
             outputs, targets = torch.cat(self.outputs, 1), torch.cat(self.targets, 1)
-        return evaluate(names, outputs, own(targets), predict=predict)
+        return evaluate(names, outputs, *own(targets), predict=predict)

@@ -14,7 +14,8 @@ from workbench.training.epoch import EpochRecord
 
 __all__ = ["FoldRecord", "Span", "fold_batches"]
 
-Own = Callable[[Tensor], Tensor]
+Predict = Callable[[Tensor], Tensor]
+Own = Callable[[Tensor], tuple[Tensor, Tensor | None]]
 
 
 class Span(NamedTuple):
@@ -51,7 +52,7 @@ class FoldRecord(EpochRecord):
     """The steps of one epoch of rows on different folds. used: data rows of each row's epoch. same: rows of the cohort whose
     folds share their size and the unit of their targets, with functions as those of `EpochRecord.metrics`."""
 
-    def __init__(self, used: Sequence[int], batch_size: int, same: Sequence[tuple[list[int], Own, Own]]) -> None:
+    def __init__(self, used: Sequence[int], batch_size: int, same: Sequence[tuple[list[int], Predict, Own]]) -> None:
         super().__init__(direct=False)
         self._used, self._batch, self._same = torch.tensor(used), batch_size, same
 
@@ -74,13 +75,13 @@ class FoldRecord(EpochRecord):
         found: list[float] = (torch.where(stepped > 0, norms, 0.0).sum(0) / stepped.sum(0)).tolist()
         return found
 
-    def metrics(self, names: Sequence[str], predict: Own, own: Own) -> list[dict[str, float]]:
+    def metrics(self, names: Sequence[str], predict: Predict, own: Own) -> list[dict[str, float]]:
         outputs, targets = torch.cat(self.outputs, 1), torch.cat(self.targets, 1)
         found: dict[int, dict[str, float]] = {}
         for rows, predict_own, own_unit in self._same:
             # rows that do not count stand at the end of each row's epoch
             used = min(int(self._used[rows[0]]), outputs.shape[1])
             at = torch.tensor(rows, device=outputs.device)
-            scores = evaluate(names, outputs[at, :used], own_unit(targets[at, :used]), predict=predict_own)
+            scores = evaluate(names, outputs[at, :used], *own_unit(targets[at, :used]), predict=predict_own)
             found |= dict(zip(rows, scores, strict=True))
         return [found[index] for index in range(len(found))]

@@ -20,6 +20,7 @@ from workbench.training.cohort import Batch, Cohort
 from workbench.training.epoch import EpochRecord
 from workbench.training.filling import constants_of
 from workbench.training.fold_batches import FoldRecord, Span, fold_batches
+from workbench.training.objective import Objective
 from workbench.training.row import Row, SplitData, TaskData
 from workbench.training.schedules import schedule_of
 from workbench.training.shard import Shard, side_by_side
@@ -52,6 +53,7 @@ class FoldCohort(Cohort):
         super()._enter(config, size)
         self.members = tuple(self.task.folds.members)  # type: ignore[union-attr]
         self._predictors = [predictor(member, config.loss) for member in self.members]
+        self._objectives = [Objective(member, config, self.device, self.dtype) for member in self.members]
         self._train_spans, self._validation_spans = self._spans("train"), self._spans("validation")
         self._steps = [math.ceil(span.used / self.batch_size) for span in self._train_spans]
         self.steps_per_epoch, self.rows_per_epoch = max(self._steps), max(span.used for span in self._train_spans)
@@ -139,9 +141,12 @@ class FoldCohort(Cohort):
                 return None
             counted = None
             if least < most:
-                held = x.new_tensor(counts[own], dtype=self.dtype)[:, None]
-                counted = (torch.arange(most, device=x.device) < held) / held
-            losses, outputs = shard.backward(x[own, :most], y[own, :most], counted)
+                held = torch.tensor(counts[own], device=x.device)[:, None]
+                counted = (torch.arange(most, device=x.device) < held).to(self.dtype)
+            means = None
+            if counted is not None or self.objective.by_class:
+                means = partial(self._means, [row.fold for row in self.rows[own]], counted)
+            losses, outputs = shard.backward(x[own, :most], y[own, :most], means)
             if most < x.shape[1]:
                 missing = outputs.new_zeros(len(outputs), x.shape[1] - most, *outputs.shape[2:])
                 outputs = torch.cat([outputs, missing], 1)
@@ -158,30 +163,39 @@ class FoldCohort(Cohort):
         losses, norms, outputs = (torch.cat(parts) for parts in zip(*whole, strict=True))
         return losses, norms, outputs
 
+    def _means(self, folds: list[int], counted: Tensor | None, outputs: Tensor, y: Tensor) -> Tensor:
+        """The loss of each row. folds: theirs. counted: see `Objective.means`."""
+        if not self.objective.by_class:
+            return self.objective.means(outputs, y, counted)
+        losses = [
+            self._objectives[fold].means(
+                outputs[i : i + 1], y[i : i + 1], None if counted is None else counted[i : i + 1]
+            )
+            for i, fold in enumerate(folds)
+        ]
+        return torch.cat(losses)
+
     def record(self) -> EpochRecord:
         used = [self._train_spans[row.fold].used for row in self.rows]
-        own = [(rows, self._predictors[fold], partial(self._own_unit, fold)) for rows, fold in self._alike("train")]
+        own = [
+            (rows, self._predictors[fold], self._objectives[fold].in_own_unit) for rows, fold in self._alike("train")
+        ]
         return FoldRecord(used, self.batch_size, own)
 
     def _alike(self, split: str) -> list[tuple[list[int], int]]:
         """Rows that can be measured together, with one of their folds: those of one fold; of classes, of folds of one size."""
         spans = self._train_spans if split == "train" else self._validation_spans
-        numbers = self.y.is_floating_point()
+        numbers = self._data.train.y.is_floating_point() or self.objective.by_class
         found: dict[Any, list[int]] = {}
         for index, row in enumerate(self.rows):
             found.setdefault((spans[row.fold].used, row.fold if numbers else -1), []).append(index)
         return [(rows, self.rows[rows[0]].fold) for rows in found.values()]
 
-    def _own_unit(self, fold: int, y: Tensor) -> Tensor:
-        if not y.is_floating_point():
-            return y
-        return self.members[fold].target.inverse(y) if self._transformed else y.double()
-
     @torch.no_grad()
     def evaluate(self) -> list[tuple[float, dict[str, float]]]:
         """Validation loss and metrics of every row, on its own fold."""
         self.module.eval()
-        spans = self._validation_spans
+        spans, validation = self._validation_spans, self._data.validation
         most = max(span.rows for span in spans)
         # shorter folds of a shard are filled up with their first row
         places = torch.stack(
@@ -204,8 +218,11 @@ class FoldCohort(Cohort):
         for rows, fold in self._alike("validation"):
             count = spans[fold].rows
             outputs, at = stacked[rows][:, :count], places[rows][:, :count]
-            losses = self.loss(outputs.flatten(0, 1), self.y_val[at].flatten(0, 1)).view(len(rows), -1).mean(1).tolist()
-            targets = self.target_val[at.to(self.target_val.device)]
-            scores = evaluate(self.task.metrics, outputs, targets, predict=self._predictors[fold])
+            losses = self._objectives[fold].means(outputs, self.y_val[at]).tolist()
+            own = at.to(validation.target.device)
+            weights = None if validation.weight is None else validation.weight[own]
+            scores = evaluate(
+                self.task.metrics, outputs, validation.target[own], weights, predict=self._predictors[fold]
+            )
             found |= dict(zip(rows, zip(losses, scores, strict=True), strict=True))
         return [found[index] for index in range(len(self.rows))]

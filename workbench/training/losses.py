@@ -36,10 +36,19 @@ def _numbers(outputs: Tensor, targets: Tensor) -> Tensor:
     return F.one_hot(targets, outputs.shape[-1]).to(outputs.dtype)
 
 
-def cross_entropy(outputs: Tensor, targets: Tensor, reduction: str = "none", *, label_smoothing: float) -> Tensor:
-    """-log softmax(outputs)[target]; with smoothing ε the target is (1 - ε) one-hot + ε / classes."""
-    if outputs.dim() > 2:  # (rows, classes, *positions)
-        return _by_row(F.cross_entropy(outputs, targets, reduction=reduction, label_smoothing=label_smoothing))
+def cross_entropy(
+    outputs: Tensor,
+    targets: Tensor,
+    reduction: str = "none",
+    *,
+    label_smoothing: float,
+    class_weight: Tensor | None,
+) -> Tensor:
+    """-log softmax(outputs)[target], times the class's weight; with smoothing ε the target is (1 - ε) one-hot + ε / classes."""
+    if outputs.dim() > 2 or class_weight is not None:  # (rows, classes, *positions)
+        return _by_row(
+            F.cross_entropy(outputs, targets, class_weight, reduction=reduction, label_smoothing=label_smoothing)
+        )
     if len(outputs) >= MANY_ROWS and 2 < outputs.shape[-1] < VECTOR:
         # torch's softmax over few neighbouring numbers does not use vector instructions; over far ones it does, 3 x as fast
         outputs, targets = outputs.t().unsqueeze(0), targets.unsqueeze(0)
@@ -63,18 +72,27 @@ def huber(outputs: Tensor, targets: Tensor, reduction: str = "none", *, huber_de
     return _by_row(F.huber_loss(outputs, _numbers(outputs, targets), reduction=reduction, delta=huber_delta))
 
 
-def binary_cross_entropy(outputs: Tensor, targets: Tensor, reduction: str = "none") -> Tensor:
-    """-y log σ(o) - (1 - y) log(1 - σ(o)) of each label, averaged over the labels."""
-    return _by_row(F.binary_cross_entropy_with_logits(outputs, targets, reduction=reduction))
+def binary_cross_entropy(
+    outputs: Tensor, targets: Tensor, reduction: str = "none", *, class_weight: Tensor | None
+) -> Tensor:
+    """-w y log σ(o) - (1 - y) log(1 - σ(o)) of each label, averaged over the labels; w: the weight of its positive rows."""
+    return _by_row(F.binary_cross_entropy_with_logits(outputs, targets, pos_weight=class_weight, reduction=reduction))
 
 
-def focal(outputs: Tensor, targets: Tensor, reduction: str = "none", *, focal_gamma: float) -> Tensor:
-    """(1 - p)^γ times the cross-entropy -log p of the actual class, or of each label (Lin et al. 2017, without α)."""
+def focal(
+    outputs: Tensor, targets: Tensor, reduction: str = "none", *, focal_gamma: float, class_weight: Tensor | None
+) -> Tensor:
+    """(1 - p)^γ times the cross-entropy -log p of the actual class, or of each label (Lin et al. 2017); α: the class weights."""
+    weight: Tensor | float = 1.0
     if targets.is_floating_point():
         plain = F.binary_cross_entropy_with_logits(outputs, targets, reduction="none")
+        if class_weight is not None:
+            weight = torch.where(targets > 0, class_weight, 1.0)
     else:
         plain = F.cross_entropy(outputs, targets, reduction="none")
-    values = (1 - torch.exp(-plain)) ** focal_gamma * plain
+        if class_weight is not None:
+            weight = class_weight[targets]
+    values = weight * (1 - torch.exp(-plain)) ** focal_gamma * plain
     return values.mean() if reduction == "mean" else _by_row(values)
 
 
@@ -131,14 +149,17 @@ def resolve_loss(config: Config, kind: str) -> Config:
     return config
 
 
-def loss_of(config: Config) -> tuple[LossFunction, LossFunction]:
+def loss_of(config: Config, class_weight: Tensor | None = None) -> tuple[LossFunction, LossFunction]:
     """The loss a Config asks for, its hyperparameters bound: by row (rows,), and its mean over the rows ().
 
-    The built-in losses have a mean of their own, one kernel instead of two in each direction.
+    The built-in losses have a mean of their own, one kernel instead of two in each direction. class_weight: (classes,) in place
+    of what the Config says of it.
     """
     entry: Loss = LOSSES[config.loss].value
     function = entry.function
     arguments = read_arguments(function, config)
+    if "class_weight" in arguments:
+        arguments["class_weight"] = class_weight
     by_row = cast(LossFunction, partial(function, **arguments))
     if function.__module__ == __name__:
         return by_row, cast(LossFunction, partial(function, reduction="mean", **arguments))

@@ -9,9 +9,11 @@ from workbench.core.config import Config
 from workbench.core.domains import Domain, Range
 from workbench.core.errors import ConfigError, Problem
 from workbench.core.registry import LOSSES, METRICS, MODELS
+from workbench.metrics.evaluation import takes_weights
 from workbench.models import build_model, probe
 from workbench.tasks.predictions import gives_probabilities
 from workbench.training.losses import resolve_loss
+from workbench.training.objective import class_weights
 from workbench.training.row import TaskData
 
 __all__ = ["check", "cohort_key", "prepare", "unstackable_fields"]
@@ -31,7 +33,12 @@ def check(task: TaskData, config: Config) -> Config:
     """`prepare` without building the model. Raises: ConfigError naming the field."""
     config = resolve_loss(config, task.kind)
     for name in task.metrics:
-        METRICS[name]  # an unknown metric fails here, with a hint
+        metric = METRICS[name].value  # an unknown metric fails here, with a hint
+        if task.train.weight is not None and not takes_weights(metric):
+            message = (
+                f"metric {name!r} cannot weigh rows, and the task has weights=; give its function a parameter `weights`"
+            )
+            raise ConfigError([Problem("metrics", name, message)])
     _check_targets(task, config)
     folds = getattr(task, "folds", None)
     rows = min(len(one.train.x) for one in (folds.members if folds else [task]))
@@ -45,6 +52,7 @@ def check(task: TaskData, config: Config) -> Config:
 
 def _check_targets(task: TaskData, config: Config) -> None:
     """Raises: ConfigError for targets that the loss is not made for, or metrics that need probabilities it does not give."""
+    class_weights(task, config)  # a class that there is not fails here
     if config.loss == "poisson" and bool((task.train.target < 0).any()):
         message = (
             f"loss='poisson': needs targets from 0 on, the smallest is {float(task.train.target.min()):g}; use 'mse'"

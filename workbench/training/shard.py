@@ -40,6 +40,7 @@ class Shard:
 
     weights, gradients: views (rows, *shape) by name of these rows' part of theta and grad. penalised: names of the weights
     that L1 and L2 act on. forward: the stacked forward pass, None for a cohort of one, which is stepped by its module.
+    means: the loss of each row.
     """
 
     def __init__(
@@ -53,7 +54,7 @@ class Shard:
         buffers: Mapping[str, Tensor],
         penalised: Sequence[str],
         forward: Forward | None,
-        loss: LossFunction,
+        means: LossFunction,
         randomness: AbstractContextManager[object],
     ) -> None:
         self.first, self.last = first, last
@@ -61,7 +62,7 @@ class Shard:
         self._gradients = list(gradients.values())
         self._pieces = [(weights[name], gradients[name]) for name in penalised]
         self.parameters = {name: view.detach().requires_grad_() for name, view in weights.items()} if forward else {}
-        self._buffers, self._forward, self._loss, self._randomness = buffers, forward, loss, randomness
+        self._buffers, self._forward, self._means, self._randomness = buffers, forward, means, randomness
         self._stepper: Stepper | None = None
 
     def bind(
@@ -85,19 +86,17 @@ class Shard:
         self._2l2 = self._theta.new_tensor([2 * strength for strength in l2]) if any(l2) else None
         self._clip = self._theta.new_tensor(clips) if min(clips) < math.inf else None
 
-    def backward(self, x: Tensor, y: Tensor, counted: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def backward(self, x: Tensor, y: Tensor, means: LossFunction | None = None) -> tuple[Tensor, Tensor]:
         """Forward and backward of all rows at once, the gradients copied into their buffer.
 
-        counted: of each row, weights of its batch (rows, batch) that sum to 1; None for a plain mean.
+        means: the loss of each row, if it is not the one that all batches have.
 
         Copied and not accumulated: autograd wants the layout of a gradient to be that of a contiguous parameter.
         """
         assert self._forward is not None
         with self._randomness:
             outputs = self._forward(self.parameters, self._buffers, x)
-        values = self._loss(outputs.flatten(0, 1), y.flatten(0, 1))
-        by_row = values.view(self.last - self.first, -1)
-        losses = by_row.mean(1) if counted is None else (by_row * counted).sum(1)
+        losses = self._means(outputs, y) if means is None else means(outputs, y)
         found = torch.autograd.grad(losses.sum(), list(self.parameters.values()), materialize_grads=True)
         torch._foreach_copy_(self._gradients, list(found))
         return losses.detach(), outputs.detach()

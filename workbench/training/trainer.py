@@ -190,8 +190,8 @@ class Training:
             return
         if self.task.folds is not None:
             raise ModelError(
-                f"model={cohort.rows[0].config.model!r}: the folds of a trial train together, and this model cannot be vectorised "
-                f"over them ({reason}); change the model, or make the task without folds, such as split=(0.6, 0.2, 0.2)"
+                f"model={cohort.rows[0].config.model!r}: the folds of a trial train together, and this model cannot be "
+                f"vectorised over them ({reason}); change the model, or make the task without folds: split=(0.6, 0.2, 0.2)"
             )
         if self.supply is not None:
             self.supply.shrink(1)
@@ -323,7 +323,7 @@ class Training:
         broken = (~torch.isfinite(steps)).int()
         validation = cohort.evaluate()
         penalties = cohort.penalties()
-        train_metrics = record.metrics(self.task.metrics, cohort.predict, cohort.in_own_unit)
+        train_metrics = record.metrics(self.task.metrics, cohort.predict, cohort.objective.in_own_unit)
         seconds = time.perf_counter() - started
         headline, monitor = self.task.metrics[0], self.task.monitor
         events: list[EpochEnd] = []

@@ -295,7 +295,8 @@ class ChoiceField(Field):
         """Labels and values; of a table, those for the kind of task."""
         domain = self.declaration.domain
         if not isinstance(domain, Registry):
-            return [(str(option), option) for option in self.declaration.options or ()]
+            names = {None: self.declaration.off}
+            return [(names.get(option, str(option)), option) for option in self.declaration.options or ()]
         names = domain.suited_to(self.kind)
         auto = [("Automatic", "auto")] if self.declaration.auto else []
         return [*auto, *((domain[name].label, name) for name in names)]
@@ -304,6 +305,8 @@ class ChoiceField(Field):
         return self.control.value
 
     def set_value(self, value: Any) -> None:
+        if self.declaration.mapping and value not in self.declaration.options:
+            self.control.options = [*self.menu(), (str(value), value)]
         self.control.value = value
 
 

@@ -23,7 +23,8 @@ from workbench.core.registry import MODELS
 from workbench.methods.comparison.reads import Reads
 from workbench.methods.comparison.tab import _board
 from workbench.methods.ensembles.build import IN_MEMORY
-from workbench.metrics import table as metrics
+from workbench.methods.ensembles.selection import Scorer
+from workbench.metrics.evaluation import evaluate_metric
 from workbench.runs.session import Session
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -102,16 +103,16 @@ def test_a_soft_vote_is_the_mean_of_the_members_probabilities(
     assert mixed.predict(rows).tolist() == np.array(mixed.schema.labels)[wanted.argmax(1)].tolist()
     assert len({tuple(bench.model(trial).predict(rows)) for trial in (9, 3, 10)}) == 3  # they do differ
     x = mixed.preprocess(rows)
-    np.testing.assert_allclose(mixed.outputs(x).exp().numpy(), wanted, rtol=1e-12)
-    np.testing.assert_allclose(mixed(x).detach().exp().numpy(), wanted, rtol=1e-5)
+    np.testing.assert_allclose(mixed.predictions(x).numpy(), wanted, rtol=1e-12)
+    np.testing.assert_allclose(mixed(x).detach().numpy(), wanted, rtol=1e-5)
 
 
 def test_scores_are_those_of_the_outputs_on_the_validation_rows(mixed: wb.Ensemble, bench: wb.Workbench) -> None:
     split = bench.task.validation
-    outputs = mixed.outputs(split.x)
+    outputs = mixed.predictions(split.x)
     assert mixed.val_metric == pytest.approx(float((outputs.argmax(1) == split.y).double().mean()))
-    assert mixed.val_loss == pytest.approx(float(F.cross_entropy(outputs, split.y)))
-    assert metrics.evaluate_metric("accuracy", outputs, split.y) == pytest.approx(mixed.val_metric)
+    assert mixed.val_loss == pytest.approx(float(F.nll_loss(outputs.log(), split.y)))
+    assert evaluate_metric("accuracy", outputs, split.y) == pytest.approx(mixed.val_metric)
     table = bench.trials.set_index("trial")
     for member in mixed.members:
         assert member.epoch == table.loc[member.trial, "best_epoch"]
@@ -125,10 +126,11 @@ def test_a_probability_of_nothing_has_a_logarithm(best: wb.Ensemble, rows: np.nd
     with torch.no_grad():
         for parameter in sure.parameters():
             parameter.mul_(1e4)
-    far = sure.outputs(sure.preprocess(rows))
-    assert torch.isfinite(far).all()
-    assert far.min() < -500
-    assert torch.isfinite(F.cross_entropy(far, far.argmin(1)))
+    shares = sure.predictions(sure.preprocess(rows))
+    assert shares.min() == 0
+    scorer = Scorer(shares.argmin(1).numpy(), "log_loss")
+    scores, losses = scorer(shares.numpy()[None], np.ones((1, len(rows))))
+    assert np.isfinite([scores, losses]).all()
 
 
 def test_predicting_leaves_the_training_flags_alone(mixed: wb.Ensemble, rows: np.ndarray) -> None:
@@ -139,6 +141,10 @@ def test_predicting_leaves_the_training_flags_alone(mixed: wb.Ensemble, rows: np
     mixed.eval()
     with pytest.raises(wb.TaskError, match=r"rows have the shape \(64,\)"):
         mixed.predict(rows.reshape(-1, 64))
+
+
+def split_deviation(task: wb.Task) -> float:
+    return float(task.train.target.std(correction=0))
 
 
 def test_numbers_are_averaged_in_the_targets_units() -> None:
@@ -152,13 +158,13 @@ def test_numbers_are_averaged_in_the_targets_units() -> None:
     np.testing.assert_allclose(ensemble.predict(X), wanted, rtol=1e-6)
     assert 20 < wanted.std() < y.std()
     split = bench.task.validation
-    outputs = ensemble.outputs(split.x)
-    assert ensemble.val_metric == pytest.approx(float((outputs - split.y).square().mean().sqrt()))
-    assert ensemble.val_loss == pytest.approx(ensemble.val_metric**2)
+    outputs = ensemble.predictions(split.x)
+    assert ensemble.val_metric == pytest.approx(float((outputs - split.target).square().mean().sqrt()))
+    assert ensemble.val_loss == pytest.approx((ensemble.val_metric / split_deviation(bench.task)) ** 2)
     assert ensemble.optimism == pytest.approx(ensemble.corrected - ensemble.val_metric)  # lower is better
     board = bench.leaderboard()
     assert board["mean"].is_monotonic_increasing
-    with pytest.raises(wb.TaskError, match="'diabetes' is a regression"):
+    with pytest.raises(wb.TaskError, match="'diabetes' is a regression task"):
         ensemble.predict_proba(X)
 
 
@@ -170,7 +176,8 @@ def test_by_default_the_best_trial_of_each_of_the_best_settings_votes(bench: wb.
     configuration = frame[["model", "learning_rate", "hidden_units"]].astype(str).agg(" ".join, axis=1)
     means = frame.groupby(configuration)["best_val_metric"].mean().sort_values(ascending=False)
     assert len(means) == 8
-    wanted = [frame[configuration == name].sort_values("best_val_metric")["trial"].iloc[-1] for name in means.index[:3]]
+    ranked = frame.sort_values(["best_val_metric", "best_val_loss"], ascending=[False, True])
+    wanted = [ranked[configuration == name]["trial"].iloc[0] for name in means.index[:3]]
     assert {m.trial for m in best.members} == set(wanted)
     assert {m.votes for m in best.members} == {1}
     assert best.facts.how == "the best 3 of 8 configurations, chosen from 10 candidates"
@@ -291,7 +298,7 @@ def test_a_metric_that_is_no_number_is_told_and_not_taken_for_want_of_trials(sel
     bench.run(MLP.replace(batch_size=8), seeds=2)
     assert bench.trials["state"].tolist() == ["completed"] * 2
     assert np.isfinite(bench.trials["best_val_loss"]).all()
-    says = r"2 trials on 'few' ran to the end, but R² is no finite number on the 1 validation row, .*\(split=\).*\(metric=\)"
+    says = r"2 trials on 'few' ran to the end, but R² is no finite number on the 1 validation row, .*\(split=\).*\(metrics=\)"
     with pytest.raises(wb.RunError, match=says):
         bench.ensemble(select=select)
     with pytest.raises(wb.RunError, match=says):
@@ -444,7 +451,7 @@ else:
     found = wb.load_model(sys.argv[2], models={"plain": own})
     assert "workbench.log" not in sys.modules and "sqlalchemy" not in sys.modules
     assert "matplotlib" not in sys.modules
-np.save("answers.npy", np.column_stack([found.predict_proba(rows), found.outputs(found.preprocess(rows)).numpy()]))
+np.save("answers.npy", np.column_stack([found.predict_proba(rows), found.predictions(found.preprocess(rows)).numpy()]))
 print(repr(found))
 """
 
@@ -462,7 +469,7 @@ def test_another_kernel_gives_the_same_answers_to_the_last_bit(
     done = subprocess.run(script, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == repr(mixed)
-    wanted = np.column_stack([mixed.predict_proba(rows), mixed.outputs(mixed.preprocess(rows)).numpy()])
+    wanted = np.column_stack([mixed.predict_proba(rows), mixed.predictions(mixed.preprocess(rows)).numpy()])
     np.testing.assert_array_equal(np.load(tmp_path / "answers.npy"), wanted)
 
 

@@ -81,7 +81,14 @@ def assemble(
     crowd = _Crowd(session, pool)
     task = session.task
     deviation = task.train.target.double().std(0, correction=0).reshape(-1).numpy()
-    scorer = Scorer(task.validation.target.numpy(), task.metric, task.kind, deviation)
+    weights = None if task.validation.weight is None else task.validation.weight.numpy()
+    scorer = Scorer(
+        task.validation.target.numpy(),
+        task.metric,
+        labels=task.kind == "multilabel",
+        deviation=deviation,
+        weights=weights,
+    )
     answers = crowd.answers()
     choose: Choice | None
     if select == "greedy":

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from workbench.core.direction import better_of, sign
 from workbench.core.errors import ModelError
-from workbench.core.kinds import KINDS
 from workbench.core.registry import METRICS
 from workbench.metrics.evaluation import evaluate, evaluate_metric
 from workbench.metrics.table import LEVEL, weighted_mean
@@ -41,13 +40,24 @@ class Scorer:
     """A metric and a loss over weighted rows. Scores are turned so that larger is better.
 
     targets: (rows,) class indices, or (rows, outputs) numbers in their own unit, or 0 and 1 by label. metric: a name in the
-    metrics table. kind: of the task. deviation: (outputs,) of the training targets. The loss is the cross-entropy of the mean
-    probabilities, or the mean squared error in units of the deviation.
+    metrics table. labels: whether targets are 0 and 1 by label. deviation: (outputs,) of the training targets.
+    weights: (rows,), None for equal ones. The loss is the cross-entropy of the mean probabilities, or the mean squared error in
+    units of the deviation.
     """
 
-    def __init__(self, targets: NDArray[Any], metric: str, kind: str, deviation: NDArray[Any]) -> None:
-        self.metric, self.targets, self.kind = metric, targets, kind
-        self.deviation = np.where(deviation > 0, deviation, 1.0)
+    def __init__(
+        self,
+        targets: NDArray[Any],
+        metric: str,
+        *,
+        labels: bool = False,
+        deviation: NDArray[Any] | float = 1.0,
+        weights: Array | None = None,
+    ) -> None:
+        self.metric, self.targets, self.labels = metric, targets, labels
+        self.classes = targets.dtype.kind == "i"
+        self.weights = weights
+        self.deviation = np.where(np.asarray(deviation) > 0, deviation, 1.0)
         self.sign = sign(better_of(metric))
         self._weighted = METRICS[metric].value.weighted
 
@@ -57,10 +67,11 @@ class Scorer:
         NaN where a metric is none on these rows (R² of equal targets; one of the user's that raises on some of the rows). Raises:
         ModelError if a metric of the user's raises on all rows.
         """
+        counts = counts if self.weights is None else counts * self.weights
         with np.errstate(divide="ignore", invalid="ignore"):
-            if KINDS[self.kind].has_classes:
+            if self.classes:
                 by_row = -np.log(np.maximum(answers[:, np.arange(len(self.targets)), self.targets], LOWEST))
-            elif self.kind == "multilabel":
+            elif self.labels:
                 by_row = -np.log(np.maximum(np.where(self.targets > 0, answers, 1 - answers), LOWEST)).mean(2)
             else:
                 by_row = np.square((answers - self.targets) / self.deviation).mean(2)

@@ -23,7 +23,7 @@ from workbench.methods.range_test.figure import range_curve
 from workbench.methods.range_test.suggestion import Suggestion, range_table, suggest
 from workbench.runs.job import Job
 from workbench.runs.session import Session
-from workbench.tasks.split_rows import Rows
+from workbench.tasks.rows import Rows
 from workbench.training import Training, capacity, prepare
 from workbench.training.cohort import Cohort
 from workbench.training.devices import fitting_threads
@@ -272,7 +272,9 @@ def _some(split: Rows, rows: int, seed: int) -> Rows:
     if rows >= len(split):
         return split
     chosen = torch.randperm(len(split), generator=torch.Generator().manual_seed(seed))[:rows]
-    return Rows(split.x[chosen], split.y[chosen], split.target[chosen])
+    return Rows(
+        split.x[chosen], split.y[chosen], split.target[chosen], None if split.weight is None else split.weight[chosen]
+    )
 
 
 def _checked(low: float, high: float, **counts: int) -> tuple[list[float], int, int]:

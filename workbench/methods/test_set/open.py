@@ -25,7 +25,6 @@ from workbench.metrics.intervals import Interval, score_interval
 from workbench.runs.publisher import LogChanged
 from workbench.runs.restore import whole
 from workbench.runs.session import Session
-from workbench.tasks.split_rows import Rows
 from workbench.tasks.test_split import open_seal
 from workbench.ui.figures import NotebookFigure
 
@@ -140,9 +139,9 @@ def open_test_set(
         new = unseen(keys, openings(session.log.findings(KIND)))
         if not new.any():
             raise _sealed(session, keys, "none of them is unseen; a version of the task with new rows has some")
-        test, keys = Rows(sealed.x[new], sealed.y[new], sealed.target[new]), keys[new]
+        test, keys = sealed.part(new), keys[new]
     metric = session.task.metric
-    interval: Interval = score_interval(metric, model.predictions(test.x), test.target)
+    interval: Interval = score_interval(metric, model.predictions(test.x), test.target, test.weight)
     data = {
         **about,
         "task": session.task.name,

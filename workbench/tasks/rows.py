@@ -18,12 +18,19 @@ class Rows:
     """Rows ready for a model.
 
     x: (rows, *input_shape) float32. y: as losses see them, (rows,) int64 class indices, (rows, *positions) of a dense task, or
-    (rows, outputs) float32. target: the same in the target's own unit, float64 where y is float32.
+    (rows, outputs) float32. target: the same in the target's own unit, float64 where y is float32. weight: (rows,) float64, None
+    for equal ones.
     """
 
     x: Tensor
     y: Tensor
     target: Tensor
+    weight: Tensor | None = None
+
+    def part(self, chosen: Any) -> Rows:
+        """Some of the rows. chosen: row numbers or a mask."""
+        weight = None if self.weight is None else self.weight[chosen]
+        return Rows(self.x[chosen], self.y[chosen], self.target[chosen], weight)
 
     def __len__(self) -> int:
         return len(self.x)
