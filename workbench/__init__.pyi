@@ -13,10 +13,10 @@ from .core.errors import RunError as RunError
 from .core.errors import SealError as SealError
 from .core.errors import TaskError as TaskError
 from .core.errors import WorkbenchError as WorkbenchError
+from .core.outputs import Output as Output
 from .core.registration import register_loss as register_loss
 from .core.registration import register_metric as register_metric
 from .core.registration import register_model as register_model
-from .core.registration import register_optimizer as register_optimizer
 from .core.registration import register_schedule as register_schedule
 from .log import TrialLog as TrialLog
 from .methods.ensembles.ensemble import Ensemble as Ensemble
@@ -26,6 +26,7 @@ from .models import register_backbone as register_backbone
 from .runs.trained_model import TrainedModel as TrainedModel
 from .tasks import Split as Split
 from .tasks import Task as Task
+from .training import register_optimizer as register_optimizer
 from .training import train as train
 from .workbench import Workbench as Workbench
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -20,12 +21,14 @@ from workbench.methods.data_versions.continue_on import Continuation, continue_o
 from workbench.methods.data_versions.versions import version_changes, version_drift, versions
 from workbench.methods.diagnosis.diagnose import Diagnosis, diagnose, prescriptions, rules_table, try_it
 from workbench.methods.ensembles.build import TOP, assemble, assembled, nothing_to_choose
+from workbench.methods.errors.errors import TrialErrors, trial_errors
 from workbench.methods.finetuning.finetune import ALL_BUT_THE_HEAD, finetune
 from workbench.methods.layers.watch import Layers, read_layers
 from workbench.methods.range_test.range_test import HIGH, LOW, RangeTest, range_test
+from workbench.methods.refit.refit import refit
 from workbench.methods.search.fair_comparison import Comparison
 from workbench.methods.search.handle import Search
-from workbench.methods.search.options import DEFAULTS
+from workbench.methods.search.options import DEFAULT, DEFAULTS, Default, given_options
 from workbench.methods.search.request import SearchRequest, continued
 from workbench.methods.search.resume import resume_search
 from workbench.methods.search.start import start_comparison, start_search
@@ -66,6 +69,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from workbench.methods.decisions.calibrate import CalibrationResult
+    from workbench.methods.decisions.threshold import ChosenThreshold
     from workbench.methods.ensembles.ensemble import Ensemble
     from workbench.runs.trained_model import TrainedModel
     from workbench.tasks import Task
@@ -151,17 +156,18 @@ class Workbench(Scoped):
 
     def search(
         self,
-        strategy: str | Any = "random",
+        strategy: str | Any = DEFAULT,
         space: Mapping[str, Any] | None = None,
         base: Config | None = None,
         *,
+        where: Callable[[Config], bool] | Default | None = DEFAULT,
         trials: int | None = None,
         seconds: float | None = None,
         no_improvement: int | None = None,
-        pruner: str | Any | None = None,
-        seeds: int = 1,
-        seed: int = 0,
-        points: int = 5,
+        pruner: str | Any | None = DEFAULT,
+        seeds: int | Default = DEFAULT,
+        seed: int | Default = DEFAULT,
+        points: int | Default = DEFAULT,
         cohort: int | None = None,
         continues: int | Search | None = None,
         name: str = "",
@@ -172,43 +178,42 @@ class Workbench(Scoped):
     ) -> Search:
         """Search a space in the background; the trials train in cohorts and are recorded in the same log as manual ones.
 
-        strategy: "grid", "random", "sobol", "tpe", "gp", "cmaes", or an optuna sampler. space: a domain for each
-        hyperparameter to search: `wb.Range`, `wb.LogRange`, `wb.IntRange`, `wb.Choice` or a list. base: the values of all
-        other hyperparameters. Strategies that learn from results begin with all earlier trials on this task that lie in the
-        space and agree with `base` in the rest, manual ones included.
+        strategy: "random" (default), "grid", "sobol", "tpe", "gp", "cmaes", or an optuna sampler. space: a domain for each
+        hyperparameter to search: `wb.Range`, `wb.LogRange`, `wb.IntRange`, `wb.Choice`, or a list, range or array of values;
+        those of the models, losses, optimizers and schedules that `base` or the space chooses are searched by their names. base:
+        the values of all other hyperparameters. where: which configurations may be tried, such as
+        `where=lambda c: c.hidden_layers * c.hidden_units < 1024`. Strategies that learn from results begin with all earlier
+        trials on this task that lie in the space and agree with `base` in the rest, manual ones included.
 
         Budget: no new configuration starts after `trials` configurations, after `seconds`, or after `no_improvement`
-        configurations in a row without a better one; 64 configurations (or the whole grid) if none is given. pruner:
-        "median", "halving", "hyperband", "patience" or an optuna pruner. seeds: replicates of each configuration, trained
-        together; the strategy gets their mean. seed: of the strategy; the same seed gives the same configurations (with
-        `cohort` given too, the same results to the last bit). points: values of a range in a grid. cohort: trials that train
-        together; by default from memory and a short measurement. continues: an earlier search to continue, with its arguments
-        unless they are given. blocking: wait for the end.
+        configurations in a row without a better one; 64 configurations (or the whole grid) if none is given. "random" and
+        "sobol" on a space with an end try each configuration once; elsewhere a configuration that is drawn again is trained with
+        another seed. pruner: "median", "halving", "hyperband", "patience" or an optuna pruner; None (default) for none. seeds:
+        replicates of each configuration (1), trained together; the strategy gets their mean. seed: of the strategy (0); the same
+        seed gives the same configurations (with `cohort` given too, the same results to the last bit). points: values of a range
+        in a grid (5). cohort: trials that train together; by default from memory and a short measurement. continues: an earlier
+        search to continue, with its strategy, space, base, pruner, seeds, seed and points unless they are given; a constraint
+        has to be given again. blocking: wait for the end.
 
-        Raises: ConfigError naming the argument or hyperparameter; nothing is logged then.
+        Raises: ConfigError naming the argument or hyperparameter, also if no configuration of the space can be trained; nothing
+        is logged then.
         """
         blocking = a_flag(blocking, "blocking")
         base = None if base is None else a_config(base, "base")
+        options: dict[str, Any] = {
+            "strategy": strategy, "pruner": pruner, "seeds": seeds, "seed": seed, "points": points, "where": where,
+        }  # fmt: skip
         given: dict[str, Any] = {
-            "strategy": strategy, "space": space, "base": base, "trials": trials, "seconds": seconds,
-            "no_improvement": no_improvement, "pruner": pruner, "seeds": seeds, "seed": seed, "points": points,
+            **given_options(options), "trials": trials, "seconds": seconds, "no_improvement": no_improvement,
             "cohort": cohort, "name": a_text(name, "name"), "note": a_text(note, "note"), "tags": some_tags(tags),
-            "device": self._device(device),
+            "device": self._device(device), **({} if space is None else {"space": a_space(space, "space")}),
+            **({} if base is None else {"base": base}),
         }  # fmt: skip
         given |= search_numbers(given)
-        if space is not None:
-            given["space"] = a_space(space, "space")
         if continues is not None:
-            defaults = {**DEFAULTS, "space": None, "base": None}
-            changed = {name: value for name, value in given.items() if name not in defaults or value != defaults[name]}
-            given = continued(
-                self._session,
-                continues.number if isinstance(continues, Search) else whole("search", continues),
-                changed,
-            )
-        given["space"] = {} if given["space"] is None else given["space"]
-        given["base"] = given["base"] or Config()
-        search = start_search(self._session, SearchRequest(**given))
+            earlier = continues.number if isinstance(continues, Search) else whole("search", continues)
+            given = continued(self._session, earlier, given)
+        search = start_search(self._session, SearchRequest(**{**DEFAULTS, "space": {}, "base": Config(), **given}))
         return search.wait() if blocking else search
 
     def compare(
@@ -218,6 +223,7 @@ class Workbench(Scoped):
         *,
         nuisance: Mapping[str, Any],
         base: Config | None = None,
+        where: Callable[[Config], bool] | None = None,
         trials: int = 16,
         seeds: int = 3,
         strategy: str | Any = "random",
@@ -231,13 +237,14 @@ class Workbench(Scoped):
         """Compare the values of one hyperparameter fairly, with the others tuned separately for each value.
 
         For each value of `field` (all entries of a table of choices, or `values`) the `nuisance` hyperparameters are searched
-        with the same number of `trials` and the same seed of the strategy. The best configuration of each is then trained
+        with the same number of `trials` (fewer if it has fewer configurations) and the same seed of the strategy; `where` says
+        which configurations may be tried, as in `search`. The best configuration of each is then trained
         with `seeds` new seeds, which did not take part in its selection, and these decide. All trials share cohorts.
         Returns a handle: `wait()`, `table`, `figure()`. Raises: ConfigError naming the argument.
         """
         blocking = a_flag(blocking, "blocking")
         request = SearchRequest(
-            strategy, a_space(nuisance, "nuisance"), a_config(base, "base"), seed=seed,
+            strategy, a_space(nuisance, "nuisance"), a_config(base, "base"), seed=seed, where=where,
             trials=None if trials is None else check_count("trials", trials, 1_000_000),
             name=a_text(name, "name"), note=a_text(note, "note"), tags=some_tags(tags), device=self._device(device),
             finals=check_count("seeds", seeds, MAX_SEEDS),
@@ -400,6 +407,36 @@ class Workbench(Scoped):
         """
         return replay(self._session, whole("trial", trial), device=None if device is None else check_device(device))
 
+    def refit(
+        self,
+        trial: int,
+        *,
+        seeds: int = 1,
+        name: str = "",
+        note: str = "",
+        tags: Sequence[str] = (),
+        device: str | None = None,
+    ) -> Run:
+        """Train a trial's configuration again on the training and validation rows together, as the last step before the test
+        set or deployment; returns at once.
+
+        It trains for as many epochs as the trial needed to its best one. The schedule keeps the length that the configuration
+        plans, and is followed up to that epoch; drops of the plateau schedule and live changes are repeated in the same epochs,
+        and so is the path to a branch; there is no early stopping. Preprocessing is fitted to the same rows. seeds: number of
+        refits, with seeds from the trial's upwards, in one cohort.
+
+        The result is a trial with the source "refit" and without a validation score: it stands in no leaderboard, no search
+        learns from it, and it cannot be diagnosed. `model`, `predict`, `save` and `open_test_set` take it, with the weights after
+        its last epoch. The same call while it trains returns its run.
+        Raises: LogError, RunError for a trial that is unknown, not ended, diverged, in the trash, or a refit itself;
+        TaskError for a copied task; ModelError if the model of the trial is another one here. Nothing is logged then.
+        """
+        seeds = check_count("seeds", seeds, MAX_SEEDS)
+        return refit(
+            self._session, whole("trial", trial), seeds=seeds, name=a_text(name, "name"), note=a_text(note, "note"),
+            tags=some_tags(tags), device=self._device(device),
+        )  # fmt: skip
+
     def resume(self) -> Runs:
         """Continue the runs and searches that a killed kernel left behind, from their last checkpoints.
 
@@ -468,6 +505,48 @@ class Workbench(Scoped):
             select=a_choice(select, "select"), size=check_count("size", size),
             candidates=check_count("candidates", candidates), name=a_text(name, "name"), note=a_text(note, "note"),
         )  # fmt: skip
+
+    def threshold(
+        self,
+        trial: int,
+        by: str | None = "f1",
+        *,
+        costs: Mapping[str, float] | None = None,
+        positive: Any = None,
+    ) -> ChosenThreshold | None:
+        """Choose the threshold between two classes for a trial's best model, on the validation rows.
+
+        by: the score that is highest with it: "f1" (of the positive class), "balanced_accuracy" or "youden" (sensitivity +
+        specificity - 1); None removes the threshold, and the most probable class is predicted again. costs: instead, what a
+        mistake costs, such as {"false_positive": 1, "false_negative": 5}; the mean cost is lowest with the threshold. positive:
+        the label of the positive class, by default the second one. If the probabilities are calibrated (`calibrate`, to be called
+        first), the threshold is on the calibrated ones.
+
+        The log keeps it, and `bench.model`, `predict`, `save` and `open_test_set` use it from then on and say so. Scores of
+        trials in tables are those of the most probable class. Returns the threshold with the score before and after, which is
+        optimistic, since it was chosen on the same rows; None if it was removed.
+        Raises: TaskError for a task without two classes, or without a validation row of one of them; ConfigError naming the
+        argument; LogError, RunError for a trial that is unknown, not ended, in the trash, or a refit. Nothing is logged then.
+        """
+        from workbench.methods.decisions.threshold import choose_threshold
+
+        return choose_threshold(self._session, whole("trial", trial), by, costs, positive)
+
+    def calibrate(self, trial: int, method: str | None = "temperature") -> CalibrationResult | None:
+        """Calibrate the probabilities of a trial's best model on the validation rows, with scikit-learn.
+
+        method: "temperature" (one parameter; Guo et al. 2017), "sigmoid" (Platt 1999) or "isotonic" (needs many rows); None
+        removes the calibration. The log keeps it, and `bench.model`, `predict_proba`, `save` and `open_test_set` use it from then
+        on and say so. A threshold of the model is removed, since its probabilities change. Ensembles average the uncalibrated
+        probabilities of their members.
+        Returns log loss, Brier score and expected calibration error before and after, on the same rows and so optimistic; None if
+        it was removed. Raises: TaskError for a task without classes, or without a validation row of one of them; ConfigError for
+        an unknown method; LogError, RunError for a trial that is unknown, not ended, in the trash, or a refit. Nothing is logged
+        then.
+        """
+        from workbench.methods.decisions.calibrate import calibrate
+
+        return calibrate(self._session, whole("trial", trial), method)
 
     def open_test_set(self, trial: int | Ensemble, *, again: bool = False, only_unseen: bool = False) -> TestResult:
         """Evaluate a trial's best model, or an ensemble, on the sealed test set: once, at the very end. The evaluation is
@@ -707,14 +786,21 @@ class Workbench(Scoped):
         return tree(self._session, None if trial is None else whole("trial", trial))
 
     def model(self, trial: int, epoch: int | None = None, *, fold: int | None = None) -> TrainedModel:
-        """A trial's `nn.Module` with its best weights (lowest validation loss), or those after an epoch, ready to predict.
+        """A trial's `nn.Module` with its best weights (lowest validation loss; of a refit the last ones), or those after an
+        epoch, ready to predict.
 
         fold: of a cross-validated trial, the number of the fold from 1, whose training rows and preprocessing the model has.
         Epochs that no checkpoint holds are trained again first, without a record. Raises: LogError for an unknown trial;
         RunError for one without a finished epoch, on another task, or for an epoch or fold it does not have; ModelError if the
-        model of the trial is another one here; CheckpointError if the checkpoint is damaged.
+        model of the trial is another one here; CheckpointError if the checkpoint is damaged. Warns if the outputs of the model
+        are not those that were measured; its `mismatch` says how they differ.
         """
-        return self._session.recall.model(whole("trial", trial), epoch, fold)
+        model = self._session.recall.model(whole("trial", trial), epoch, fold)
+        if model.mismatch:
+            from workbench.core.warn import callers_level
+
+            warnings.warn(f"trial {trial}: {model.mismatch}", UserWarning, stacklevel=callers_level())
+        return model
 
     def predict(self, trial: int, X: Any, *, fold: int | None = None) -> NDArray[Any]:
         """Predictions of a trial's best model for raw rows, in the form the task was made from.
@@ -741,6 +827,19 @@ class Workbench(Scoped):
         if isinstance(trial, Ensemble):
             return save_ensemble(trial, path)
         return save_model(self.model(trial, epoch, fold=fold), path)
+
+    def errors(self, trial: int, epoch: int | None = None, *, split: str = "validation", top: int = 20) -> TrialErrors:
+        """Where a trial's model is wrong: confusion matrix, scores by class and calibration, or residuals, and the worst rows.
+
+        epoch: whose weights, by default those of the best one; epochs that no checkpoint holds are trained again first,
+        without a record. split: "validation" or "train". top: how many of the worst rows are listed with their inputs. Returns
+        a `TrialErrors` with DataFrames (`summary`, `confusion`, `per_class`, `calibration`, `rows`, `worst`), `figure()` and, of
+        a task on pictures, `pictures()`. Raises: as `model`; SealError for the test split; ConfigError for another split.
+        """
+        return trial_errors(
+            self._session, whole("trial", trial), None if epoch is None else whole("epoch", epoch), split,
+            check_count("top", top),
+        )  # fmt: skip
 
     @property
     def ensembles(self) -> pd.DataFrame:
@@ -773,7 +872,7 @@ class Workbench(Scoped):
         Weights (share near zero, as L1 produces; norm, which L2 reduces), activations before and after normalization, dead
         units; on at most 256 training rows, in evaluation mode. Raises: as `model`.
         """
-        return read_layers(self.model(trial, epoch), self._session.task)
+        return read_layers(self.model(trial, epoch), self._session.recall.refits.task_of(trial))
 
     def decision_boundary(self, trial: int, epoch: int | None = None) -> NotebookFigure:
         """The decision boundary of a trial on a task with two inputs, as a matplotlib figure, with training and validation rows.

@@ -14,9 +14,12 @@ NONSENSE: list[Any] = [object(), int, np.ones(2), pd.NA, b"", [1], {1: 2}, 1 + 2
 
 
 @pytest.mark.parametrize("value", NONSENSE, ids=lambda value: type(value).__name__)
-def test_an_option_is_text_a_number_a_boolean_or_none(value: Any) -> None:
-    with pytest.raises(wb.ConfigError, match="an option must be text, a finite number, a boolean or None"):
-        wb.Choice("a", value)
+def test_an_option_is_text_a_number_a_boolean_none_or_a_tuple_of_these(value: Any) -> None:
+    for option in [] if isinstance(value, list) else [value, (value,), (1, ("b", value))]:
+        with pytest.raises(
+            wb.ConfigError, match="an option must be text, a finite number, a boolean, None, or a tuple"
+        ):
+            wb.Choice("a", option)
     with pytest.raises(wb.ConfigError, match="default"):
         wb.Choice("a", 1, None, True, default=value)
     with pytest.raises(wb.ConfigError, match="must be one of 'a', 1"):

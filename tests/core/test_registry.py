@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+import torch
 
 import workbench as wb
 from workbench.core.registry import LOSSES, MODELS, OPTIMIZERS, Scoped, UserChoices, user_choices
@@ -107,7 +108,7 @@ def test_losses_and_optimizers_are_the_owners_as_well() -> None:
     made = user_choices().for_workbench()
     with made.active():
         wb.register_loss("of_registry", lambda outputs, targets: outputs.sum(1))
-        wb.register_optimizer("of_registry", lambda: None)
+        wb.register_optimizer("of_registry", lambda: (torch.optim.SGD, {}))
     assert "of_registry" not in list(LOSSES)
     assert "of_registry" not in list(OPTIMIZERS)
     with made.active():

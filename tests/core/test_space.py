@@ -6,6 +6,7 @@ import itertools
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,6 +30,10 @@ BASE = wb.Config()
         (lambda: {"optimizer": wb.Range(0, 1)}, "is chosen by name; use wb.Choice"),
         (lambda: {"hidden_units": wb.Range(8, 64)}, "takes whole numbers; use wb.IntRange"),
         (lambda: {"learning_rate": 0.1}, "to hold it, set it in base"),
+        (lambda: {"learning_rate": (1e-4, 1e-1)}, r"two choices; write wb.LogRange\(0.0001, 0.1\).*list \[0.0001, 0.1\]"),
+        (lambda: {"dropout": (0.1, 0.5)}, r"write wb.Range\(0.1, 0.5\)"),
+        (lambda: {"hidden_units": (64, 8)}, r"hidden_units=\(64, 8\).*wb.IntRange\(8, 64\).*\[64, 8\]"),
+        (lambda: {"learning_rate": np.ones((2, 2))}, "must be a range or choices"),
         (lambda: {"learning_rate": []}, "at least one option"),
         (dict, "nothing to search"),
         (lambda: {"learning_rate": [0.1], "optimizer": ["adam"]}, "nothing to search"),
@@ -37,6 +42,75 @@ BASE = wb.Config()
 def test_what_cannot_be_searched_is_refused(make, message: str) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(wb.ConfigError, match=message):
         Space(make(), BASE)
+
+
+@pytest.mark.parametrize(
+    ("given", "values"),
+    [
+        (np.logspace(-3, -1, 3), [0.001, 0.01, 0.1]),
+        (np.array([0.1, 0.2], np.float32), [float(np.float32(0.1)), float(np.float32(0.2))]),
+        ((0.1, 0.2, 0.3), [0.1, 0.2, 0.3]),
+        (pd.Series([0.1, 0.2], index=[7, 9]), [0.1, 0.2]),
+        (wb.Choice(np.array([0.1, 0.2])), [0.1, 0.2]),
+    ],
+)
+def test_arrays_and_columns_are_lists_of_choices(given: object, values: list[float]) -> None:
+    space = Space({"learning_rate": given}, BASE)
+    assert [config.learning_rate for config in space.grid()] == pytest.approx(values)
+    assert all(type(option) is float for option in space["learning_rate"].options)
+    assert dict(Space.from_json(space.to_json(), BASE)) == dict(space)
+
+
+@pytest.mark.parametrize("given", [range(1, 4), np.arange(1, 4), (1, 2, 3), [np.int64(1), 2.0, 3]])
+def test_ranges_of_whole_numbers_are_lists_of_choices(given: object) -> None:
+    space = Space({"hidden_layers": given}, BASE)
+    assert space["hidden_layers"].options == (1, 2, 3)
+    assert all(type(option) is int for option in space["hidden_layers"].options)
+
+
+def test_what_a_model_does_not_read_makes_no_further_configurations() -> None:
+    wb.register_model("plain", lambda task, *, hidden_units: None)
+    try:
+        space = {"activation": ["relu", "tanh"], "model": ["mlp", "plain"], "batch_norm": [False, True]}
+        assert len(Space(space, BASE).grid()) == 2 * 2 + 1
+    finally:
+        from workbench.core.registry import MODELS
+
+        MODELS.unregister("plain")
+
+
+def test_the_configurations_of_a_space_are_listed_unless_there_are_too_many() -> None:
+    space = {"hidden_layers": wb.IntRange(1, 4), "optimizer": ["adam", "momentum"], "momentum": [0.1, 0.5]}
+    found = Space(space, BASE).configurations(100)
+    assert found is not None
+    assert len(found) == 4 * (1 + 2) == len({config.configuration for config in found})
+    assert Space(space, BASE).configurations(11) is None
+    assert Space({**space, "momentum": wb.Range(0.1, 0.5)}, BASE).configurations(100) is None
+    assert (
+        Space({"momentum": wb.Range(0, 0.5), "epochs": [1, 2]}, BASE).configurations(9) is not None
+    )  # Adam reads none
+    assert Space({"hidden_units": wb.IntRange(1, 2000)}, BASE).configurations(100) is None
+
+
+@pytest.mark.parametrize(
+    "domain",
+    [wb.Range(-1.0, 2.0), wb.LogRange(1e-6, 1.0), wb.IntRange(3, 40, scale="log"), wb.IntRange(2, 64, scale="power2")],
+)
+def test_random_values_are_spread_evenly_on_their_scale(domain: wb.Range | wb.IntRange) -> None:
+    from scipy import stats
+
+    from workbench.core.dimensions import drawn
+
+    generator = np.random.default_rng(0)
+    values = [domain.check(drawn(domain, generator)) for _ in range(4000)]
+    if domain.scale == "linear":
+        assert stats.kstest(values, stats.uniform(domain.low, domain.high - domain.low).cdf).pvalue > 0.01
+    elif domain.scale == "power2":
+        assert set(values) == {2**e for e in range(1, 7)}
+        assert stats.chisquare(np.unique(values, return_counts=True)[1]).pvalue > 0.01
+    else:
+        share = np.log(np.array(values) / domain.low) / np.log(domain.high / domain.low)
+        assert abs(np.median(share) - 0.5) < 0.05
 
 
 def test_all_problems_are_told_at_once() -> None:

@@ -134,6 +134,28 @@ def test_a_model_of_ones_own_has_to_be_there(victims: Victims, log: Path) -> Non
         MODELS.unregister("own")
 
 
+@pytest.mark.parametrize("at", [8, 20])
+def test_a_search_that_rejects_and_repeats_configurations_is_resumed(victims: Victims, log: Path, at: int) -> None:
+    wanted = whole(victims, "rejecting_search", log.parent)
+    victims.run("rejecting_search", log, kill_at=epochs(at))
+    bench = wb.Workbench(TASK, log=log)
+    bench.resume().wait()
+    assert plain(outcome(bench)) == wanted
+    frame = bench.trials
+    assert sorted(frame.loc[frame["state"] == "failed", "optimizer"]) == ["adam", "momentum"]
+    assert not frame.duplicated(["optimizer", "batch_size", "seed"]).any()
+
+
+def test_a_search_with_a_constraint_ends_with_what_it_started(victims: Victims, log: Path) -> None:
+    victims.run("constrained_search", log, kill_at=epochs(10))
+    bench = wb.Workbench(TASK, log=log)
+    with pytest.warns(UserWarning, match=r"where=lambda c: c.learning_rate > 0.001.*continues=\.\.\., where=\.\.\."):
+        bench.resume().wait()
+    assert bench.trials["state"].tolist() == ["completed"] * 4
+    bench.search(continues=1, where=lambda c: c.learning_rate > 1e-3, trials=4).wait()
+    assert bench.trials["learning_rate"].gt(1e-3).tolist() == [True] * 8
+
+
 def test_a_search_with_a_sampler_of_ones_own_ends_with_what_it_started(victims: Victims, log: Path) -> None:
     victims.run("own_sampler", log, kill_at=epochs(40))
     bench = wb.Workbench(TASK, log=log)

@@ -76,6 +76,16 @@ def comparison(bench: wb.Workbench) -> Any:
     )
 
 
+def rejecting_search(bench: wb.Workbench) -> Any:
+    """Of few configurations, half of which the task cannot train, so that the others are drawn again."""
+    space = {"batch_size": [16, 4096], "optimizer": ["adam", "momentum"]}
+    return bench.search("tpe", space, BASE.replace(epochs=6), trials=20, cohort=4)
+
+
+def constrained_search(bench: wb.Workbench) -> Any:
+    return bench.search("random", SPACE, BASE, where=lambda c: c.learning_rate > 1e-3, trials=8, cohort=4)
+
+
 def build(task: Any, *, width: int = wb.IntRange(4, 64, default=8)) -> nn.Module:  # type: ignore[assignment]
     """A model of one's own."""
     return nn.Sequential(nn.Linear(task.input_shape[0], width), nn.Tanh(), nn.Linear(width, task.output_size))
@@ -108,8 +118,11 @@ def changed_at_once(bench: wb.Workbench) -> Any:
     return bench.start(BASE.replace(epochs=5), changes=[(0, "learning_rate", 0.1)])
 
 
-OTHERS = {"own_model": own_model, "own_sampler": own_sampler, "breaking": breaking, "changed_at_once": changed_at_once}
-"""What cannot be resumed without the user's help."""
+OTHERS = {
+    job.__name__: job
+    for job in (own_model, own_sampler, breaking, changed_at_once, rejecting_search, constrained_search)
+}
+"""Those that not every moment is tried of, and what cannot be resumed without the user's help."""
 
 JOBS = {
     job.__name__: job for job in (alone, seeds, branch, queue, random_search, learning_search, grid_search, comparison)

@@ -96,7 +96,7 @@ def test_texts_of_numpy_are_kept_as_texts() -> None:
 
 
 def _other(*_args: Any, **_options: Any) -> Any:
-    return 0.0
+    return torch.optim.SGD, {}  # what a rule returns; the others are not called
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_what_is_built_in_keeps_its_name_and_ones_own_is_replaced(
     assert table[name] is before
     try:
         register("of_arguments", _other)
-        register("of_arguments", lambda *_args: 1.0, label="again")  # the cell was run twice
+        register("of_arguments", lambda *_args: (torch.optim.SGD, {}), label="again")  # the cell was run twice
         assert table["of_arguments"].label == "again"
     finally:
         table.unregister("of_arguments")
@@ -329,7 +329,11 @@ def test_a_log_in_memory_may_be_called_as_sqlite_does(
             "classes",
             "metric 'auc' of 'data' is unknown; did you mean 'roc_auc'.; for classification there are 'accuracy'.*wb.register_metric",
         ),
-        ("rmse", "classes", "metric 'rmse' of 'data' is for count and regression; for classification there are 'accuracy'"),
+        (
+            "rmse",
+            "classes",
+            "metric 'rmse' of 'data' is for count and regression; for classification there are 'accuracy'",
+        ),
         (
             "accuracy",
             "numbers",

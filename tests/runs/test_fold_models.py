@@ -84,7 +84,7 @@ def test_what_needs_one_model_says_which_there_are(bench: wb.Workbench) -> None:
         bench.ensemble(trials=[1])
     plain = wb.Workbench(wb.Task.from_arrays(X, Y))
     plain.run(CONFIG)
-    with pytest.raises(wb.RunError, match="fold=1: 'arrays' has no folds; leave fold= out"):
+    with pytest.raises(wb.RunError, match="fold=1: trial 1 has no folds; leave fold= out"):
         plain.model(1, fold=1)
     assert plain.log.history.folds(1).empty
     assert "val_loss_std" not in plain.curves(1)

@@ -237,6 +237,31 @@ def test_a_replay_is_identical_whatever_else_draws_random_numbers(bench: wb.Work
     assert len(changes) == 3
 
 
+def test_why_a_replay_differs_is_said(bench: wb.Workbench) -> None:
+    """Dropout draws for a whole cohort; without it, only roundings differ."""
+
+    class Dropping(torch.nn.Linear):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(torch.nn.functional.dropout(x.flatten(1), 0.5, self.training))
+
+    wb.register_model("dropping_of_replay", lambda task: Dropping(int(np.prod(task.input_shape)), task.output_size))
+    try:
+        own = wb.Config(model="dropping_of_replay", epochs=2)
+        for config, drawn in (
+            (SHORT.replace(dropout=0.4, epochs=2), True),
+            (own, True),
+            (SHORT.replace(epochs=2), False),
+        ):
+            trial = bench.start(config, seeds=2).wait().trials[0]
+            replay = bench.replay(trial).wait()
+            assert not replay.exact
+            assert ("random numbers, as of dropout, are drawn for the cohort together" in replay.verdict) is drawn
+            assert ("round otherwise" in replay.verdict) is not drawn
+            assert replay.within_tolerance is not drawn
+    finally:
+        MODELS.unregister("dropping_of_replay")
+
+
 def test_replays_are_no_attempts(bench: wb.Workbench) -> None:
     bench.run(SHORT)
     bench.replay(1).wait()

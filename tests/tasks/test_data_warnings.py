@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 import workbench as wb
+from workbench.methods.data.tab import facts
 from workbench.tasks.data_warnings import data_warnings
-from workbench.ui.builtin_tabs import facts
 
 ROWS = 200
 RNG = np.random.default_rng(3)

@@ -29,6 +29,7 @@ from workbench.training import (
     prepare,
     stages,
 )
+from workbench.training.blueprint import Blueprint
 from workbench.training.cohort import Cohort
 from workbench.training.preparation import cohort_key
 
@@ -280,7 +281,7 @@ def test_an_optimizer_whose_step_is_not_proportional_takes_its_share_of_it(flowe
         cohort = Cohort(flowers, {1: config}, torch.device("cpu"), torch.float64)
         x, y = next(iter(cohort.batches()))
         cohort.step(x, y)
-        after = cohort.blueprint().module_of(cohort.weights(0))
+        after = Blueprint.of(flowers, config).module_of(cohort.weights(0))
     finally:
         OPTIMIZERS.unregister("sign")
     moved = {key: (value - dict(after.named_parameters())[key]).abs().max() for key, value in before.named_parameters()}
@@ -328,10 +329,10 @@ def test_only_what_trains_has_a_row(flowers: wb.Task) -> None:
     cohort = Cohort(flowers, {i: config.replace(seed=i) for i in range(5)}, torch.device("cpu"))
     assert cohort.theta.shape == (5, 8 * 3 + 3)
     assert cohort.buffers == {}
-    assert cohort.known
+    assert cohort.rebuilt.known
     assert cohort.x.shape == (len(flowers.train.x), 8)
     half = Cohort(flowers, {i: config.replace(seed=i, freeze=1) for i in range(2)}, torch.device("cpu"))
-    assert half.known
+    assert half.rebuilt.known
     assert half.theta.shape == (2, 8 * 8 + 16 + 27)
 
 

@@ -23,7 +23,7 @@ from workbench.core.domains import Choice, Domain, IntRange, LogRange, Range, fi
 from workbench.core.errors import ConfigError, Problem, did_you_mean
 from workbench.core.registry import ACTIVATIONS, LOSSES, MODELS, OPTIMIZERS, SCHEDULES, Entry, Registry, elsewhere
 
-__all__ = ["CHOICES", "HYPERPARAMETERS", "Config", "Hyperparameter", "declared"]
+__all__ = ["CHOICES", "HYPERPARAMETERS", "Config", "Hyperparameter", "declared", "unread"]
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Hyperparameter:
         if self.mapping and (isinstance(value, Mapping) or (isinstance(value, str) and value.startswith("{"))):
             return _mapping(value, name)
         options = self.options
-        domain = Choice(*options, default=options[0]) if options is not None else self.domain
+        domain = Choice(options, default=options[0]) if options is not None else self.domain
         assert not isinstance(domain, Registry)
         try:
             return domain.check(value, name)
@@ -149,7 +149,7 @@ class Config(BaseModel):
     l2: Annotated[float, _H("λ₂", LogRange(1e-8, 1.0), "Strength of the penalty λ₂Σw² on weights (not biases, not normalisation): shrinks.", "loss", live=True, zero=True)] = 0.0
 
     optimizer: Annotated[str, _H("opt", OPTIMIZERS, "The rule that turns gradients into steps.", "optimizer")] = "adam"
-    learning_rate: Annotated[float, _H("η", LogRange(1e-6, 10.0), "Step size of the optimizer before the schedule's factor.", "optimizer", "per step", live=True)] = 1e-3
+    learning_rate: Annotated[float, _H("η", LogRange(1e-6, 10.0), "Step size of the optimizer before the schedule's factor; set live, it is the rate of the next step.", "optimizer", "per step", live=True)] = 1e-3
     momentum: Annotated[float, _H("μ", Range(0.0, 0.999), "Share of the last step's velocity that is kept.", "optimizer", live=True)] = 0.9
     beta1: Annotated[float, _H("β₁", Range(0.0, 0.999), "Decay of Adam's running mean of gradients.", "optimizer", "per step")] = 0.9
     beta2: Annotated[float, _H("β₂", Range(0.0, 0.99999), "Decay of Adam's running mean of squared gradients.", "optimizer", "per step")] = 0.999
@@ -329,6 +329,19 @@ def _governed() -> frozenset[str]:
             for entry in registry.values()
         )
     )
+
+
+def unread(values: Mapping[str, Any]) -> frozenset[str]:
+    """The hyperparameters that the choices among some field values do not read.
+
+    A choice that is not registered here may read whatever one of its kind reads.
+    """
+    read: set[str] = set()
+    for field, registry in CHOICES.items():
+        name = values.get(field, HYPERPARAMETERS[field].default)
+        chosen = [registry[name]] if isinstance(name, str) and name in registry else registry.values()
+        read.update(*(entry.uses for entry in chosen))
+    return _governed() - read
 
 
 def _unknown(name: str, value: Any, own: Mapping[str, Any]) -> Problem:

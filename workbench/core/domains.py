@@ -18,7 +18,7 @@ from typing import Any, Literal, get_args
 
 from workbench.core.errors import ConfigError, Problem, did_you_mean
 
-__all__ = ["Choice", "Domain", "IntRange", "LogRange", "Range", "Scale", "finite"]
+__all__ = ["Choice", "Domain", "IntRange", "LogRange", "Range", "Scale", "ambiguous", "finite", "frozen", "listed"]
 
 Scale = Literal["linear", "log", "power2"]
 
@@ -32,6 +32,40 @@ def finite(value: object) -> float | None:
     except OverflowError:  # a whole number of hundreds of digits
         return None
     return number if math.isfinite(number) else None
+
+
+def listed(value: object) -> list[Any] | None:
+    """The values of a list, tuple, range, or array or column in one dimension, as plain Python values; None for anything else."""
+    if isinstance(value, (list, tuple, range)):
+        return list(value)
+    if getattr(value, "ndim", None) == 1 and hasattr(value, "tolist"):
+        return list(value.tolist())
+    return None
+
+
+def frozen(value: object) -> Any:
+    """A value with tuples in place of lists, as JSON reads them back, and plain numbers in place of numpy's."""
+    if isinstance(value, (list, tuple)):
+        return tuple(frozen(one) for one in value)
+    is_numpys = type(value).__module__ == "numpy" and getattr(value, "ndim", None) == 0
+    return value.item() if is_numpys and hasattr(value, "item") else value
+
+
+def ambiguous(name: str, given: object) -> ConfigError | None:
+    """The error for a tuple of two numbers, which may mean a range or two choices; None for anything else."""
+    if not isinstance(given, tuple) or len(given) != 2:
+        return None
+    numbers = [finite(one) for one in given]
+    if None in numbers or numbers[0] == numbers[1]:
+        return None
+    low, high = sorted(given)
+    whole = all(isinstance(one, Integral) for one in given)
+    kind = "IntRange" if whole else "LogRange" if low > 0 and high / low >= 10 else "Range"
+    message = (
+        f"{name}={given!r}: a tuple of two numbers may mean a range or two choices; write wb.{kind}({low!r}, {high!r}) for the "
+        f"range, or the list {list(given)!r} for the choices"
+    )
+    return ConfigError([Problem(name, given, message)])
 
 
 def _invalid(problem: str, name: str, value: object) -> ConfigError:
@@ -148,8 +182,10 @@ class IntRange:
 
 @dataclass(frozen=True, init=False)
 class Choice:
-    """One of a few values (text, finite numbers, booleans or None); the first is the default unless another is given.
+    """One of a few values (text, finite numbers, booleans, None, or tuples of these); the first is the default unless another
+    is given.
 
+    options: one by one, or all in one list, range or array. A list among several options counts as a tuple.
     Raises: ConfigError without an option, for an option of another type, or a default that is none of them.
     """
 
@@ -157,16 +193,18 @@ class Choice:
     default: Any
 
     def __init__(self, *options: Any, default: Any = None) -> None:
-        if len(options) == 1 and isinstance(options[0], (list, tuple)):
-            options = tuple(options[0])
+        found = listed(options[0]) if len(options) == 1 else None
+        options = tuple(frozen(option) for option in (options if found is None else found))
         if not options:
             raise _invalid("name at least one option", "Choice", options)
         for option in options:
-            if not (isinstance(option, (str, bool, NoneType)) or finite(option) is not None):
-                raise _invalid("an option must be text, a finite number, a boolean or None", "Choice", option)
-        if not isinstance(default, (str, Real, NoneType)) or (default is not None and default not in options):
+            if not _is_option(option):
+                rule = "an option must be text, a finite number, a boolean, None, or a tuple of these"
+                raise _invalid(rule, "Choice", option)
+        default = frozen(default)
+        if default is not None and not any(_equal(option, default) for option in options):
             raise _invalid(f"must be one of {', '.join(map(repr, options))}", "default", default)
-        object.__setattr__(self, "options", tuple(options))
+        object.__setattr__(self, "options", options)
         object.__setattr__(self, "default", options[0] if default is None else default)
 
     @property
@@ -178,17 +216,34 @@ class Choice:
         return f"one of {', '.join(map(repr, self.options))}"
 
     def check(self, value: object, name: str = "value") -> Any:
-        """The option equal to `value`; True is not taken for 1. Raises: ConfigError with a hint at the nearest option."""
-        if isinstance(value, (str, Real, NoneType)):  # an array compares element by element
-            for option in self.options:
-                if option == value and isinstance(option, bool) == isinstance(value, bool):
-                    return option
+        """The option equal to `value`; True is not taken for 1, and a list counts as the tuple that JSON made it from.
+
+        Raises: ConfigError with a hint at the nearest option.
+        """
+        wanted = frozen(value)
+        for option in self.options:
+            if _equal(option, wanted):
+                return option
         hint = (
             did_you_mean(value, self.options)
             if isinstance(value, str) and all(isinstance(option, str) for option in self.options)
             else ""
         )
         raise _invalid(f"must be {self.description}{hint if 'did you mean' in hint else ''}", name, value)
+
+
+def _is_option(value: object) -> bool:
+    if isinstance(value, tuple):
+        return all(map(_is_option, value))
+    return isinstance(value, (str, bool, NoneType)) or finite(value) is not None
+
+
+def _equal(option: object, value: object) -> bool:
+    """Whether two values are the same option. An array, which compares element by element, is none."""
+    if isinstance(option, tuple) and isinstance(value, tuple):
+        return len(option) == len(value) and all(map(_equal, option, value))
+    plain = isinstance(value, (str, Real, NoneType))
+    return plain and isinstance(option, bool) == isinstance(value, bool) and option == value
 
 
 Domain = Range | IntRange | Choice

@@ -41,11 +41,12 @@ class Problem(NamedTuple):
 class ConfigError(WorkbenchError, ValueError):
     """A hyperparameter has an unknown name or an impossible value.
 
-    `problems` lists every field that is wrong, not only the first one.
+    problems: every field that is wrong, not only the first one, or one sentence, as a model's builder raises it for a combination
+    that cannot be built: `raise wb.ConfigError(f"heads={heads} must divide width={width}")`.
     """
 
-    def __init__(self, problems: Iterable[Problem]) -> None:
-        self.problems = tuple(problems)
+    def __init__(self, problems: Iterable[Problem] | str) -> None:
+        self.problems = (Problem("", None, problems),) if isinstance(problems, str) else tuple(problems)
         super().__init__("\n".join(problem.message for problem in self.problems))
 
 

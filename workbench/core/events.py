@@ -21,6 +21,7 @@ __all__ = [
     "Event",
     "KnobChanged",
     "Message",
+    "Mismatch",
     "Scripted",
     "StateChanged",
     "StepProgress",
@@ -161,6 +162,11 @@ class Message:
 
     trial: int
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mismatch(Message):
+    """The model that is built from a trial's best weights does not give the outputs that were measured with them."""
 
 
 @dataclass(frozen=True, slots=True)

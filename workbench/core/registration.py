@@ -15,10 +15,11 @@ from typing import Any, NamedTuple, get_args
 
 from workbench.core.config import HYPERPARAMETERS, Config
 from workbench.core.direction import Better
-from workbench.core.domains import Choice, Domain, IntRange, Range
+from workbench.core.domains import Choice, Domain, IntRange, Range, ambiguous, listed
 from workbench.core.errors import ConfigError, Problem, did_you_mean
 from workbench.core.kinds import KINDS
-from workbench.core.registry import LOSSES, METRICS, MODELS, OPTIMIZERS, SCHEDULES, Registry, user_choices
+from workbench.core.outputs import Output
+from workbench.core.registry import LOSSES, METRICS, MODELS, SCHEDULES, Registry, user_choices
 
 __all__ = [
     "BUILT_IN",
@@ -31,7 +32,6 @@ __all__ = [
     "register_metric",
     "register_model",
     "register_models",
-    "register_optimizer",
     "register_schedule",
 ]
 
@@ -116,8 +116,10 @@ def hyperparameters_of(function: Callable[..., Any]) -> tuple[frozenset[str], di
                 )
                 raise ConfigError([Problem(name, default, message)])
             own[name] = default
-        elif isinstance(default, (list, tuple)) and default:
-            own[name] = Choice(*default)
+        elif values := listed(default):
+            if error := ambiguous(name, default):
+                raise error
+            own[name] = Choice(values)
         elif isinstance(default, bool):
             own[name] = Choice(False, True, default=default)
         elif name in HYPERPARAMETERS:
@@ -151,10 +153,12 @@ def register(
     kinds: Iterable[str] = KINDS,
     value: Any = None,
     built_in: bool | None = None,
+    check: Callable[[Mapping[str, Any]], object] = lambda defaults: None,
 ) -> None:
     """Put a function into a table under `name`; its hyperparameters are read from its signature.
 
-    built_in: whether every Workbench has it, by default the package's own functions. One of the user's own is replaced by
+    built_in: whether every Workbench has it, by default the package's own functions. check: called with the defaults of the
+    function's hyperparameters before it is entered; raises if it cannot be used. One of the user's own is replaced by
     another of its name. Raises: ConfigError for the name of a built-in one, which trials in
     the log were made with, for a name that is no identifier, and for a kind of task that there is not.
     """
@@ -170,6 +174,7 @@ def register(
         raise ConfigError([Problem("name", name, f"{message}: take another name, my_{name}")])
     kinds = _kinds(kinds)
     uses, own = hyperparameters_of(function)
+    check({**{field: HYPERPARAMETERS[field].default for field in uses}, **{field: own[field].start for field in own}})
     doc = (inspect.getdoc(function) or "").partition("\n")[0]
     registry.register(
         name,
@@ -199,14 +204,18 @@ def _kinds(kinds: object) -> list[str]:
     return found
 
 
-def register_model(name: str, build: Callable[..., Any], *, label: str = "", meaning: str = "") -> None:
+def register_model(
+    name: str, build: Callable[..., Any], *, label: str = "", meaning: str = "", output: str | int | None = None
+) -> None:
     """Add an architecture: `build(task, *, hyperparameters...) -> nn.Module` mapping (rows, *task.input_shape) to
     (rows, task.output_size).
 
+    output: of a module that returns several tensors, the key, attribute or position of its output; `wb.Output(build, output)`
+    is the same in `models={name: ...}`. None: "logits", "output" or "out", or the only tensor of the right shape.
     One of your own is replaced by another of its name. Raises: ConfigError for the name of a built-in one, which trials in the
     log were made with, and for a name that is no identifier.
     """
-    register(MODELS, name, build, label=label, meaning=meaning)
+    register(MODELS, name, build if output is None else Output(build, output), label=label, meaning=meaning)
 
 
 def register_models(models: Mapping[str, Callable[..., Any] | Sequence[Callable[..., Any]]] | None) -> None:
@@ -294,15 +303,6 @@ def register_metric(
         raise ConfigError([Problem("undefined", undefined, f"undefined={undefined!r}: expected text")])
     value = Metric(metric, better, unit, standard_error, interval, weighted, undefined)
     register(METRICS, name, metric, label=label, meaning=meaning, kinds=kinds, value=value)
-
-
-def register_optimizer(name: str, rule: Callable[..., Any], *, label: str = "", meaning: str = "") -> None:
-    """Add an optimizer: `rule(*, hyperparameters...) -> (torch.optim.Optimizer subclass, {option: value})`.
-
-    The options are those of the class, without the learning rate, which the engine sets at every step. The class must
-    work element by element, since each trial's parameters are handed over as one flat vector.
-    """
-    register(OPTIMIZERS, name, rule, label=label, meaning=meaning)
 
 
 def register_schedule(name: str, schedule: Callable[..., Any], *, label: str = "", meaning: str = "") -> None:

@@ -2,7 +2,9 @@
 
 from workbench.log.findings import Finding
 from workbench.log.ownership import LEASE_SECONDS, environment
-from workbench.log.records import NewTrial, SearchStep, TrialRecord
+from workbench.log.records import UNRANKED, NewTrial, SearchStep, TrialRecord
 from workbench.log.trial_log import TrialLog
 
-__all__ = ["LEASE_SECONDS", "Finding", "NewTrial", "SearchStep", "TrialLog", "TrialRecord", "environment"]
+__all__ = [
+    "LEASE_SECONDS", "UNRANKED", "Finding", "NewTrial", "SearchStep", "TrialLog", "TrialRecord", "environment",
+]  # fmt: skip

@@ -55,6 +55,13 @@ class History:
             row = connection.execute(statement).first()
             return None if row is None else (int(row[0]), int(row[1]))
 
+    def mismatch(self, trial: int) -> str:
+        """How the model of a trial's best weights differs from the measured one (see `events.Mismatch`), "" if it agrees."""
+        table = schema.events
+        with self._database.read() as connection:
+            found = connection.execute(_events(trial, "message", table.c.message).where(table.c.name == "mismatch"))
+            return str(found.scalar() or "")
+
     def branches(self, task_fingerprint: str | None = None) -> pd.DataFrame:
         """One row a branch outside the trash: trial, parent, epoch, changes ((old, new) by field)."""
         table = schema.events

@@ -14,14 +14,14 @@ import pandas as pd
 from numpy.typing import NDArray
 from sqlalchemy import Connection, CursorResult, Select, Table, and_, func, or_, select
 
-from workbench.core.config import HYPERPARAMETERS
+from workbench.core.config import CHOICES, HYPERPARAMETERS, unread
 from workbench.core.domains import IntRange, Range
 from workbench.core.events import EpochEnd, TrialState
 from workbench.log import findings, schema
 from workbench.log.conditions import check_known, last_state, outside_trash, trash_moves, trashed, unfinished
 from workbench.log.history import branch_changes
 from workbench.log.openings import KIND, openings
-from workbench.log.records import at_validation, chunks
+from workbench.log.records import at_validation, chunks, read_config
 
 __all__ = ["curves", "deleted", "epochs_of", "events", "trials"]
 
@@ -42,7 +42,7 @@ INTERNAL = ("cohort", "script")
 def trials(connection: Connection, task_fingerprint: str | None = None, last: int | None = None) -> pd.DataFrame:
     """One row a trial: FIRST, every hyperparameter, RESULTS, val_<metric> at the best epoch, LAST. Without the trash.
 
-    Missing numbers are NaN or <NA>.
+    Missing numbers are NaN or <NA>. Hyperparameters that the choices of a trial do not read are missing (momentum under Adam).
 
     task_fingerprint: only those on this task. last: only so many, the newest.
     """
@@ -79,7 +79,13 @@ def _trials(connection: Connection, wanted: Select[Any]) -> pd.DataFrame:
     for part in connection.execute(statement).partitions(PART):
         for column, entries in zip(values.values(), zip(*part, strict=True), strict=True):
             column += entries
-        configs = json.loads(f"[{','.join(values['config'])}]")
+        texts = values["config"]
+        configs = (
+            [read_config(text) for text in texts]
+            if any("[" in text for text in texts)
+            else json.loads(f"[{','.join(texts)}]")
+        )
+        _blank_unread(configs)
         values["config"].clear()
         for name in dict.fromkeys(chain.from_iterable(configs)):
             hyperparameters.setdefault(name, [math.nan] * (len(values["trial"]) - len(part)))
@@ -108,6 +114,17 @@ def _trials(connection: Connection, wanted: Select[Any]) -> pd.DataFrame:
     arrays |= {name: np.array(values[name], np.float64) for name in numbers}
     arrays |= {name: _whole(np.array(values[name], np.float64)) for name in whole}
     return pd.DataFrame(arrays)
+
+
+def _blank_unread(configs: Sequence[dict[str, Any]]) -> None:
+    """Remove from configurations what their choices do not read, in place: it is no part of what was tried."""
+    found: dict[tuple[Any, ...], frozenset[str]] = {}
+    for config in configs:
+        choices = tuple(config.get(field) for field in CHOICES)
+        if choices not in found:
+            found[choices] = unread(config)
+        for name in found[choices]:
+            config.pop(name, None)
 
 
 def _by_metric(texts: Sequence[str | None]) -> dict[str, NDArray[np.float64]]:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Table
 
+from workbench.core.domains import frozen
 from workbench.core.errors import LogError
 from workbench.core.events import (
     Branched,
@@ -21,6 +22,7 @@ from workbench.core.events import (
     Event,
     KnobChanged,
     Message,
+    Mismatch,
     Scripted,
     StateChanged,
     StepProgress,
@@ -30,6 +32,7 @@ from workbench.log import schema
 
 __all__ = [
     "ID_CHUNK",
+    "UNRANKED",
     "NewTrial",
     "SearchStep",
     "TrialRecord",
@@ -38,11 +41,14 @@ __all__ = [
     "event_row",
     "event_rows",
     "now",
+    "read_config",
     "trial_row",
     "waves",
 ]
 
 EPOCH_FIELDS = tuple(field.name for field in dataclasses.fields(EpochEnd))
+UNRANKED = ("replay", "refit")
+"""Sources of trials without a result of their own: a replay repeats another trial's, a refit has no validation score."""
 ID_CHUNK = 500
 """Trial numbers in one SQL condition; databases limit their count."""
 
@@ -83,7 +89,8 @@ class TrialRecord(NamedTuple):
     """What was recorded when a trial was created.
 
     config: its hyperparameters. task_fingerprint: of the data it was trained on. metric: a name in the metrics table. device:
-    where it was trained. builder: identity of the user's builder, None for a built-in model. configuration: as in `NewTrial`.
+    where it was trained. builder: identity of the user's builder, None for a built-in model. configuration, source, parent,
+    parent_epoch: as in `NewTrial`.
     """
 
     config: dict[str, Any]
@@ -92,6 +99,9 @@ class TrialRecord(NamedTuple):
     device: str
     builder: str | None
     configuration: str
+    source: str
+    parent: int | None
+    parent_epoch: int | None
 
 
 class SearchStep(NamedTuple):
@@ -106,6 +116,12 @@ class SearchStep(NamedTuple):
 def now() -> str:
     """ISO 8601, in UTC, to the millisecond: such texts sort by time."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def read_config(text: str) -> dict[str, Any]:
+    """A configuration out of the log: JSON has no tuples, and a Config no lists."""
+    values: dict[str, Any] = json.loads(text)
+    return {name: frozen(value) if isinstance(value, list) else value for name, value in values.items()}
 
 
 def chunks(trials: Sequence[int]) -> Iterator[list[int]]:
@@ -183,7 +199,8 @@ def event_rows(events: Iterable[Event]) -> dict[Table, list[dict[str, Any]]]:
                 message = json.dumps({"changes": [list(change) for change in script], "stop_after": stop_after})
                 rows[schema.events].append(event_row(trial, "script", message=message))
             case Message(trial, message):
-                rows[schema.events].append(event_row(trial, "message", message=message))
+                name = "mismatch" if isinstance(event, Mismatch) else ""
+                rows[schema.events].append(event_row(trial, "message", name=name, message=message))
             case StepProgress():
                 pass
     return {table: group for table, group in rows.items() if group}

@@ -13,6 +13,7 @@ from workbench.core.events import TrialState
 from workbench.log import findings, schema
 from workbench.log.conditions import outside_trash
 from workbench.log.database import Database
+from workbench.log.records import UNRANKED
 from workbench.log.trash import REMOVED
 
 __all__ = ["Results"]
@@ -25,7 +26,7 @@ ALTERED = "trial "
 
 
 class Results:
-    """Reads of the ended trials of a task. A replay repeats another trial and has no result of its own."""
+    """Reads of the ended trials of a task. Replays and refits have no result of their own."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -39,7 +40,8 @@ class Results:
     def count_measured(self, task_fingerprint: str) -> int:
         """The number of trials measured on a task's validation split, also those in the trash and removed from it."""
         measured = select(schema.epochs.c.trial).where(schema.epochs.c.trial == schema.trials.c.id).exists()
-        statement = select(func.count()).where(schema.trials.c.task_fingerprint == task_fingerprint, measured)
+        own = schema.trials.c.task_fingerprint == task_fingerprint, schema.trials.c.source != "refit"
+        statement = select(func.count()).where(*own, measured)
         with self._database.read() as connection:
             removed = findings.read(connection, REMOVED, task_fingerprint)
             present = int(connection.execute(statement).scalar_one())
@@ -115,11 +117,11 @@ def _seed(connection: Connection) -> ColumnElement[Any]:
 
 
 def _results_of(task_fingerprint: str, metric: str) -> ColumnElement[bool]:
-    """The trials on a task, measured by a metric, outside the trash, that are no replay."""
+    """The trials on a task, measured by a metric, outside the trash, that have a result of their own."""
     table = schema.trials
     return and_(
         table.c.task_fingerprint == task_fingerprint,
         table.c.metric == metric,
-        table.c.source != "replay",
+        table.c.source.not_in(UNRANKED),
         outside_trash(),
     )

@@ -43,16 +43,21 @@ class Searches:
             return int(connection.execute(statement).scalar_one())
 
     def table(self) -> pd.DataFrame:
-        """One row a search: number, strategy, options, and how many trials of it are outside the trash."""
+        """One row a search: number, strategy, options, how many trials of it are outside the trash, and why it ended early or has
+        no result ("" otherwise)."""
         columns = ("id", "strategy", "continues", "options", "created", "task_fingerprint")
         searches = select(*(schema.searches.c[name] for name in columns)).order_by(schema.searches.c.id)
         trials = select(schema.trials.c.search, func.count()).where(schema.trials.c.search.isnot(None), outside_trash())
         with self._database.read() as connection:
             rows = connection.execute(searches).all()
             counts = {int(search): int(n) for search, n in connection.execute(trials.group_by(schema.trials.c.search))}
+            ended = select(schema.search_steps.c.search, schema.search_steps.c.data)
+            found = connection.execute(ended.where(schema.search_steps.c.kind == "ending"))
+            endings = {int(search): json.loads(data)["reason"] for search, data in found}
         frame = pd.DataFrame(rows, columns=["search", *columns[1:]]).astype({"continues": "Int64"})
         options = pd.DataFrame([json.loads(text) for text in frame.pop("options")], index=frame.index)
         frame.insert(3, "trials", [counts.get(int(search), 0) for search in frame["search"]])
+        frame.insert(4, "ending", [endings.get(int(search), "") for search in frame["search"]])
         frame["created"] = pd.to_datetime(frame["created"], format="ISO8601", utc=True)
         return pd.concat([frame, options], axis=1)
 
@@ -64,6 +69,12 @@ class Searches:
                 statement = select(func.max(table.c.suggestion) + 1).where(table.c.search == search)
                 counts.append(connection.execute(statement).scalar() or 0)
         return max(counts)
+
+    def trials(self, search: int) -> list[int]:
+        """The trials of a search, those in the trash included."""
+        statement = select(schema.trials.c.id).where(schema.trials.c.search == search).order_by(schema.trials.c.id)
+        with self._database.read() as connection:
+            return [int(trial) for (trial,) in connection.execute(statement)]
 
     def add_step(self, step: SearchStep) -> None:
         """Add an entry to the journal of a search. Raises: LogError for an unknown search."""

@@ -105,9 +105,10 @@ def _needed(connection: Connection, inside: set[int]) -> set[int]:
 
 
 def _measured(trials: Sequence[int]) -> Select[Any]:
-    """The task of each of some trials that has an epoch."""
+    """The task of each of some trials that was measured on its validation rows: it has an epoch, and is no refit."""
     measured = select(schema.epochs.c.trial).where(schema.epochs.c.trial == schema.trials.c.id).exists()
-    return select(schema.trials.c.task_fingerprint).where(schema.trials.c.id.in_(trials), measured)
+    own = schema.trials.c.id.in_(trials), schema.trials.c.source != "refit"
+    return select(schema.trials.c.task_fingerprint).where(*own, measured)
 
 
 def _remove(connection: Connection, trials: Sequence[int]) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, Table, insert, select
 
 from workbench.core.events import Event, TrialState
 from workbench.log import findings, queries, schema
@@ -25,6 +25,7 @@ from workbench.log.records import (
     chunks,
     event_rows,
     now,
+    read_config,
     trial_row,
     waves,
 )
@@ -114,7 +115,8 @@ class TrialLog:
     ) -> list[int]:
         """Record new trials as queued, in one transaction. Returns their numbers, which ascend in the order given.
 
-        events: the first events of the trials, by their numbers. step: an entry for a search's journal, made in the same
+        events: the first events of the trials, by their numbers; the end too of one that cannot
+        be trained. step: an entry for a search's journal, made in the same
         transaction with the numbers as `data["trials"]`. Raises: ValueError for a replicate that does not come after what it
         replicates.
         """
@@ -130,8 +132,7 @@ class TrialLog:
                 numbers += [int(number) for (number,) in connection.execute(statement, rows)] if rows else []
             if step is not None:
                 add_step(connection, step._replace(data={**step.data, "trials": numbers}))
-            for table, group in event_rows(events(numbers)).items():
-                connection.execute(insert(table), group)
+            _insert(connection, event_rows(events(numbers)))
         return numbers
 
     def append(self, events: Iterable[Event], *, search: int | None = None) -> None:
@@ -147,11 +148,7 @@ class TrialLog:
             return
         step = None if search is None else moment(search, events)
         with self.database.write() as connection:
-            for table, group in rows.items():
-                if table is schema.ends:
-                    for row in group:
-                        row.update(_last_epoch(connection, row["trial"], row["best_epoch"]))
-                connection.execute(insert(table), group)
+            _insert(connection, rows)
             if step is not None:
                 add_step(connection, step)
 
@@ -248,7 +245,16 @@ def _records(connection: Connection, trials: Sequence[int]) -> dict[int, TrialRe
     table = schema.trials
     columns = (table.c.id, table.c.config, *(table.c[name] for name in TrialRecord._fields[1:]))
     rows = (row for some in chunks(trials) for row in connection.execute(select(*columns).where(table.c.id.in_(some))))
-    return {int(trial): TrialRecord(json.loads(config), *values) for trial, config, *values in rows}
+    return {int(trial): TrialRecord(read_config(config), *values) for trial, config, *values in rows}
+
+
+def _insert(connection: Connection, rows: Mapping[Table, list[dict[str, Any]]]) -> None:
+    """Insert the rows of events; an end gets the results of the epochs before it."""
+    for table, group in rows.items():
+        if table is schema.ends:
+            for row in group:
+                row.update(_last_epoch(connection, row["trial"], row["best_epoch"]))
+        connection.execute(insert(table), group)
 
 
 def _last_epoch(connection: Connection, trial: int, best_epoch: int) -> dict[str, Any]:

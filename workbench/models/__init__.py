@@ -9,11 +9,13 @@ from workbench.models.build import (
     count_parameters,
     former_builder,
     is_builtin,
+    is_library_builder,
     is_penalised,
     probe,
     read_source,
 )
 from workbench.models.builtin import DataShape, cnn, mlp
+from workbench.models.forward_state import ForwardState, attribute_differences, observe
 from workbench.models.layer_groups import layer_groups
 from workbench.models.pretrained import Affine, Pretrained
 from workbench.models.randomness import SeededRandomness, draws_random_numbers
@@ -27,9 +29,11 @@ __all__ = [
     "Backbone",
     "DataShape",
     "Facts",
+    "ForwardState",
     "Pretrained",
     "SeededRandomness",
     "Source",
+    "attribute_differences",
     "build_model",
     "builder_identity",
     "builder_source",
@@ -39,10 +43,12 @@ __all__ = [
     "draws_random_numbers",
     "former_builder",
     "is_builtin",
+    "is_library_builder",
     "is_penalised",
     "layer_groups",
     "load_weights",
     "mlp",
+    "observe",
     "probe",
     "read_source",
     "register_backbone",

@@ -22,6 +22,7 @@ from workbench.core.errors import ConfigError, ModelError, Problem
 from workbench.core.registration import register_model
 from workbench.models.builtin import DataShape
 from workbench.models.layer_groups import expected, head_of, layer_groups, without
+from workbench.models.outputs import attach_output
 from workbench.models.pretrained import Pretrained, plain_outputs
 from workbench.models.weights import fill_network, load_weights
 
@@ -58,6 +59,8 @@ class Backbone:
             fill_network(network, load_weights(weights), self.head_name, os.fspath(weights))
         self._head = copy.deepcopy(network.get_submodule(self.head_name))
         self._body = without(network, self.head_name)
+        if type(self._body) is not nn.Sequential:
+            attach_output(self._body, name, None)  # the features, whose number is the network's own
         self.groups = layer_groups(self._body)
         if not self.groups:
             raise ModelError(

@@ -5,20 +5,25 @@ from __future__ import annotations
 import inspect
 import textwrap
 from collections.abc import Callable
+from functools import partial
 from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from workbench.core.config import CHOICES, Config
 from workbench.core.errors import ModelError, WorkbenchError
 from workbench.core.identity import identity_of
+from workbench.core.outputs import Output
 from workbench.core.registration import BUILT_IN, Loss, read_arguments
 from workbench.core.registry import LOSSES, MODELS, user_choices
 from workbench.models.backbone import Backbone
 from workbench.models.builtin import DataShape
+from workbench.models.outputs import attach_output, describe_outputs
 from workbench.models.randomness import SeededRandomness
+from workbench.models.stacking import stacked_forward
 
 __all__ = [
     "build_model",
@@ -28,6 +33,7 @@ __all__ = [
     "count_parameters",
     "former_builder",
     "is_builtin",
+    "is_library_builder",
     "is_penalised",
     "probe",
     "read_source",
@@ -43,13 +49,18 @@ def build_model(task: DataShape, config: Config, builder: Callable[..., Any] | N
     builder: by default the one registered for `config.model`.
 
     The draw equals that of `torch.manual_seed(config.seed)` followed by the same construction, but leaves torch's global
-    generator alone. Raises: ModelError if the builder raises, does not return a module, or returns one that it returned before.
+    generator alone. Lazy layers are initialised by a forward pass in evaluation mode over two rows of zeros, which draws from
+    the same generator. A module that may return more than a tensor returns its output alone (see `OutputHook`).
+    Raises: ModelError if the builder raises, does not return a module, or returns one that it returned before.
     """
     builder = MODELS[config.model].value if builder is None else builder
     module = _built(builder, task, config)
-    if not (
-        is_builtin(config.model) or isinstance(builder, Backbone) or _MAKE_NEW_MODULES.get(config.model) is builder
-    ):
+    if is_library_builder(builder):
+        return module
+    if isinstance(builder, Output) or stacked_forward(module) is None:
+        name = builder.name if isinstance(builder, Output) else None
+        attach_output(module, config.model, output_shape(task, config)[0], name)
+    if _MAKE_NEW_MODULES.get(config.model) is not builder:
         _check_shared_parameters(module, _built(builder, task, config), config.model)
         _MAKE_NEW_MODULES[config.model] = builder
     return module
@@ -72,9 +83,9 @@ def _check_shared_parameters(one: nn.Module, other: nn.Module, name: str) -> Non
 
 
 def _built(builder: Callable[..., Any], task: DataShape, config: Config) -> nn.Module:
-    generator = torch.Generator().manual_seed(config.seed)
+    randomness = SeededRandomness(torch.Generator().manual_seed(config.seed))
     try:
-        with SeededRandomness(generator):
+        with randomness:
             module = builder(_sized(task, config), **read_arguments(builder, config))
     except WorkbenchError:
         raise
@@ -85,7 +96,19 @@ def _built(builder: Callable[..., Any], task: DataShape, config: Config) -> nn.M
         raise ModelError(f"model {config.model!r}: its builder must return an nn.Module, got {type(module).__name__}")
     if not any(parameter.requires_grad for parameter in module.parameters()):
         raise ModelError(f"model {config.model!r}: has no parameter to train (requires_grad is off, or there is none)")
+    if _uninitialised(module):
+        with randomness:
+            _evaluated(module, task, config.model)
+        if left := _uninitialised(module):
+            message = f"its lazy parameter {left[0]!r} is not used by a forward pass over a batch, so it has no shape"
+            raise ModelError(f"model {config.model!r}: {message}; give its layer a size, or remove it")
     return module
+
+
+def _uninitialised(module: nn.Module) -> list[str]:
+    """The names of the parameters and buffers of lazy layers that have seen no batch."""
+    tensors = (*module.named_parameters(), *module.named_buffers())
+    return [name for name, value in tensors if is_lazy(value)]
 
 
 class _Sized:
@@ -111,25 +134,30 @@ def output_shape(task: DataShape, config: Config) -> tuple[int, ...]:
 
 def probe(module: nn.Module, task: DataShape, config: Config) -> None:
     """Run two rows of zeros through the module (evaluation mode). Raises: ModelError on a raise or a wrong shape."""
-    name = config.model
-    first = next(module.parameters())
+    outputs = _evaluated(module, task, config.model)
+    wanted = (2, *output_shape(task, config))
+    if not isinstance(outputs, Tensor) or tuple(outputs.shape) != wanted:
+        raise ModelError(
+            f"model {config.model!r}: must return a tensor of shape {wanted} for a batch of 2 rows "
+            f"(task.output_size = {wanted[1]}), got {describe_outputs(outputs)}"
+        )
+
+
+def _evaluated(module: nn.Module, task: DataShape, name: str) -> Any:
+    """What a module returns for two rows of zeros in evaluation mode. Raises: ModelError if it raises."""
+    first = next((own for own in module.parameters() if not is_lazy(own)), torch.empty(0))
     rows = torch.zeros(2, *task.input_shape, dtype=first.dtype, device=first.device)
     was_training = module.training
     try:
         with torch.no_grad():
-            outputs = module.eval()(rows)
+            return module.eval()(rows)
+    except WorkbenchError:
+        raise
     except Exception as error:
         message = f"model {name!r} raised {type(error).__name__} on a batch of shape {tuple(rows.shape)}: {error}"
         raise ModelError(message) from error
     finally:
         module.train(was_training)
-    wanted = (2, *output_shape(task, config))
-    if not isinstance(outputs, Tensor) or tuple(outputs.shape) != wanted:
-        got = f"shape {tuple(outputs.shape)}" if isinstance(outputs, Tensor) else type(outputs).__name__
-        raise ModelError(
-            f"model {name!r}: must return a tensor of shape {wanted} for a batch of 2 rows "
-            f"(task.output_size = {wanted[1]}), got {got}"
-        )
 
 
 def is_penalised(module: nn.Module, name: str, parameter: Tensor) -> bool:
@@ -148,6 +176,11 @@ def is_builtin(name: str) -> bool:
     return bool(MODELS[name].value.__module__ == BUILT_IN)
 
 
+def is_library_builder(builder: object) -> bool:
+    """Whether a builder is one of this package: of a built-in architecture, or of a pretrained network."""
+    return isinstance(builder, Backbone) or getattr(builder, "__module__", None) == BUILT_IN
+
+
 def builder_identity(name: str, builder: Callable[..., Any] | None = None) -> str | None:
     """What a model's weights depend on besides its configuration: the identity of its builder (`core.identity`).
 
@@ -159,6 +192,8 @@ def builder_identity(name: str, builder: Callable[..., Any] | None = None) -> st
         builder = MODELS[name].value
     if isinstance(builder, Backbone):
         return None  # a digest of its weights is logged in its place, see `builder_source`
+    if isinstance(builder, Output):
+        return identity_of(partial(builder.make, builder.name))
     return identity_of(builder)
 
 

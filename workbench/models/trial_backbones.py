@@ -24,6 +24,7 @@ from workbench.core.registry import MODELS
 from workbench.models.backbone import Backbone
 from workbench.models.build import build_model, is_builtin
 from workbench.models.builtin import DataShape
+from workbench.models.outputs import detach_output
 from workbench.models.pretrained import Affine, PlainOutputs, Pretrained
 
 __all__ = ["SOURCE_NAME", "Facts", "Source", "restore_sources", "source_of", "why_unusable"]
@@ -230,7 +231,7 @@ def _standardisation(task: Any) -> tuple[Tensor, Tensor] | None:
 def _plain(module: nn.Module) -> nn.Module:
     """A fine-tuned network as a plain sequence, which can be frozen, cut and stacked like any other."""
     if not isinstance(module, Pretrained):
-        return module
+        return detach_output(module)  # without its head it returns something else
     parts: list[tuple[str, nn.Module]] = [] if module.adapter is None else [("adapter", module.adapter)]
     if type(module.body) is nn.Sequential:
         parts += list(module.body.named_children())

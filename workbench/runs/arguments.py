@@ -234,10 +234,10 @@ LEFT_OPEN = frozenset({"trials", "no_improvement", "cohort", "seconds"})
 
 
 def search_numbers(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The numbers among the arguments of a search, as plain ones. Raises: ConfigError naming each that is wrong."""
+    """The numbers among the arguments that a search was given, as plain ones. Raises: ConfigError naming each that is wrong."""
     found: dict[str, Any] = {}
     problems: list[Problem] = []
-    for name in (*SEARCH_COUNTS, "seconds"):
+    for name in (name for name in (*SEARCH_COUNTS, "seconds") if name in given):
         value = given[name]
         if value is None and name in LEFT_OPEN:
             found[name] = None

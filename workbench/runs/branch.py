@@ -27,6 +27,7 @@ def branch_config(session: Session, trial: int, epoch: int | None, changes: Mapp
     """
     epoch = session.recall.check_epoch(trial, epoch)
     session.recall.check_outside_trash(trial)
+    session.recall.refits.check_measured(trial, "a branch")
     before = session.recall.config(trial, epoch)
     config = before.replace(**changes)
     known = declared(config.model)

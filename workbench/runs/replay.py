@@ -22,7 +22,7 @@ from workbench.runs.branch import differences
 from workbench.runs.restore import logged_config
 from workbench.runs.run import Run
 from workbench.runs.session import Session, scripted
-from workbench.training import Training, prepare
+from workbench.training import Training, draws, prepare
 
 __all__ = ["TOLERANCE", "Replay", "replay", "script"]
 
@@ -30,6 +30,7 @@ TOLERANCE = 0.001
 """How far a loss or metric may be from the record, relative to 1 or to its own size, where trials trained together: their
 shared operations round otherwise than those of one alone. Measured: 1e-6 and less over 30 epochs of configurations that train
 steadily; where the loss jumps about, a rounding grows from step to step, and no tolerance would be true."""
+DRAWN = "random numbers, as of dropout, are drawn for the cohort together"
 COMPARED = (
     "train_loss", "val_loss", "train_metric", "val_metric", "penalty", "learning_rate", "grad_norm",
 )  # fmt: skip
@@ -104,6 +105,11 @@ class Replay(Run):
         if beyond.empty:
             return f"{name} agrees with it within {TOLERANCE:.1%} in all {epochs} epochs ({self.reason})."
         first = beyond["epoch"].iloc[0]
+        if DRAWN in self.reason:
+            return (
+                f"{name} has other random numbers, so it agrees in distribution only: {self.reason} (first difference beyond "
+                f"{TOLERANCE:.1%} in epoch {first} of {epochs})."
+            )
         return (
             f"{name} leaves the tolerance of {TOLERANCE:.1%} in epoch {first} of {epochs} ({self.reason}; where the loss jumps "
             "about, such a difference grows from step to step)."
@@ -120,6 +126,7 @@ def replay(session: Session, trial: int, *, device: str | None = None) -> Replay
     """
     log, recall = session.log, session.recall
     recall.check_epoch(trial, None)
+    recall.refits.check_measured(trial, "a replay")
     state = log.state(trial)
     if state not in ENDED and state is not TrialState.INTERRUPTED:
         raise RunError(f"trial {trial} is {state}; wait for its end, then replay it")
@@ -178,6 +185,8 @@ def _why_not_exact(session: Session, trial: int, device: str) -> str:
                 if about.get(name) != value:
                     return f"it ran with {name} {about.get(name, 'unknown')}, this with {value}"
         if log.history.largest_cohort(one) > 1:
+            if draws(session.task, logged_config(one, log.record(one).config)):
+                return f"trial {one} trained together with others, and {DRAWN}"
             return f"trial {one} trained together with others, whose shared operations round otherwise"
     return ""
 
@@ -195,6 +204,8 @@ def script(session: Session, trial: int) -> str:
     """A Python script, using the public names only, that does a trial again."""
     log, recall, task = session.log, session.recall, session.task
     recall.check_trial_task(trial)
+    if recall.refits.includes(trial):
+        return _refit_script(session, trial)
     path = [trial]
     while (origin := recall.origin(path[-1])) is not None:
         path.append(origin[0])
@@ -245,6 +256,22 @@ def script(session: Session, trial: int) -> str:
         before = name
     lines += ["print(bench.trials.iloc[-1][['state', 'epochs_run', 'best_epoch', 'best_val_loss', 'best_val_metric']])"]
     return "\n".join(lines) + "\n"
+
+
+def _refit_script(session: Session, trial: int) -> str:
+    """The script of the trial that a refit repeats, and the call of the refit."""
+    record = session.log.record(trial)
+    assert record.parent is not None
+    first = session.log.record(record.parent)
+    index = int(record.config["seed"]) - int(first.config["seed"])
+    options = f", seeds={index + 1}" if index else ""
+    options += f", device={record.device!r}" if record.device != "cpu" else ""
+    _, *lines, _ = script(session, record.parent).splitlines()
+    lines += [f"run = bench.refit(run.trials[0]{options})", "run.wait()"]
+    lines.append(
+        f"print(bench.trials.set_index('trial').loc[run.trials[{index}], ['state', 'epochs_run', 'train_loss']])"
+    )
+    return "\n".join([f'"""Does trial {trial} again, a refit of trial {record.parent}."""', *lines]) + "\n"
 
 
 def _own(configs: Any, metric: str) -> list[str]:

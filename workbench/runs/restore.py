@@ -15,7 +15,7 @@ from workbench.core.direction import best_first, better_of
 from workbench.core.errors import CheckpointError, ConfigError, ModelError, Problem, RunError
 from workbench.core.events import ENDED
 from workbench.core.registry import MODELS
-from workbench.log import TrialLog
+from workbench.log import UNRANKED, TrialLog
 from workbench.models import (
     SOURCE_NAME,
     Backbone,
@@ -27,13 +27,27 @@ from workbench.models import (
     read_source,
     why_unusable,
 )
-from workbench.training import Change, CohortState, LoggedTrial, ResumedCohort, Trained, Training, Weights, filled
+from workbench.runs.catcher import Catcher
+from workbench.runs.decision import KIND, Decision
+from workbench.runs.refits import Refits
+from workbench.training import (
+    Change,
+    CohortState,
+    LoggedTrial,
+    ResumedCohort,
+    Trained,
+    Training,
+    Weights,
+    filled,
+)
+from workbench.training.agreement import disagreement, sample_rows
 from workbench.training.devices import fitting_threads
 from workbench.training.stages import trained_part
 
 if TYPE_CHECKING:
     from workbench.runs.trained_model import TrainedModel
     from workbench.tasks import Task
+    from workbench.tasks.fold_data import Fold
 
 __all__ = ["Recall", "logged_config", "whole"]
 
@@ -75,7 +89,10 @@ def logged_config(trial: int, values: Mapping[str, Any]) -> Config:
 
 
 class Recall:
-    """Restores the trials of one task's log as they were. Trains without a record if it must; writes nothing."""
+    """Restores the trials of one task's log as they were. Trains without a record if it must; writes nothing.
+
+    refits: which trials are refits, and what they were trained on.
+    """
 
     def __init__(
         self,
@@ -86,6 +103,7 @@ class Recall:
     ) -> None:
         """at_hand: the best weights of an ended trial, of the fold with an index, if they are in memory."""
         self.task, self.log, self.store, self.at_hand = task, log, store, at_hand
+        self.refits = Refits(task, log, self.check_code)
 
     # --- from the log -----------------------------------------------------------------------------------------------
 
@@ -144,7 +162,7 @@ class Recall:
         best = {
             int(trial): int(epoch) for trial, epoch in zip(frame["trial"], frame["best_epoch"].fillna(0), strict=True)
         }
-        attempts = frame[frame["source"] != "replay"]
+        attempts = frame[~frame["source"].isin(UNRANKED)]
         for (_, metric), group in attempts.groupby(["task_fingerprint", "metric"]):
             for trial in best_first(group, "best_val_metric", better_of(metric))["trial"].head(TOP):
                 stay(int(trial), best[int(trial)])
@@ -234,7 +252,7 @@ class Recall:
         if not isinstance(builder, Backbone) or then is None or then == builder.digest:
             return
         if weights is not None:
-            module = build_model(self.task, config)
+            module = build_model(self.refits.task_of(trial), config)
             trained_part(module, weights.vector.numel())
             if not (isinstance(module, Pretrained) and module.rests_on_backbone):
                 return
@@ -281,26 +299,26 @@ class Recall:
         """Train a trial again up to an epoch, without a record: from `start`, or from the first step."""
         self.check_code(trial, None if start is None else start.weights)
         config, changes = logged_config(trial, self.log.record(trial).config), self.changes(trial)
-        catcher, device = _Catcher(epoch), torch.device(self.log.record(trial).device)
+        catcher, device = Catcher(epoch), torch.device(self.log.record(trial).device)
         options: dict[str, Any] = {"device": device, "around": partial(fitting_threads, device), "keeper": catcher}
         if start is not None:
             logged = {trial: LoggedTrial(start.progress.epoch, changes)}
             one = ResumedCohort({trial: config}, CohortState.alone(start), start.progress.epoch, logged=logged)
-            training = Training(self.task, {}, resumed=[one], **options)
+            training = Training(self.refits.task_of(trial), {}, resumed=[one], **options)
         else:
-            origin = self.origin(trial)
-            origins = {} if origin is None else {trial: lambda: self.again(*origin)}
-            training = Training(self.task, {trial: config}, origins=origins, changes={trial: changes}, **options)
-        catcher.training = training
-        for _ in training.moments():
-            pass
-        if catcher.found is None:
-            raise RunError(f"trial {trial} could not be trained again up to epoch {epoch}: it ended before")
-        return catcher.found.row(trial, fold)
+            origin, fixed = self.origin(trial), self.refits.length_of(trial)
+            begin = self.refits.origin_of(trial) if origin is None else partial(self.again, *origin)
+            origins = {} if begin is None else {trial: begin}
+            training = Training(
+                self.refits.task_of(trial), {trial: config}, origins=origins, changes={trial: changes}, fixed=fixed, **options
+            )  # fmt: skip
+        return catcher.row(training, trial, fold)
 
     def best_epoch(self, trial: int) -> int:
-        """The epoch of the lowest validation loss. Raises: RunError if no epoch has a finite one."""
+        """The epoch of the lowest validation loss; of a refit the last one. Raises: RunError if no epoch has a finite loss."""
         curve = self.log.curves(trial)
+        if self.refits.includes(trial):
+            return self.check_epoch(trial, None)
         losses = curve["val_loss"].where(curve["val_loss"].abs() != float("inf")).dropna()
         if losses.empty:
             raise RunError(f"trial {trial} has no epoch with a finite validation loss, so there is no best model")
@@ -329,9 +347,10 @@ class Recall:
         return None if kept is None or kept.progress.epoch != best else kept.weights
 
     def model(self, trial: int, epoch: int | None = None, fold: int | None = None) -> TrainedModel:
-        """A trial's model, ready to predict, with its best weights or those after an epoch. fold: its number, from 1.
+        """A trial's model, ready to predict, with its best weights or those after an epoch; `mismatch` if it is another one.
 
-        Raises: RunError unless a fold is named exactly where there are folds.
+        fold: its number, from 1. Its outputs are compared with those that were measured with its weights, where these are at
+        hand. Raises: RunError unless a fold is named exactly where there are folds.
         """
         from workbench.runs.trained_model import TrainedModel
 
@@ -342,15 +361,27 @@ class Recall:
         former = self.former_builder(trial)
         if former is None:
             self.check_builder(trial, weights)
-        module = filled(build_model(self.task, config, former), weights)
-        schema = self.task.schema if self.task.folds is None else self.task.folds.members[index or 0].schema
-        return TrainedModel(module, config, schema, trial=trial, epoch=epoch, builder=self.log.record(trial).builder)
+        task, record = self.refits.task_of(trial), self.log.record(trial)
+        module = filled(build_model(task, config, former), weights)
+        # a refit of a cross-validated trial is one model
+        one: Task | Fold = task if index is None or task.folds is None else task.folds.members[index]
+        model = TrainedModel(
+            module, config, one.schema, trial=trial, epoch=epoch, builder=record.builder,
+            decision=self.decision(trial, epoch),
+        )  # fmt: skip
+        if weights.outputs is not None:
+            rows = len(one.validation.x) if task.folds is None else task.folds.least
+            places = sample_rows(rows, weights.outputs[0].numel())
+            model.mismatch = disagreement(model.outputs, one.validation.x[places], weights.outputs, record.device)
+        if not model.mismatch and epoch == self.best_epoch(trial):
+            model.mismatch = self.log.history.mismatch(trial)
+        return model
 
     def _index_of(self, trial: int, fold: int | None) -> int | None:
-        folds = self.task.folds
+        folds = self.refits.task_of(trial).folds
         if folds is None:
             if fold is not None:
-                raise RunError(f"fold={fold!r}: {self.task.name!r} has no folds; leave fold= out")
+                raise RunError(f"fold={fold!r}: trial {trial} has no folds; leave fold= out")
             return None
         if fold is None:
             raise RunError(
@@ -371,23 +402,10 @@ class Recall:
                 "one; make a task without folds for it, such as split=(0.6, 0.2, 0.2)"
             )
 
-
-class _Catcher:
-    """A keeper that catches the state after one epoch and then stops the training."""
-
-    def __init__(self, epoch: int) -> None:
-        self._epoch = epoch
-        self.found: CohortState | None = None
-        self.training: Training | None = None
-
-    def begin(self, series: int) -> None:
-        pass
-
-    def wants(self, last: bool) -> bool:
-        return self.found is None
-
-    def take(self, state: CohortState) -> None:
-        if state.rows[0].epoch == self._epoch:
-            self.found = state
-            if self.training is not None:
-                self.training.commands.stop()
+    def decision(self, trial: int, epoch: int) -> Decision:
+        """The calibration and threshold that were last chosen for a trial's model with its weights after an epoch."""
+        found = Decision()
+        for finding in self.log.findings(KIND, self.task.fingerprint):
+            if (finding.data["trial"], finding.data["epoch"]) == (trial, epoch):
+                found = Decision.of_json(finding.data["decision"])
+        return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -89,7 +90,7 @@ def _check(session: Session, configs: Mapping[int, Config], frame: pd.DataFrame)
             known = ", ".join(available_devices())
             message = f"trial {trial} was trained on {device!r}, and this machine has {known}; resume it there"
             raise ConfigError([Problem("device", device, message)])
-        prepare(session.task, config)
+        prepare(session.recall.refits.task_of(trial), config)
         session.recall.check_code(trial)
 
 
@@ -99,20 +100,21 @@ def _run(session: Session, configs: dict[int, Config], frame: pd.DataFrame) -> R
     scripts = {trial: session.log.history.script(trial) for trial in configs}
     first = min(configs)
     training = Training(
-        session.task, new, device=str(frame.loc[first, "device"]), resumed=cohorts,
-        origins=_origins(session, configs), stop_after=scripts[first][1],
+        session.recall.refits.task_of(first), new, device=str(frame.loc[first, "device"]), resumed=cohorts,
+        origins=_origins(session, configs), stop_after=scripts[first][1], fixed=session.recall.refits.length_of(first),
         changes={trial: [Change(*change) for change in changes] for trial, (changes, _) in scripts.items()},
     )  # fmt: skip
     return Resumed(first, Run(configs, training, pump=session.keep_live, label=str(frame.loc[first, "name"])), events)
 
 
 def _origins(session: Session, trials: Sequence[int] | Mapping[int, Any]) -> dict[int, Origin]:
-    """Where those of some trials begin that are branches."""
+    """Where those of some trials begin that are branches, or refits of branches."""
     found: dict[int, Origin] = {}
     for trial in trials:
         origin = session.recall.origin(trial)
-        if origin is not None:
-            found[trial] = lambda origin=origin: session.recall.after(*origin)  # type: ignore[misc]
+        begin = session.recall.refits.origin_of(trial) if origin is None else partial(session.recall.after, *origin)
+        if begin is not None:
+            found[trial] = begin
     return found
 
 
@@ -185,7 +187,7 @@ def _resumed_cohort(
     state, messages = _state(session, series, epochs)
     if state is not None:
         first = state.row(state.trials[0])
-        check_fits(build_model(session.task, first.config), first.weights)
+        check_fits(build_model(session.recall.refits.task_of(first.progress.trial), first.config), first.weights)
     formed = {trial: configs[trial] for trial in sorted(members) if members[trial] <= 0}
     return ResumedCohort(formed, state, epochs, joins, logged), messages
 

@@ -27,7 +27,8 @@ class Run(Waiting):
 
     trials: their numbers in the log. configs: the Config of each, as they started. search: the search they belong to.
     label: what the charts call it, "" for the trials' numbers.
-    compare_with: trials that are drawn with it, for comparison. grows: whether trials join it while it goes on, as in a search.
+    compare_with: trials that are drawn with it, for comparison. fixed_epochs: after which its trials end, None for those of their
+    configurations. grows: whether trials join it while it goes on, as in a search.
     """
 
     grows = False
@@ -49,6 +50,7 @@ class Run(Waiting):
         self.configs = dict(configs)
         self.trials = tuple(configs)
         self.search = search
+        self.fixed_epochs = None if training.fixed is None else training.fixed.epochs
         self._training: Training | None = training  # None once it has ended: its cohorts hold copies of the data
         self._results: Results | None = None
         self._commands: Commands = training.commands

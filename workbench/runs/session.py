@@ -15,19 +15,20 @@ from sqlalchemy import make_url
 
 from workbench.checkpoints import CheckpointStore, remove_former
 from workbench.core.config import Config
-from workbench.core.events import Event, Scripted
+from workbench.core.events import Event, Message, Scripted
+from workbench.core.warn import callers_level
 from workbench.log import NewTrial, TrialLog
 from workbench.models import builder_identity, builder_source, code_of, restore_sources
 from workbench.runs.publisher import LogChanged, Notice, Publisher
 from workbench.runs.restore import Recall
 from workbench.runs.run import Run
 from workbench.runs.runner import Runner
-from workbench.training import Change, Training, Weights, capacity, cohort_key
+from workbench.training import Change, Training, Weights, capacity, cohort_key, without_effect
 
 if TYPE_CHECKING:
     from workbench.tasks import Task
 
-__all__ = ["Session", "checkpoint_folder", "scripted"]
+__all__ = ["Session", "checkpoint_folder", "remarks", "scripted", "warn_without_effect"]
 
 R = TypeVar("R", bound=Run)
 
@@ -195,6 +196,8 @@ class Session:
         the trials differ. label: what the charts call the run, by default its name. compare_with: earlier trials to draw with it.
         kind: makes the handle, from the arguments of `Run`.
         """
+        if about.get("source") != "replay":
+            warn_without_effect(*configs)
         about |= {"device": device, "name": name, "cohort": self.log.next_cohort()}
         own = each or [{}] * len(configs)
         new = [self.new_trial(config, **about, **one) for config, one in zip(configs, own, strict=True)]
@@ -202,6 +205,7 @@ class Session:
 
         def note(numbers: Sequence[int]) -> Sequence[Event]:
             first.extend(events(numbers))
+            first.extend(remarks(dict(zip(numbers, configs, strict=True))))
             return first
 
         with self.lock:
@@ -294,6 +298,18 @@ class Session:
         if asked < wanted and found == asked:
             asked, found = self._capacities[key] = wanted, capacity(self.task, config, device, wanted)
         return min(found, wanted)
+
+
+def warn_without_effect(*configs: Config) -> None:
+    """Warn once of each hyperparameter that has no effect in some configurations."""
+    texts = dict.fromkeys(problem.message for config in configs for problem in without_effect(config))
+    for text in texts:
+        warnings.warn(text, UserWarning, stacklevel=callers_level())
+
+
+def remarks(configs: Mapping[int, Config]) -> list[Event]:
+    """For the log: the hyperparameters without effect of each trial."""
+    return [Message(trial, problem.message) for trial, config in configs.items() for problem in without_effect(config)]
 
 
 def scripted(trials: Sequence[int], changes: Sequence[Change], stop_after: int | None) -> list[Event]:

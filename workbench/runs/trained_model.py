@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,7 +21,9 @@ from workbench.core.config import Config
 from workbench.core.errors import CheckpointError, ConfigError, ModelError, WorkbenchError
 from workbench.core.registry import MODELS
 from workbench.core.version import __version__
+from workbench.core.warn import callers_level
 from workbench.models import Source, build_model, builder_identity, former_builder, is_builtin, source_of
+from workbench.runs.decision import Decision
 from workbench.tasks import TaskSchema
 from workbench.tasks.predictions import check_probabilities
 
@@ -47,8 +48,10 @@ class TrainedModel(nn.Module):
 
     module: the architecture's own module, put into evaluation mode. config: the trial's hyperparameters. schema: what is
     known of the task. trial, epoch: where the weights come from, if known. versions: of the workbench and the libraries that
-    made it. builder: the identity of the code that built it, None for a built-in model. Made by `bench.model(trial)` and
-    `wb.load_model(path)`. It is an ordinary `nn.Module`: `model.to("cuda")` moves it, and it predicts there.
+    made it. builder: the identity of the code that built it, None for a built-in model. decision: calibration of its
+    probabilities and threshold between two classes, if they were chosen. mismatch: how its outputs differ from those that were
+    measured with its weights, "" if they agree. Made by `bench.model(trial)` and `wb.load_model(path)`. It is an ordinary
+    `nn.Module`: `model.to("cuda")` moves it, and it predicts there.
     """
 
     def __init__(
@@ -61,11 +64,15 @@ class TrainedModel(nn.Module):
         epoch: int | None = None,
         builder: str | None = None,
         versions: Mapping[str, str] | None = None,
+        decision: Decision | None = None,
+        mismatch: str = "",
     ) -> None:
         super().__init__()
         self.module = module
         self.config, self.schema, self.trial, self.epoch, self.builder = config, schema, trial, epoch, builder
         self.versions = _versions() if versions is None else dict(versions)
+        self.decision = decision or Decision()
+        self.mismatch = mismatch
         self.eval()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -82,27 +89,33 @@ class TrainedModel(nn.Module):
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Raw rows to labels (rows,) of the target's own kind, or to numbers in its units: (rows,) if the target is, else
-        (rows, outputs). See `TaskSchema.answers`.
+        (rows, outputs). See `TaskSchema.answers`; classes are decided by the model's `decision`.
 
         In evaluation mode, whatever the mode is set to. Raises: TaskError as `preprocess`.
         """
-        return self.schema.answers(self.predictions(self.preprocess(X)))
+        return self.schema.answers(self.predictions(self.preprocess(X), decided=True))
 
     def predict_proba(self, X: Any) -> NDArray[Any]:
         """Raw rows to the probability of each class (rows, classes) or label (rows, labels), float64; classes in the order of
         `schema.classes`; of a dense task (rows, classes, *positions).
 
-        By the link of the loss that the model was trained with. Raises: TaskError where there are no classes, for a loss that
-        does not say how its outputs become probabilities, or as `preprocess`.
+        By the link of the loss that the model was trained with, calibrated if the model's `decision` says so. Raises: TaskError
+        where there are no classes, for a loss that does not say how its outputs become probabilities, or as `preprocess`.
         """
         check_probabilities(self.schema, self.config.loss)
         probabilities: NDArray[Any] = self.predictions(self.preprocess(X)).numpy()
         return probabilities
 
-    def predictions(self, x: Tensor) -> Tensor:
+    def predictions(self, x: Tensor, *, decided: bool = False) -> Tensor:
         """Prepared rows (rows, *input_shape) to probabilities of the classes or labels, or numbers in the target's own unit:
-        (rows, outputs) float64 on the CPU, (rows, classes, *positions) of a dense task; see `outputs`."""
-        return self.schema.predictions(self.outputs(x), self.config.loss)
+        (rows, outputs) float64 on the CPU, (rows, classes, *positions) of a dense task; see `outputs`.
+
+        decided: the largest entry is the class that the model predicts, also where its `decision` has a threshold other than ½.
+        """
+        found = self.schema.predictions(self.outputs(x), self.config.loss)
+        if not self.decision:
+            return found
+        return torch.from_numpy((self.decision.decided if decided else self.decision.probabilities)(found.numpy()))
 
     @torch.no_grad()
     def outputs(self, x: Tensor) -> Tensor:
@@ -117,7 +130,8 @@ class TrainedModel(nn.Module):
         epoch = "" if self.epoch is None else f", epoch {self.epoch}"
         trial = "" if self.trial is None else f" trial {self.trial}"
         goal = f"inputs {self.schema.input_shape}, {self.schema.goal}"
-        return f"<TrainedModel{trial} ({self.config.model}{epoch}) on {self.schema.name!r}: {goal}>"
+        decision = f"; {self.decision.description}" if self.decision else ""
+        return f"<TrainedModel{trial} ({self.config.model}{epoch}) on {self.schema.name!r}: {goal}{decision}>"
 
 
 @contextmanager
@@ -167,6 +181,7 @@ def model_state(model: TrainedModel) -> dict[str, Any]:
     return {
         **({} if source is None else {"source": source.to_state()}),
         "weights": dict(model.module.state_dict()),
+        "buffers": unsaved_buffers(model.module),
         "config": model.config.model_dump(),
         "builtin": is_builtin(model.config.model),
         "reads": sorted(MODELS[model.config.model].uses),
@@ -174,7 +189,15 @@ def model_state(model: TrainedModel) -> dict[str, Any]:
         "epoch": model.epoch,
         "builder": model.builder,
         "versions": model.versions,
+        "decision": model.decision.to_json(),
+        "mismatch": model.mismatch,
     }
+
+
+def unsaved_buffers(module: nn.Module) -> dict[str, Tensor]:
+    """The buffers of a module that its `state_dict` leaves out, which its outputs may depend on all the same."""
+    kept = module.state_dict(keep_vars=True)
+    return {name: value for name, value in module.named_buffers() if name not in kept}
 
 
 def schema_of(content: Mapping[str, Any], name: str, trusted: Sequence[str]) -> TaskSchema:
@@ -194,8 +217,10 @@ def model_of(content: Mapping[str, Any], schema: TaskSchema, name: str, path: st
     """
     try:
         weights, values = dict(content["weights"]), dict(content["config"])
+        buffers = dict(content["buffers"])
         builtin, reads = bool(content["builtin"]), set(content["reads"])
-        origin = {key: content[key] for key in ("trial", "epoch", "builder", "versions")}
+        origin = {key: content[key] for key in ("trial", "epoch", "builder", "versions", "mismatch")}
+        decision = Decision.of_json(content["decision"])
         model = str(values["model"])
     except (KeyError, TypeError, ValueError) as error:
         raise unreadable(name, error) from None
@@ -212,13 +237,18 @@ def model_of(content: Mapping[str, Any], schema: TaskSchema, name: str, path: st
         known = "a builder is given what the file says of the task (classes, kind, shapes), and no rows"
         raise CheckpointError(f"{name}: {error}; {known}") from error
     _fill(module, weights, f"{name}: model {model!r}")
+    for key, value in buffers.items():
+        owner, _, leaf = key.rpartition(".")
+        module.get_submodule(owner)._buffers[leaf] = value
+    if origin["mismatch"]:
+        warnings.warn(f"{name}: {origin['mismatch']}", UserWarning, stacklevel=callers_level())
     if other and former is None:  # weights fit any network of the same shapes
         message = (
             f"{name}: the code of the model {model!r} is not the one that the file was written with (builder {identity}, here "
             f"{now}), so predictions may differ; give the original: wb.load_model({path!r}, models={{{model!r}: original}})"
         )
-        warnings.warn(message, UserWarning, stacklevel=_callers_level())
-    return TrainedModel(module, config, schema, **origin)
+        warnings.warn(message, UserWarning, stacklevel=callers_level())
+    return TrainedModel(module, config, schema, decision=decision, **origin)
 
 
 def unreadable(name: str, error: Exception) -> CheckpointError:
@@ -274,16 +304,8 @@ def _config(values: dict[str, Any], reads: set[str], name: str) -> Config:
     if left:
         shown = ", ".join(f"{field}={value!r}" for field, value in left.items())
         message = f"{name}: {shown} is not known here and left at its default; predictions do not depend on it"
-        warnings.warn(message, UserWarning, stacklevel=_callers_level())
+        warnings.warn(message, UserWarning, stacklevel=callers_level())
     return config
-
-
-def _callers_level() -> int:
-    """The `stacklevel` of the first caller outside of the package."""
-    frame, level = sys._getframe(1), 1
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("workbench."):
-        frame, level = frame.f_back, level + 1
-    return level
 
 
 def _fill(module: nn.Module, weights: dict[str, Any], name: str) -> None:

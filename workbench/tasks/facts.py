@@ -57,6 +57,8 @@ def baseline_of(task: Task | Fold) -> Baseline:
         found = [baseline_of(fold) for fold in task.folds.members]
         metric, loss = fmean(one.metric for one in found), fmean(one.loss for one in found)
         return Baseline(metric, loss, found[0].description)
+    if not len(task.validation):
+        return Baseline(math.nan, math.nan, "there are no validation rows")
     outputs, description = _constant(task)
     y, target, weight = task.validation.y, task.validation.target, task.validation.weight
     outputs = outputs.expand(len(y), *outputs.shape[1:])

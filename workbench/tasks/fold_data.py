@@ -95,6 +95,11 @@ class Folds:
         return len(self.members)
 
     @property
+    def least(self) -> int:
+        """The number of validation rows of the smallest fold."""
+        return min(len(one.validation) for one in self.members)
+
+    @property
     def ratio(self) -> float:
         """Validation rows by training rows, the mean over the folds."""
         return sum(len(one.validation) / len(one.train) for one in self.members) / len(self.members)

@@ -103,7 +103,7 @@ class Renewal:
 
     division: Division
     labels: tuple[str, ...] | None
-    former: Former
+    former: Former | None
     known: Mapping[str, NDArray[np.uint64]]
     groups: Mapping[str, NDArray[np.uint64]] | None
     edges: Sequence[tuple[Any, Any]]

@@ -25,6 +25,7 @@ from workbench.tasks.facts import Baseline, baseline_of, facts_of
 from workbench.tasks.fold_data import Folds, folds_of_task
 from workbench.tasks.frames import check_frame, check_is_frame, read_csv
 from workbench.tasks.inputs import as_inputs, warn_of_channels_last
+from workbench.tasks.merged import keep_raw
 from workbench.tasks.near_copies import copy_warnings
 from workbench.tasks.options import check_monitor, check_options, check_outputs, check_texts, metric_names, named
 from workbench.tasks.preprocessing import Preprocessing
@@ -59,7 +60,8 @@ class Task:
     row, or the column of a table that holds them: how much each row counts in losses and metrics, in every split.
 
     Attributes: split (`Split`); folds: None, or the `Folds` of a cross-validation, whose first one the other attributes
-    describe; train, validation (`Rows`); row_numbers: of these, where they stood in the data;
+    describe; train, validation (`Rows`); row_numbers: of these, where they stood in the data, from 0;
+    groups: of these, a key of each row's group, None for rows without;
     input_shape without the row axis; output_size: classes, labels or targets;
     classes: their labels as text (`decode` gives them as y has them), None for numbers; feature_names: of tables, else None;
     target_mean, target_std (outputs,): by which targets are standardised, as the training rows say, so that losses are in
@@ -139,6 +141,8 @@ class Task:
         self.train, self.validation, test = (rows_of(rows, fitted, scale) for rows in parts)
         self.sizes = {"train": len(self.train), "validation": len(self.validation), "test": len(parts[2])}
         self.row_numbers = dict(zip(SPLITS[:2], parts, strict=False))
+        groups = division.groups
+        self.groups = None if groups is None else {split: groups[rows] for split, rows in self.row_numbers.items()}
         self.row_keys = {split: keys[rows] for split, rows in zip(self.sizes, parts, strict=True)}
         if isinstance(X, pd.DataFrame):
             trained = targets[parts[0]] if found == "regression" else None
@@ -201,6 +205,7 @@ class Task:
             ),
             version=1 if renewal is None else renewal.version,
         )  # fmt: skip
+        keep_raw(self, X, targets, division, weight)
         if len(test):
             seal.keep(self, test)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import copy
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, Self
 
 from torch import nn
 
 from workbench.core.config import Config
+from workbench.core.registry import MODELS
 from workbench.models import build_model
 from workbench.training.filling import filled
 from workbench.training.row import TaskData
@@ -18,16 +20,21 @@ __all__ = ["Blueprint"]
 
 @dataclass(frozen=True)
 class Blueprint:
-    """Builds the modules of a cohort, and holds nothing of its copy of the data.
+    """Builds the module of a trial, and holds nothing of a cohort's copy of the data.
 
-    module: copied for each; None for a pretrained model, which is built again.
+    builder: that of the model when the trial trained. The module is built, not copied from the one that trained, whose state
+    in Python is that of its last step.
     """
 
     task: TaskData
     config: Config
-    module: nn.Module | None
+    builder: Callable[..., Any]
+
+    @classmethod
+    def of(cls, task: TaskData, config: Config) -> Self:
+        """What builds the module of a configuration by the builder that is registered now."""
+        return cls(task, config, MODELS[config.model].value)
 
     def module_of(self, weights: Weights) -> nn.Module:
         """A new module on the CPU, in evaluation mode, with these weights."""
-        module = build_model(self.task, self.config) if self.module is None else copy.deepcopy(self.module).cpu()
-        return filled(module, weights)
+        return filled(build_model(self.task, self.config, self.builder), weights)

@@ -9,18 +9,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from itertools import groupby, pairwise
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from workbench.core.config import Config
 from workbench.metrics.evaluation import evaluate
 from workbench.models import (
     Pretrained,
-    SeededRandomness,
     build_model,
     draws_random_numbers,
     is_builtin,
@@ -29,15 +28,18 @@ from workbench.models import (
 )
 from workbench.models.stacking import Forward
 from workbench.tasks.predictions import predictor
+from workbench.training.agreement import sample_rows
 from workbench.training.batches import GATHER_BYTES, shuffled_batches
-from workbench.training.blueprint import Blueprint
 from workbench.training.epoch import EpochRecord
 from workbench.training.filling import check_fits, constants_of, moved, unfreezer
 from workbench.training.losses import is_builtin_loss
+from workbench.training.noises import Noises
 from workbench.training.objective import Objective
 from workbench.training.optimizer_step import RowState, copied, step_key
 from workbench.training.optimizers import rule_of
-from workbench.training.parameter_views import bind_module, views_of, vmapped
+from workbench.training.parameter_views import Bound, bind_module, views_of, vmapped
+from workbench.training.preparation import OBSERVED
+from workbench.training.rebuilt import Rebuilt
 from workbench.training.row import Row, TaskData
 from workbench.training.shard import Shard, shard_count, side_by_side
 from workbench.training.stages import (
@@ -45,11 +47,13 @@ from workbench.training.stages import (
     learning_rate_depths,
     learning_rate_factor,
     normalises,
+    rows_per_epoch,
     trained_part,
     unfreezes_at,
     unfreezing_epoch,
 )
 from workbench.training.state import NOISE_SEED, CohortState, Trained, Weights
+from workbench.training.stopping import FixedLength
 
 __all__ = ["Batch", "Cohort"]
 
@@ -68,7 +72,8 @@ class Cohort:
 
     trials: Config by trial key; all with the same model, batch size and loss (see `cohort_key`). cores: threads that its rows
     may be divided among (on the CPU, for built-in models and losses, which are thread-safe). origins: starting points of the
-    trials that are branches. state: to continue from (see `restore`); the trials are then those of its rows.
+    trials that are branches. state: to continue from (see `restore`); the trials are then those of its rows. fixed: how long
+    they train on a task without validation rows.
 
     series: the first of its trials, a number for the cohort. epoch: how many epochs it has trained.
     """
@@ -83,10 +88,11 @@ class Cohort:
         *,
         origins: Mapping[int, Trained] | None = None,
         state: CohortState | None = None,
+        fixed: FixedLength | None = None,
     ) -> None:
         first = next(iter(trials.values()))
         self.series, self.epoch = next(iter(trials)), 0
-        self.task, self.device, self.dtype = task, device, dtype
+        self.task, self.device, self.dtype, self._fixed = task, device, dtype, fixed
         self.batch_size = first.batch_size
         self.objective = Objective(task, first, device, dtype)
         self.predict = predictor(task, first.loss)
@@ -94,12 +100,12 @@ class Cohort:
         self.y, self.y_val = self.objective.targets(data.train), self.objective.targets(data.validation)
         size = None if state is None else state.theta.shape[1]
         self._enter(first, size if not origins else next(iter(origins.values())).weights.vector.numel())
-        self._seeded = not is_builtin(first.model) or draws_random_numbers(self.module)
-        self._noise_seed = sum(config.seed for config in trials.values()) + NOISE_SEED
-        self._noises: list[AbstractContextManager[object]] = []
+        seeded = not is_builtin(first.model) or draws_random_numbers(self.module)
+        self._noises = Noises(sum(config.seed for config in trials.values()) + NOISE_SEED, seeded, device)
         self._cores = cores if device.type == "cpu" and is_builtin_loss(first) else 1
-        self.rows: list[Row] = []
-        self.shards: list[Shard] = []
+        self.rows, self.shards = list[Row](), list[Shard]()
+        self._bound: Bound | None = None
+        self._outputs: Tensor | None = None  # of the last validation, see `Weights.outputs`
         self.theta, self.buffers = self._no_rows()
         if state is None:
             self.add(trials, origins)
@@ -133,14 +139,12 @@ class Cohort:
         self.module = trained_part(model, size)
         self.inputs = inputs_of(self._data, model, self.device, self.dtype)
         self.x, self.x_val = self.inputs.x, self.inputs.x_val
-        # batch normalisation cannot train on a single row: a last batch of one is left out
-        self._normalises = normalises(model, config)
-        lone = len(self.x) % self.batch_size == 1 and len(self.x) > 1 and self._normalises
-        self.rows_per_epoch = len(self.x) - int(lone)
+        self.rows_per_epoch, self._normalises = rows_per_epoch(len(self.x), model, config), normalises(model, config)
         self.steps_per_epoch = math.ceil(self.rows_per_epoch / self.batch_size)
         trained = [(name, p) for name, p in self.module.named_parameters() if p.requires_grad]
         self._shapes = {name: p.shape for name, p in trained}
         self._penalised = [name for name, p in trained if is_penalised(self.module, name, p)]
+        self.rebuilt = Rebuilt(self.task, config, self.module, self.inputs, self.device, self.dtype)
         self._depths, self._unfreezing_epoch = learning_rate_depths(model), unfreezing_epoch(model, config)
         self._is_pretrained = isinstance(model, Pretrained)
         # layers of rows that join later would still be frozen when those of the others no longer are
@@ -184,16 +188,18 @@ class Cohort:
                 module = trained_part(build_model(self.task, config)).to(self.device, self.dtype)
                 torch.cat([p.detach().reshape(-1) for p in module.parameters() if p.requires_grad], out=theta[index])
                 constants = [value for _, value in constants_of(module)]
-                new.append(Row.begin(trial, config, self.steps_per_epoch, self.task.monitor))
+                new.append(Row.begin(trial, config, self.steps_per_epoch, self.task.monitor, self._fixed))
                 states.append(None)
             else:
                 check_fits(self.module, origin.weights)
                 theta[index].copy_(origin.weights.vector)
                 constants = list(origin.weights.buffers.values())
-                new.append(Row.branch(trial, config, self.steps_per_epoch, self.task.monitor, origin))
+                new.append(Row.branch(trial, config, self.steps_per_epoch, self.task.monitor, origin, self._fixed))
                 states.append(origin.optimizer if config.optimizer == origin.config.optimizer else None)
             # by position: with another dropout rate the layers have other names
-            for values, value in zip(buffers.values(), constants, strict=True):
+            for (name, values), value in zip(list(buffers.items()), constants, strict=True):
+                if values.dtype != value.dtype:  # its forward pass has given the buffer another one
+                    buffers[name] = values = values.to(value.dtype)
                 values[index].copy_(value)
         if self.rows:
             theta = torch.cat([self.theta, theta])
@@ -201,7 +207,7 @@ class Cohort:
         self._arrange([*self.rows, *new], theta, buffers, states)
         alone = origins.get(new[0].trial) if len(self.rows) == 1 else None
         if alone is not None and alone.noise is not None and alone.config.seed == self.rows[0].config.seed:
-            self._set_noises([alone.noise])
+            self._noises.restore([alone.noise])
 
     def _arrange(
         self, rows: list[Row], theta: Tensor, buffers: dict[str, Tensor], states: Sequence[RowState | None]
@@ -221,30 +227,26 @@ class Cohort:
     def _restore(self, state: CohortState) -> None:
         """Restore a state, each row in its former position."""
         check_fits(self.module, state.row(state.trials[0]).weights)
-        self.series, self.epoch, self._noise_seed = state.series, state.epoch, state.noise_seed
+        self.series, self.epoch, self._noises.seed = state.series, state.epoch, state.noise_seed
         self.rows = [
             Row.restore(progress, order, self.steps_per_epoch, moved(best, self.device))
             for progress, order, best in zip(state.rows, state.orders, state.best, strict=True)
         ]
         self.theta = state.theta.to(self.device, self.dtype, copy=True)
-        self.buffers = {name: state.buffers[name].to(values, copy=True) for name, values in self.buffers.items()}
+        self.buffers = {
+            name: state.buffers[name].to(values if state.theta.dtype != self.dtype else self.device, copy=True)
+            for name, values in self.buffers.items()
+        }
         self._bind(state.optimizers)
-        self._set_noises(state.noises)
-
-    def _set_noises(self, states: Sequence[Tensor]) -> None:
-        for index, state in enumerate(states):
-            noise = self._noise(index)
-            if isinstance(noise, SeededRandomness):
-                noise.generator.set_state(state)
+        self._noises.restore(state.noises)
 
     def state(self) -> CohortState:
         """A copy of all that the next step depends on."""
-        noises = [noise.generator.get_state() for noise in self._noises if isinstance(noise, SeededRandomness)]
         return CohortState(
             self.series, self.epoch, [row.progress() for row in self.rows], self.theta.clone(),
             {name: v.clone() for name, v in self.buffers.items()}, [row.best for row in self.rows],
-            [copied(state) for state in self._states()], [row.order.get_state() for row in self.rows], noises,
-            self._noise_seed,
+            [copied(state) for state in self._states()], [row.order.get_state() for row in self.rows],
+            self._noises.states(), self._noises.seed, None if self._outputs is None else self._outputs.clone(),
         )  # fmt: skip
 
     def _group_of(self, row: Row) -> int:
@@ -266,18 +268,20 @@ class Cohort:
         """Point weights, gradients and optimizers at the present buffers."""
         self.grad = torch.zeros_like(self.theta)
         self.direct = len(self.rows) == 1
-        forward = None
+        forward = self._bound = None
         if self.direct:
-            shapes = self._shapes
-            bind_module(self.module, views_of(self.theta, shapes), views_of(self.grad, shapes), self.buffers)
+            weights = views_of(self.theta, self._shapes)
+            bind_module(self.module, weights, views_of(self.grad, self._shapes), self.buffers)
+            if not self.rebuilt.known:
+                moves = bool(self.rebuilt.forward_state.parameters)
+                self._bound = Bound(self.module, weights, self.buffers, parameters=moves)
         else:
-            known = stacked_forward(self.module)
-            self.known, forward = known is not None, known or vmapped(self.module)
+            forward = stacked_forward(self.module) or vmapped(self.module, self.rebuilt.forward_state.assigned)
         row_bytes = self.theta.shape[1] * self.theta.element_size()
         ends = [0]
         for _, group in groupby(self.rows, self._group_of):
             rows = len(list(group))
-            count = 1 if self.direct or not self.known else shard_count(rows, row_bytes, self._cores)
+            count = 1 if self.direct or not self.rebuilt.known else shard_count(rows, row_bytes, self._cores)
             ends += [ends[-1] + round((i + 1) * rows / count) - round(i * rows / count) for i in range(count)]
         self.shards = [self._shard(first, last, index, forward) for index, (first, last) in enumerate(pairwise(ends))]
         self._bind_optimizers(states)
@@ -289,15 +293,8 @@ class Cohort:
         buffers = {name: values[first:last].data for name, values in self.buffers.items()}
         return Shard(
             first, last, theta, grad, views_of(theta, self._shapes), views_of(grad, self._shapes), buffers,
-            self._penalised, forward, self.objective.means, self._noise(index),
+            self._penalised, forward, self.objective.means, self._noises.of(index),
         )  # fmt: skip
-
-    def _noise(self, index: int) -> AbstractContextManager[object]:
-        """The random numbers of a shard's dropout: for all its trials at once, equal in distribution to each alone."""
-        while len(self._noises) <= index:
-            generator = torch.Generator(self.device).manual_seed(self._noise_seed + len(self._noises) * NOISE_SEED)
-            self._noises.append(SeededRandomness(generator) if self._seeded else nullcontext())
-        return self._noises[index]
 
     def _bind_optimizers(self, states: Sequence[RowState | None]) -> None:
         rules, steps = [row.rule for row in self.rows], [row.step for row in self.rows]
@@ -343,13 +340,13 @@ class Cohort:
         Returns: mean data loss (trials,), gradient norm before clipping (trials,), outputs; all detached.
         """
         for row in self.rows:
-            row.learning_rate = row.rate(row.config.learning_rate, row.step, row.watch.plateaus)
+            row.learning_rate = row.next_rate()
         rates = [row.learning_rate for row in self.rows]
 
         def work(shard: Shard) -> tuple[Tensor, Tensor, Tensor]:
             own = slice(shard.first, shard.last)
             losses, outputs = self._backward_direct(x, y) if self.direct else shard.backward(x[own], y[own])
-            return losses, shard.descend(rates[own]), outputs
+            return losses, shard.descend(rates[own], lambda: self._backward_direct(x, y)[0]), outputs
 
         found = side_by_side(self.shards, work, self._cores)
         for row in self.rows:
@@ -362,24 +359,31 @@ class Cohort:
     def _backward_direct(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Forward and backward of the single trial: autograd adds into the gradient buffer's views."""
         self.grad.zero_()
-        with self._noise(0):
+        with self._noises.of(0):
             outputs = self.module(x)
         loss = self.objective.mean(outputs, y)
         loss.backward()  # type: ignore[no-untyped-call]
+        if self._bound is not None:
+            self._bound.restore()
         return loss.detach().reshape(1), outputs.detach()
 
     @torch.no_grad()
     def evaluate(self) -> list[tuple[float, dict[str, float]]]:
-        """Validation loss and metrics of every trial, in evaluation mode."""
+        """Validation loss and metrics of every trial, in evaluation mode; NaN without validation rows."""
+        if not len(self.x_val):
+            return [(math.nan, dict.fromkeys(self.task.metrics, math.nan)) for _ in self.rows]
         self.module.eval()
         row_bytes = self.x_val[0].numel() * self.x_val.element_size() * len(self.rows)
         piece = max(1, GATHER_BYTES // max(1, row_bytes))
         pieces = [self.inputs.through(x) for x in torch.split(self.x_val, piece)]
         if self.direct:
             stacked = torch.cat([self.module(x)[None] for x in pieces], 1)
+            if self._bound is not None:
+                self._bound.restore()
         else:
             stacked = torch.cat(side_by_side(self.shards, lambda shard: shard.evaluate(pieces), self._cores))
         self.module.train()
+        self._outputs = stacked[:, sample_rows(stacked.shape[1], stacked[0, 0].numel()).to(self.device)]
         targets = self.y_val.expand(len(stacked), *self.y_val.shape)
         losses = self.objective.means(stacked, targets).tolist()
         validation = self.task.validation
@@ -396,14 +400,18 @@ class Cohort:
 
     def weights(self, index: int) -> Weights:
         """A copy of one row's present weights."""
-        return Weights(
-            self.theta[index].clone(), {name: values[index].clone() for name, values in self.buffers.items()}
-        )
+        buffers = {name: values[index].clone() for name, values in self.buffers.items()}
+        return Weights(self.theta[index].clone(), buffers)
+
+    def measured_weights(self, index: int) -> Weights:
+        """A copy of one row's weights after a validation, with the outputs that it gave."""
+        assert self._outputs is not None
+        return replace(self.weights(index), outputs=self._outputs[index].clone())
 
     def keep(self, indices: Sequence[int]) -> None:
         """Remove all other rows and free their memory; the kept ones continue with their optimizer state."""
         states = self._states()
-        if not indices:  # an ended cohort may be kept for its module, without its data
+        if not indices:  # whoever still holds an ended cohort does not hold its data
             self.rows, self.shards = [], []
             self.theta = self.grad = self.theta[:0].clone()
             if self.inputs.features is not None:
@@ -414,18 +422,21 @@ class Cohort:
         buffers = {name: values[index] for name, values in self.buffers.items()}
         self._arrange([self.rows[i] for i in indices], self.theta[index], buffers, [states[i] for i in indices])
 
-    def blueprint(self) -> Blueprint:
-        """What builds this cohort's modules, without its data and rows."""
-        return Blueprint(self.task, self._first, None if self._is_pretrained else self.module)
-
     def stacking_error(self) -> str:
-        """Why the module cannot be vectorised over trials, "" when it can. Leaves weights, buffers and draws alone."""
-        if self.known:
+        """Why the module cannot be vectorised over trials, "" when it can. Leaves the cohort as it was."""
+        if self.rows[0].rule.closure:  # `cohort_key` keeps them apart
+            return "the optimizer evaluates the loss by itself, of one trial at a time"
+        if self.rebuilt.known:
             return ""
         shard = self.shards[0]
-        few = torch.arange(min(4, len(self.x)), device=self.device).expand(shard.last - shard.first, -1)
-        try:
-            shard.try_out(self.inputs.through(self.x[few], stacked=True), self.y[few])
-        except Exception as error:  # whatever a user's module raises under vmap
-            return f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200] if str(error) else 'no message'}"
-        return ""
+        few = torch.arange(min(OBSERVED, len(self.x)), device=self.device).expand(shard.last - shard.first, -1)
+
+        def try_out(module: nn.Module) -> None:
+            forward = vmapped(module, self.rebuilt.forward_state.assigned)
+            shard.try_out(forward, self.inputs.through(self.x[few], stacked=True), self.y[few])
+
+        return self.rebuilt.stacking_error(self.rows[0].config, self.rows[-1].config, try_out)
+
+    def mismatch(self, row: Row) -> str:
+        """How the model of a row's best weights differs from the measured one, "" if it does not."""
+        return self.rebuilt.mismatch(row)

@@ -32,6 +32,8 @@ def ended(row: Row | Unstarted, state: TrialState, reason: str, trace: str = "")
 
 def ending_of(row: Row, loss: float) -> tuple[TrialState, str] | None:
     """Whether a trial's own epochs end it: its final state, and the reason. loss: the validation loss of its last epoch."""
+    if row.watch.fixed_epochs is not None:
+        return (TrialState.COMPLETED, "") if row.epoch >= row.watch.fixed_epochs else None
     if not math.isfinite(loss):
         return TrialState.DIVERGED, f"validation loss is {loss} after epoch {row.epoch}"
     if row.watch.ran_out:

@@ -64,7 +64,7 @@ def unfreezer(model: nn.Module) -> Callable[[Weights], Weights]:
         for constant, value in zip(constants, weights.buffers.values(), strict=True):
             constant.copy_(value)
         vector = torch.cat([parameter.detach().reshape(-1) for parameter in whole.parameters()])
-        return Weights(vector, {name: value.clone() for name, value in constants_of(whole)})
+        return Weights(vector, {name: value.clone() for name, value in constants_of(whole)}, weights.outputs)
 
     return widened
 
@@ -73,7 +73,8 @@ def moved(weights: Weights | None, device: torch.device) -> Weights | None:
     """The weights on another device."""
     if weights is None:
         return None
-    return Weights(weights.vector.to(device), {name: value.to(device) for name, value in weights.buffers.items()})
+    buffers = {name: value.to(device) for name, value in weights.buffers.items()}
+    return Weights(weights.vector.to(device), buffers, None if weights.outputs is None else weights.outputs.to(device))
 
 
 def constants_of(module: nn.Module) -> Iterator[tuple[str, Tensor]]:

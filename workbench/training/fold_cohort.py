@@ -13,8 +13,9 @@ from torch import Tensor
 from workbench.core.config import Config
 from workbench.core.errors import ModelError
 from workbench.metrics.evaluation import evaluate
-from workbench.models import build_model, stacked_forward
+from workbench.models import build_model
 from workbench.tasks.predictions import predictor
+from workbench.training.agreement import sample_rows
 from workbench.training.batches import GATHER_BYTES
 from workbench.training.cohort import Batch, Cohort
 from workbench.training.epoch import EpochRecord
@@ -57,7 +58,7 @@ class FoldCohort(Cohort):
         self._train_spans, self._validation_spans = self._spans("train"), self._spans("validation")
         self._steps = [math.ceil(span.used / self.batch_size) for span in self._train_spans]
         self.steps_per_epoch, self.rows_per_epoch = max(self._steps), max(span.used for span in self._train_spans)
-        filled_up = stacked_forward(self.module) is not None and not self._normalises
+        filled_up = self.rebuilt.known and not self._normalises
         spans = zip(self._steps, self._train_spans, self._validation_spans, strict=True)
         kinds = [(-steps, *(() if filled_up else (train.used, own.rows))) for steps, train, own in spans]
         self._group = [sorted(set(kinds)).index(kind) for kind in kinds]
@@ -86,7 +87,7 @@ class FoldCohort(Cohort):
             module = trained_part(build_model(self.task, config)).to(self.device, self.dtype)
             vector = torch.cat([p.detach().reshape(-1) for p in module.parameters() if p.requires_grad])
             constants = [value for _, value in constants_of(module)]
-            own = [Row.begin(trial, config, steps, self.task.monitor) for steps in self._steps]
+            own = [Row.begin(trial, config, steps, self.task.monitor, self._fixed) for steps in self._steps]
             places = slice(len(new), len(new) + len(own))
             for fold, row in enumerate(own):
                 row.fold, row.watch = fold, own[0].watch
@@ -131,7 +132,7 @@ class FoldCohort(Cohort):
         assert counts is not None
         for row, count in zip(self.rows, counts, strict=True):
             if count:
-                row.learning_rate = row.rate(row.config.learning_rate, row.step, row.watch.plateaus)
+                row.learning_rate = row.next_rate()
         rates = [row.learning_rate for row in self.rows]
 
         def work(shard: Shard) -> tuple[Tensor, Tensor, Tensor] | None:
@@ -152,7 +153,7 @@ class FoldCohort(Cohort):
                 outputs = torch.cat([outputs, missing], 1)
             return losses, shard.descend(rates[own]), outputs
 
-        found = side_by_side(self.shards, work, self._cores if self.known else 1)
+        found = side_by_side(self.shards, work, self._cores if self.rebuilt.known else 1)
         for row, count in zip(self.rows, counts, strict=True):
             row.step += int(count > 0)
         some = next(parts for parts in found if parts is not None)
@@ -212,8 +213,9 @@ class FoldCohort(Cohort):
             missing = found.new_zeros(len(found), most - count, *found.shape[2:])
             return torch.cat([found, missing], 1) if count < most else found
 
-        stacked = torch.cat(side_by_side(self.shards, work, self._cores if self.known else 1))
+        stacked = torch.cat(side_by_side(self.shards, work, self._cores if self.rebuilt.known else 1))
         self.module.train()
+        self._outputs = stacked[:, self._sample(stacked[0, 0].numel()).to(self.device)]
         found: dict[int, tuple[float, dict[str, float]]] = {}
         for rows, fold in self._alike("validation"):
             count = spans[fold].rows
@@ -226,3 +228,15 @@ class FoldCohort(Cohort):
             )
             found |= dict(zip(rows, zip(losses, scores, strict=True), strict=True))
         return [found[index] for index in range(len(self.rows))]
+
+    def _sample(self, size: int) -> Tensor:
+        """Places, in each fold's validation rows, of those whose outputs are kept (see `Weights.outputs`)."""
+        return sample_rows(min(span.rows for span in self._validation_spans), size)
+
+    def mismatch(self, row: Row) -> str:
+        for own in self.rows:
+            if own.trial == row.trial and own.best is not None and own.best.outputs is not None:
+                places = self._sample(own.best.outputs[0].numel()) + self._validation_spans[own.fold].first
+                if found := self.rebuilt.mismatch(own, places):
+                    return f"fold {own.fold + 1}: {found}"
+        return ""

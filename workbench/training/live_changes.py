@@ -91,11 +91,16 @@ def _apply_all(rows: Sequence[Row], name: str, new: float) -> list[Event]:
 def _apply(row: Row, name: str, new: float) -> Iterator[Event]:
     """Make a live change to one row's configuration."""
     old = getattr(row.config, name)
-    if old == new:
+    scheduled = (
+        name == "learning_rate" and row.next_rate() != new
+    )  # the same value again, after the schedule has lowered it
+    if old == new and not scheduled:
         return
     try:
         row.config = row.config.replace(**{name: new})
     except ConfigError as error:  # valid by itself, but in conflict with another field of this trial
         yield Message(row.trial, f"not changed: {error}")
         return
+    if name == "learning_rate":
+        row.rate_was_set()
     yield KnobChanged(row.trial, row.epoch + 1, row.step, name, old, new)

@@ -88,8 +88,8 @@ def class_weights(task: TaskData, config: Config) -> Tensor | None:
     if config.class_weight is None or not config.uses("class_weight"):
         return None
     y = task.train.y
-    names = task.classes if KINDS[task.kind].has_classes else task.target_names
-    names = names or [str(index) for index in range(task.output_size)]
+    known = task.classes if KINDS[task.kind].has_classes else task.target_names
+    names = known or tuple(str(index) for index in range(task.output_size))
     if config.class_weight == "balanced":
         if task.kind == "multilabel":
             positive = y.double().sum(0).clamp_min(1)

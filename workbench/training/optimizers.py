@@ -8,16 +8,17 @@ once, the textbook's only on the gradients to come.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import torch
 
 from workbench.core.config import Config
-from workbench.core.registration import read_arguments, register_optimizer
+from workbench.core.errors import ConfigError, Problem
+from workbench.core.registration import read_arguments, register
 from workbench.core.registry import OPTIMIZERS
 
-__all__ = ["Rule", "rule_of"]
+__all__ = ["Rule", "Traits", "note_traits", "rule_from", "rule_of", "step_length", "takes_fused"]
 
 
 class Rule(NamedTuple):
@@ -25,7 +26,8 @@ class Rule(NamedTuple):
 
     proportional: the step is the learning rate times something that depends on neither the rate nor the weights; then
     trials with different rates can share one call. decay: decoupled weight decay, w ← w - η·decay·w before the step.
-    usual_rate: a learning rate that usually works for it.
+    usual_rate: a learning rate that usually works for it. by_tensor: it looks at the parameters' shapes or at their whole
+    values, so it is given each as a tensor of its own, not all as one vector. closure: its step evaluates the loss by itself.
     """
 
     optimizer: Callable[..., torch.optim.Optimizer]
@@ -33,6 +35,19 @@ class Rule(NamedTuple):
     proportional: bool = False
     decay: float = 0.0
     usual_rate: float = 3e-3
+    by_tensor: bool = False
+    closure: bool = False
+
+
+class Traits(NamedTuple):
+    """What was found out about an optimizer, see `Rule`."""
+
+    by_tensor: bool
+    closure: bool
+
+
+_TRAITS: dict[int, tuple[Callable[..., Any], Traits]] = {}
+"""Of the functions that were registered, by their id; the function is held, so that no other one gets its id."""
 
 
 def sgd() -> Rule:
@@ -71,22 +86,63 @@ def adagrad() -> Rule:
     return Rule(torch.optim.Adagrad, {}, proportional=True, usual_rate=0.02)
 
 
-register_optimizer("sgd", sgd, label="SGD")
-register_optimizer("momentum", momentum, label="SGD + momentum")
-register_optimizer("nesterov", nesterov, label="SGD + Nesterov")
-register_optimizer("adam", adam, label="Adam")
-register_optimizer("adamw", adamw, label="AdamW")
-register_optimizer("rmsprop", rmsprop, label="RMSprop")
-register_optimizer("adagrad", adagrad, label="Adagrad")
+register(OPTIMIZERS, "sgd", sgd, label="SGD")
+register(OPTIMIZERS, "momentum", momentum, label="SGD + momentum")
+register(OPTIMIZERS, "nesterov", nesterov, label="SGD + Nesterov")
+register(OPTIMIZERS, "adam", adam, label="Adam")
+register(OPTIMIZERS, "adamw", adamw, label="AdamW")
+register(OPTIMIZERS, "rmsprop", rmsprop, label="RMSprop")
+register(OPTIMIZERS, "adagrad", adagrad, label="Adagrad")
 
 
 def rule_of(config: Config) -> Rule:
     """The optimizer class and group options a Config asks for."""
     function = OPTIMIZERS[config.optimizer].value
-    optimizer, options, *rest = function(**read_arguments(function, config))
-    return Rule(optimizer, dict(options), *rest)
+    return rule_from(function, read_arguments(function, config))
 
 
-def takes_fused(optimizer: Callable[..., Any], device: torch.device) -> bool:
+def rule_from(function: Callable[..., Any], arguments: Mapping[str, Any]) -> Rule:
+    """What a registered function returns, with what was found out about it: by default that it has to see each tensor.
+
+    Raises: ConfigError if it returns anything but a class and its options.
+    """
+    found = function(**arguments)
+    if not isinstance(found, tuple) or len(found) < 2 or not callable(found[0]) or not isinstance(found[1], Mapping):
+        message = f"must return (torch.optim.Optimizer subclass, {{option: value}}), got {found!r}"
+        raise ConfigError([Problem("optimizer", found, f"optimizer {function!r}: {message}")])
+    optimizer, options, *rest = found
+    rule = Rule(optimizer, dict(options), *rest)
+    if function.__module__ == __name__:
+        return rule
+    _, traits = _TRAITS.get(id(function), (function, Traits(by_tensor=True, closure=False)))
+    return rule._replace(proportional=rule.proportional and not traits.by_tensor, **traits._asdict())
+
+
+def note_traits(function: Callable[..., Any], traits: Traits) -> None:
+    """Keep what was found out about a function's optimizer."""
+    _TRAITS[id(function)] = function, traits
+
+
+def step_length(config: Config, gradient: float) -> float:
+    """How far the first step of a Config's optimizer moves a parameter with this gradient, at a learning rate of 1.
+
+    Tried on one parameter, so that an optimizer of the user's own counts by what it does: the step of SGD is proportional to
+    the gradient, that of Adam hardly depends on its size.
+    """
+    rule = rule_of(config)
+    weight = torch.nn.Parameter(torch.zeros(1, 1, dtype=torch.float64))
+
+    def closure() -> float:
+        weight.grad = torch.full_like(weight, gradient)
+        return weight.item() * gradient
+
+    closure()
+    rule.optimizer([weight], lr=1.0, **rule.options).step(closure)
+    return abs(weight.item())
+
+
+def takes_fused(rule: Rule, device: torch.device) -> bool:
     """Whether the class has a fused kernel for the device: one call a trial instead of several element-wise ones."""
-    return device.type in ("cpu", "cuda", "mps") and "fused" in inspect.signature(optimizer).parameters
+    if rule.options.keys() & {"fused", "foreach", "differentiable"}:
+        return False  # the user's choice
+    return device.type in ("cpu", "cuda", "mps") and "fused" in inspect.signature(rule.optimizer).parameters

@@ -5,27 +5,48 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from torch import Tensor, nn
+
 from workbench.core.config import Config
 from workbench.core.domains import Domain, Range
 from workbench.core.errors import ConfigError, Problem
 from workbench.core.registry import LOSSES, METRICS, MODELS
 from workbench.metrics.evaluation import takes_weights
-from workbench.models import build_model, probe
+from workbench.models import (
+    build_model,
+    draws_random_numbers,
+    is_library_builder,
+    observe,
+    probe,
+    stacked_forward,
+)
 from workbench.tasks.predictions import gives_probabilities
 from workbench.training.losses import resolve_loss
 from workbench.training.objective import class_weights
+from workbench.training.optimizer_registration import check_optimizer
+from workbench.training.optimizers import rule_of
 from workbench.training.row import TaskData
+from workbench.training.stages import trained_part
 
-__all__ = ["check", "cohort_key", "prepare", "unstackable_fields"]
+__all__ = ["OBSERVED", "check", "cohort_key", "draws", "prepare", "unstackable_fields"]
+
+
+OBSERVED = 4
+"""Rows of the batch on which a module is tried out."""
 
 
 def prepare(task: TaskData, config: Config) -> Config:
     """`config` made concrete for the task, after every check that can be made before the first step.
 
-    Raises: ConfigError naming the field; ModelError when the model cannot be built or returns the wrong shape.
+    Raises: ConfigError naming the field; ModelError when the model cannot be built, returns the wrong shape, or changes in its
+    forward pass what no checkpoint could hold (see `observe`).
     """
     config = check(task, config)
-    probe(build_model(task, config), task, config)
+    module = build_model(task, config)
+    probe(module, task, config)
+    if not is_library_builder(MODELS[config.model].value) and stacked_forward(module) is None:
+        observe(module, _few(task, module), config.model)
+    check_optimizer(config, module)
     return config
 
 
@@ -70,7 +91,23 @@ def _check_targets(task: TaskData, config: Config) -> None:
 
 def cohort_key(config: Config) -> tuple[Any, ...]:
     """Trials with the same key can be stacked: same architecture, batch size and loss."""
-    return (config.model, config.loss, config.batch_size, *((name, getattr(config, name)) for name in _shared(config)))
+    shared = ((name, getattr(config, name)) for name in _shared(config))
+    return (config.model, config.loss, config.batch_size, rule_of(config).closure, *shared)
+
+
+def draws(task: TaskData, config: Config) -> bool:
+    """Whether the training passes of a model draw random numbers, as dropout does; in a cohort all trials draw together."""
+    module = build_model(task, config)
+    if draws_random_numbers(trained_part(module)):
+        return True
+    if is_library_builder(MODELS[config.model].value) or stacked_forward(module) is not None:
+        return False
+    return observe(module, _few(task, module), config.model).draws
+
+
+def _few(task: TaskData, module: nn.Module) -> Tensor:
+    """Some training rows as a module takes them."""
+    return task.train.x[:OBSERVED].to(next(module.parameters()).dtype)
 
 
 def unstackable_fields(config: Config, space: Mapping[str, Domain]) -> list[str]:

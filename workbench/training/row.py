@@ -14,9 +14,9 @@ from workbench.core.config import Config
 from workbench.tasks.fold_data import Folds
 from workbench.tasks.target_scale import TargetScale
 from workbench.training.optimizers import Rule, rule_of
-from workbench.training.schedules import schedule_of
+from workbench.training.schedules import after_live_change, schedule_of
 from workbench.training.state import ORDER_SEED, RowProgress, Trained, Weights
-from workbench.training.stopping import Watch
+from workbench.training.stopping import FixedLength, Watch
 
 __all__ = ["Row", "SplitData", "TaskData"]
 
@@ -67,8 +67,12 @@ class TaskData(Protocol):
 
 @dataclass
 class Row:
-    """One trial of the cohort, or one fold of it. rate: (base rate, step, plateaus) -> rate of its schedule. order: draws the
-    data's order. fold: its index; the folds of a trial share their `watch`, which monitors the mean."""
+    """One trial of the cohort, or one fold of it.
+
+    rate: (base rate, step, plateaus) -> rate of its schedule. order: draws the data's order. peak: the schedule's highest rate
+    since the learning rate was set live, None if it was not. fold: its index; the folds of a trial share their `watch`, which
+    monitors the mean.
+    """
 
     trial: int
     config: Config
@@ -81,12 +85,31 @@ class Row:
     step: int = 0
     seconds: float = 0.0
     learning_rate: float = math.nan
+    peak: float | None = None
     fold: int = 0
 
+    def next_rate(self) -> float:
+        """The learning rate of the coming step."""
+        base = self.config.learning_rate
+        rate = self.rate(base, self.step, self.watch.plateaus)
+        if self.peak is None:
+            return rate
+        self.peak = max(self.peak, rate)
+        return after_live_change(base, rate, self.peak, self.config)
+
+    def rate_was_set(self) -> None:
+        """Continue from a learning rate that was set live: the plateau schedule counts its drops from here."""
+        self.watch.plateaus = self.watch._plateau.waited = 0
+        self.peak = self.rate(self.config.learning_rate, self.step, 0)
+
     @classmethod
-    def begin(cls, trial: int, config: Config, steps_per_epoch: int, monitor: str) -> Self:
+    def begin(
+        cls, trial: int, config: Config, steps_per_epoch: int, monitor: str, fixed: FixedLength | None = None
+    ) -> Self:
         """A trial before its first step."""
         watch = Watch(config.patience, config.min_delta, config.plateau_patience, monitor)
+        if fixed is not None:
+            watch.fixed_epochs, watch.drops, watch.best_loss = fixed.epochs, list(fixed.drops), math.nan
         order = torch.Generator().manual_seed(config.seed + ORDER_SEED)
         return cls(trial, config, schedule_of(config, steps_per_epoch), watch, order, rule_of(config))
 
@@ -97,18 +120,26 @@ class Row:
         row.order.set_state(order)
         row.watch, row.best = progress.restored_watch(), best
         row.epoch, row.step, row.seconds = progress.epoch, progress.step, progress.seconds
-        row.learning_rate, row.fold = progress.learning_rate, progress.fold
+        row.learning_rate, row.peak, row.fold = progress.learning_rate, progress.peak, progress.fold
         return row
 
     def progress(self) -> RowProgress:
         """How far the row has come, in plain values."""
         return RowProgress(
             self.trial, self.config.model_dump(), self.epoch, self.step, self.seconds, self.learning_rate,
-            self.watch.as_dict(), self.fold,
+            self.watch.as_dict(), self.peak, self.fold,
         )  # fmt: skip
 
     @classmethod
-    def branch(cls, trial: int, config: Config, steps_per_epoch: int, monitor: str, origin: Trained) -> Self:
+    def branch(
+        cls,
+        trial: int,
+        config: Config,
+        steps_per_epoch: int,
+        monitor: str,
+        origin: Trained,
+        fixed: FixedLength | None = None,
+    ) -> Self:
         """A new trial that continues from a state of another one.
 
         Its best epoch is one of its own. Early stopping compares with the lowest loss of the whole path, but counts from
@@ -116,13 +147,15 @@ class Row:
         size, so that the schedule follows the epoch. The same seed continues the same random numbers, another seed begins new
         ones.
         """
-        row = cls.begin(trial, config, steps_per_epoch, monitor)
+        row = cls.begin(trial, config, steps_per_epoch, monitor, fixed)
         before = origin.progress.restored_watch()
         row.epoch = origin.progress.epoch
         row.step = row.epoch * steps_per_epoch
         row.watch.plateaus, row.watch._plateau = before.plateaus, before._plateau
         if before.monitor == monitor:
             row.watch._stop.reference = before._stop.reference
+        if all(getattr(config, name) == getattr(origin.config, name) for name in ("learning_rate", "schedule")):
+            row.peak = origin.progress.peak
         if config.seed == origin.config.seed:
             row.order.set_state(origin.order)
         return row

@@ -2,7 +2,8 @@
 
 Time runs in optimizer steps. Where PyTorch's scheduler of the same name is stepped once an epoch (step, exponential), ours
 agrees with it at the epochs' ends; exponential decays smoothly in between. `warmup` epochs rise linearly from 0 before any
-schedule, which then sees the remaining steps.
+schedule, which then sees the remaining steps. A learning rate that is set live is the rate of the next step, whatever the
+schedule had made of it (see `after_live_change`).
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ class Progress(NamedTuple):
 
 
 Schedule = Callable[..., float]
+SMALLEST_DROP = 1e-8
+"""A drop of the plateau schedule that is no larger is not made: `eps` of PyTorch's ReduceLROnPlateau."""
 
 
 def constant(rate: float, progress: Progress) -> float:
@@ -86,7 +89,12 @@ def one_cycle(rate: float, progress: Progress) -> float:
 
 def plateau(rate: float, progress: Progress, *, gamma: float, plateau_patience: int, min_learning_rate: float) -> float:
     """Drops by γ each time the validation loss has not fallen for more than plateau_patience epochs."""
-    return max(rate * gamma**progress.plateaus, min(min_learning_rate, rate))
+    for _ in range(progress.plateaus):
+        lower = max(rate * gamma, min_learning_rate)
+        if rate - lower <= SMALLEST_DROP:
+            break
+        rate = lower
+    return rate
 
 
 register_schedule("constant", constant, label="Constant")
@@ -119,6 +127,20 @@ def schedule_of(config: Config, steps_per_epoch: int) -> Callable[[float, int, i
         return float(function(base, Progress(step - warmup, total, steps_per_epoch, plateaus), **arguments))
 
     return rate
+
+
+def after_live_change(base: float, rate: float, peak: float, config: Config) -> float:
+    """The rate of a step after a live change of the learning rate: the new value, lowered as the schedule falls from here.
+
+    base: the new value. rate: of the schedule with that base. peak: the highest such rate since the change. While the schedule
+    rises (warm-up, a restart), the rate stays at the new value; the schedule's lowest rate stays what it is.
+    """
+    if rate >= peak:
+        return base
+    lowest = min(config.min_learning_rate, base) if config.uses("min_learning_rate") else 0.0
+    if peak <= lowest:
+        return base
+    return lowest + (base - lowest) * max(rate - lowest, 0.0) / (peak - lowest)
 
 
 def preview(config: Config, points: int = 200) -> tuple[list[float], list[float]]:

@@ -59,6 +59,7 @@ class Shard:
     ) -> None:
         self.first, self.last = first, last
         self._theta, self._grad = theta, grad
+        self._shapes = [view.shape[1:] for view in gradients.values()]
         self._gradients = list(gradients.values())
         self._pieces = [(weights[name], gradients[name]) for name in penalised]
         self.parameters = {name: view.detach().requires_grad_() for name, view in weights.items()} if forward else {}
@@ -73,7 +74,7 @@ class Shard:
         scales: Tensor | None = None,
     ) -> None:
         """Give the rows their optimizers. scales: see `Stepper`."""
-        self._stepper = Stepper(self._theta, self._grad, rules, steps, states, scales)
+        self._stepper = Stepper(self._theta, self._grad, rules, steps, states, scales, shapes=self._shapes)
 
     def states(self) -> list[RowState | None]:
         """The optimizer state of each row."""
@@ -101,19 +102,40 @@ class Shard:
         torch._foreach_copy_(self._gradients, list(found))
         return losses.detach(), outputs.detach()
 
-    def try_out(self, x: Tensor, y: Tensor) -> None:
-        """A forward and backward pass that leaves buffers and draws as they were. Raises: whatever the module raises."""
+    def try_out(self, forward: Forward, x: Tensor, y: Tensor) -> None:
+        """A forward pass, by `forward`, and a backward pass that leave buffers and draws as they were.
+
+        Raises: whatever the module raises.
+        """
         kept = {name: values.clone() for name, values in self._buffers.items()}
-        own, self._randomness = self._randomness, SeededRandomness(torch.Generator(x.device).manual_seed(0))
+        own = self._forward, self._randomness
+        self._forward, self._randomness = forward, SeededRandomness(torch.Generator(x.device).manual_seed(0))
         try:
             self.backward(x, y)
         finally:
-            self._randomness = own
+            self._forward, self._randomness = own
             for name, values in self._buffers.items():
                 values.copy_(kept[name])
 
-    def descend(self, rates: Sequence[float]) -> Tensor:
-        """Penalties, clipping and one optimizer step on the gradients at hand. Returns the norms before clipping (rows,)."""
+    def descend(self, rates: Sequence[float], again: Callable[[], Tensor] | None = None) -> Tensor:
+        """Penalties, clipping and one optimizer step on the gradients at hand. Returns the norms before clipping (rows,).
+
+        again: for an optimizer that needs a closure; evaluates the mean loss (1,) of the only row and its gradient anew.
+        """
+        norms = self._penalise()
+
+        def closure() -> float:
+            assert again is not None
+            loss = again()
+            self._penalise()
+            return float(loss + self.penalties())
+
+        assert self._stepper is not None
+        self._stepper.step(rates, closure)
+        return norms
+
+    def _penalise(self) -> Tensor:
+        """Add the penalties' gradients and clip. Returns the norms before clipping (rows,)."""
         for weight, gradient in self._pieces:
             shape = (-1, *[1] * (weight.dim() - 1))
             if self._2l2 is not None:
@@ -123,8 +145,6 @@ class Shard:
         norms: Tensor = torch.linalg.vector_norm(self._grad, dim=1)
         if self._clip is not None:
             self._grad.mul_((self._clip / (norms + 1e-6)).clamp(max=1.0)[:, None])
-        assert self._stepper is not None
-        self._stepper.step(rates)
         return norms
 
     def evaluate(self, pieces: Sequence[Tensor]) -> Tensor:

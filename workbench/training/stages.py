@@ -26,6 +26,7 @@ __all__ = [
     "learning_rate_depths",
     "learning_rate_factor",
     "normalises",
+    "rows_per_epoch",
     "trained_part",
     "unfreezes_at",
     "unfreezing_epoch",
@@ -71,6 +72,12 @@ def normalises(module: nn.Module, config: Config) -> bool:
     if isinstance(module, Pretrained):
         return module.normalises(unfrozen=module.unfrozen or unfreezes_at(config) > 0)
     return any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in module.modules())
+
+
+def rows_per_epoch(rows: int, module: nn.Module, config: Config) -> int:
+    """How many of the training rows an epoch takes: all, but for a last batch of one row that a normalisation cannot take."""
+    lone = rows % config.batch_size == 1 and rows > 1 and normalises(module, config)
+    return rows - int(lone)
 
 
 def learning_rate_depths(module: nn.Module) -> Tensor | None:
@@ -132,7 +139,7 @@ def inputs_of(task: TaskData, module: nn.Module, device: torch.device, dtype: to
         few = rows.through(x[:2])
         if (len(x) + len(x_val)) * few[0].numel() * few.element_size() > FEATURES_SHARE * free_bytes(device):
             return rows
-        found = _known[key] = Features(rows.through(x), rows.through(x_val), made_of)
+        found = _known[key] = Features(rows.through(x), rows.through(x_val) if len(x_val) else x_val, made_of)
     return Inputs(found.x, found.x_val, None, found)
 
 

@@ -2,7 +2,7 @@
 
 Weights, buffers, what the optimizers remember, early stopping and plateaus, the generators' states (which are the place in
 the order of the data: an epoch draws its order when it begins), and the configs with their live changes. The learning-rate
-schedule has no state of its own: it is a function of the step.
+schedule is a function of the step; only after a live change of the rate is there something to remember (see `Row.peak`).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from workbench.core.config import Config
+from workbench.training.encoding import decoded, encoded
 from workbench.training.optimizer_step import RowState
 from workbench.training.stopping import Patience, Watch
 
@@ -30,15 +31,19 @@ ORDER_SEED, NOISE_SEED = 2**32, 2**33
 
 @dataclass
 class Weights:
-    """One trial's parameters (a flat vector) and buffers."""
+    """One trial's parameters (a flat vector) and buffers.
+
+    outputs: what was measured with them on a few validation rows (see `agreement.sample_rows`), None if nothing was.
+    """
 
     vector: Tensor
     buffers: dict[str, Tensor]
+    outputs: Tensor | None = None
 
 
 @dataclass
 class RowProgress:
-    """How far a row has come, in plain values. config: as it is now, live changes included."""
+    """How far a row has come, in plain values. config: as it is now, live changes included. peak: as in `Row`."""
 
     trial: int
     config: dict[str, Any]
@@ -47,6 +52,7 @@ class RowProgress:
     seconds: float
     learning_rate: float
     watch: dict[str, Any]
+    peak: float | None = None
     fold: int = 0
 
     def restored_watch(self) -> Watch:
@@ -81,7 +87,8 @@ class CohortState:
     """A cohort after `epoch` of its epochs. series: the first trial it was formed of, which numbers its checkpoints.
 
     rows: in the order in which they lie in memory, on which the last bits of a result depend; those that ended in this epoch
-    included. theta: (rows, parameters). orders, noises: states of the generators of each row, and of each shard.
+    included. theta: (rows, parameters). orders, noises: states of the generators of each row, and of each shard. outputs: of
+    each row as in `Weights`, (rows, sample, ...), None if nothing was measured with these weights.
     """
 
     series: int
@@ -94,6 +101,7 @@ class CohortState:
     orders: list[Tensor]
     noises: list[Tensor]
     noise_seed: int
+    outputs: Tensor | None = None
 
     @classmethod
     def alone(cls, row: Trained) -> CohortState:
@@ -103,6 +111,7 @@ class CohortState:
             trial, row.progress.epoch, [row.progress], weights.vector[None],
             {name: value[None] for name, value in weights.buffers.items()}, [row.best], [row.optimizer], [row.order],
             [] if row.noise is None else [row.noise], row.config.seed + NOISE_SEED,
+            None if weights.outputs is None else weights.outputs[None],
         )  # fmt: skip
 
     @property
@@ -120,7 +129,10 @@ class CohortState:
         if (trial, fold) not in places:
             raise KeyError(trial)
         index = places.index((trial, fold))
-        weights = Weights(self.theta[index].clone(), {name: v[index].clone() for name, v in self.buffers.items()})
+        weights = Weights(
+            self.theta[index].clone(), {name: v[index].clone() for name, v in self.buffers.items()},
+            None if self.outputs is None else self.outputs[index].clone(),
+        )  # fmt: skip
         noise = self.noises[0] if len(self.rows) == 1 and self.noises else None
         return Trained(
             self.rows[index], weights, self.best[index], self.optimizers[index], self.orders[index], noise
@@ -150,14 +162,15 @@ class CohortState:
             "rows": [vars(row) for row in self.rows],
             "theta": put(self.theta),
             "buffers": put_all(self.buffers),
-            "best": [best and [put(best.vector), put_all(best.buffers)] for best in self.best],
-            "optimizers": [
-                state and {name: {"tensor": put(v)} if isinstance(v, Tensor) else v for name, v in state.items()}
-                for state in self.optimizers
+            "best": [
+                best and [put(best.vector), put_all(best.buffers), None if best.outputs is None else put(best.outputs)]
+                for best in self.best
             ],
+            "optimizers": [encoded(state, put) for state in self.optimizers],
             "orders": [put(order) for order in self.orders],
             "noises": [put(noise) for noise in self.noises],
             "noise_seed": self.noise_seed,
+            "outputs": None if self.outputs is None else put(self.outputs),
         }
         data = np.concatenate(
             pieces
@@ -179,15 +192,15 @@ class CohortState:
         def named(places: Mapping[str, int]) -> dict[str, Tensor]:
             return {name: tensors[place] for name, place in places.items()}
 
-        best = [best and Weights(tensors[best[0]], named(best[1])) for best in state["best"]]
-        optimizers = [
-            row and {name: tensors[v["tensor"]] if isinstance(v, dict) else v for name, v in row.items()}
-            for row in state["optimizers"]
-        ]
+        def one(place: int | None) -> Tensor | None:
+            return None if place is None else tensors[place]
+
+        best = [best and Weights(tensors[best[0]], named(best[1]), one(best[2])) for best in state["best"]]
+        optimizers = [decoded(row, tensors) for row in state["optimizers"]]
         return cls(
             state["series"], state["epoch"], [RowProgress(**row) for row in state["rows"]], tensors[state["theta"]],
             named(state["buffers"]), best, optimizers, [tensors[place] for place in state["orders"]],
-            [tensors[place] for place in state["noises"]], state["noise_seed"],
+            [tensors[place] for place in state["noises"]], state["noise_seed"], one(state["outputs"]),
         )  # fmt: skip
 
 

@@ -1,12 +1,26 @@
-"""The monitor of a trial: the best epoch, patience, and plateaus."""
+"""The monitor of a trial: the best epoch, patience, and plateaus; and a length fixed beforehand."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
-__all__ = ["Patience", "Watch"]
+from workbench.core.config import Config
+
+__all__ = ["FixedLength", "Patience", "Watch", "plateau_drops"]
+
+
+class FixedLength(NamedTuple):
+    """When a trial without validation rows ends, and drops its rate.
+
+    epochs: after which it ends; its schedule keeps the length that the configuration plans. drops: the epochs after which the
+    plateau schedule drops.
+    """
+
+    epochs: int
+    drops: Sequence[int] = ()
 
 
 @dataclass
@@ -31,7 +45,8 @@ class Watch:
     """Monitors one trial's validation loss, or one of its metrics.
 
     patience: epochs to wait before stopping early, None for never. monitor: "loss" or the name of a metric. plateaus: drops the
-    plateau schedule has made. best_value: the monitored value at the best epoch, turned so that lower is better.
+    plateau schedule has made. best_value: the monitored value at the best epoch, turned so that lower is better. fixed_epochs,
+    drops: of a trial without validation rows, see `FixedLength`; its last epoch counts as its best one.
     """
 
     patience: int | None
@@ -43,6 +58,8 @@ class Watch:
     best_loss: float = math.inf
     best_metric: float = math.nan
     plateaus: int = 0
+    fixed_epochs: int | None = None
+    drops: Sequence[int] = ()
     _stop: Patience = field(default_factory=Patience)
     _plateau: Patience = field(default_factory=Patience)
 
@@ -54,6 +71,10 @@ class Watch:
 
         monitored: what is compared, lower is better; by default the validation loss.
         """
+        if self.fixed_epochs is not None:
+            self.best_epoch = epoch
+            self.plateaus = sum(drop <= epoch for drop in self.drops)
+            return True
         value = loss if monitored is None else monitored
         improved = value < self.best_value
         if improved:
@@ -72,3 +93,23 @@ class Watch:
     def ran_out(self) -> bool:
         """Whether patience is spent."""
         return self.patience is not None and self._stop.waited >= self.patience
+
+
+def plateau_drops(path: Iterable[tuple[Config, Iterable[float]]]) -> list[int]:
+    """The epochs, from 1, after which the plateau schedule of a trial dropped.
+
+    path: the configuration and the validation loss by epoch; of a branch, those of the trials that it came from first, up to the
+    epoch at which the next one began.
+    """
+    found: list[int] = []
+    epoch, before = 0, None
+    for config, losses in path:
+        watch = Watch(config.patience, config.min_delta, config.plateau_patience)
+        if before is not None:
+            watch.plateaus, watch._plateau = before.plateaus, before._plateau
+        for loss in losses:
+            epoch, plateaus = epoch + 1, watch.plateaus
+            watch.update(epoch, loss, math.nan)
+            found += [epoch] * (watch.plateaus - plateaus)
+        before = watch
+    return found

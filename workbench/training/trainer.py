@@ -22,11 +22,13 @@ from workbench.core.events import (
     EpochEnd,
     Event,
     Message,
+    Mismatch,
     StateChanged,
     StepProgress,
     TrialState,
 )  # fmt: skip
 from workbench.core.registry import METRICS
+from workbench.training.blueprint import Blueprint
 from workbench.training.capacity import work_of
 from workbench.training.cohort import Cohort
 from workbench.training.commands import Commands
@@ -40,6 +42,7 @@ from workbench.training.resumption import Change, ChangeRecord, Keeper, Origin, 
 from workbench.training.row import Row, TaskData
 from workbench.training.stages import Features
 from workbench.training.state import Weights
+from workbench.training.stopping import FixedLength
 from workbench.training.supply import Supply
 
 __all__ = ["Training", "train"]
@@ -60,7 +63,8 @@ class Training:
     keep their weights. cores: threads that the rows of a cohort may be divided among. around: called with the work of a
     cohort (see `work_of`), for the time it trains. keeper: takes the state after each epoch.
     origins: starting points of the trials that are branches, called on the training thread. changes: live changes to repeat.
-    stop_after: optimizer steps after which to stop, all trials at once. resumed: cohorts to continue first.
+    stop_after: optimizer steps after which to stop, all trials at once. resumed: cohorts to continue first. fixed: how long the
+    trials train on a task without validation rows.
     """
 
     def __init__(
@@ -79,8 +83,9 @@ class Training:
         changes: Mapping[int, Sequence[Change]] | None = None,
         stop_after: int | None = None,
         resumed: Sequence[ResumedCohort] = (),
+        fixed: FixedLength | None = None,
     ) -> None:
-        self.task, self.trials, self.dtype = task, dict(trials), dtype
+        self.task, self.trials, self.dtype, self.fixed = task, dict(trials), dtype, fixed
         self.supply, self.cores, self.around, self.keeper = supply, cores, around, keeper
         self.origins, self.stop_after = dict(origins or {}), stop_after
         logged = {trial: entry for cohort in resumed for trial, entry in cohort.logged.items()}
@@ -89,18 +94,15 @@ class Training:
         self._reported = {trial: entry.epochs for trial, entry in logged.items()}
         self._ends = {trial: entry.end for trial, entry in logged.items() if entry.end is not None}
         self._so_far = {trial: entry.so_far for trial, entry in logged.items() if entry.so_far is not None}
-        self._over = frozenset(self._ends)
-        """Trials whose end is on record: they report nothing more."""
+        self._over = frozenset(self._ends)  # their end is on record: they report nothing more
         self._row_of: dict[int, Row] = {}
         self.device = torch.device(device)
         self.commands = commands or Commands()
         self.weights: dict[int, Weights] = {}
         self.fold_weights: dict[int, tuple[Weights, ...]] = {}
-        self._modules: dict[int, Cohort] = {}
-        self._undefined: set[tuple[int, str]] = set()
-        """Trials and metrics that were reported to have no value."""
-        self._features: list[Features | None] = []
-        """Of the last cohorts, for later ones."""
+        self._blueprints: dict[int, Blueprint] = {}
+        self._undefined: set[tuple[int, str]] = set()  # trials and metrics that were reported to have no value
+        self._features: list[Features | None] = []  # of the last cohorts, for later ones
 
     def moments(self) -> Iterator[tuple[Event, ...]]:
         """The events of all trials: cohort after cohort, each of its moments as one group."""
@@ -131,13 +133,12 @@ class Training:
 
     def module(self, trial: int) -> torch.nn.Module:
         """A trial's module with its best weights, on the CPU, in evaluation mode. Raises: KeyError before it ended."""
-        return self._modules[trial].blueprint().module_of(self.weights[trial])
+        return self._blueprints[trial].module_of(self.weights[trial])
 
     def results(self) -> Results:
-        """The ended trials' best weights and what builds their modules, without cohorts and their copies of the data."""
-        blueprints = {id(cohort): cohort.blueprint() for cohort in self._modules.values()}
-        known = {trial: blueprints[id(self._modules[trial])] for trial in self.weights if trial in self._modules}
-        return Results(dict(self.weights), known, dict(self.fold_weights))
+        """The ended trials' best weights and what builds their modules."""
+        blueprints = {trial: self._blueprints[trial] for trial in self.weights}
+        return Results(dict(self.weights), blueprints, dict(self.fold_weights))
 
     def _group(self, trials: dict[int, Config]) -> Iterator[tuple[Event, ...]]:
         """Train trials together; if that fails, train them again in smaller groups, down to one trial."""
@@ -162,9 +163,11 @@ class Training:
         size = -(-len(left) // 2) if short else 1
         if short and self.supply is not None:
             self.supply.shrink(size)
-        message = f"{len(left)} trials did not fit into memory together ({text}); they train again, {size} at a time"
-        if not short:
-            message = f"the cohort raised {text}; its trials train again one by one, to find the one that fails"
+        message = f"the cohort raised {text}; its trials train again one by one, to find the one that fails"
+        if short:
+            message = (
+                f"{len(left)} trials did not fit into memory together ({text}); they train again, {size} at a time"
+            )
         yield (*(Message(trial, message) for trial in left), *(CohortLeft(trial) for trial in left))
         waiting = list(left.items())
         for start in range(0, len(waiting), size):
@@ -184,6 +187,8 @@ class Training:
             return
         reason = "" if cohort.direct else cohort.stacking_error()
         if not reason:
+            if warning := cohort.rebuilt.warning:
+                yield tuple(Message(trial, warning) for trial in trials)
             if self.keeper is not None and resumed is None:
                 self.keeper.begin(cohort.series)
             yield from self._cohort(cohort, trials, resumed)
@@ -205,7 +210,7 @@ class Training:
         if resumed is None or resumed.state is None:
             origins = {trial: origin() for trial, origin in self.origins.items() if trial in trials}
             made = cohort_class(self.task)
-            return made(self.task, trials, self.device, self.dtype, self.cores, origins=origins)
+            return made(self.task, trials, self.device, self.dtype, self.cores, origins=origins, fixed=self.fixed)
         cohort = cohort_class(self.task).restore(self.task, resumed.state, self.device, self.dtype, self.cores)
         for after, joined in resumed.joins.items():
             trials |= joined if after < resumed.state.epoch else {}
@@ -263,7 +268,7 @@ class Training:
         events: list[Event] = []
         for trial in trials:
             known, row = trial in self._row_of or trial in self._ends, rows[trial]
-            self._modules[trial], self._row_of[trial] = cohort, row
+            self._blueprints[trial], self._row_of[trial] = Blueprint.of(self.task, row.config), row
             self._changes.enter(row)
             if not known:
                 events.append(StateChanged(trial, TrialState.RUNNING, row.step))
@@ -359,7 +364,7 @@ class Training:
             messages += self._without_value(row, loss, scores)
             if row.watch.update(row.epoch, loss, metric, monitored):
                 for place, one in zip(own, rows, strict=True):
-                    one.best = cohort.weights(place)
+                    one.best = cohort.measured_weights(place)
             ending = ending_of(row, loss)
             if ending is not None:
                 endings[index] = ending
@@ -369,11 +374,10 @@ class Training:
         events = [event for event in events if event.epoch > self._reported[event.trial]]
         self._reported |= {event.trial: event.epoch for event in events}
         newly_reported = {event.trial for event in events}
-        self._so_far |= {
-            cohort.rows[own[0]].trial: ended(cohort.rows[own[0]], TrialState.STOPPED, "")
-            for own in cohort.trials()
-            if cohort.rows[own[0]].trial in newly_reported
-        }
+        leaders = [cohort.rows[own[0]] for own in cohort.trials()]
+        for row in leaders:
+            if row.trial in newly_reported:
+                self._so_far[row.trial] = ended(row, TrialState.STOPPED, "")
         if self.supply is not None:
             places = {cohort.rows[own[0]].trial: own[0] for own in cohort.trials()}
             for trial, reason in self.supply.prune(events).items():
@@ -383,10 +387,9 @@ class Training:
             self.keeper.take(cohort.state())
         messages = [message for message in messages if message.trial in newly_reported]
         if cohort.unfreezes:
-            leaders = [own[0] for own in cohort.trials() if own[0] not in endings]
-            going = [cohort.rows[index] for index in leaders if cohort.rows[index].trial in newly_reported]
+            going = [cohort.rows[own[0]].trial for own in cohort.trials() if own[0] not in endings]
             message = "from here on all layers train, the frozen ones included; the optimizer begins with a new state"
-            messages += [Message(row.trial, message) for row in going]
+            messages += [Message(trial, message) for trial in going if trial in newly_reported]
         return (*events, *messages, *self._end(cohort, endings))
 
     def _without_value(self, row: Row, loss: float, scores: Mapping[str, float]) -> Iterator[Message]:
@@ -411,7 +414,7 @@ class Training:
 
         Sorted by trial, because a search's decisions must not depend on the order of the rows.
         """
-        events = []
+        events: list[Event] = []
         for index, (state, reason) in sorted(endings.items(), key=lambda item: cohort.rows[item[0]].trial):
             row = cohort.rows[index]
             so_far = self._so_far.get(row.trial)
@@ -422,6 +425,8 @@ class Training:
                 found = tuple(cohort.rows[own[fold]].best or cohort.weights(own[fold]) for fold in sorted(own))
                 self.weights[row.trial], self.fold_weights[row.trial] = found[0], found
                 end = ended(row, state, reason)
+                if mismatch := cohort.mismatch(row):
+                    events.append(Mismatch(row.trial, mismatch))
             self._ends[row.trial] = end
             events.append(end)
             self._row_of.pop(row.trial, None)
@@ -436,7 +441,7 @@ class Training:
         """Keep the weights of the best trials of a search only: memory must not grow with the number of trials."""
         while len(self.weights) > WEIGHTS_KEPT:
             worst = max(self.weights, key=lambda trial: self._ends[trial].best_val_loss)
-            del self.weights[worst], self._modules[worst], self.fold_weights[worst]
+            del self.weights[worst], self._blueprints[worst], self.fold_weights[worst]
 
 
 def train(

@@ -7,7 +7,7 @@ from typing import Literal
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-__all__ = ["over_epochs", "tidy"]
+__all__ = ["literal", "over_epochs", "tidy"]
 
 
 def tidy(axes: Axes, grid: Literal["both", "x", "y"] = "both") -> None:
@@ -23,3 +23,8 @@ def over_epochs(axes: Axes, title: str) -> None:
     axes.set_xlabel("epoch", fontsize=9)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     tidy(axes)
+
+
+def literal(text: object) -> str:
+    """A text of the user's, such as a class's name, that matplotlib draws as it is and not as a formula between dollar signs."""
+    return str(text).replace("$", r"\$")

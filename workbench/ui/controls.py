@@ -14,7 +14,7 @@ from workbench.core.domains import Domain
 from workbench.core.errors import ConfigError, Problem
 from workbench.core.registry import Scoped
 from workbench.core.text import counted
-from workbench.training import preview, resolve_loss
+from workbench.training import preview, resolve_loss, without_effect
 from workbench.ui.fields import Field, Throttle, make_field, shown
 from workbench.ui.parts import make
 
@@ -188,10 +188,17 @@ class Controls(Scoped):
                 values[name] = self._fields[name].check()
             except ConfigError:
                 continue
+        remarks: dict[str, str] = {}
         try:
-            self.preview.value = schedule_picture(Config(**values))
+            config = Config(**values)
+            self.preview.value = schedule_picture(config)
+            for problem in without_effect(resolve_loss(config, self._kind)):
+                remarks.setdefault(problem.field, problem.message)
         except ConfigError:
             self.preview.value = '<div class="wb-nopreview"></div>'
+        for name, field in self._fields.items():
+            # one that is searched has other values, and a hidden one is read by nothing: it is reset when it is shown again
+            field.show_remark("" if field.searched or name not in visible else remarks.get(name, ""))
 
 
 def schedule_picture(config: Config) -> str:

@@ -94,7 +94,7 @@ class ChoiceDomain(DomainEditor):
             raise ConfigError(
                 [Problem(name, chosen, f"{name}: tick at least one option to search, or switch searching off")]
             )
-        return Choice(*chosen)
+        return Choice(chosen)
 
     def load(self, domain: Domain) -> None:
         assert isinstance(domain, Choice)

@@ -43,6 +43,7 @@ class Field(Scoped):
         self._quiet = False
         self.editor: DomainEditor | None = None
         self._message: Any = None
+        self._problem = self._remark = ""
         self._parts: list[widgets.Widget] = []
         self.widget = make(widgets.Box, [], classes=f"wb-field wb-field-{self.name}")
         tip = hyperparameter.meaning + (f" Unit: {hyperparameter.unit}." if hyperparameter.unit else "")
@@ -149,9 +150,20 @@ class Field(Scoped):
         return self.declaration.check(self.raw)
 
     def show_problem(self, message: str) -> None:
-        """Show a message under the control; "" removes it."""
-        if message or self._message is not None:
-            self.message.value = f'<span role="alert">{html.escape(message)}</span>' if message else ""
+        """Show the message of an error under the control; "" removes it."""
+        self._problem = message
+        self._write()
+
+    def show_remark(self, message: str) -> None:
+        """Show below the control why its value has no effect, while there is no error; "" removes it."""
+        if message != self._remark:
+            self._remark = message
+            self._write()
+
+    def _write(self) -> None:
+        text, role = (self._problem, "alert") if self._problem else (self._remark, "note")
+        if text or self._message is not None:
+            self.message.value = f'<span role="{role}">{html.escape(text)}</span>' if text else ""
 
     def show(self, visible: bool) -> None:
         if visible:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from math import expm1, inf, isnan, nan
+from math import expm1, inf, isfinite, isnan, nan
 from typing import Any
 
 import pandas as pd
@@ -97,10 +97,18 @@ class LiveRun:
 
     # --- which curves ----------------------------------------------------------------------------------------------
 
-    def begin(self, configs: Mapping[int, Config], label: str, origins: Collection[int] = ()) -> None:
+    def begin(
+        self,
+        configs: Mapping[int, Config],
+        label: str,
+        origins: Collection[int] = (),
+        *,
+        fixed_epochs: int | None = None,
+    ) -> None:
         """Put a new run on show: its curves replace those of the run before, overlaid trials stay.
 
-        origins: trials that it began from, drawn with it; those in the charts already keep their colours.
+        origins: trials that it began from, drawn with it; those in the charts already keep their colours. fixed_epochs: after
+        which its trials end, None for those of their configurations.
         """
         self.message = ""
         kept = {t: s for t, s in self.trials.items() if t in origins and t not in configs and s.columns == COLUMNS}
@@ -108,13 +116,14 @@ class LiveRun:
         self.curves.declare([one for t, s in kept.items() for one in _series(t, s.label, s.group, "faint")])
         groups = _groups(configs)
         self.trials = {
-            trial: Shown(config, label or f"trial {trial}", groups[trial]) for trial, config in configs.items()
+            trial: Shown(config, label or f"trial {trial}", groups[trial], fixed_epochs=fixed_epochs)
+            for trial, config in configs.items()
         }
         with self.curves.hold():
             self._keep_only(self.drawn)
             self._declare(self.trials, "live")
             self._restyle_overlays()
-        self.curves.epochs = max(config.epochs for config in configs.values())
+        self.curves.epochs = max(shown.epochs for shown in self.trials.values())
 
     def begin_search(self) -> None:
         """Put a search on show, without a trial yet (see `join`); overlaid trials stay."""
@@ -256,7 +265,8 @@ class LiveRun:
             xs, ys = self._points.setdefault(f"{event.trial}/{column}", ([], []))
             xs.append(event.epoch)
             ys.append(self._value(event, column))
-        if shown.best is None or _monitored(event) < _monitored(shown.best):
+        # a refit has no validation loss, and so no best epoch
+        if isfinite(event.val_loss) and (shown.best is None or _monitored(event) < _monitored(shown.best)):
             shown.best = event
             if len(self.trials) <= MARKED_TRIALS and shown.group is None:
                 value = event.val_loss if self.monitor == "loss" else event.metrics.get(self.monitor, (nan, nan))[1]

@@ -218,7 +218,7 @@ class Presenter(Scoped):
             self._live.begin_search()
             self._live.join(dict(run.configs))
         else:
-            self._live.begin(run.configs, run.label, self._origins)
+            self._live.begin(run.configs, run.label, self._origins, fixed_epochs=run.fixed_epochs)
         self._live.root(roots)
         so_far = self.log.curves(*run.trials) if run.trials else pd.DataFrame()
         if len(so_far):  # of trials that are resumed

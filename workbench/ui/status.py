@@ -39,7 +39,7 @@ class SearchProgress(Protocol):
 
 @dataclass
 class Shown:
-    """One trial of the run on show."""
+    """One trial of the run on show. fixed_epochs: after which it ends, None for those of its configuration."""
 
     config: Config
     label: str
@@ -51,6 +51,12 @@ class Shown:
     seconds: float = 0.0
     pace: float = 0.0  # recent epochs a second
     columns: tuple[str, ...] = COLUMNS
+    fixed_epochs: int | None = None
+
+    @property
+    def epochs(self) -> int:
+        """The epochs it is to train."""
+        return self.config.epochs if self.fixed_epochs is None else self.fixed_epochs
 
 
 @dataclass(frozen=True)
@@ -98,9 +104,9 @@ def run_status(trials: Mapping[int, Shown], better: Better = "higher", selected:
     top, best = max(bests, key=lambda pair: rank(pair[1].val_metric, better), default=(None, None))
     left = None
     if active and sample.pace:
-        left = (sample.config.epochs - sample.epoch - sample.fraction) / sample.pace
+        left = (sample.epochs - sample.epoch - sample.fraction) / sample.pace
     return Status(
-        state=state.value, trials=tuple(trials), epoch=sample.epoch, epochs=sample.config.epochs, fraction=sample.fraction,
+        state=state.value, trials=tuple(trials), epoch=sample.epoch, epochs=sample.epochs, fraction=sample.fraction,
         seconds_left=left, best_metric=None if best is None else best.val_metric,
         best_epoch=None if best is None else best.epoch, best_trial=top, selected=selected,
     )  # fmt: skip
@@ -134,7 +140,7 @@ def search_status(
 def _share(progress: SearchProgress, trials: Mapping[int, Shown]) -> float:
     """The share of a search that is done, the epochs of its running trials included."""
     running = [shown for shown in trials.values() if shown.state not in ENDED]
-    begun = sum(shown.epoch / shown.config.epochs for shown in running)
+    begun = sum(shown.epoch / shown.epochs for shown in running)
     if running:  # all seeds of a configuration count as one
         begun *= progress.running / len(running)
     return min(1.0, (progress.done + begun) / progress.planned) if progress.planned else 0.0

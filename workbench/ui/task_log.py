@@ -36,10 +36,11 @@ class TaskLog:
         return self.log.trials(task_fingerprint=self.task.fingerprint, last=last)
 
     def seeds_together(self, trials: Sequence[int]) -> list[list[int]]:
-        """Trials grouped by configuration: its seeds are drawn as mean and band."""
+        """Trials grouped by configuration: its seeds are drawn as mean and band. Refits, on other rows, are by themselves."""
         groups: dict[str, list[int]] = {}
         for trial, record in self.log.records(trials).items():
-            groups.setdefault(json.dumps({**record.config, "seed": 0}, sort_keys=True), []).append(trial)
+            key = json.dumps({**record.config, "seed": 0}, sort_keys=True) + " refit" * (record.source == "refit")
+            groups.setdefault(key, []).append(trial)
         return list(groups.values())
 
     @property

@@ -11,6 +11,7 @@ import pandas as pd
 from itables import JavascriptFunction
 from itables.widget import ITable
 
+from workbench.core.config import HYPERPARAMETERS
 from workbench.ui.parts import button, listed, make, message, show
 
 __all__ = ["TrialTable", "readable"]
@@ -36,7 +37,7 @@ KEPT: dict[str, Any] = {
 def readable(frame: pd.DataFrame) -> pd.DataFrame:
     """The columns of the table, newest trial first: name, state, scores, and the hyperparameters that differ."""
     varying = [name for name in frame.columns[5 : frame.columns.get_loc("epochs_run")] if name in frame]
-    varied = [name for name in varying if name not in ALWAYS and frame[name].nunique(dropna=False) > 1]
+    varied = [name for name in varying if name not in ALWAYS and _differs(frame[name], name)]
     made = ["source"] if (frame["source"] != "manual").any() else []
     opened = ["test"] if (frame["test_set"] != "").any() else []
     # the configuration follows the score, so that a narrow window shows both
@@ -50,10 +51,18 @@ def readable(frame: pd.DataFrame) -> pd.DataFrame:
             # text that reads as a number is sorted as one; a missing or infinite value is left blank
             digits = 4 if name.startswith("best") else 3
             short[name] = [f"{value:.{digits}g}" if math.isfinite(value) else "" for value in short[name]]
+        elif short[name].isna().any():  # a hyperparameter that some trials do not read
+            short[name] = short[name].astype(object).where(short[name].notna(), "")
     rename = {"best_val_metric": f"best {_metric(frame)}", "best_val_loss": "best loss", "best_epoch": "at epoch"}
     return short.rename(columns={**rename, "epochs_run": "epochs run"}).rename(
         columns=lambda name: str(name).replace("_", " ")
     )
+
+
+def _differs(values: pd.Series[Any], name: str) -> bool:
+    """Whether the trials that read a hyperparameter have several values of it, or switched it on and off."""
+    declared = HYPERPARAMETERS.get(name)
+    return bool(values.nunique(dropna=declared is None or not declared.optional) > 1)
 
 
 def _sources(frame: pd.DataFrame) -> list[str]:

@@ -23,7 +23,7 @@ def test_what_is_no_better_than_the_baseline_is_not_healthy_where_nothing_else_i
     assert usual.title.startswith("too short to diagnose: 2 epochs,")
     assert usual.findings[0].prescription.changes == {"epochs": 50}  # it was stopped, or is not through
     # learned by heart without a word from another rule: not too short, and no better all the same
-    heart = apply_rules(case(FALLING, np.full(12, 1.9), score=0.1, train_score=1.0))
+    heart = apply_rules(case(FALLING, FALLING / 2, score=0.1, train_score=1.0))
     assert heart.title == "no better than the baseline (0.1 against 0.1) after 12 epochs"
     # a lead within the noise says nothing of a model that knows nothing
     leads = case([2.3], score=0.08, scores=(0.08,), rival=Rival(3, (0.07,)), leads=True)

@@ -296,7 +296,7 @@ def watcher_of(task: wb.Task, panel: FakePanel, run: FakeRun, clock: Callable[[]
         "work_clock": lambda: 0.0,
         "spawn": lambda work: work(),
     }
-    return Watcher(task, panel, **{**settings, **options})
+    return Watcher(lambda trial: task, panel, **{**settings, **options})
 
 
 @pytest.mark.parametrize(
@@ -427,7 +427,7 @@ def test_a_real_run_is_seen_live_and_ends_with_the_same_bits_as_unwatched(moons:
     run = bench.start(config, seeds=seeds)
     trial = run.trials[-1]
     watcher = Watcher(
-        moons, panel, run_of=bench._session.run_of, model_of=bench.model, epochs_of=lambda trial: (1, 5000),
+        lambda trial: moons, panel, run_of=bench._session.run_of, model_of=bench.model, epochs_of=lambda trial: (1, 5000),
     )  # fmt: skip
     while not panel.shown or not run.done:  # a picture before the end, by all means
         watcher.tick(trial, in_front=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Sequence
 
 import pytest
@@ -32,6 +33,7 @@ class Recorder:
 
     def note(self, call: Call) -> None: ...
     def shrunk(self, size: int) -> None: ...
+    def ended(self, reason: str) -> None: ...
     def fits(self, config: wb.Config, wanted: int) -> int:
         return min(self.size, wanted)
 
@@ -112,6 +114,51 @@ def test_eight_failures_and_nothing_else_end_a_search() -> None:
         (trial,) = made.next()
         end(made, trial, 0.5, state)
     assert (made.progress.failed, made.progress.done) == (20, 21)
+
+
+@pytest.mark.parametrize(
+    ("reason", "most"),
+    [
+        ("ConfigError: heads=4 must divide width=2", 64),
+        ("ModelError: model 'm': its builder raised AssertionError: embed_dim must be divisible by num_heads", 64),
+        ("ModelError: model 'm': its builder raised OSError: no such file", 8),
+        ("RuntimeError: planted", 8),
+    ],
+)
+def test_configurations_that_are_rejected_end_a_search_later_than_other_failures(reason: str, most: int) -> None:
+    made = campaign(Budget(100), size=1)
+    for _ in range(most):
+        (trial,) = made.next()
+        made.handle(TrialEnded(trial, TrialState.FAILED, 0, 0, 0, math.inf, math.nan, 0.0, reason=reason))
+    with pytest.raises(wb.RunError, match=f"the first {most} trials of the search all failed"):
+        made.next()
+
+
+def test_a_search_of_which_nothing_was_trained_ends_with_the_reason() -> None:
+    made = campaign(Budget(3), size=3)
+    for trial in made.next():
+        end(made, trial, math.nan, TrialState.FAILED)
+    with pytest.raises(
+        wb.RunError, match="none of the 3 configurations of the search could be trained; the last: planted"
+    ):
+        made.next()
+
+
+@pytest.mark.parametrize(
+    ("state", "why"),
+    [
+        (TrialState.COMPLETED, r"not defined \(NaN\)"),
+        (TrialState.DIVERGED, "all diverged"),
+        (TrialState.PRUNED, "all were pruned"),
+    ],
+)
+def test_a_search_without_a_score_has_the_reason(state: TrialState, why: str) -> None:
+    made = campaign(Budget(2), size=2)
+    for trial in made.next():
+        end(made, trial, math.nan, state)
+    assert made.next() == {}
+    assert made.scoreless
+    assert re.search(f"no configuration has a score: of 2 trials, .*{why}", made.progress.ending)
 
 
 def test_a_pruned_trial_counts_and_a_stopped_one_does_not() -> None:

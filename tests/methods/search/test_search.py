@@ -178,6 +178,7 @@ class Recorder:
 
     def note(self, call: Any) -> None: ...
     def shrunk(self, size: int) -> None: ...
+    def ended(self, reason: str) -> None: ...
     def fits(self, config: wb.Config, wanted: int) -> int:
         return 4
 
@@ -470,7 +471,8 @@ def test_budget_of_seconds_and_of_patience(bench: wb.Workbench) -> None:
     search = bench.search("random", SPACE, BASE, seconds=0.5, cohort=4, blocking=True)
     assert search.progress.done > 0
     assert search.progress.planned is None
-    stuck = bench.search("random", {"epochs": [1, 2]}, BASE, no_improvement=6, cohort=2, blocking=True)
+    rates = {"learning_rate": wb.LogRange(1e-6, 2e-6)}  # at which nothing changes
+    stuck = bench.search("random", rates, BASE, no_improvement=6, cohort=2, blocking=True)
     # patience counts configurations without a better one; those already training are brought to their end
     assert 6 <= stuck.progress.done <= 12
 

@@ -131,6 +131,31 @@ def test_the_line_tells_where_a_search_stands(view: WorkbenchView, bench: wb.Wor
     assert len({series.trial for series in view.curves.series}) == 10
 
 
+def test_continuing_a_search_shows_its_options_and_an_option_that_is_changed_counts(
+    view: WorkbenchView, bench: wb.Workbench
+) -> None:
+    bench.search("tpe", SPACE, BASE, trials=2, seeds=2, seed=7, pruner="median", blocking=True)
+    view.tabs.selected_index = view.tabs.titles.index("Search")
+    bench.presenter.tick()
+    panel = view.body("Search").panel
+    for name in SPACE:
+        view.controls.field(name).search(SPACE[name])
+    panel.continues.value = 1
+    assert (panel.strategy.value, panel.pruner.value, panel.seeds.value, panel.seed.value) == (
+        "tpe",
+        "median",
+        "2",
+        "7",
+    )
+    panel.strategy.value, panel.seeds.value, panel.pruner.value, panel.trials.value = "random", "1", "", "1"
+    panel.start.click()
+    bench.presenter.tick()
+    bench.active[0].wait(60)
+    row = bench.searches.iloc[-1]
+    assert (row["strategy"], row["seeds"], row["seed"]) == ("random", 1, 7)
+    assert not isinstance(row["pruner"], str)
+
+
 def test_a_brush_selects_in_the_table_and_in_python(view: WorkbenchView, bench: wb.Workbench) -> None:
     bench.search("random", SPACE, BASE, trials=8, blocking=True)
     view.tabs.selected_index = view.tabs.titles.index("Compare")
@@ -279,10 +304,11 @@ def test_a_trial_that_joins_again_keeps_its_points() -> None:
 def test_the_defaults_of_a_search_are_those_of_the_call() -> None:
     import inspect
 
-    from workbench.methods.search.options import DEFAULTS
+    from workbench.methods.search.options import DEFAULT, DEFAULTS
     from workbench.methods.search.request import SearchRequest
 
     signature = inspect.signature(wb.Workbench.search).parameters
-    assert {name: signature[name].default for name in DEFAULTS} == DEFAULTS
+    own = ("trials", "seconds", "no_improvement")  # which no earlier search hands on
+    assert all(signature[name].default is (None if name in own else DEFAULT) for name in DEFAULTS)
     request = SearchRequest("random", {}, BASE)
     assert {name: getattr(request, name) for name in DEFAULTS} == DEFAULTS

@@ -181,7 +181,7 @@ def _is_log(values: pd.Series[Any], name: str) -> bool:
 
 
 def _categories(values: pd.Series[Any]) -> list[str]:
-    return sorted({str(value) for value in values})
+    return sorted({str(value) for value in values.dropna()})
 
 
 def _places(values: pd.Series[Any]) -> pd.Series[Any]:
@@ -189,7 +189,7 @@ def _places(values: pd.Series[Any]) -> pd.Series[Any]:
     if _numeric(values):
         return values.astype(float)
     order = _categories(values)
-    return values.map(lambda value: float(order.index(str(value))))
+    return values.map(lambda value: float(order.index(str(value))), na_action="ignore").astype(float)
 
 
 def _share(values: pd.Series[Any], name: str) -> Any:
@@ -204,7 +204,7 @@ def _share(values: pd.Series[Any], name: str) -> Any:
 
 
 def _ticks(values: pd.Series[Any], name: str) -> list[tuple[float, str]]:
-    if not len(values):
+    if not values.notna().any():
         return []
     if not _numeric(values):
         order = _categories(values)

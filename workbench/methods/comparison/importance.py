@@ -35,9 +35,11 @@ def importance(
 
     frame: trials as `bench.trials` gives them; those without a finite best_val_metric are left out. evaluator: "fanova" (Hutter
     et al. 2014: over the whole space) or "ped_anova" (Watanabe et al. 2023: for getting among the best). names: the
-    hyperparameters; by default all that vary and that every trial reads. Returns the columns hyperparameter, importance (they
+    hyperparameters; by default all that vary and that every trial reads (the momentum of Adam is no value of anything). Of those
+    that are named, the trials that read all of them count. Returns the columns hyperparameter, importance (they
     add up to 1), trials (the number it rests on) and enough (whether that is 10 for each hyperparameter; a UserWarning says so
-    too). Raises: RunError with fewer than 4 trials or nothing that varies; ConfigError for an unknown evaluator or name.
+    too). Raises: RunError with fewer than 4 trials, nothing that varies or equal scores; ConfigError for an unknown evaluator
+    or name.
     """
     import optuna
 
@@ -49,11 +51,19 @@ def importance(
     for name in names:
         if name not in frame:
             raise ConfigError([Problem("names", name, f"unknown hyperparameter {name!r}{did_you_mean(name, frame)}")])
+    frame = frame[frame[names].notna().all(axis=1)]
     if len(frame) < 4 or not names:
         raise RunError(
             f"importance needs at least 4 ended trials that differ in a hyperparameter, there are {len(frame)}; "
             "run a search first"
         )
+    if frame["best_val_metric"].nunique() == 1:
+        score = frame["best_val_metric"].iloc[0]
+        raise RunError(
+            f"all {len(frame)} trials have the score {score:.4g}: there is no variation to explain; run more epochs"
+        )
+    tuples = {name: frame[name].map(repr) for name in names if frame[name].map(type).eq(tuple).any()}
+    frame = frame.assign(**tuples)  # optuna takes no tuples
     distributions = {name: _observed(frame[name], name) for name in names}
     loud = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(max(loud, optuna.logging.WARNING))  # it reports each new study
@@ -95,10 +105,14 @@ def importance(
     )
 
 
-def varied(frame: pd.DataFrame) -> list[str]:
-    """The hyperparameters, but for the seed, that take several values in the trials and are missing in none."""
+def varied(frame: pd.DataFrame, *, conditional: bool = False) -> list[str]:
+    """The hyperparameters, but for the seed, that take several values in the trials.
+
+    conditional: those too that some of the trials do not read, or have switched off.
+    """
     names = list(frame.columns[5 : frame.columns.get_loc("epochs_run")]) if len(frame) else []
-    return [n for n in names if n != "seed" and frame[n].nunique(dropna=False) > 1 and frame[n].notna().all()]
+    several = [name for name in names if name != "seed" and frame[name].nunique() > 1]
+    return several if conditional else [name for name in several if frame[name].notna().all()]
 
 
 def _observed(values: pd.Series[Any], name: str) -> BaseDistribution:

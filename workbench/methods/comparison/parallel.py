@@ -65,7 +65,7 @@ def _axis(values: pd.Series[Any], name: str) -> tuple[np.ndarray[Any, Any], dict
     label = name.replace("_", " ")
     if not pd.api.types.is_numeric_dtype(values) or pd.api.types.is_bool_dtype(values):
         known = sorted({str(value) for value in values.dropna()})
-        numbers = values.map(lambda value: np.nan if pd.isna(value) else known.index(str(value))).to_numpy(float)
+        numbers = values.map(lambda value: known.index(str(value)), na_action="ignore").to_numpy(float, na_value=np.nan)
         return numbers, _record(name, label, 0, max(0, len(known) - 1), categories=known)
     numbers = values.to_numpy(float, na_value=np.nan)
     finite = numbers[np.isfinite(numbers)]

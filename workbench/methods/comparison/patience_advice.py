@@ -13,7 +13,7 @@ import pandas as pd
 from workbench.core.direction import Better
 from workbench.core.errors import RunError
 from workbench.core.events import TrialState
-from workbench.log import TrialLog
+from workbench.log import UNRANKED, TrialLog
 from workbench.methods.comparison.cost_figure import patience_curve
 from workbench.methods.comparison.patience import Stops, suggest_patience
 from workbench.ui.figures import NotebookFigure
@@ -63,7 +63,7 @@ def patience_advice(task: Task, log: TrialLog, *, better: Better, metric_label: 
     frame = frame[
         (frame["state"] == str(TrialState.COMPLETED)) & frame["patience"].isna() & frame["parent_epoch"].isna()
     ]
-    frame = frame[(frame["source"] != "replay") & (frame["metric"] == task.metric) & (frame["epochs_run"] > 1)]
+    frame = frame[~frame["source"].isin(UNRANKED) & (frame["metric"] == task.metric) & (frame["epochs_run"] > 1)]
     if frame.empty:
         raise RunError(
             "there is no trial that ran all its epochs without early stopping to learn a patience from; train some with "

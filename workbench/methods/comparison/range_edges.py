@@ -45,20 +45,22 @@ def range_edges(frame: pd.DataFrame, space: Mapping[str, Domain], *, better: Bet
     """The ranges of `space` at whose ends the best of the trials in `frame` lie.
 
     Of the best tenth of the trials (at least 3), the very best and at least half must lie within 5% of an end, on the
-    range's scale. A range that already ends where the hyperparameter does is passed over.
+    range's scale. Trials that do not read a hyperparameter do not count for it, and at least 3 have to. A range that already
+    ends where the hyperparameter does is passed over.
     """
     frame = frame[np.isfinite(frame["best_val_metric"].astype(float))]
     best = best_first(frame, "best_val_metric", better)
     best = best.head(max(BEST_LEAST, round(BEST_SHARE * len(best))))
     found = []
     for name, domain in space.items():
-        if isinstance(domain, Choice) or name not in best or len(best) < BEST_LEAST:
+        if isinstance(domain, Choice) or name not in best or best[name].notna().sum() < BEST_LEAST:
             continue
-        places = np.array([_place(domain, float(value)) for value in best[name]])
+        values = best[name].dropna()
+        places = np.array([_place(domain, float(value)) for value in values])
         for side, near in (("low", places <= NEAR), ("high", places >= 1 - NEAR)):
             wider = widened(name, domain, side)  # type: ignore[arg-type]
             if near[0] and near.mean() >= 0.5 and wider != domain:
-                found.append(RangeEdge(name, side, float(best[name].iloc[0]), domain, wider))  # type: ignore[arg-type]
+                found.append(RangeEdge(name, side, float(values.iloc[0]), domain, wider))  # type: ignore[arg-type]
     return found
 
 

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from workbench.core.config import Config
+from workbench.core.config import Config, unread
 from workbench.core.direction import best_first, better_of
 from workbench.core.errors import ConfigError, Problem, RunError, WorkbenchError, did_you_mean
 from workbench.core.events import ENDED, TrialState
 from workbench.core.registry import MODELS
 from workbench.core.space import Space
-from workbench.log import TrialLog
+from workbench.log import UNRANKED, TrialLog
 from workbench.log.openings import KIND, openings, unseen
 from workbench.methods.comparison.cost import complexity, own_seconds
 from workbench.methods.comparison.cost_figure import complexity_panels
@@ -56,6 +56,7 @@ class Reads(TaskLog):
     ) -> pd.DataFrame:
         """The trials on this task, of one search, those of the given numbers, of the newest."""
         frame = self.trials(last=last)
+        frame = frame[frame["source"] != "refit"]  # without a validation score there is nothing to compare
         if search is not None:
             frame = frame[frame["search"] == self._origin(search)]
         return frame if trials is None else frame[frame["trial"].isin(list(trials))]
@@ -87,8 +88,9 @@ class Reads(TaskLog):
         board = self.leaderboard(top)
         tested = self._tested(dict(zip(board["configuration"], board["trial"], strict=True)))
         records = self.log.records([int(trial) for trial in board["trial"]])
-        configurations = pd.DataFrame([records[int(trial)].config for trial in board["trial"]], index=board.index)
-        names = [name for name in configurations if name != "seed" and configurations[name].nunique(dropna=False) > 1]
+        read = [_read(records[int(trial)].config) for trial in board["trial"]]
+        configurations = pd.DataFrame(read, index=board.index)
+        names = [name for name in configurations if name != "seed" and _differs(name, read)]
         board, configurations = board.drop(columns="configuration"), configurations[names]
         found = self.ensembles()
         found = found[found["complete"] & (found["metric"] == self.task.metric) & found["score"].notna()]
@@ -143,7 +145,7 @@ class Reads(TaskLog):
             row["state"] = self.log.state(best["trial"])
             newest = pd.concat([pd.DataFrame([row]), newest], ignore_index=True)
         usable = newest["state"].isin(TRAINED) & np.isfinite(newest["best_val_metric"].astype(float))
-        newest = newest[usable & (newest["source"] != "replay")]
+        newest = newest[usable & ~newest["source"].isin(UNRANKED)]
         newest = newest.assign(own=newest["task_fingerprint"] == self.task.fingerprint)
         found = [newest.iloc[:0]]
         for (_, metric), group in newest.groupby(["task_fingerprint", "metric"], sort=False):
@@ -222,7 +224,7 @@ class Reads(TaskLog):
             if not np.isfinite(table["best_val_metric"].astype(float)).any():
                 raise RunError("there is no trial with a finished epoch to draw; train one with bench.run(wb.Config())")
             return complexity_panels(table, metric_label=self.metric_label, better=self.better)
-        chosen = list(names) or varied(frame)
+        chosen = list(names) or varied(frame, conditional=True)
         for name in chosen:
             if name not in frame:
                 message = f"unknown hyperparameter {name!r}{did_you_mean(name, frame.columns)}"
@@ -248,7 +250,7 @@ class Reads(TaskLog):
     def complexity(self, frame: pd.DataFrame | None = None) -> pd.DataFrame:
         """What the trials on this task cost and reached; see `Reader.complexity`. frame: these trials only."""
         frame = self.trials() if frame is None else frame
-        frame = frame[(frame["source"] != "replay") & (frame["metric"] == self.task.metric)]
+        frame = frame[~frame["source"].isin(UNRANKED) & (frame["metric"] == self.task.metric)]
         trials = [int(trial) for trial in frame["trial"]]
         seconds = own_seconds(self.log.curves(*trials), self.log.history.cohorts(*trials)) if trials else {}
         records = self.log.records(trials)
@@ -285,6 +287,17 @@ def _stamped(board: pd.DataFrame, tested: Mapping[tuple[str, int], tuple[float, 
     board.insert(board.columns.get_loc("tied"), "test_metric", metrics)
     board.insert(board.columns.get_loc("tied"), "test_set", stamps)
     return board
+
+
+def _read(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A logged configuration without what its choices do not read."""
+    left_out = unread(config)
+    return {name: value for name, value in config.items() if name not in left_out}
+
+
+def _differs(name: str, configs: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the configurations that have a hyperparameter have several values of it."""
+    return len({repr(config[name]) for config in configs if name in config}) > 1
 
 
 def listed_searches(reads: Reads) -> list[tuple[str, int, bool, bool]]:

@@ -253,7 +253,7 @@ def _board(board: pd.DataFrame, metric_label: str) -> str:
         cells = [str(row["rank"]), str(row["trial"]), str(row["seeds"]), f"{row['mean']:.4f}", interval, verdict]
         if "test_set" in board:
             cells.append(f"{row['test_metric']:.4f}, {row['test_set']}" if row["test_set"] else "")
-        cells += ["" if pd.isna(row[name]) else _short(row[name]) for name in configurations]
+        cells += [_short(row[name]) for name in configurations]
         kind = "" if row["tied"] else ' class="wb-worse"'
         rows.append(f"<tr{kind}>{''.join(f'<td>{html.escape(cell)}</td>' for cell in cells)}</tr>")
     head = "".join(f"<th>{text}</th>" for text in heads)
@@ -261,6 +261,9 @@ def _board(board: pd.DataFrame, metric_label: str) -> str:
 
 
 def _short(value: object) -> str:
+    """A value for a cell, blank where there is none."""
+    if value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value)):
+        return ""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
@@ -310,7 +313,7 @@ class CompareTab(TabBody):
         """Read and show the present choice."""
         panel, chosen, reads = self.panel, self.chosen, self._reads
         searches = [(label, number) for label, number, first, _ in listed_searches(reads) if first]
-        panel.offer(searches, varied(reads.trials(last=TABLE_TRIALS)))
+        panel.offer(searches, varied(reads.trials(last=TABLE_TRIALS), conditional=True))
         try:
             panel.show_edges(reads.range_edges(None))
             if chosen.kind == "leaderboard":
@@ -321,7 +324,9 @@ class CompareTab(TabBody):
                 panel.show_patience(advice._repr_png_(), advice.text, advice.suggestion)
             elif chosen.kind == "parallel":
                 frame = reads.trials_of(chosen.search, last=None if chosen.search else TABLE_TRIALS)
-                panel.show_parallel(frame, varied(frame), metric_label=reads.metric_label, better=reads.better)
+                panel.show_parallel(
+                    frame, varied(frame, conditional=True), metric_label=reads.metric_label, better=reads.better
+                )
             else:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore", UserWarning)  # the figure says it

@@ -24,6 +24,7 @@ __all__ = [
     "Case",
     "Finding",
     "Learned",
+    "OutputBounds",
     "Prescription",
     "Rival",
     "RuleFindings",
@@ -32,10 +33,21 @@ __all__ = [
 ]
 
 HEALTHY = "healthy"
+UNSCORED = "unscored"
+"""The verdict on a trial whose metric is not defined in any epoch, if no rule finds anything."""
 FAR_FROM_BASELINE = 1.2
 """So many times the baseline's loss, an untrained model's is another level."""
 Learned = tuple[int | None, int]
 """A patience and the number of trials it was learned from; None: none saves epochs there."""
+
+
+class OutputBounds(NamedTuple):
+    """The smallest and the largest output of a module whatever its weights. sums_to_one: whether each row's outputs do, as a
+    softmax's."""
+
+    low: float
+    high: float
+    sums_to_one: bool
 
 
 class Slope(NamedTuple):
@@ -85,7 +97,9 @@ class Case:
     trained: its layers at the initial weights, and at those after `trained_epoch`; None if not available. untrained_loss: on
     the training split, of a model whose outputs are all zero, as those of an untrained one nearly are; NaN as baseline_loss is.
     learned_patience: asks the log for one, None while it has too few trials; asked only where it is needed, since it goes
-    through all curves.
+    through all curves. classes: None for a regression. output_bounds: the smallest and the largest output that its module can
+    return, whatever its weights; None where they have no bounds, or these are not known. unreachable: share of the training
+    targets beyond those bounds, of a regression.
     """
 
     trial: int
@@ -108,6 +122,9 @@ class Case:
     trained_epoch: int | None = None
     untrained_loss: float = math.nan
     learned_patience: Callable[[], Learned | None] = lambda: None
+    classes: int | None = None
+    output_bounds: OutputBounds | None = None
+    unreachable: float = 0.0
 
     # --- the curve --------------------------------------------------------------------------------------------------
 
@@ -174,8 +191,10 @@ class Case:
 
     @property
     def train_score(self) -> float:
-        """The training metric, the median over the last epochs."""
-        return float(np.nanmedian(self.curve["train_metric"].to_numpy(float)[self.tail]))
+        """The training metric, the median over the last epochs; NaN where it has no value in any of them."""
+        values = self.curve["train_metric"].to_numpy(float)[self.tail]
+        known = values[~np.isnan(values)]
+        return float(np.median(known)) if len(known) else math.nan
 
     def error_of(self, score: float) -> float:
         """Standard error of a score on so many validation rows; NaN for a metric whose error is not known."""
@@ -204,10 +223,18 @@ class Case:
     @property
     def at_baseline(self) -> bool:
         """Whether the score does not differ from the baseline's beyond noise."""
+        return self._is_baseline(self.score)
+
+    @property
+    def best_is_baseline(self) -> bool:
+        """Whether not even the best known score differs from the baseline's beyond noise."""
+        return self._is_baseline(self.best_score)
+
+    def _is_baseline(self, score: float) -> bool:
         if not math.isfinite(self.baseline_score):
             return False
         noise = self.error_of(self.baseline_score)
-        return not self._sign * (self.score - self.baseline_score) > 2 * (noise if math.isfinite(noise) else 0.0)
+        return not self._sign * (score - self.baseline_score) > 2 * (noise if math.isfinite(noise) else 0.0)
 
     @property
     def is_above_baseline(self) -> bool:
@@ -222,13 +249,13 @@ class Case:
         return self._sign * (self.best_score - self.score) / self.noise if self.noise > 0 else math.nan
 
 
-How = Literal["branch", "new", "seeds"]
+How = Literal["branch", "new", "seeds", "code"]
 
 
 @dataclass(frozen=True)
 class Prescription:
     """A change to try. how: "branch" off after `epoch`, train "new", or "seeds": so many more of its configuration and of that
-    of the trial `rival`."""
+    of the trial `rival`. "code": a change to the model, the metric or the data, which no hyperparameter can make."""
 
     description: str
     how: How
@@ -237,8 +264,15 @@ class Prescription:
     seeds: int = 0
     rival: int | None = None
 
+    @property
+    def can_be_tried(self) -> bool:
+        """Whether a trial can be started with it."""
+        return self.how != "code"
+
     def code(self, trial: int) -> str:
-        """The Python call that does it."""
+        """The Python call that does it, "" if there is none."""
+        if not self.can_be_tried:
+            return ""
         values = ", ".join(f"{name}={value!r}" for name, value in self.changes.items())
         if self.how == "branch":
             return f"bench.branch({trial}, epoch={self.epoch}, {values})"
@@ -270,7 +304,8 @@ class Finding:
 class RuleFindings:
     """The findings on a trial, heaviest first, and what could not be examined.
 
-    verdict: the rule of the heaviest finding, or "healthy". notes: what the rules could not examine, and why.
+    verdict: the rule of the heaviest finding; without one "unscored" or "healthy". notes: what the rules could not examine, and
+    why.
     """
 
     def __init__(self, case: Case, findings: Sequence[Finding], notes: Sequence[str] = ()) -> None:
@@ -280,12 +315,20 @@ class RuleFindings:
 
     @property
     def verdict(self) -> str:
-        return self.findings[0].rule if self.findings else HEALTHY
+        return self.findings[0].rule if self.findings else UNSCORED if self._is_unscored else HEALTHY
 
     @property
     def title(self) -> str:
         """The verdict in words."""
-        return self.findings[0].title if self.findings else "healthy: none of the rules finds anything"
+        if self.findings:
+            return self.findings[0].title
+        if self._is_unscored:
+            return f"cannot be judged: its validation {self.case.metric} is not defined (NaN) in any epoch"
+        return "healthy: none of the rules finds anything"
+
+    @property
+    def _is_unscored(self) -> bool:
+        return bool(self.case.curve["val_metric"].isna().all())
 
     def finding(self, rule: str | None = None) -> Finding | None:
         """The finding of a rule, by default the heaviest; None if there is none."""
@@ -296,7 +339,9 @@ class RuleFindings:
         for number, one in enumerate(self.findings):
             lines += [f"also: {one.title}"] if number else []
             lines += [f"  - {sentence}" for sentence in one.evidence]
-            lines += [f"  try: {one.prescription.description}", f"       {one.prescription.code(self.trial)}"]
+            given = one.prescription
+            lines += [f"  {'try' if given.can_be_tried else 'to do'}: {given.description}"]
+            lines += [f"       {given.code(self.trial)}"] if given.can_be_tried else []
             lines += [f"       ({one.record})"] if one.record else []
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
 
@@ -306,7 +351,8 @@ class RuleFindings:
             parts += [f"<br><b>also: {html.escape(one.title)}</b>"] if number else []
             parts.append(f"<ul>{''.join(f'<li>{html.escape(text)}</li>' for text in one.evidence)}</ul>")
             record = f" <i>({html.escape(one.record)})</i>" if one.record else ""
-            parts.append(f"Try: {html.escape(one.prescription.description)}{record}")
-            parts.append(f"<pre>{html.escape(one.prescription.code(self.trial))}</pre>")
+            given = one.prescription
+            parts.append(f"{'Try' if given.can_be_tried else 'To do'}: {html.escape(given.description)}{record}")
+            parts += [f"<pre>{html.escape(given.code(self.trial))}</pre>"] if given.can_be_tried else []
         parts += [f"<p><i>{html.escape(note)}</i></p>" for note in self.notes]
         return "".join(parts)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -15,11 +16,12 @@ from workbench.core.text import counted
 from workbench.methods.comparison.leaderboard import by_seed
 from workbench.methods.comparison.patience_advice import patience_advice
 from workbench.methods.comparison.reads import Reads
-from workbench.methods.diagnosis.case import Case, Finding, Learned, Prescription, Rival, RuleFindings
+from workbench.methods.diagnosis.case import Case, Finding, Learned, OutputBounds, Prescription, Rival, RuleFindings
 from workbench.methods.diagnosis.figure import diagnosis_figure
+from workbench.methods.diagnosis.outputs import output_bounds
 from workbench.methods.diagnosis.rules import all_rules, apply_rules
 from workbench.methods.diagnosis.track_record import KIND, prescriptions, record, rules_table
-from workbench.models import build_model
+from workbench.models import build_model, is_builtin
 from workbench.models.layers import LayerFacts, inspect_layers
 from workbench.runs.branch import branch
 from workbench.runs.restore import logged_config
@@ -29,6 +31,8 @@ from workbench.training import filled, prepare
 from workbench.training.losses import loss_of
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from workbench.core.config import Config
     from workbench.training import Weights
     from workbench.ui.figures import NotebookFigure
@@ -73,6 +77,9 @@ def try_it(session: Session, diagnosis: RuleFindings | int, rule: str | None, *,
     diagnosed = diagnosis if isinstance(diagnosis, RuleFindings) else apply_rules(case_of(session, diagnosis)[0])
     finding = _chosen(diagnosed, rule)
     given, trial, case = finding.prescription, diagnosed.trial, diagnosed.case
+    if given.how == "code":
+        message = f"trial {trial}: no hyperparameter cures {finding.title!r}, so there is no trial to start"
+        raise RunError(f"{message}; {given.description}")
     session.recall.check_outside_trash(trial)  # it may have come there since the diagnosis
     with session.lock:  # a second click comes on another thread
         for earlier in session.log.findings(KIND, session.task.fingerprint):
@@ -113,6 +120,7 @@ def case_of(session: Session, trial: int) -> tuple[Case, list[str]]:
     curve = log.curves(trial)
     session.recall.check_outside_trash(trial)
     session.recall.check_trial_task(trial)
+    session.recall.refits.check_measured(trial, "a diagnosis")
     if (metric := log.record(trial).metric) != task.metric:
         message = f"trial {trial} was measured by {metric!r}, which cannot be compared with this task's {task.metric!r}"
         raise RunError(f"{message}; make the task with metrics={metric!r}")
@@ -147,7 +155,8 @@ def case_of(session: Session, trial: int) -> tuple[Case, list[str]]:
     seeds = [int(other) for other in own.loc[own["seed"] != begun.seed, "trial"]]
     curves = log.curves(*seeds) if seeds else curve.iloc[:0]
     ended = log.history.ends(trial).get(trial)
-    initial, trained, trained_epoch, missing = _layers(session, trial, config)
+    layers = _layers(session, trial, config)
+    bounds = layers.bounds
     case = Case(
         trial=trial,
         config=config,
@@ -164,13 +173,16 @@ def case_of(session: Session, trial: int) -> tuple[Case, list[str]]:
         scores=tuple(float(score) for score in own["score"]),
         rival=rival,
         leads=bool(len(board)) and board["configuration"].iloc[0] == configuration,
-        initial=initial,
-        trained=trained,
-        trained_epoch=trained_epoch,
+        initial=layers.initial,
+        trained=layers.trained,
+        trained_epoch=layers.epoch,
         untrained_loss=_untrained_loss(session) if measured else math.nan,
         learned_patience=lambda: _learned_patience(session),
+        classes=None if task.classes is None else len(task.classes),
+        output_bounds=bounds,
+        unreachable=0.0 if bounds is None else _share_beyond(task.train.y, bounds),
     )
-    return case, notes + missing
+    return case, [*notes, *layers.notes]
 
 
 # --------------------------------------------------------------------------------------------------------------------
@@ -194,28 +206,42 @@ def _learned_patience(session: Session) -> Learned | None:
     return advice.suggestion, advice.trials
 
 
-def _layers(
-    session: Session, trial: int, config: Config
-) -> tuple[list[LayerFacts] | None, list[LayerFacts] | None, int | None, list[str]]:
-    """The layers at the initial weights and at the newest available ones, their epoch, and why some are missing."""
-    task, notes = session.task, []
-    split = task.train
+def _share_beyond(targets: Tensor, bounds: OutputBounds) -> float:
+    """The share of numeric targets that lie outside the bounds of the outputs; 0 for classes."""
+    if not targets.is_floating_point():
+        return 0.0
+    return float(((targets < bounds.low) | (targets > bounds.high)).double().mean())
+
+
+class _Layers(NamedTuple):
+    """The layers at the initial weights, and those at the newest available ones, after `epoch`. notes: why some are missing."""
+
+    initial: list[LayerFacts] | None = None
+    trained: list[LayerFacts] | None = None
+    epoch: int | None = None
+    bounds: OutputBounds | None = None
+    notes: Sequence[str] = ()
+
+
+def _layers(session: Session, trial: int, config: Config) -> _Layers:
+    """What can be seen of a trial's module without training anything."""
+    task, split, found = session.task, session.task.train, _Layers()
     x, y, loss = split.x[:LAYER_ROWS], split.y[:LAYER_ROWS], loss_of(config)[0]
-    initial = trained = None
     try:
         session.recall.check_code(trial)
         module = build_model(task, config)
         if session.recall.origin(trial) is None:
-            initial = inspect_layers(module, x, y, loss)
+            found = found._replace(initial=inspect_layers(module, x, y, loss))
+        if not is_builtin(config.model):  # the built-in ones end in a linear layer
+            found = found._replace(bounds=output_bounds(module, x))
         at_hand = _weights(session, trial)
         if at_hand is None:
-            notes.append("its trained layers were not examined: its weights are not available (no checkpoint is kept)")
-            return initial, None, None, notes
+            why = "its trained layers were not examined: its weights are not available (no checkpoint is kept)"
+            return found._replace(notes=[why])
         weights, epoch = at_hand
-        trained = inspect_layers(filled(module, weights), x, y, loss)
+        return found._replace(trained=inspect_layers(filled(module, weights), x, y, loss), epoch=epoch)
     except WorkbenchError as error:
-        return initial, trained, None, [f"its layers were not examined: {error}"]
-    return initial, trained, epoch, notes
+        return found._replace(notes=[f"its layers were not examined: {error}"])
 
 
 def _weights(session: Session, trial: int) -> tuple[Weights, int] | None:

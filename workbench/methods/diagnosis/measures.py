@@ -10,19 +10,23 @@ import numpy as np
 from scipy import stats
 
 from workbench.core.text import counted
-from workbench.methods.diagnosis.case import Case, slope
+from workbench.methods.diagnosis.case import Case, Slope, slope
 from workbench.metrics.intervals import LEVEL
 from workbench.models.layers import LayerFacts
+from workbench.training.optimizers import rule_of
 
 __all__ = [
     "BEYOND_NOISE",
+    "BLOWN_UP",
     "GOOD_SHARE",
     "deadest",
     "error_of_mean",
+    "has_usual_rate",
     "is_good",
     "seeds",
     "slopes_of_seeds",
     "stands",
+    "still_falling",
     "swinging",
     "swings",
 ]
@@ -31,6 +35,15 @@ GOOD_SHARE = 0.95
 """A score this share of the way from the baseline to the best known one is as good as that."""
 BEYOND_NOISE = 2.0
 """Standard errors."""
+STEADY, SURE = 0.6, 0.7
+"""A loss is far from where it is going if it falls in the last third by 0.6 of its fall in the third before, and so steadily that
+the slope's interval stays within 30% of it."""
+UNFINISHED = 0.6
+"""A training loss of so much of the baseline's is not yet learned, where no other configuration says what can be reached."""
+BLOWN_UP = 1.5
+"""A training loss this many times the baseline's, or an untrained model's if that is larger, was thrown up by steps too long."""
+USUAL = 5.0
+"""A learning rate that differs from the optimizer's usual one by less than this factor is a usual one."""
 
 
 def is_good(case: Case) -> bool:
@@ -49,6 +62,24 @@ def stands(case: Case) -> str:
         f"its validation {case.metric} of {case.score:.3g} is {max(0.0, share):.0%} of the way{base} to the best known, "
         f"{case.best_score:.3g}"
     )
+
+
+def still_falling(case: Case) -> Slope | None:
+    """The slope of a training loss that still falls steadily at the end, far from what is known to be possible; else None."""
+    n, losses = len(case.epoch), case.train_loss
+    if n < 6 or not case.is_finite:
+        return None
+    middle, last = losses[n // 3] - losses[2 * n // 3], losses[2 * n // 3] - losses[-1]
+    line = slope(case.epoch[case.tail], losses[case.tail])
+    alone = case.rival is None and losses[-1] > UNFINISHED * case.unit
+    far = not is_good(case) or alone
+    return line if line.high < SURE * line.value < 0 and last >= STEADY * middle and far else None
+
+
+def has_usual_rate(case: Case, *, below: float = USUAL, above: float = math.inf) -> bool:
+    """Whether the highest learning rate is at most these factors below and above the one that is usual for the optimizer."""
+    rate, usual = float(case.rates.max()), rule_of(case.config).usual_rate
+    return usual / below <= rate <= usual * above
 
 
 def swing(values: Any) -> float:

@@ -8,22 +8,43 @@ units are dead underfits because they are dead.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from workbench.methods.diagnosis.case import Case, Finding, Prescription, RuleFindings, slope
+from workbench.methods.diagnosis.causes import (
+    bounded_outputs,
+    clipped,
+    too_few_epochs,
+    undefined_metric,
+    unpredictable,
+    zero_gradients,
+)
 from workbench.methods.diagnosis.effect import Measure
-from workbench.methods.diagnosis.measures import deadest, is_good, slopes_of_seeds, stands, swinging, swings
-from workbench.methods.diagnosis.prescriptions import calm, higher_rate, lower_rate, more_capacity, regularise, revive
+from workbench.methods.diagnosis.inside import dead_activations, gradients
+from workbench.methods.diagnosis.measures import (
+    BLOWN_UP,
+    has_usual_rate,
+    is_good,
+    slopes_of_seeds,
+    stands,
+    still_falling,
+    swinging,
+    swings,
+)
+from workbench.methods.diagnosis.prescriptions import (
+    held_down,
+    higher_rate,
+    lower_rate,
+    more_capacity,
+    regularise,
+)
 from workbench.methods.diagnosis.standing import at_baseline, noise
 
 __all__ = ["LAST_RESORT", "RULES", "Rule", "all_rules", "apply_rules"]
 
-BLOWN_UP = 1.5
-"""A training loss this many times the baseline's, or an untrained model's if that is larger, was thrown up by steps too long."""
 NOT_LEARNING = 1.02
 """At the end, a training loss above this many times the baseline's is worse than knowing nothing."""
 NOT_MOVED = 0.1
@@ -33,11 +54,8 @@ SHORT_SHARE, POOR_SHARE = 0.9, 0.75
 """Of the way from the baseline to the best known score: short of it, and poor."""
 SWINGS = 0.015
 """Typical change of direction from epoch to epoch, in units of the baseline's loss, of both losses, that is oscillation."""
-STEADY, SURE = 0.6, 0.7
-"""A loss is far from where it is going if it falls in the last third by 0.6 of its fall in the third before, and so steadily that
-the slope's interval stays within 30% of it."""
-UNFINISHED = 0.6
-"""A training loss of so much of the baseline's is not yet learned, where no other configuration says what can be reached."""
+TRAINING_AHEAD = 0.25
+"""A training score so much further on the way from the baseline to the best known than the validation score does not transfer."""
 RISE = 0.05
 """A validation loss that rises by this many baseline losses after its lowest point is overfitting."""
 AFTER_BEST = 4
@@ -46,10 +64,6 @@ RUN_OUT, EARLY = 0.05, 0.6
 """The rate has run out below this share of its highest, and early before this share of the epochs."""
 FLAT_FALL = 0.01
 """A loss that falls over its last half by less than this many baseline losses stands still."""
-DEAD_SHARE, DEAD_LATER, DEAD_OUT = 0.8, 0.6, 0.95
-"""Share of dead units in one layer: at the initial weights, of a trained network, whose units specialise, and of nearly all."""
-VANISHING, EXPLODING = 1e-4, 20.0
-"""Gradient relative to the weights: of the smallest layer against the largest one; of the largest one by itself."""
 
 
 @dataclass(frozen=True)
@@ -130,17 +144,11 @@ def rate_too_high(case: Case) -> Finding | None:
 
 
 def rate_too_low(case: Case) -> Finding | None:
-    """The loss still falls steadily at the end, and the score is far from what is known to be possible."""
-    n = len(case.epoch)
-    if n < 6 or not case.is_finite:
+    """The loss still falls steadily at the end, far from what is known to be possible, at a rate below the usual ones."""
+    line = still_falling(case)
+    if line is None or has_usual_rate(case):
         return None
-    losses, unit = case.train_loss, case.unit
-    middle, last = losses[n // 3] - losses[2 * n // 3], losses[2 * n // 3] - losses[-1]
-    line = slope(case.epoch[case.tail], losses[case.tail])
-    alone = case.rival is None and losses[-1] > UNFINISHED * unit
-    if not (line.high < SURE * line.value < 0 and last >= STEADY * middle and (not is_good(case) or alone)):
-        return None
-    config = case.config
+    config, losses, unit = case.config, case.train_loss, case.unit
     higher = higher_rate(config)
     evidence = (
         f"over the last {len(losses[case.tail])} epochs the training loss fell by {-line.value:.2g} an epoch "
@@ -157,16 +165,44 @@ def underfitting(case: Case) -> Finding | None:
     if len(case.epoch) < 3 or not case.is_finite or is_good(case):
         return None
     shares = case.share(case.score), case.share(case.train_score)
-    if max(shares) >= SHORT_SHARE:
+    if max(shares) >= SHORT_SHARE or _training_ahead(case):
         return None
-    evidence = (
-        stands(case),
-        f"training {case.metric} is {case.train_score:.3g}: {max(0.0, shares[1]):.0%} of the way",
-    )
-    return Finding("underfitting", "underfitting", evidence, more_capacity(case), 0.5)
+    evidence = [stands(case), f"training {case.metric} is {case.train_score:.3g}: {max(0.0, shares[1]):.0%} of the way"]
+    held = held_down(case)
+    evidence[:0] = [one.evidence for one in held]
+    # what holds it strongly is the cause, whatever the curves look like, unless the rate is an unusual one
+    strongly = [one.name for one in held if one.strongly]
+    title = "underfitting" + (f": held down by {' and '.join(strongly)}" if strongly else "")
+    weight = 0.88 if strongly and has_usual_rate(case, below=10, above=10) else 0.5
+    return Finding("underfitting", title, tuple(evidence), more_capacity(case), weight)
+
+
+def _training_ahead(case: Case) -> bool:
+    """Whether the training score is far above the validation score, beyond the noise of the validation rows."""
+    ahead = case.share(case.train_score) - case.share(case.score)
+    error = case.error_of(case.score)
+    return ahead > TRAINING_AHEAD and not abs(case.train_score - case.score) <= 3 * error
 
 
 def overfitting(case: Case) -> Finding | None:
+    """Since some epoch the validation loss rises while the training loss falls, or training is far ahead of validation."""
+    return _rising(case) or _apart(case)
+
+
+def _apart(case: Case) -> Finding | None:
+    """The training score is far above a validation score that is not good, without a rise of the validation loss."""
+    if len(case.epoch) < 3 or not case.is_finite or is_good(case) or not _training_ahead(case) or case.gap <= 0:
+        return None
+    evidence = (
+        f"the training {case.metric} is {case.train_score:.3g}, {case.share(case.train_score):.0%} of the way from the "
+        f"baseline's {case.baseline_score:.3g} to the best known; {stands(case)}",
+        f"the losses end at {case.train_loss[-1]:.3g} (training) and {case.val_loss[-1]:.3g} (validation): a {case.gap_words}",
+    )
+    title = "overfitting: training is far ahead of validation"
+    return Finding("overfitting", title, evidence, regularise(case), 0.52)
+
+
+def _rising(case: Case) -> Finding | None:
     """Since some epoch the validation loss rises while the training loss falls."""
     after = len(case.epoch) - 1 - case.best if len(case.epoch) else 0
     if after < AFTER_BEST or not case.is_finite:
@@ -230,83 +266,54 @@ def plateau(case: Case) -> Finding | None:
     return Finding("plateau", f"plateau since epoch {since}", (evidence, stands(case)), prescription, 0.55, since)
 
 
-def dead_activations(case: Case) -> Finding | None:
-    """Many units of a layer are flat on every training row, so that they learn nothing."""
-    before, after = deadest(case.initial), deadest(case.trained)
-    born = before is not None and before.dead >= DEAD_SHARE and (after is None or after.dead >= DEAD_SHARE)
-    died = after is not None and after.dead >= DEAD_LATER and not (len(case.epoch) and is_good(case))
-    if not born and not died:
-        return None
-    # where nothing holds the weights down, a layer that died out is what keeps the network from learning
-    died_out = after is not None and after.dead >= DEAD_OUT and not case.config.l1 and not case.config.l2
-    weight = 0.95 if born else 0.55 if died_out else 0.4
-    shown = before if born else after
-    assert shown is not None
-    when = "at the initial weights" if born else f"after epoch {case.trained_epoch}"
-    evidence = [
-        f"{when}, {shown.dead:.0%} of the units of layer {shown.title} pass no gradient for any of the training rows "
-        "looked at"
-    ]
-    if born and after is not None:
-        evidence.append(f"after epoch {case.trained_epoch} it is {after.dead:.0%} of layer {after.title}")
-    return Finding(
-        "dead_activations", f"dead activations in layer {shown.title}", tuple(evidence), revive(case, born),
-        weight, None, on_layers=True,
-    )  # fmt: skip
-
-
-def gradients(case: Case) -> Finding | None:
-    """Gradients shrink to nothing or grow without bound on their way back through the layers."""
-    facts = case.initial if case.initial is not None else case.trained
-    layers = [one for one in facts or () if one.weight is not None and math.isfinite(one.gradient)]
-    if not layers:
-        return None
-    when = "at the initial weights" if case.initial is not None else f"after epoch {case.trained_epoch}"
-    sizes = [one.gradient / max(one.weight_norm, 1e-12) for one in layers]
-    small, large = layers[int(np.argmin(sizes))], layers[int(np.argmax(sizes))]
-    thrown_up = case.state == "diverged" or not len(case.epoch) or not case.train_loss.max() <= BLOWN_UP * case.level
-    suffers = thrown_up or not is_good(case)
-    if suffers and not max(sizes) <= EXPLODING:
-        evidence = (
-            f"{when} the gradient of layer {large.title} is {max(sizes):.3g} times as long as its weights",
-            f"that of layer {small.title} is {min(sizes):.3g} times as long",
-        )
-        return Finding(
-            "gradients", "exploding gradients", evidence, calm(case, exploding=True), 0.9, on_layers=True
-        )  # fmt: skip
-    if suffers and min(sizes) < VANISHING * max(sizes):
-        ratio = (
-            f"{when} the gradient of layer {small.title}, relative to its weights, is {min(sizes) / max(sizes):.1e} of that "
-            f"of layer {large.title}: the layers far from the output learn nothing"
-        )
-        return Finding(
-            "gradients", "vanishing gradients", (ratio,), calm(case, exploding=False), 0.9, on_layers=True
-        )  # fmt: skip
-    return None
-
+UNTRAINED = ("rate_too_high", "rate_too_low", "too_few_epochs", "plateau", "underfitting", "noise")
+"""What follows where a model hardly learns, for whatever reason."""
 
 RULES: dict[str, Rule] = {
+    "undefined_metric": Rule(
+        "metric without a value", "a validation metric that is no number", undefined_metric,
+        "best", ("rate_too_low", "too_few_epochs", "plateau", "underfitting", "noise"),
+    ),
+    "zero_gradients": Rule(
+        "no gradient", "a gradient of zero in every step", zero_gradients,
+        "best", (*UNTRAINED, "bounded_outputs", "gradients", "clipped"),
+    ),
+    "bounded_outputs": Rule(
+        "bounded outputs", "a softmax or another bound in front of a loss that expects none", bounded_outputs,
+        "best", (*UNTRAINED, "gradients", "clipped"),
+    ),
+    "clipped": Rule("steps cut short", "a gradient clip that shortens nearly every step", clipped, "best", UNTRAINED),
+    "unpredictable": Rule(
+        "inputs that do not predict", "training rows learned by heart, and nothing that transfers", unpredictable,
+        "best", (*UNTRAINED, "overfitting"),
+    ),
+    "too_few_epochs": Rule(
+        "too few epochs", "a loss that still falls at a usual rate, or a run too short to tell", too_few_epochs,
+        "best", ("plateau", "underfitting", "noise"),
+    ),
     "dead_activations": Rule(
         "dead activations", "units that no training row moves", dead_activations,
-        "best", ("gradients", "rate_too_high", "rate_too_low", "plateau", "underfitting", "noise"),
+        "best", (*UNTRAINED, "gradients"),
     ),
     "gradients": Rule(
         "exploding or vanishing gradients", "gradients that grow or shrink layer by layer at the initial weights", gradients,
-        "best", ("rate_too_high", "rate_too_low", "plateau", "underfitting", "dead_activations", "noise"),
+        "best", (*UNTRAINED, "dead_activations"),
     ),
     "rate_too_high": Rule(
         "learning rate too high", "a loss that diverges, is thrown up, or goes up and down", rate_too_high,
-        "end", ("rate_too_low", "plateau", "overfitting", "underfitting", "dead_activations", "noise"),
+        "end", (*UNTRAINED, "overfitting", "dead_activations"),
     ),
     "rate_too_low": Rule(
-        "learning rate too low", "a loss that still falls steadily, far from what is possible", rate_too_low,
+        "learning rate too low", "a loss that still falls steadily, at a rate below the usual ones", rate_too_low,
         "best", ("plateau", "underfitting", "noise"),
     ),
     "plateau": Rule("plateau", "a loss that stands still short of what is possible", plateau, "end", ("underfitting",)),
-    "overfitting": Rule("overfitting", "a validation loss that rises while the training loss falls", overfitting, "end"),
+    "overfitting": Rule(
+        "overfitting", "a validation loss that rises while the training loss falls, or far above it", overfitting, "end"
+    ),
     "underfitting": Rule(
         "underfitting", "training and validation both far from what is possible", underfitting,
-        "best", ("dead_activations", "noise")
+        "best", (*UNTRAINED, "dead_activations"),
     ),
     "noise": Rule("too few seeds", "a lead that is smaller than what chance makes", noise, "apart"),
 }  # fmt: skip

@@ -134,13 +134,15 @@ class _Card:
         given = finding.prescription
         head = "" if first else f"<b>Also: {html.escape(finding.title)}</b>"
         evidence = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in finding.evidence)
+        call = f'<pre class="wb-call">{html.escape(given.code(trial))}</pre>' if given.can_be_tried else ""
         self.words.value = (
-            f'{head}<ul class="wb-diagnosis-evidence">{evidence}</ul><div>To try: {html.escape(given.description)}</div>'
-            f'<pre class="wb-call">{html.escape(given.code(trial))}</pre>'
+            f'{head}<ul class="wb-diagnosis-evidence">{evidence}</ul>'
+            f"<div>To {'try' if given.can_be_tried else 'do'}: {html.escape(given.description)}</div>{call}"
         )
+        show(self.button, given.can_be_tried)
         self.button.tooltip = f"{given.description[:1].upper()}{given.description[1:]}; the log keeps whether it helped"
         self.button.disabled = False
-        text = finding.record or "not tried in this log yet"
+        text = finding.record or ("not tried in this log yet" if given.can_be_tried else "")
         self.record.value = f'<span class="wb-hint">{html.escape(text)}</span>'
 
     def _pressed(self, _: object) -> None:

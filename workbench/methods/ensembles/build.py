@@ -198,6 +198,7 @@ def _given(session: Session, trials: Sequence[int]) -> list[int]:
         if state in (TrialState.DIVERGED, TrialState.FAILED):
             raise RunError(f"trial {number} {state}: it has no model to vote with; leave it out of trials=")
         session.recall.check_epoch(number, None)
+        session.recall.refits.check_measured(number, "an ensemble")
         session.recall.best_epoch(number)
     return numbers
 

@@ -189,6 +189,7 @@ def _source(session: Session, trial: int, target: Task) -> Source:
     if state not in ENDED:
         raise RunError(f"trial {trial} is {state}; wait for its end, then fine-tune it")
     session.recall.check_outside_trash(trial)
+    session.recall.refits.check_measured(trial, "a fine-tuning")
     if state is TrialState.FAILED:
         raise RunError(f"trial {trial} failed, so there is no model to fine-tune; see bench.log.traceback({trial})")
     name = f"trial_{trial}_{log.identity}"

@@ -29,7 +29,7 @@ class LayersTab(TabBody):
         self._presenter = presenter
         self.panel = LayersPanel(lambda epoch: presenter.dispatch.ask(self.look, epoch))
         self._watcher = Watcher(
-            presenter.task,
+            presenter.session.recall.refits.task_of,
             self.panel,
             run_of=presenter.session.run_of,
             model_of=bench.model,

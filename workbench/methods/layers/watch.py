@@ -169,15 +169,15 @@ class _Found(NamedTuple):
 class Watcher:
     """Keeps a layers panel up to date: at most five looks a second, and SHARE of the time.
 
-    run_of: the run of a trial that was started here. model_of: the model of an ended trial after an epoch, by default the best
-    one; may take its time, is called in a thread, and so is epochs_of: its first and last epoch. wake: called when there is
-    something to show. clock: seconds. work_clock: seconds, by which looks are measured. spawn: calls a function in a thread.
-    `tick` and `look` are for the main thread.
+    task_of: the task that a trial was trained on. run_of: the run of a trial that was started here. model_of: the model of an
+    ended trial after an epoch, by default the best one; may take its time, is called in a thread, and so is epochs_of: its
+    first and last epoch. wake: called when there is something to show. clock: seconds. work_clock: seconds, by which looks are
+    measured. spawn: calls a function in a thread. `tick` and `look` are for the main thread.
     """
 
     def __init__(
         self,
-        task: Task,
+        task_of: Callable[[int], Task],
         panel: Panel,
         *,
         run_of: Callable[[int], Watched | None],
@@ -188,7 +188,7 @@ class Watcher:
         work_clock: Callable[[], float] = time.perf_counter,
         spawn: Callable[[Callable[[], None]], None] | None = None,
     ) -> None:
-        self._task, self._panel, self._wake, self._clock, self._work_clock = task, panel, wake, clock, work_clock
+        self._task_of, self._panel, self._wake, self._clock, self._work_clock = task_of, panel, wake, clock, work_clock
         self._run_of, self._model_of, self._epochs_of = run_of, model_of, epochs_of
         self._spawn = spawn or self._in_thread
         self._thread: threading.Thread | None = None
@@ -260,6 +260,13 @@ class Watcher:
         run.peek(trial, mailbox)
         self._spawn(lambda: self._work(wanted, lambda: self._going(run, mailbox, state is TrialState.PAUSED)))
 
+    def _eye_on(self, trial: int) -> _Eye:
+        """What draws the layers of a trial; kept for the next one on the same task."""
+        task = self._task_of(trial)
+        if self._eye is None or self._eye.task is not task:
+            self._eye = _Eye(task)
+        return self._eye
+
     # --- in a thread ------------------------------------------------------------------------------------------------
 
     def _in_thread(self, work: Callable[[], None]) -> None:
@@ -285,7 +292,7 @@ class Watcher:
             return None, 0.0
         started = self._work_clock()
         torch.set_num_threads(1)
-        eye = self._eye = self._eye or _Eye(self._task)
+        eye = self._eye_on(peek.trial)
         module = filled(eye.module(peek.trial, run.configs[peek.trial]), peek.weights)
         caption = (
             f"Trial {peek.trial}, {'paused' if paused else 'training'}: epoch {peek.epoch + 1}, step {peek.step:,}"
@@ -297,7 +304,7 @@ class Watcher:
         """The picture of a trial that has ended."""
         started = self._work_clock()
         model, epochs = self._model_of(trial, epoch), self._epochs_of(trial)
-        eye = self._eye = self._eye or _Eye(self._task)
+        eye = self._eye_on(trial)
         which = "its best epoch" if epoch is None else "epoch"
         picture = eye.picture(model.module, f"Trial {trial} after {which} {model.epoch}")
         return replace(picture, epochs=epochs, epoch=model.epoch), self._work_clock() - started
@@ -307,7 +314,7 @@ class _Eye:
     """Draws the layers of modules on one task. What does not change between two looks is made once."""
 
     def __init__(self, task: Task) -> None:
-        self._task, self._rows, self._plane = task, _rows(task), Plane.of(task)
+        self.task, self._rows, self._plane = task, _rows(task), Plane.of(task)
         self._grid = None if self._plane is None else self._plane.grid()
         self._frame = "" if self._plane is None else plane_frame(self._plane)
         self._module: tuple[int, nn.Module] | None = None
@@ -315,7 +322,7 @@ class _Eye:
     def module(self, trial: int, config: Config) -> nn.Module:
         """A module for a trial's weights, which are yet to be filled in."""
         if self._module is None or self._module[0] != trial:
-            self._module = (trial, build_model(self._task, config))
+            self._module = (trial, build_model(self.task, config))
         return self._module[1]
 
     def picture(self, module: nn.Module, caption: str) -> Picture:

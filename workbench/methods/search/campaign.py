@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,6 +12,7 @@ from workbench.core.config import Config
 from workbench.core.direction import Better, is_better
 from workbench.core.errors import ConfigError, RunError
 from workbench.core.events import EpochEnd, Event, TrialEnded, TrialState
+from workbench.core.text import counted
 from workbench.methods.search.arm import Arm, Suggestion
 from workbench.methods.search.protocol import Budget, Call, NewRow, Progress, Recorder
 from workbench.training import cohort_key
@@ -27,6 +29,8 @@ REFILL_SHARE = 4
 """A cohort is refilled once a quarter of its places are free."""
 HOPELESS = 8
 """A search ends when its first trials, this many, all failed."""
+IMPOSSIBLE = 64
+"""The same for trials that failed because of their configuration, which another one may not."""
 
 
 class Campaign:
@@ -65,7 +69,12 @@ class Campaign:
         self._since_best = 0
         self._best: tuple[float, int] | None = None
         self._done = self._pruned = self._failed = self._stopped = 0
+        self._trials_ended = self._diverged = self._impossible = 0
         self._last_failure = ""
+        self._rejected: list[tuple[Suggestion, str]] = []
+        """Configurations that no task can train and the log does not have yet, with the reason."""
+        self._known_rejected: set[str] = set()
+        self._ending = ""
         self._finals_asked = False
         self._started: float | None = None  # None while its clock is stopped
         self._trained = 0.0  # seconds before that
@@ -77,7 +86,8 @@ class Campaign:
     def next(self) -> dict[int, Config]:
         """The next cohort, empty when the search is over."""
         self.start_clock()
-        if self._failed >= HOPELESS and self._failed == self._done:
+        limits = ((self._failed - self._impossible, HOPELESS), (self._failed, IMPOSSIBLE))
+        if not self._trials_ended and any(count >= limit for count, limit in limits):
             raise RunError(f"the first {self._failed} trials of the search all failed; the last: {self._last_failure}")
         before = self._check_clock()
         self._fill(BATCH if self._learns else LOOK_AHEAD)
@@ -87,7 +97,11 @@ class Campaign:
             self._finals_asked = True
             self._ask_finals()
         if not self._pool:
-            self._note_if_changed(before, "next", 0)
+            if self._rejected:
+                self._begin([], 0, self._call("next", 0))
+            else:
+                self._note_if_changed(before, "next", 0)
+            self._end()
             return {}
         groups: dict[Any, list[Suggestion]] = {}
         for suggestion in self._pool:
@@ -106,8 +120,9 @@ class Campaign:
         if self._recorder.stopped():
             return {}
         matching = [s for s in self._pool if cohort_key(s.configs[0]) == self._key]
-        started = self._begin(matching, room, self._call("refill", training))
-        if not started:
+        call, rejected = self._call("refill", training), bool(self._rejected)
+        started = self._begin(matching, room, call)
+        if not started and not rejected:
             self._note_if_changed(before, "refill", training)
         return started
 
@@ -158,9 +173,12 @@ class Campaign:
         succeeded = event.state in (TrialState.COMPLETED, TrialState.EARLY_STOPPED)
         suggestion.values[event.trial] = event.best_val_metric if succeeded else math.nan
         self._pruned += event.state is TrialState.PRUNED
+        self._diverged += event.state is TrialState.DIVERGED
+        self._trials_ended += event.state not in (TrialState.FAILED, TrialState.STOPPED)
         suggestion.stopped |= event.state is TrialState.STOPPED
         if event.state is TrialState.FAILED:
             self._failed += 1
+            self._impossible += _of_configuration(event.reason)
             self._last_failure = event.reason
         if suggestion.ended:
             self._finish(suggestion)
@@ -182,22 +200,22 @@ class Campaign:
         learned = sum(arm.learned for arm in self._arms)
         return Progress(
             planned, self._done, running, self._pruned, self._failed, seconds, rate, left, trial, best, learned,
-            self._stopped,
+            self._stopped, self._ending,
         )  # fmt: skip
+
+    @property
+    def scoreless(self) -> bool:
+        """Whether trials have ended by themselves, and none with a score."""
+        return self._trials_ended > 0 and self._best is None
 
     @property
     def _planned(self) -> int | None:
         finals = self._finals * len(self._arms)
-        if self._budget.trials is not None:
-            return self._budget.trials + finals
-        return self._grid_points + finals if self._grid_points is not None else None
-
-    @property
-    def _grid_points(self) -> int | None:
         planned = [arm.planned for arm in self._arms]
-        if any(count is None for count in planned):
-            return None
-        return self._asked + sum(count for count in planned if count is not None)
+        left = None if None in planned else self._asked + sum(count for count in planned if count is not None)
+        budget = self._budget.trials
+        counts = [count for count in (budget, left) if count is not None]
+        return min(counts) + finals if counts else None
 
     # ----------------------------------------------------------------------------------------------------------------
 
@@ -256,9 +274,14 @@ class Campaign:
             self._pool.append(suggestion)
 
     def _reject(self, suggestion: Suggestion, reason: str) -> None:
-        """Count a configuration that this task cannot train: it is reported to the strategy as failed and becomes no trial."""
+        """Count a configuration that this task cannot train: it is logged as failed, and reported to the strategy as such."""
+        configuration = suggestion.configs[0].configuration
+        if configuration not in self._known_rejected:
+            self._known_rejected.add(configuration)
+            self._rejected.append((suggestion, reason))
         suggestion.trials, suggestion.values = [-1], {-1: math.nan}
         self._failed += 1
+        self._impossible += 1
         self._last_failure = reason
         self._finish(suggestion)
 
@@ -268,7 +291,7 @@ class Campaign:
             if not self._finals or arm.best is None:
                 continue
             config = arm.best.configs[0]
-            fresh = config.seed + self._seeds
+            fresh = arm.fresh_seed(config)
             configs = [config.replace(seed=fresh + i) for i in range(self._finals)]
             for one in configs:
                 self._pool.append(Suggestion(arm.best.number, arm, [one], final=True))
@@ -293,9 +316,13 @@ class Campaign:
                 break
             chosen.append(suggestion)
             used += len(suggestion.configs)
-        if not chosen:
+        if not chosen and not self._rejected:
             return {}
-        rows: list[NewRow] = []
+        rows = [
+            NewRow(bad.configs[0], bad.arm.strategy.name, bad.number, None, None, bad.note, rejected=reason)
+            for bad, reason in self._rejected
+        ]
+        self._rejected, unstarted = [], len(rows)
         for suggestion in chosen:
             first = len(rows)
             source = "replicate" if suggestion.final else suggestion.arm.strategy.name
@@ -303,8 +330,9 @@ class Campaign:
             parent = best.trials[0] if suggestion.final and best is not None else None
             for index, config in enumerate(suggestion.configs):
                 after = None if index == 0 else first
-                rows.append(NewRow(config, "replicate" if index else source, suggestion.number, after, parent))
-        numbers = self._recorder.create(rows, call)
+                note = "" if index else suggestion.note
+                rows.append(NewRow(config, "replicate" if index else source, suggestion.number, after, parent, note))
+        numbers = self._recorder.create(rows, call)[unstarted:]
         self._pool = [suggestion for suggestion in self._pool if suggestion not in chosen]
         started: dict[int, Config] = {}
         remaining = iter(numbers)
@@ -315,6 +343,30 @@ class Campaign:
                 self._running[number] = suggestion
                 started[number] = config
         return started
+
+    @property
+    def _is_plain_grid(self) -> bool:
+        """Whether its end is that of its grids, as is to be expected."""
+        return self._budget.trials is None and all(arm.strategy.sampler is None for arm in self._arms)
+
+    def _end(self) -> None:
+        """Record why a search that is over ended early, or has no result. Raises: RunError if nothing was trained."""
+        if self._failed and not self._trials_ended and not self._stopped:
+            message = f"none of the {self._done} configurations of the search could be trained"
+            self._ending = f"{message}; the last: {self._last_failure}"
+        elif self.scoreless:
+            why = (
+                "all diverged" if self._diverged == self._trials_ended else "the validation metric is not defined (NaN)"
+            )
+            why = "all were pruned" if self._pruned == self._trials_ended else why
+            self._ending = f"no configuration has a score: of {counted(self._trials_ended, 'trial')}, {why}"
+        elif all(arm.exhausted for arm in self._arms) and not self._spent() and not self._is_plain_grid:
+            size = sum(arm.size or 0 for arm in self._arms)
+            self._ending = f"all {size} configurations of the space have been tried"
+        if self._ending:
+            self._recorder.ended(self._ending)
+        if self._failed and not self._trials_ended and not self._stopped:
+            raise RunError(self._ending)
 
     def _finish(self, suggestion: Suggestion) -> None:
         if suggestion.stopped:
@@ -329,3 +381,11 @@ class Campaign:
             self._best, self._since_best = (value, suggestion.trials[0]), 0
         else:
             self._since_best += 1
+
+
+def _of_configuration(reason: str) -> bool:
+    """Whether a trial failed because a builder of the user's, or a layer in it, rejected its configuration."""
+    raised = re.search(r"its builder raised (\w+)", reason)
+    if raised is not None:
+        return raised[1] in ("AssertionError", "ValueError")
+    return reason.startswith(("ConfigError:", "ModelError:"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from workbench.core.config import Config
 from workbench.methods.comparison.figure import intervals
 from workbench.methods.comparison.leaderboard import leaderboard
 from workbench.methods.comparison.reads import Reads
@@ -37,7 +38,8 @@ class Comparison(Search):
 
         Columns: the compared field, mean, low and high (95% confidence interval), seeds, p_value and tied (Welch's t-test
         against the best, as in `bench.leaderboard`), tuned_score (the best of the tuning, too good, since it was selected for),
-        configurations (budget of the tuning), epochs (all that the value's trials trained for), trial, and the tuned values.
+        configurations (budget of the tuning), epochs (all that the value's trials trained for), trial, and
+        the tuned values (missing where the value does not read one).
         """
         frame = self._reads.trials_of(self.number)
         records = self._session.log.records([int(trial) for trial in frame["trial"]])
@@ -50,7 +52,8 @@ class Comparison(Search):
         for row in board.itertuples(index=False):
             tuning = frame[(frame["value"] == row.configuration) & (frame["source"] != "replicate")]
             first = finals[finals["value"] == row.configuration].iloc[0]
-            tuned = {name: records[int(first["trial"])].config[name] for name in self.nuisance}
+            config = Config(**records[int(first["trial"])].config)
+            tuned = {name: getattr(config, name) if config.uses(name) else None for name in self.nuisance}
             parent = frame[frame["trial"] == first["parent"]].iloc[0]
             rows.append(
                 {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 
 from workbench.core.events import Event, StateChanged, TrialState
@@ -52,7 +53,15 @@ class Search(Run):
         planned = "" if progress.planned is None else f" of {progress.planned}"
         over = "stopped" if self.stopped else "ended"
         state = over if self.done else "paused" if self.paused else "running" if self.trials else "queued"
-        return f"<Search {self.number} ({self.strategy}), {state}: {progress.done}{planned} configurations done>"
+        ending = f"; {progress.ending}" if progress.ending else ""
+        return (
+            f"<Search {self.number} ({self.strategy}), {state}: {progress.done}{planned} configurations done{ending}>"
+        )
+
+    @property
+    def verdict(self) -> str:
+        """Why it ended before its budget was spent, or has no result."""
+        return self._campaign.progress.ending
 
     def wait_to_retry(self, message: str) -> bool:
         """Report once what cannot be written, and wait a moment; False if the search is to stop."""
@@ -74,6 +83,12 @@ class Search(Run):
     def _finish(self, error: BaseException | None) -> None:
         self._campaign.stop_clock()
         super()._finish(error)
+
+    def _raise_error(self) -> None:
+        super()._raise_error()
+        if self._campaign.scoreless and self.progress.ending:
+            remedy = "see the column reason of bench.trials, and bench.curves"
+            warnings.warn(f"{self.title}: {self.progress.ending}; {remedy}", UserWarning, stacklevel=4)
 
     def _kept(self) -> str:
         return f"{self.progress.done} configurations done, all epochs kept"

@@ -27,7 +27,7 @@ class NewRow(NamedTuple):
     """A trial that is about to start.
 
     first: index of the row in the same call whose replicate it is, None for the first seed. parent: an earlier trial whose
-    replicate it is.
+    replicate it is. note: a message for the log. rejected: why this task cannot train it; it ends as failed at once.
     """
 
     config: Config
@@ -35,13 +35,15 @@ class NewRow(NamedTuple):
     suggestion: int
     first: int | None
     parent: int | None
+    note: str = ""
+    rejected: str = ""
 
 
 class Progress(NamedTuple):
     """The progress of a search, in configurations.
 
     planned: in all, None if only time or patience ends the search. done: ended, whatever the result; stopped: started and
-    stopped before their end.
+    stopped before their end. ending: why the search ended before its budget was spent, or has no result; "" otherwise.
     """
 
     planned: int | None
@@ -56,6 +58,7 @@ class Progress(NamedTuple):
     best_value: float
     learned: int
     stopped: int = 0
+    ending: str = ""
 
 
 class Call(NamedTuple):
@@ -79,13 +82,16 @@ class Recorder(Protocol):
     """
 
     def create(self, rows: Sequence[NewRow], call: Call) -> list[int]:
-        """Enter trials into the log, together with the call that they answer; returns their numbers."""
+        """Enter trials into the log, together with the call that they answer; returns their numbers, rejected ones included."""
 
     def note(self, call: Call) -> None:
         """Record a call that changed the campaign and started no trial."""
 
     def shrunk(self, size: int) -> None:
         """Record that cohorts of the present kind are no larger than this from now on."""
+
+    def ended(self, reason: str) -> None:
+        """Record why the search ended before its budget was spent, or has no result."""
 
     def fits(self, config: Config, wanted: int) -> int:
         """How many of `wanted` trials like this one fit and pay in one cohort."""

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pandas as pd
 
 from workbench.core.config import Config
+from workbench.core.constraint import Constraint
+from workbench.core.dimensions import decoded
 from workbench.core.errors import ConfigError, LogError, Problem, RunError
 from workbench.core.space import Space
 from workbench.methods.comparison.reads import Reads
@@ -18,7 +20,7 @@ from workbench.methods.search.protocol import Budget
 from workbench.methods.search.strategies import PRUNERS, STRATEGIES, pruning, strategy
 from workbench.runs.arguments import search_numbers
 from workbench.runs.session import Session
-from workbench.training import prepare
+from workbench.training.losses import resolve_loss
 
 if TYPE_CHECKING:
     pass
@@ -51,14 +53,27 @@ class SearchRequest:
     note: str = ""
     tags: tuple[str, ...] = ()
     device: str = "cpu"
+    where: Any = None
     field: str | None = None
     values: tuple[Any, ...] = ()
     finals: int = 0
 
     def checked(self, session: Session) -> SearchRequest:
-        """The same, each value checked. Raises: ConfigError naming the argument."""
+        """The same, each value checked, its space apart (see `check_space`). Raises: ConfigError naming
+        the argument."""
         numbers = search_numbers({field.name: getattr(self, field.name) for field in fields(self)})
-        return replace(self, base=prepare(session.task, self.base), **numbers)
+        where = self.where if self.where is None or isinstance(self.where, Constraint) else Constraint(self.where)
+        return replace(self, base=resolve_loss(self.base, session.task.kind), where=where, **numbers)
+
+    def spaces(self) -> list[Space]:
+        """The space of a search; those of a comparison, one for each value. Raises: ConfigError naming the hyperparameter."""
+        if self.field is None:
+            return [self._space(self.base)]
+        return [self._space(self.base.replace(**{self.field: value})) for value in self.values]
+
+    def _space(self, base: Config) -> Space:
+        compared = {} if self.field is None else {self.field: self.values}
+        return Space(self.space, base, where=self.where, compared=compared)
 
     @property
     def budget(self) -> Budget:
@@ -74,7 +89,7 @@ class SearchRequest:
     def options(self) -> dict[str, Any]:
         """The entries of `bench.searches`, from which `continues=` reads the arguments."""
         own_pruner = pruning(self.pruner)
-        space = Space(self.space, self.base)
+        space = self._space(self.base)
         compared = (
             {} if self.field is None else {"compare": self.field, "values": list(self.values), "finals": self.finals}
         )
@@ -90,43 +105,56 @@ class SearchRequest:
             "seeds": self.seeds,
             "seed": self.seed,
             "points": self.points,
+            "where": None if self.where is None else self.where.text,
             **compared,
         }
 
     def record(self) -> dict[str, Any]:
         """The whole request as JSON values, from which the same search can be rebuilt.
 
-        A sampler or pruner object of the user cannot be stored; its entry is "own".
+        A sampler, pruner or constraint of the user cannot be stored; its entry is "own", or the text of the constraint.
         """
         plain = {field.name: getattr(self, field.name) for field in fields(self)}
         own = {name: "own" for name in ("strategy", "pruner") if not isinstance(plain[name], (str, type(None)))}
-        space = json.loads(Space(self.space, self.base).to_json())
-        return {**plain, **own, "base": self.base.model_dump(), "space": space}
+        space = json.loads(self._space(self.base).to_json())
+        where = None if self.where is None else self.where.text
+        return {**plain, **own, "base": self.base.model_dump(), "space": space, "where": where}
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> SearchRequest:
-        """Rebuild a request from its record. Raises: RunError if it used a sampler or pruner object of the user."""
+        """Rebuild a request from its record. Raises: RunError if it used a sampler, pruner or constraint of the user."""
         for name in ("strategy", "pruner"):
             if record[name] == "own":
                 kind = "sampler" if name == "strategy" else "pruner"
                 message = f"it used a {kind} object of yours, which a log cannot store"
                 raise RunError(f"{message}; continue it with bench.search(continues=..., {name}=...)")
+        if record["where"] is not None:
+            message = f"it had the constraint where={record['where']}, which a log stores as text only"
+            raise RunError(f"{message}; continue it with bench.search(continues=..., where=...)")
         base = Config(**record["base"])
-        space = dict(Space.from_json(json.dumps(record["space"]), base))
+        space = {name: decoded(domain) for name, domain in record["space"].items()}
         tuples = {name: tuple(record[name]) for name in ("tags", "values")}
         return cls(**{**record, **tuples, "base": base, "space": space})
 
-    def arms(self, session: Session, results: Sequence[Result], done: int) -> list[Arm]:
-        """The sources of its configurations, one or one for each value that is compared, which have learned from `results`."""
+    def arms(
+        self, session: Session, results: Sequence[Result], done: int, tried: Sequence[Config], drawn: int
+    ) -> list[Arm]:
+        """The sources of its configurations, one or one for each value that is compared, which have learned from `results`.
+
+        done: configurations that were drawn before, by the searches that it continues; drawn: those of them that were drawn
+        from the same space in the same way. tried: those that were trained.
+        """
         way, pruner = strategy(self.strategy), pruning(self.pruner)
-        bases = [self.base]
-        if self.field is not None:
-            bases = [prepare(session.task, self.base.replace(**{self.field: value})) for value in self.values]
         better, points = Reads.of(session).better, self.points
+        spaces = self.spaces()
+        limit = self.trials // len(spaces) if self.field is not None and self.trials is not None else None
         arms = [
-            Arm(Space(self.space, base), way, better=better, seed=self.seed, pruner=pruner, points=points, done=done)
-            for base in bases
-        ]
+            Arm(
+                space, way, better=better, seed=self.seed, pruner=pruner, points=points, tried=tried, limit=limit,
+                done=done if way.learns else drawn,
+            )
+            for space in spaces
+        ]  # fmt: skip
         for arm in arms:
             arm.learn(results)
         return arms
@@ -146,10 +174,14 @@ def continued(session: Session, number: int, given: Mapping[str, Any]) -> dict[s
     if row["space"] is None:
         raise LogError(f"search {number} is a comparison, which cannot be continued; start a new one")
     base = given.get("base") or Config(**row["base"])
-    space = given.get("space") or dict(Space.from_json(json.dumps(row["space"]), base))
+    space = given.get("space") or {name: decoded(domain) for name, domain in row["space"].items()}
     kept = {name: row[name] for name in ("strategy", "pruner", "seeds", "seed", "points")}
     kept = {name: int(v) if name in ("seeds", "seed", "points") else v for name, v in kept.items()}
     kept["pruner"] = kept["pruner"] if isinstance(kept["pruner"], str) else None
+    if isinstance(row["where"], str) and "where" not in given:
+        message = f"search {number} had the constraint where={row['where']}, which a log stores as text only"
+        remedy = f"give it again: bench.search(continues={number}, where=...), or where=None to drop it"
+        raise ConfigError([Problem("where", row["where"], f"{message}; {remedy}")])
     for argument, what, known in (("strategy", "sampler", STRATEGIES), ("pruner", "pruner", PRUNERS)):
         name = kept[argument]
         if argument not in given and name is not None and name not in known:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -15,7 +14,7 @@ from workbench.core.events import EpochEnd, Message
 from workbench.log import SearchStep
 from workbench.log.queries import epochs_of
 from workbench.methods.search.campaign import Campaign
-from workbench.methods.search.recorder import LogRecorder, results_of
+from workbench.methods.search.recorder import LogRecorder, results_of, tried_in
 from workbench.methods.search.request import SearchRequest
 from workbench.methods.search.start import campaign_of, search_of
 from workbench.runs.resume import Resumed, resumed_cohorts
@@ -34,7 +33,9 @@ def resume_search(
         begun = steps[0].data
         request = SearchRequest.of(begun["request"])
         taught = [result for _, result in results_of(session, begun["taught"])] if begun["taught"] else []
-        arms = request.arms(session, taught, begun["done"])
+        root = number if request.continues is None else request.continues
+        tried = [config for _, config in tried_in(session, root, begun["tried"])]
+        arms = request.arms(session, taught, begun["done"], tried, begun["drawn"])
         recorder = LogRecorder(session, request, number)
         campaign = campaign_of(session, request, arms, recorder, begun["done"])
         entered = _repeat(session, campaign, recorder, steps[1:])
@@ -71,8 +72,10 @@ def _repeat(
         if step.kind == "asked":
             call = step.data["kind"]
             started = campaign.next() if call == "next" else campaign.refill(step.data["training"])
-            asked = {trial: json.loads(json.dumps(config.model_dump())) for trial, config in started.items()}
-            if asked != {trial: logged[trial].config for trial in step.data["trials"]}:
+            asked = {trial: config.model_dump() for trial, config in started.items()}
+            known = set(step.data["trials"])
+            rejected = {trial for trial in known - asked.keys() if trial in ends and not ends[trial].epochs_run}
+            if known != asked.keys() | rejected or any(logged[trial].config != one for trial, one in asked.items()):
                 raise RunError(
                     "its strategy draws other configurations than before, perhaps with another version of optuna"
                 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -10,17 +11,19 @@ from workbench.core.config import CHOICES
 from workbench.core.errors import ConfigError, Problem
 from workbench.core.registry import Registry
 from workbench.core.space import Space
+from workbench.core.warn import callers_level
 from workbench.log import SearchStep
 from workbench.methods.comparison.reads import Reads
 from workbench.methods.search.arm import Arm
 from workbench.methods.search.campaign import Campaign
 from workbench.methods.search.fair_comparison import Comparison
+from workbench.methods.search.feasible import check_space
 from workbench.methods.search.handle import Search
-from workbench.methods.search.recorder import LogRecorder, results_of
+from workbench.methods.search.recorder import LogRecorder, drawn_before, results_of, tried_in
 from workbench.methods.search.request import TRIALS, SearchRequest
 from workbench.methods.search.strategies import pruning, strategy
 from workbench.runs.session import Session
-from workbench.training import Training, check
+from workbench.training import Training, check, prepare, without_effect
 
 __all__ = ["campaign_of", "search_of", "start_comparison", "start_search"]
 
@@ -28,7 +31,6 @@ __all__ = ["campaign_of", "search_of", "start_comparison", "start_search"]
 def start_search(session: Session, request: SearchRequest) -> Search:
     """Queue a search. Raises: ConfigError naming the invalid argument; nothing is logged in that case."""
     request = request.checked(session)
-    Space(request.space, request.base)
     done = 0 if request.continues is None else session.log.searches.suggestions(request.continues)
     return _begin(session, request, done)
 
@@ -54,12 +56,18 @@ def start_comparison(session: Session, request: SearchRequest, field: str, value
 
 
 def _begin(session: Session, request: SearchRequest, done: int) -> Search:
+    task = session.task
+    for space in request.spaces():
+        check_space(space, lambda config: check(task, config), lambda config: prepare(task, config))
+    _warn(request)
     results = dict(results_of(session)) if strategy(request.strategy).learns else {}
-    arms = request.arms(session, list(results.values()), done)
+    tried = dict(tried_in(session, request.continues)) if request.continues is not None else {}
+    drawn = drawn_before(session, request, done) if done else 0
+    arms = request.arms(session, list(results.values()), done, list(tried.values()), drawn)
     number = session.log.searches.create(
-        request.label, request.options(), task_fingerprint=session.task.fingerprint, continues=request.continues
+        request.label, request.options(), task_fingerprint=task.fingerprint, continues=request.continues
     )
-    begun = {"request": request.record(), "taught": list(results), "done": done}
+    begun = {"request": request.record(), "taught": list(results), "done": done, "tried": list(tried), "drawn": drawn}
     session.log.searches.add_step(SearchStep(number, "begun", begun))
     recorder = LogRecorder(session, request, number)
     campaign = campaign_of(session, request, arms, recorder, done)
@@ -68,6 +76,13 @@ def _begin(session: Session, request: SearchRequest, done: int) -> Search:
     search.check_code(request.base)  # as it is now: what it refers to may change while the search waits
     session.submit(search)
     return search
+
+
+def _warn(request: SearchRequest) -> None:
+    """Warn of hyperparameters of the base that have no effect, whatever is searched; those of each trial are logged with it."""
+    searched = [*request.space, *([] if request.field is None else [request.field])]
+    for problem in without_effect(request.base, searched):
+        warnings.warn(problem.message, UserWarning, stacklevel=callers_level())
 
 
 def campaign_of(

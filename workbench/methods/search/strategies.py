@@ -21,7 +21,9 @@ class Strategy:
     """One way to search.
 
     sampler: an optuna sampler from a seed, None for the grid. learns: whether results change what is asked for next; then
-    trials are asked for in small batches, so that there is something to learn from.
+    trials are asked for in small batches, so that there is something to learn from. startup: after so many trials the sampler
+    draws all hyperparameters together; one that it then draws by itself, because it cannot model it, is logged. None: it always
+    draws each by itself.
     """
 
     name: str
@@ -29,6 +31,7 @@ class Strategy:
     meaning: str
     sampler: Callable[[int], BaseSampler] | None
     learns: bool = False
+    startup: int | None = None
 
 
 @dataclass(frozen=True)
@@ -89,11 +92,18 @@ STRATEGIES = {
         Strategy(
             "random", "Random", "Independent draws; hard to beat with few trials (Bergstra & Bengio 2012).", _random
         ),
-        Strategy("sobol", "Sobol", "Scrambled Sobol sequence: draws that leave no large gaps.", _sobol),
+        Strategy("sobol", "Sobol", "Scrambled Sobol sequence: draws that leave no large gaps.", _sobol, startup=1),
         Strategy("tpe", "TPE", "Tree-structured Parzen estimator (Bergstra et al. 2011).", _tpe, learns=True),
-        Strategy("gp", "Gaussian process", "Bayesian optimisation with a Gaussian process.", _gp, learns=True),
         Strategy(
-            "cmaes", "CMA-ES", "Evolution of a normal distribution, for numbers (Hansen 2016).", _cmaes, learns=True
+            "gp", "Gaussian process", "Bayesian optimisation with a Gaussian process.", _gp, learns=True, startup=10
+        ),
+        Strategy(
+            "cmaes",
+            "CMA-ES",
+            "Evolution of a normal distribution, for numbers (Hansen 2016).",
+            _cmaes,
+            learns=True,
+            startup=1,
         ),
     )
 }

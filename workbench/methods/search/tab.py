@@ -24,6 +24,8 @@ from workbench.ui.tab import Tab, TabBody
 
 __all__ = ["SEARCH", "SearchPanel", "SearchTab", "search_call"]
 
+KEPT = ("pruner", "seeds", "seed", "points")
+"""What a search takes over from the one that it continues."""
 NEW = ("a new search", 0)  # a menu shows no label for None
 
 
@@ -52,6 +54,8 @@ class SearchPanel:
         self.continues = make(
             widgets.Dropdown, options=[NEW], value=0, tooltip="Start a new search, or continue an earlier one"
         )
+        self._earlier: dict[int, Mapping[str, Any]] = {}
+        self.continues.observe(lambda change: self._load(change["new"]), "value")
         self.start = make(
             widgets.Button,
             description="Search",
@@ -142,9 +146,20 @@ class SearchPanel:
         self.summary.value = f'<div class="wb-hint">{text}</div>'
         self.start.disabled = False
 
-    def offer(self, searches: list[tuple[str, int]]) -> None:
-        """The earlier searches that can be continued: label and number."""
+    def offer(self, searches: list[tuple[str, int]], options: Mapping[int, Mapping[str, Any]]) -> None:
+        """The earlier searches that can be continued: label and number, and by number the options of each."""
+        self._earlier = dict(options)
         offer(self.continues, [NEW, *searches])
+
+    def _load(self, number: int) -> None:
+        """Show the options of the search that is to be continued."""
+        options = self._earlier.get(number, {})
+        for name, menu in (("strategy", STRATEGIES), ("pruner", PRUNERS)):
+            value = options.get(name, getattr(self, name).value)
+            getattr(self, name).value = value if value in menu else DEFAULTS[name] or ""
+        for name in ("seeds", "seed", "points"):
+            if name in options:
+                getattr(self, name).value = str(int(options[name]))
 
     def show_error(self, text: str) -> None:
         """Show an error under the button; "" removes it."""
@@ -157,10 +172,11 @@ class SearchPanel:
 
 
 def search_call(space: Space, options: Mapping[str, Any], *, name: str = "", device: str = "cpu") -> str:
-    """The call of `bench.search` as text; what is at its default is left out."""
+    """The call of `bench.search` as text; what is at its default is left out, unless an earlier search may have another value."""
     arguments = [repr(options["strategy"]), repr(space), repr(space.base)]
+    kept = KEPT if "continues" in options else ()
     for key, value in options.items():
-        if key != "strategy" and value != DEFAULTS.get(key):
+        if key != "strategy" and (value != DEFAULTS.get(key) or key in kept):
             arguments.append(f"{key}={value!r}")
     if name:
         arguments.append(f"name={name!r}")
@@ -193,8 +209,12 @@ class SearchTab(TabBody):
     def refresh(self) -> None:
         """Offer the earlier searches to continue."""
         _ = self.range  # made when the tab is first shown
-        searches = listed_searches(Reads.of(self._presenter.session))
-        self.panel.offer([(label, number) for label, number, _, own in searches if own])
+        reads = Reads.of(self._presenter.session)
+        searches = [(label, number) for label, number, _, own in listed_searches(reads) if own]
+        table = reads.log.searches.table().set_index("search") if searches else None
+        names = ("strategy", *KEPT)
+        options = {} if table is None else {number: dict(table.loc[number, list(names)]) for _, number in searches}
+        self.panel.offer(searches, options)
 
     def tick(self, *, in_front: bool) -> None:
         if self._range.made:

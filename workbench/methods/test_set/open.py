@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import getpass
 import html
+import math
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -14,13 +15,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from workbench.core.direction import better_of, sign
-from workbench.core.errors import ConfigError, Problem, RunError, SealError
-from workbench.core.events import ENDED
+from workbench.core.errors import ConfigError, ModelError, Problem, RunError, SealError
+from workbench.core.events import ENDED, TrialState
 from workbench.core.registry import METRICS
-from workbench.core.text import in_sentence
+from workbench.core.text import counted, in_sentence
 from workbench.log import Finding
 from workbench.log.openings import KIND, Opening, keys_as_text, openings, unseen
 from workbench.methods.test_set.figure import opened_scores
+from workbench.metrics.evaluation import evaluate_metric
 from workbench.metrics.intervals import Interval, score_interval
 from workbench.runs.publisher import LogChanged
 from workbench.runs.restore import whole
@@ -31,6 +33,7 @@ from workbench.ui.figures import NotebookFigure
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from workbench.runs.trained_model import TrainedModel
     from workbench.tasks import TaskSchema
 
 __all__ = ["TestResult", "Together", "history", "open_test_set"]
@@ -43,6 +46,8 @@ class Together(Protocol):
     def number(self) -> int | None: ...
     @property
     def members(self) -> Sequence[Any]: ...
+    @property
+    def models(self) -> Iterable[Any]: ...
     @property
     def schema(self) -> TaskSchema: ...
     @property
@@ -57,10 +62,11 @@ class TestResult:
     what: the trial or ensemble, in words. metric: its name; score with low and high, its 95% interval, found by `method`, on
     `rows` of the test split's `split_rows` rows: fewer where only unseen ones were asked for. loss is left out: it is not what
     trials are compared by. validation: the score on the validation split, by which the model was chosen. optimism: how much
-    better than the test score that is, in the metric's direction. looked: trials that have been measured on the validation
-    split, this one included: the more, the more optimism is to be expected. number: how many openings have seen any of these
-    rows, this one included; stamp: "opened once" or "reused (number)". seen: rows that were seen before. who, when: whose
-    process opened it, and when (UTC, ISO 8601).
+    better than the test score that is, in the metric's direction; both NaN for a refit. looked: trials that have been measured
+    on the validation split, this one included: the more, the more optimism is to be expected. number: how many openings have
+    seen any of these rows, this one included; stamp: "opened once" or "reused (number)". seen: rows that were seen before. who,
+    when: whose process opened it, and when (UTC, ISO 8601). decision: the calibration and threshold that the score rests on, in
+    words, "" for none.
     """
 
     what: str
@@ -81,6 +87,7 @@ class TestResult:
     stamp: str
     who: str
     when: str
+    decision: str = ""
 
     __test__ = False  # pytest takes every class of such a name for one of tests
 
@@ -98,10 +105,22 @@ class TestResult:
         lines = [
             f"Test {label} of {self.what} on {self.task!r}: {self.score:.4f}, 95% interval {self.low:.4f} to {self.high:.4f}, "
             f"{self.method}, {rows}.",
-            f"Validation {label}: {self.validation:.4f}; optimism {self.optimism:+.4f}, after {self.looked:,} "
-            f"trial{'s' * (self.looked != 1)} evaluated on the validation set"
-            + (" (within what the interval allows)." if self.low <= self.validation <= self.high else "."),
         ]
+        looked = f"{counted(self.looked, 'trial')} evaluated on the validation set"
+        if math.isnan(self.validation):
+            lines.append(f"No validation score: it was trained on the validation rows as well, after {looked}.")
+        else:
+            within = " (within what the interval allows)" if self.low <= self.validation <= self.high else ""
+            lines.append(
+                f"Validation {label}: {self.validation:.4f}; optimism {self.optimism:+.4f}, after {looked}{within}."
+            )
+        if self.decision:
+            chosen = (
+                ""
+                if math.isnan(self.validation)
+                else "; the validation score rests on the same rows, and is optimistic"
+            )
+            lines.append(f"It decides so: {self.decision}{chosen}.")
         if self.number > 1:
             lines.append(
                 f"{self.stamp.capitalize()}: {self.seen:,} of the {self.rows:,} rows were evaluated before, so this score may "
@@ -124,8 +143,9 @@ def open_test_set(
 
     only_unseen: on those of its rows alone that no opening in the log has seen. Raises: ConfigError for `again` and
     `only_unseen` that are neither True nor False, or both; TaskError if the task has no test split; RunError, LogError for a
-    trial in the trash, or without a model; ModelError if the metric is not defined on the rows; SealError if any of the test
-    rows were seen before and neither is set, or if none is unseen. Nothing is opened then.
+    trial in the trash, or without a model; ModelError if the metric is not defined on the rows, or if the model is not the one
+    that was measured on the validation rows; SealError if any of the test rows were seen before and neither is set, or if none
+    is unseen. Nothing is opened then.
     """
     again, only_unseen = _flag("again", again), _flag("only_unseen", only_unseen)
     if again and only_unseen:
@@ -133,7 +153,9 @@ def open_test_set(
         raise ConfigError([Problem("only_unseen", only_unseen, message)])
     what: int | Together = whole("trial", trial) if not hasattr(trial, "predictions") else trial
     sealed, keys = open_seal(session.task), session.task.row_keys["test"]
-    model, about, validation = _model(session, what)
+    if isinstance(what, int) and session.recall.refits.includes(what):
+        sealed = open_seal(session.recall.refits.merged)  # the same rows, prepared as for its training
+    answers, about, validation = _model(session, what)
     test = sealed
     if only_unseen:
         new = unseen(keys, openings(session.log.findings(KIND)))
@@ -141,7 +163,7 @@ def open_test_set(
             raise _sealed(session, keys, "none of them is unseen; a version of the task with new rows has some")
         test, keys = sealed.part(new), keys[new]
     metric = session.task.metric
-    interval: Interval = score_interval(metric, model.predictions(test.x), test.target, test.weight)
+    interval: Interval = score_interval(metric, answers(test.x), test.target, test.weight)
     data = {
         **about,
         "task": session.task.name,
@@ -153,7 +175,7 @@ def open_test_set(
         "rows": len(test),
         "split_rows": len(sealed),
         "validation": validation,
-        "optimism": sign(better_of(metric)) * (validation - interval.score),
+        "optimism": None if validation is None else sign(better_of(metric)) * (validation - interval.score),
         "looked": session.log.results.count_measured(session.task.fingerprint),
         "baseline": session.task.baseline.metric,
         "who": f"{_user()}@{socket.gethostname()}",
@@ -210,21 +232,49 @@ def _sealed(
     )
 
 
-def _model(session: Session, what: int | Together) -> tuple[Any, dict[str, Any], float]:
-    """What answers from prepared rows, what the log says of it, and its validation score."""
+def _model(session: Session, what: int | Together) -> tuple[Callable[[Tensor], Tensor], dict[str, Any], float | None]:
+    """What makes predictions of prepared rows, what the log says of it, and its validation score, None for a refit."""
     if not isinstance(what, int):
         session.recall.check_task(repr(what), what.schema.fingerprint)
         session.recall.check_outside_trash(*(member.trial for member in what.members))
+        for model in what.models:
+            _check_measured(model)
         words = f"ensemble {what.number}" if what.number is not None else "an ensemble"
-        return what, {"trial": None, "ensemble": what.number, "epoch": None, "what": words}, what.val_metric
+        about = {"trial": None, "ensemble": what.number, "epoch": None, "what": words, "decision": ""}
+        return what.predictions, about, what.val_metric
     state = session.log.state(what)
     if state not in ENDED:
         raise RunError(f"trial {what} is {state}; wait for its end, then open the test set")
     session.recall.check_outside_trash(what)
+    refits = session.recall.refits
+    if refits.includes(what) and state is not TrialState.COMPLETED:
+        raise RunError(f"trial {what}, a refit, is {state}: it did not reach its last epoch; refit again, then open")
     model = session.recall.model(what)
+    _check_measured(model)
+    if refits.includes(what):
+        words = f"trial {what}, a refit of trial {session.log.record(what).parent}"
+        return (
+            model.predictions,
+            {"trial": what, "ensemble": None, "epoch": model.epoch, "what": words, "decision": ""},
+            None,
+        )
+    decision = model.decision.description
+    about = {"trial": what, "ensemble": None, "epoch": model.epoch, "what": f"trial {what}", "decision": decision}
+    if model.decision:
+        rows = session.task.validation
+        decides = not METRICS[session.task.metric].value.probabilities
+        score = evaluate_metric(
+            session.task.metric, model.predictions(rows.x, decided=decides), rows.target, rows.weight
+        )
+        return lambda x: model.predictions(x, decided=decides), about, score
     curve = session.log.curves(what).set_index("epoch")
-    about = {"trial": what, "ensemble": None, "epoch": model.epoch, "what": f"trial {what}"}
-    return model, about, float(curve.loc[model.epoch, "val_metric"])
+    return model.predictions, about, float(curve.loc[model.epoch, "val_metric"])
+
+
+def _check_measured(model: TrainedModel) -> None:
+    """Raises: ModelError if a trial's model is not the one that was measured: its test score would be that of another one."""
+    if model.mismatch:
+        raise ModelError(f"trial {model.trial} cannot be evaluated on the test set: {model.mismatch}")
 
 
 def _results(findings: Sequence[Finding]) -> list[tuple[Opening, TestResult]]:
@@ -234,10 +284,11 @@ def _results(findings: Sequence[Finding]) -> list[tuple[Opening, TestResult]]:
     names = [name for name in TestResult.__dataclass_fields__ if name not in own]
     for opening in openings(findings):
         data = opening.finding.data
+        values: dict[str, Any] = {name: math.nan if data[name] is None else data[name] for name in names}
         result = TestResult(
             number=opening.number, seen=opening.seen, stamp=opening.stamp, when=opening.finding.created,
             split_rows=data.get("split_rows", data["rows"]),  # of a log from before rows could be left out
-            **{name: data[name] for name in names},
+            **values,
         )  # fmt: skip
         found.append((opening, result))
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -173,6 +174,11 @@ def _words(head: str, text: str) -> str:
     return f'<div role="status"><b>{html.escape(head)}</b><br><span class="wb-hint">{html.escape(text)}</span></div>'
 
 
+def _number(value: float, form: str) -> str:
+    """A number as text, "" for NaN: a refit has no validation score."""
+    return "" if math.isnan(value) else format(value, form)
+
+
 def _when(text: str) -> str:
     return f"{text[:16].replace('T', ' ')} UTC"
 
@@ -195,7 +201,8 @@ def _table(openings: pd.DataFrame, metric_label: str, metric: str) -> str:
         other = f" ({row['metric']})" if metric and row["metric"] != metric else ""
         cells = [
             _when(row["when"]), row["what"], f"{row['score']:.4f}{other}", f"{row['low']:.4f} to {row['high']:.4f}",
-            f"{row['validation']:.4f}", f"{row['optimism']:+.4f}", f"{row['looked']:,}", row["who"], row["stamp"],
+            _number(row["validation"], ".4f"), _number(row["optimism"], "+.4f"), f"{row['looked']:,}", row["who"],
+            row["stamp"],
         ]  # fmt: skip
         rows.append(f"<tr>{''.join(f'<td>{html.escape(str(cell))}</td>' for cell in cells)}</tr>")
     head = "".join(f"<th>{html.escape(text)}</th>" for text in heads)

@@ -1,0 +1,1 @@
+"""The data of a task, to look at before anything trains."""

@@ -1,0 +1,1 @@
+"""Decisions on probabilities: a threshold between two classes, and calibration."""

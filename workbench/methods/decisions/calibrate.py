@@ -1,0 +1,158 @@
+"""Calibration of a model's probabilities, fitted on the validation rows by scikit-learn."""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.frozen import FrozenEstimator
+from sklearn.metrics import brier_score_loss, log_loss
+
+from workbench.core.errors import ConfigError, Problem, did_you_mean
+from workbench.core.text import counted
+from workbench.methods.decisions.validation import keep, validation_of
+from workbench.runs.decision import Calibration, Decision, class_scores
+from workbench.runs.session import Session
+
+__all__ = ["BINS", "METHODS", "CalibrationResult", "calibrate", "calibration_error"]
+
+METHODS = ("temperature", "sigmoid", "isotonic")
+BINS = 15
+"""Bins of the expected calibration error, of equal width."""
+FEW = 1000
+"""With fewer rows scikit-learn advises against an isotonic calibration, which fits any monotonic function."""
+
+
+@dataclass(frozen=True)
+class CalibrationResult:
+    """The calibration of a trial's model, with what it changes on the validation rows.
+
+    trial, epoch: whose model. calibration: as fitted. table: rows "before" and "after", columns log_loss, brier (score; for
+    more than two classes the sum over the classes) and ece (see `calibration_error`); on the same `rows` validation rows that it
+    was fitted on, so that "after" is optimistic. removed_threshold: whether the model had a threshold, which would no longer
+    decide the same.
+    """
+
+    trial: int
+    epoch: int
+    calibration: Calibration
+    table: pd.DataFrame
+    removed_threshold: bool
+
+    @property
+    def description(self) -> list[str]:
+        """The result in sentences."""
+        rows = self.calibration.rows
+        labels = {"log_loss": "log loss", "brier": "Brier score", "ece": "expected calibration error"}
+        changes = [
+            f"{label} {self.table.loc['before', name]:.4g} → {self.table.loc['after', name]:.4g}"
+            for name, label in labels.items()
+        ]
+        lines = [
+            f"Trial {self.trial}: {self.calibration.description}.",
+            f"On the same {counted(rows, 'row')}, so optimistic: {', '.join(changes)}.",
+        ]
+        if self.calibration.method == "isotonic" and rows < FEW:
+            lines.append(
+                f"An isotonic calibration on fewer than {FEW:,} rows tends to overfit; method='sigmoid' or 'temperature' has one "
+                "or two parameters."
+            )
+        if self.removed_threshold:
+            lines.append(
+                f"The threshold of the model was removed; choose one again with bench.threshold({self.trial})."
+            )
+        return lines
+
+    def __repr__(self) -> str:
+        return "\n".join(self.description)
+
+    def _repr_html_(self) -> str:
+        return "".join(f"<div>{html.escape(line)}</div>" for line in self.description)
+
+
+def calibrate(session: Session, trial: int, method: object) -> CalibrationResult | None:
+    """Fit a calibration for a trial's model and record it, or remove it; see `Workbench.calibrate`."""
+    if method is not None and (not isinstance(method, str) or method not in METHODS):
+        message = f"method={method!r}: unknown{did_you_mean(str(method), METHODS)}"
+        raise ConfigError([Problem("method", method, message)])
+    found = validation_of(session, trial, "a calibration")
+    if method is None:
+        keep(session, trial, found.epoch, Decision())
+        return None
+    calibration = fitted(found.probabilities, found.targets, str(method))
+    keep(session, trial, found.epoch, Decision(calibration))
+    both = {"before": found.probabilities, "after": calibration.probabilities(found.probabilities)}
+    table = pd.DataFrame({name: _measures(p, found.targets) for name, p in both.items()}).T
+    return CalibrationResult(trial, found.epoch, calibration, table, found.decision.threshold is not None)
+
+
+def fitted(p: NDArray[np.float64], targets: NDArray[np.int64], method: str) -> Calibration:
+    """A calibration of probabilities (rows, classes) to the targets (rows,), by `CalibratedClassifierCV`."""
+    rows = np.arange(len(targets))  # in one piece: there is nothing to fit but the calibration, which takes all rows
+    model = CalibratedClassifierCV(FrozenEstimator(_Scores(p.shape[1], method)), method=method, cv=[(rows, rows)])
+    model.fit(p, targets)
+    parts = model.calibrated_classifiers_[0].calibrators
+    parameters: dict[str, Any]
+    if method == "temperature":
+        parameters = {"beta": float(parts[0].beta_)}
+    elif method == "sigmoid":
+        parameters = {"a": [float(part.a_) for part in parts], "b": [float(part.b_) for part in parts]}
+    else:
+        parameters = {
+            "x": [part.X_thresholds_.tolist() for part in parts],
+            "y": [part.y_thresholds_.tolist() for part in parts],
+        }
+    return Calibration(method, len(targets), parameters)
+
+
+def calibration_error(p: NDArray[np.float64], targets: NDArray[np.int64]) -> float:
+    """The expected calibration error (Guo et al. 2017): by how much the probability of the predicted class differs from the
+    share of rows for which it is right, averaged over the rows in `BINS` bins of that probability.
+
+    p: (rows, classes). targets: class indices (rows,).
+    """
+    sure, right = p.max(1), p.argmax(1) == targets
+    bins = np.minimum((sure * BINS).astype(int), BINS - 1)
+    sums = [np.bincount(bins, weights, minlength=BINS) for weights in (sure, right.astype(float))]
+    return float(np.abs(sums[0] - sums[1]).sum() / len(targets))
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+class _Scores(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """A fitted classifier for scikit-learn whose rows are probabilities, and whose scores are those of `class_scores`."""
+
+    def __init__(self, classes: int, method: str) -> None:
+        self.classes, self.method = classes, method
+        self.classes_ = np.arange(classes)
+
+    def fit(self, p: Any, targets: Any) -> _Scores:
+        return self
+
+    def predict(self, p: NDArray[np.float64]) -> NDArray[np.int64]:
+        found: NDArray[np.int64] = p.argmax(1)
+        return found
+
+    def decision_function(self, p: NDArray[np.float64]) -> NDArray[np.float64]:
+        return class_scores(p, self.method)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return True
+
+
+def _measures(p: NDArray[np.float64], targets: NDArray[np.int64]) -> dict[str, float]:
+    classes = np.arange(p.shape[1])
+    two = p.shape[1] == 2
+    brier = brier_score_loss(targets, p[:, 1]) if two else brier_score_loss(targets, p, labels=classes)
+    return {
+        "log_loss": float(log_loss(targets, p, labels=classes)),
+        "brier": float(brier),
+        "ece": calibration_error(p, targets),
+    }

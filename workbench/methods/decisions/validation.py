@@ -1,0 +1,69 @@
+"""The validation rows that decisions are chosen on, and their place in the log."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.core.errors import RunError, TaskError
+from workbench.core.events import ENDED
+from workbench.core.text import counted
+from workbench.runs.decision import KIND, Decision
+from workbench.runs.publisher import LogChanged
+from workbench.runs.session import Session
+from workbench.tasks.predictions import check_probabilities
+
+__all__ = ["Validation", "keep", "validation_of"]
+
+
+class Validation(NamedTuple):
+    """A trial's best model on the validation rows.
+
+    probabilities (rows, classes): uncalibrated. targets: class indices (rows,). classes: their names. decision: of the model so
+    far. epoch: of its weights.
+    """
+
+    probabilities: NDArray[np.float64]
+    targets: NDArray[np.int64]
+    classes: tuple[str, ...]
+    decision: Decision
+    epoch: int
+
+
+def validation_of(session: Session, trial: int, call: str) -> Validation:
+    """What a decision for a trial is chosen on. call: the decision in words, such as "a threshold".
+
+    Raises: TaskError for a task without classes, or a class without a validation row; LogError, RunError for a trial that is
+    unknown, not ended, in the trash, on another task, without a model, or a refit; as `Recall.model`.
+    """
+    task, recall = session.task, session.recall
+    if task.kind != "classification" or task.classes is None:
+        raise TaskError(f"{task.name!r} is a {task.kind}: {call} is chosen on the probabilities of classes")
+    state = session.log.state(trial)
+    recall.check_trial_task(trial)
+    recall.check_outside_trash(trial)
+    recall.refits.check_measured(trial, call)
+    if state not in ENDED:
+        raise RunError(f"trial {trial} is {state}; wait for its end, then choose {call}")
+    targets = task.validation.y.numpy()
+    missing = np.flatnonzero(np.bincount(targets, minlength=len(task.classes)) == 0)
+    if len(missing):
+        raise TaskError(
+            f"the {counted(len(targets), 'validation row')} of {task.name!r} have no row of class "
+            f"{task.classes[missing[0]]!r}, which {call} needs; make the task with more validation rows (split=)"
+        )
+    model = recall.model(trial)
+    check_probabilities(task, model.config.loss)
+    found = task.schema.predictions(model.outputs(task.validation.x), model.config.loss).numpy()
+    if not np.isfinite(found).all():
+        raise RunError(f"trial {trial} has outputs that are not finite on the validation rows: nothing to decide on")
+    return Validation(found, targets, task.classes, model.decision, int(model.epoch or 0))
+
+
+def keep(session: Session, trial: int, epoch: int, decision: Decision) -> None:
+    """Record the decision of a trial's model; the last one counts."""
+    data = {"trial": trial, "epoch": epoch, "decision": decision.to_json()}
+    session.log.add_finding(KIND, data, task_fingerprint=session.task.fingerprint)
+    session.publish([LogChanged()])

@@ -1,0 +1,1 @@
+"""A chosen configuration, trained again on the training and validation rows."""
