@@ -90,6 +90,22 @@ def test_what_needs_one_model_says_which_there_are(bench: wb.Workbench) -> None:
     assert "val_loss_std" not in plain.curves(1)
 
 
+@pytest.mark.parametrize("order", [None, np.arange(150)])
+def test_a_refit_is_one_model_of_all_rows_outside_the_test_set(order: np.ndarray | None) -> None:
+    task = wb.Task.from_arrays(X, Y, split=wb.Split.folds(4, order=order))
+    bench = wb.Workbench(task)
+    bench.run(CONFIG)
+    run = bench.refit(1).wait()
+    model = bench.model(run.trials[0])
+    assert bench.open_test_set(run.trials[0]).rows == task.sizes["test"]
+    test = np.arange(120, 150) if order is not None else None
+    if test is not None:
+        mean = X[:120].mean(0)
+        assert torch.allclose(model.preprocess(mean[None]), torch.zeros(1, 4), atol=1e-6)
+    with pytest.raises(wb.RunError, match="has no folds"):
+        bench.model(run.trials[0], fold=1)
+
+
 def test_a_search_and_its_pruner_work_on_the_mean(bench: wb.Workbench) -> None:
     space = {"learning_rate": wb.LogRange(1e-5, 1e-1)}
     bench.search("random", space, trials=8, base=CONFIG.replace(epochs=6), pruner="median").wait()

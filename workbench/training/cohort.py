@@ -404,8 +404,9 @@ class Cohort:
         return Weights(self.theta[index].clone(), buffers)
 
     def measured_weights(self, index: int) -> Weights:
-        """A copy of one row's weights after a validation, with the outputs that it gave."""
-        assert self._outputs is not None
+        """A copy of one row's weights after a validation, with the outputs that it gave; a refit has none."""
+        if self._outputs is None:
+            return self.weights(index)
         return replace(self.weights(index), outputs=self._outputs[index].clone())
 
     def keep(self, indices: Sequence[int]) -> None:
