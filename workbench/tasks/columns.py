@@ -47,8 +47,11 @@ class Columns:
         self.names: tuple[str, ...] = ()
         self._encoder: ColumnTransformer | None = None
 
-    def fit(self, rows: pd.DataFrame) -> None:
-        """Learn from the training rows. Raises: TaskError naming a column without a value."""
+    def fit(self, rows: pd.DataFrame, seen: pd.DataFrame | None = None) -> None:
+        """Learn from the training rows. seen: rows whose categories count as known too.
+
+        Raises: TaskError naming a column without a value.
+        """
         self.numeric = tuple(name for name in rows if is_number(rows[name]))
         other = [name for name in rows if name not in self.numeric]
         for name in rows:
@@ -60,9 +63,14 @@ class Columns:
                 "df[name].astype('category')"
             )
         plain = self._plain(rows)
-        encoder: Any = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
+        wider = rows if seen is None else seen
+        texts = plain if seen is None else self._plain(seen)
+        known: Any = [np.sort(texts[name].dropna().unique().astype(object)) for name in other]
+        encoder: Any = OneHotEncoder(
+            categories="auto" if seen is None else known, handle_unknown="ignore", sparse_output=False
+        )
         if self.codes:
-            known = [_levels(rows[name], plain[name]) for name in other]
+            known = [_levels(wider[name], texts[name]) for name in other]
             encoder = OrdinalEncoder(categories=known, handle_unknown="use_encoded_value", unknown_value=-1)
         self._encoder = ColumnTransformer(
             [

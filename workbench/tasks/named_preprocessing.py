@@ -31,10 +31,16 @@ class NamedPreprocessing:
     def __init__(self, parts: Mapping[str, Preprocessing]) -> None:
         self.parts = dict(parts)
 
-    def fit(self, X: NamedArrays, targets: NDArray[Any], rows: NDArray[np.int64]) -> None:
+    def fit(
+        self,
+        X: NamedArrays,
+        targets: NDArray[Any],
+        rows: NDArray[np.int64],
+        seen: NDArray[np.int64] | None = None,
+    ) -> None:
         """Learn from the training rows alone, of all the data."""
         for name, part in self.parts.items():
-            part.fit(X.parts[name], targets, rows)
+            part.fit(X.parts[name], targets, rows, seen)
 
     def store(self, X: NamedArrays, rows: NDArray[np.int64] | None = None, *, warn: bool = False) -> InputRows:
         """Some rows, or all, as a split keeps them. Raises: TaskError for what no float32 can hold."""

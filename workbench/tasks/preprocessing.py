@@ -85,8 +85,18 @@ class Preprocessing:
         self._high: Any = None
         self._shape: tuple[int, ...] = ()
 
-    def fit(self, X: NDArray[Any] | pd.DataFrame, targets: NDArray[Any], rows: NDArray[np.int64]) -> None:
-        """Learn from the training rows alone, of all the data with their targets. Raises: TaskError if the transformer fails."""
+    def fit(
+        self,
+        X: NDArray[Any] | pd.DataFrame,
+        targets: NDArray[Any],
+        rows: NDArray[np.int64],
+        seen: NDArray[np.int64] | None = None,
+    ) -> None:
+        """Learn from the training rows alone, of all the data with their targets.
+
+        seen: numbers of the rows whose categories count as known too, so that all folds of a cross-validation have the same
+        inputs. Raises: TaskError if the transformer fails.
+        """
         if self.tokens:
             # no statistic of the data but the size that an embedding needs to take all of them
             self.vocabulary = int(X.max()) + 1
@@ -94,7 +104,7 @@ class Preprocessing:
         trained = targets[rows]
         if isinstance(X, pd.DataFrame):
             table = X.iloc[rows]
-            self._columns.fit(table)
+            self._columns.fit(table, None if seen is None else X.iloc[seen])
             self.feature_names = self._columns.names
             X, rows = self._numbers(self._columns.apply(table)), np.arange(len(table))
         axes = _shared_axes(X.ndim)

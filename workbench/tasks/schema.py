@@ -14,10 +14,10 @@ from torch import Tensor
 from workbench.core.errors import CheckpointError, TaskError, did_you_mean
 from workbench.core.kinds import KINDS
 from workbench.core.text import counted
+from workbench.metrics.predictions import predictions_of
 from workbench.tasks.frames import as_frame
 from workbench.tasks.inputs import NUMBERS, NamedArrays, as_inputs, to_shape
 from workbench.tasks.named_preprocessing import NamedPreprocessing, preprocessing_from_state
-from workbench.tasks.predictions import predictions_of
 from workbench.tasks.preprocessing import Preprocessing
 from workbench.tasks.rows import Batch, Inputs, ready
 from workbench.tasks.target_scale import TargetScale

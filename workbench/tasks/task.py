@@ -22,6 +22,7 @@ from workbench.tasks.builtin import BUILTIN
 from workbench.tasks.data_warnings import data_warnings
 from workbench.tasks.division import divide
 from workbench.tasks.facts import Baseline, baseline_of, facts_of
+from workbench.tasks.fold_data import Folds, folds_of_task
 from workbench.tasks.frames import as_frame, check_frame, check_is_frame, read_csv
 from workbench.tasks.inputs import NUMBERS, NamedArrays, as_inputs, warn_of_channels
 from workbench.tasks.merged import keep_raw
@@ -62,7 +63,8 @@ class Task:
     the best epoch within a trial, for its weights, early stopping and the plateau schedule. weights: one number from 0 on a
     row, or the column of a table that holds them: how much each row counts in losses and metrics, in every split.
 
-    Attributes: split (`Split`); train, validation (`Rows`); row_numbers: of these, where they stood in the data, from 0;
+    Attributes: split (`Split`); folds: None, or the `Folds` of a cross-validation, whose first one the other attributes
+    describe; train, validation (`Rows`); row_numbers: of these, where they stood in the data, from 0;
     groups: of these, a key of each row's group, None for rows without;
     input_shape without the row axis; output_size: classes, labels or targets;
     inputs: what a model is given, "numbers" or "tokens", and categories: the sizes of embeddings (see `TaskSchema`);
@@ -129,14 +131,22 @@ class Task:
         parts = division.parts
         if weight is not None:
             check_parts(weight, dict(zip(SPLITS, parts, strict=True)))
-        fitted: Any = preprocessing_of(
-            X, standardize=standardize, clip=clip, transform=transform, inputs=inputs, categories=categories
-        )
-        if isinstance(X, np.ndarray) and renewal is None and fitted.inputs == NUMBERS:
-            warn_of_channels(X.shape)
-        fitted.fit(X, targets, parts[0])
-        scale = _target_scale(targets[parts[0]], found, target_transform, field)
-        self.train, self.validation, test = (_split(X, targets, rows, fitted, scale, weight) for rows in parts)
+        seen = division.open_rows if division.folds else None
+
+        def fit(rows: NDArray[np.int64]) -> tuple[Any, TargetScale]:
+            made: Any = preprocessing_of(
+                X, standardize=standardize, clip=clip, transform=transform, inputs=inputs, categories=categories
+            )
+            if rows is parts[0] and isinstance(X, np.ndarray) and renewal is None and made.inputs == NUMBERS:
+                warn_of_channels(X.shape)
+            made.fit(X, targets, rows, seen)
+            return made, _target_scale(targets[rows], found, target_transform, field)
+
+        def rows_of(rows: NDArray[np.int64], fitted: Any, scale: TargetScale) -> Rows:
+            return _split(X, targets, rows, fitted, scale, weight)
+
+        fitted, scale = fit(parts[0])
+        self.train, self.validation, test = (rows_of(rows, fitted, scale) for rows in parts)
         self.sizes = {"train": len(self.train), "validation": len(self.validation), "test": len(parts[2])}
         self.row_numbers = dict(zip(SPLITS[:2], parts, strict=False))
         groups = division.groups
@@ -144,8 +154,8 @@ class Task:
         self.row_keys = {split: keys[rows] for split, rows in zip(self.sizes, parts, strict=True)}
         if isinstance(X, pd.DataFrame):
             trained = targets[parts[0]] if found == "regression" else None
-            seen = take_rows(X, np.sort(np.concatenate(parts[:2])))
-            self.warnings = data_warnings(take_rows(X, parts[0]), seen, trained, target_columns)
+            known_rows = take_rows(X, division.open_rows)
+            self.warnings = data_warnings(take_rows(X, parts[0]), known_rows, trained, target_columns)
         others = {"validation": self.validation, "test": test}
         self.warnings += copy_warnings(self.row_keys, self.train, others, len(strata or ()))
         # the address in a function's repr differs in the next session
@@ -181,6 +191,10 @@ class Task:
             target_names=target_columns or None,
             positions=tuple(targets.shape[1:]) if found == "dense" else (),
         )
+        self.folds: Folds | None = None
+        if division.folds:
+            self.folds = folds_of_task(self.schema, division.folds, fit, rows_of)
+            self.train, self.validation = self.folds.members[0].train, self.folds.members[0].validation
         self.recipe, self.recipe_needs = recipe or Recipe()
         self.former = None if renewal is None else renewal.former
         self._source = Source(
@@ -471,7 +485,7 @@ class Task:
         return self.schema.decode(check_outputs(outputs, self.output_shape), loss)
 
     def __repr__(self) -> str:
-        rows = ", ".join(f"{size} {name}" for name, size in self.sizes.items())
+        rows = ", ".join(f"{size} {name}" for name, size in self.sizes.items()) + (" in fold 1" if self.folds else "")
         return f"<Task {self.name!r}: {self.kind}, inputs {self.input_shape}, {self.schema.goal}, rows {rows}, {self.split}>"
 
     def _repr_html_(self) -> str:

@@ -10,7 +10,7 @@ from torch import Tensor
 from workbench.core.config import Config
 from workbench.core.errors import ConfigError, Problem, did_you_mean
 from workbench.core.kinds import KINDS
-from workbench.tasks.predictions import loss_entry
+from workbench.metrics.predictions import loss_entry
 from workbench.training.labels import Labels
 from workbench.training.losses import loss_of
 from workbench.training.row import SplitData, TaskData
@@ -41,16 +41,26 @@ class Objective:
         targets = (split.y if self._transformed else split.target).to(self._device)
         return self.labels.pack(targets, split.weight, self._dtype)
 
+    @property
+    def by_class(self) -> bool:
+        """Whether classes have weights, which may depend on the training rows."""
+        return self._class_weight is not None
+
     def mean(self, outputs: Tensor, packed: Tensor) -> Tensor:
         """The mean (): outputs (rows, ...), packed targets (rows, ...)."""
         if not self.labels.weighted and not self._divides:
             return self._mean(outputs, packed)
         return self.means(outputs[None], packed[None])[0]
 
-    def means(self, outputs: Tensor, packed: Tensor) -> Tensor:
-        """The mean of each trial (trials,): outputs (trials, rows, ...), packed targets (trials, rows, ...)."""
+    def means(self, outputs: Tensor, packed: Tensor, counted: Tensor | None = None) -> Tensor:
+        """The mean of each trial (trials,): outputs (trials, rows, ...), packed targets (trials, rows, ...).
+
+        counted: 1 for each row that counts, 0 for one that only fills up a batch, (trials, rows); None if all do.
+        """
         targets, weights = self.labels.unpack(packed)
         values = self._by_row(outputs.flatten(0, 1), targets.flatten(0, 1)).view(len(outputs), -1)
+        if counted is not None:
+            weights = counted if weights is None else weights * counted
         if weights is None and not self._divides:
             return values.mean(1)
         total = torch.ones_like(values) if weights is None else weights
@@ -78,8 +88,8 @@ def class_weights(task: TaskData, config: Config) -> Tensor | None:
     if config.class_weight is None or not config.uses("class_weight"):
         return None
     y = task.train.y
-    names = task.classes if KINDS[task.kind].has_classes else task.target_names
-    names = names or [str(index) for index in range(task.output_size)]
+    known = task.classes if KINDS[task.kind].has_classes else task.target_names
+    names = known or tuple(str(index) for index in range(task.output_size))
     if config.class_weight == "balanced":
         if task.kind == "multilabel":
             positive = y.double().sum(0).clamp_min(1)

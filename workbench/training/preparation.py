@@ -12,6 +12,7 @@ from workbench.core.domains import Domain, Range
 from workbench.core.errors import ConfigError, Problem
 from workbench.core.registry import LOSSES, METRICS, MODELS
 from workbench.metrics.evaluation import takes_weights
+from workbench.metrics.predictions import gives_probabilities
 from workbench.models import (
     build_model,
     draws_random_numbers,
@@ -20,7 +21,6 @@ from workbench.models import (
     probe,
     stacked_forward,
 )
-from workbench.tasks.predictions import gives_probabilities
 from workbench.tasks.rows import Batch, ready
 from workbench.training.losses import resolve_loss
 from workbench.training.objective import class_weights
@@ -62,7 +62,8 @@ def check(task: TaskData, config: Config) -> Config:
             )
             raise ConfigError([Problem("metrics", name, message)])
     _check_targets(task, config)
-    rows = len(task.train.x)
+    folds = getattr(task, "folds", None)
+    rows = min(len(one.train.x) for one in (folds.members if folds else [task]))
     if config.batch_size > rows:
         message = (
             f"batch_size={config.batch_size}: larger than the training split of {rows} rows; choose at most {rows}"

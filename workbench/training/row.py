@@ -5,18 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import torch
 from torch import Tensor
 
 from workbench.core.config import Config
+from workbench.metrics.predictions import Scale
 from workbench.tasks.rows import Inputs
-from workbench.tasks.target_scale import TargetScale
 from workbench.training.optimizers import Rule, rule_of
 from workbench.training.schedules import after_live_change, schedule_of
 from workbench.training.state import ORDER_SEED, RowProgress, Trained, Weights
 from workbench.training.stopping import FixedLength, Watch
+
+if TYPE_CHECKING:
+    from workbench.tasks.fold_data import Folds
 
 __all__ = ["Row", "SplitData", "TaskData"]
 
@@ -46,7 +49,7 @@ class TaskData(Protocol):
     @property
     def monitor(self) -> str: ...
     @property
-    def target(self) -> TargetScale: ...
+    def target(self) -> Scale: ...
     @property
     def classes(self) -> tuple[str, ...] | None: ...
     @property
@@ -61,14 +64,17 @@ class TaskData(Protocol):
     def train(self) -> SplitData: ...
     @property
     def validation(self) -> SplitData: ...
+    @property
+    def folds(self) -> Folds | None: ...
 
 
 @dataclass
 class Row:
-    """One trial of the cohort.
+    """One trial of the cohort, or one fold of it.
 
     rate: (base rate, step, plateaus) -> rate of its schedule. order: draws the data's order. peak: the schedule's highest rate
-    since the learning rate was set live, None if it was not.
+    since the learning rate was set live, None if it was not. fold: its index; the folds of a trial share their `watch`, which
+    monitors the mean.
     """
 
     trial: int
@@ -83,6 +89,7 @@ class Row:
     seconds: float = 0.0
     learning_rate: float = math.nan
     peak: float | None = None
+    fold: int = 0
 
     def next_rate(self) -> float:
         """The learning rate of the coming step."""
@@ -116,14 +123,14 @@ class Row:
         row.order.set_state(order)
         row.watch, row.best = progress.restored_watch(), best
         row.epoch, row.step, row.seconds = progress.epoch, progress.step, progress.seconds
-        row.learning_rate, row.peak = progress.learning_rate, progress.peak
+        row.learning_rate, row.peak, row.fold = progress.learning_rate, progress.peak, progress.fold
         return row
 
     def progress(self) -> RowProgress:
         """How far the row has come, in plain values."""
         return RowProgress(
             self.trial, self.config.model_dump(), self.epoch, self.step, self.seconds, self.learning_rate,
-            self.watch.as_dict(), self.peak,
+            self.watch.as_dict(), self.peak, self.fold,
         )  # fmt: skip
 
     @classmethod
