@@ -167,7 +167,7 @@ def test_it_continues_from_a_checkpoint_to_the_last_bit(flowers: wb.Task, regist
     batches = list(cohort.batches())
     cohort.step(*batches[0])
     other = Cohort.restore(flowers, CohortState.of(cohort.state().content()), CPU, torch.float64)
-    for x, y in batches[1:]:
+    for x, y, _ in batches[1:]:
         cohort.step(x, y)
         other.step(x, y)
     assert torch.equal(cohort.theta, other.theta)
