@@ -241,8 +241,7 @@ def test_an_optimizer_that_looks_at_shapes_and_learning_rates_by_layer(flowers: 
     )
     cohort = Cohort(flowers, {1: config}, CPU, torch.float64)
     before = cohort.theta.clone()
-    x, y = next(iter(cohort.batches()))
-    cohort.step(x, y)
+    cohort.step(*next(iter(cohort.batches())))
     whole = cohort.theta - before
     again = Cohort(flowers, {1: config}, CPU, torch.float64)
     for shard in again.shards:

@@ -45,8 +45,8 @@ def rowwise(task: wb.Task, config: wb.Config, step: Any, epochs: int = 2) -> tor
 def trained(task: wb.Task, config: wb.Config, trials: int = 1, epochs: int = 2) -> tuple[Cohort, list[Any]]:
     cohort = Cohort(task, dict.fromkeys(range(1, trials + 1), config), torch.device("cpu"), DOUBLE)
     for _ in range(epochs):
-        for x, y in cohort.batches():
-            cohort.step(x, y)
+        for batch in cohort.batches():
+            cohort.step(*batch)
     return cohort, cohort.evaluate()
 
 
