@@ -10,7 +10,9 @@ import torch
 from torch import Tensor, nn
 
 import workbench as wb
+from workbench.models import build_model
 from workbench.tasks import Task
+from workbench.training import filled
 from workbench.training.batches import PIECE_BATCHES, in_pieces
 from workbench.training.cohort import Cohort
 
@@ -90,7 +92,7 @@ def test_pieces_follow_the_batch_size_and_do_not_change_the_numbers(batch_size: 
     cohort = Cohort(
         task, {0: wb.Config(batch_size=batch_size, loss="cross_entropy")}, torch.device("cpu"), torch.float64
     )
-    module = cohort.blueprint().module_of(cohort.weights(0)).double()
+    module = filled(build_model(task, cohort.rows[0].config), cohort.weights(0)).double()
     with torch.no_grad():
         outputs = module(task.validation.x.double())
         loss = float(nn.functional.cross_entropy(outputs, task.validation.y))
