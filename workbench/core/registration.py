@@ -70,7 +70,7 @@ class Metric(NamedTuple):
 
 
 Link = str | Callable[..., Any] | None
-"""From a model's outputs to predictions: a name in `tasks.predictions.LINKS`, a function of one's own, or None: not known."""
+"""From a model's outputs to predictions: a name in `metrics.predictions.LINKS`, a function of one's own, or None: not known."""
 
 
 class Loss(NamedTuple):
@@ -91,7 +91,7 @@ class Loss(NamedTuple):
 
 
 LINK_NAMES = ("identity", "softmax", "sigmoid", "exp", "mean", "clipped", "shares")
-"""The links by name; `tasks.predictions` computes them."""
+"""The links by name; `metrics.predictions` computes them."""
 
 
 def hyperparameters_of(function: Callable[..., Any]) -> tuple[frozenset[str], dict[str, Domain]]:

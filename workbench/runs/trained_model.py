@@ -22,10 +22,10 @@ from workbench.core.errors import CheckpointError, ConfigError, ModelError, Work
 from workbench.core.registry import MODELS
 from workbench.core.version import __version__
 from workbench.core.warn import callers_level
+from workbench.metrics.predictions import check_probabilities
 from workbench.models import Source, build_model, builder_identity, former_builder, is_builtin, source_of
 from workbench.runs.decision import Decision
 from workbench.tasks import TaskSchema
-from workbench.tasks.predictions import check_probabilities
 
 __all__ = [
     "TrainedModel",
@@ -112,10 +112,14 @@ class TrainedModel(nn.Module):
 
         decided: the largest entry is the class that the model predicts, also where its `decision` has a threshold other than ½.
         """
-        found = self.schema.predictions(self.outputs(x), self.config.loss)
+        found = self.uncalibrated(x)
         if not self.decision:
             return found
         return torch.from_numpy((self.decision.decided if decided else self.decision.probabilities)(found.numpy()))
+
+    def uncalibrated(self, x: Tensor) -> Tensor:
+        """As `predictions`, whatever the model's `decision` is."""
+        return self.schema.predictions(self.outputs(x), self.config.loss)
 
     @torch.no_grad()
     def outputs(self, x: Tensor) -> Tensor:

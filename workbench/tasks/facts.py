@@ -18,7 +18,7 @@ from workbench.core.kinds import KINDS
 from workbench.core.registry import LOSSES, METRICS
 from workbench.core.text import in_sentence
 from workbench.metrics.evaluation import evaluate_metric
-from workbench.tasks.predictions import predictions_of
+from workbench.metrics.predictions import predictions_of
 
 if TYPE_CHECKING:
     from workbench.tasks.fold_data import Fold

@@ -14,8 +14,8 @@ from torch import Tensor
 from workbench.core.errors import CheckpointError, TaskError, did_you_mean
 from workbench.core.kinds import KINDS
 from workbench.core.text import counted
+from workbench.metrics.predictions import predictions_of
 from workbench.tasks.inputs import as_inputs, to_shape
-from workbench.tasks.predictions import predictions_of
 from workbench.tasks.preprocessing import Preprocessing
 from workbench.tasks.target_scale import TargetScale
 from workbench.tasks.targets import Label

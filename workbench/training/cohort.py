@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from workbench.core.config import Config
 from workbench.metrics.evaluation import evaluate
+from workbench.metrics.predictions import predictor
 from workbench.models import (
     Pretrained,
     build_model,
@@ -27,7 +28,6 @@ from workbench.models import (
     stacked_forward,
 )
 from workbench.models.stacking import Forward
-from workbench.tasks.predictions import predictor
 from workbench.training.agreement import sample_rows
 from workbench.training.batches import GATHER_BYTES, shuffled_batches
 from workbench.training.epoch import EpochRecord

@@ -13,8 +13,8 @@ from torch import Tensor
 from workbench.core.config import Config
 from workbench.core.errors import ModelError
 from workbench.metrics.evaluation import evaluate
+from workbench.metrics.predictions import predictor
 from workbench.models import build_model
-from workbench.tasks.predictions import predictor
 from workbench.training.agreement import sample_rows
 from workbench.training.batches import GATHER_BYTES
 from workbench.training.cohort import Batch, Cohort

@@ -10,7 +10,7 @@ from torch import Tensor
 from workbench.core.config import Config
 from workbench.core.errors import ConfigError, Problem, did_you_mean
 from workbench.core.kinds import KINDS
-from workbench.tasks.predictions import loss_entry
+from workbench.metrics.predictions import loss_entry
 from workbench.training.labels import Labels
 from workbench.training.losses import loss_of
 from workbench.training.row import SplitData, TaskData

@@ -12,6 +12,7 @@ from workbench.core.domains import Domain, Range
 from workbench.core.errors import ConfigError, Problem
 from workbench.core.registry import LOSSES, METRICS, MODELS
 from workbench.metrics.evaluation import takes_weights
+from workbench.metrics.predictions import gives_probabilities
 from workbench.models import (
     build_model,
     draws_random_numbers,
@@ -20,7 +21,6 @@ from workbench.models import (
     probe,
     stacked_forward,
 )
-from workbench.tasks.predictions import gives_probabilities
 from workbench.training.losses import resolve_loss
 from workbench.training.objective import class_weights
 from workbench.training.optimizer_registration import check_optimizer

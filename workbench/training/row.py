@@ -5,18 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 import torch
 from torch import Tensor
 
 from workbench.core.config import Config
-from workbench.tasks.fold_data import Folds
-from workbench.tasks.target_scale import TargetScale
+from workbench.metrics.predictions import Scale
 from workbench.training.optimizers import Rule, rule_of
 from workbench.training.schedules import after_live_change, schedule_of
 from workbench.training.state import ORDER_SEED, RowProgress, Trained, Weights
 from workbench.training.stopping import FixedLength, Watch
+
+if TYPE_CHECKING:  # importing the package loads no scikit-learn
+    from workbench.tasks.fold_data import Folds
 
 __all__ = ["Row", "SplitData", "TaskData"]
 
@@ -46,7 +48,7 @@ class TaskData(Protocol):
     @property
     def monitor(self) -> str: ...
     @property
-    def target(self) -> TargetScale: ...
+    def target(self) -> Scale: ...
     @property
     def classes(self) -> tuple[str, ...] | None: ...
     @property

@@ -307,8 +307,8 @@ class ChoiceField(Field):
         """Labels and values; of a table, those for the kind of task."""
         domain = self.declaration.domain
         if not isinstance(domain, Registry):
-            names = {None: self.declaration.off}
-            return [(names.get(option, str(option)), option) for option in self.declaration.options or ()]
+            off = self.declaration.off
+            return [(off if option is None else str(option), option) for option in self.declaration.options or ()]
         names = domain.suited_to(self.kind)
         auto = [("Automatic", "auto")] if self.declaration.auto else []
         return [*auto, *((domain[name].label, name) for name in names)]
@@ -317,7 +317,7 @@ class ChoiceField(Field):
         return self.control.value
 
     def set_value(self, value: Any) -> None:
-        if self.declaration.mapping and value not in self.declaration.options:
+        if self.declaration.mapping and value not in (self.declaration.options or ()):
             self.control.options = [*self.menu(), (str(value), value)]
         self.control.value = value
 

@@ -30,12 +30,12 @@ from workbench.methods.data_versions.score_change import Change, score_change
 from workbench.methods.data_versions.versions import CHANGES, number_of, plain, plain_value, typed
 from workbench.methods.ensembles.build import nothing_to_choose
 from workbench.metrics.evaluation import evaluate_metric
+from workbench.metrics.predictions import loss_entry
 from workbench.runs.job import Job
 from workbench.runs.restore import logged_config
 from workbench.runs.run import Run, Runs
 from workbench.runs.session import Session
 from workbench.tasks import Task
-from workbench.tasks.predictions import loss_entry
 from workbench.training import cohort_key, prepare, resolve_loss
 from workbench.training.losses import loss_of
 from workbench.ui.figures import NotebookFigure

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from workbench.core.errors import RunError, TaskError
 from workbench.core.events import ENDED
 from workbench.core.text import counted
+from workbench.metrics.predictions import check_probabilities
 from workbench.runs.decision import KIND, Decision
 from workbench.runs.publisher import LogChanged
 from workbench.runs.session import Session
-from workbench.tasks.predictions import check_probabilities
 
 __all__ = ["Validation", "keep", "validation_of"]
 

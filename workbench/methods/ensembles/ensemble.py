@@ -19,8 +19,8 @@ from workbench.core.errors import CheckpointError
 from workbench.core.registration import register_models
 from workbench.core.registry import METRICS, user_choices
 from workbench.core.text import counted, in_sentence
+from workbench.metrics.predictions import check_probabilities
 from workbench.runs.trained_model import TrainedModel, model_of, model_path, model_state, schema_of, unreadable
-from workbench.tasks.predictions import check_probabilities
 
 if TYPE_CHECKING:
     from workbench.tasks import TaskSchema
@@ -140,7 +140,7 @@ class Ensemble(nn.Module):
 
         Probabilities of the classes or labels, or numbers in the target's own unit: (rows, outputs).
         """
-        return self._mean([model.predictions(x) for model in self._models])
+        return self._mean([model.uncalibrated(x) for model in self._models])
 
     def preprocess(self, X: Any) -> Tensor:
         """Raw rows, of the kind the task was made from, as `forward` takes them: (rows, *input_shape) float32, on the CPU.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.tasks.predictions import gives_probabilities
+from workbench.metrics.predictions import gives_probabilities
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from workbench.core.errors import ConfigError, Problem, RunError, SealError, did_you_mean
 from workbench.methods.errors.answers import answers_of, truth_of
 from workbench.methods.errors.report import report
+from workbench.metrics.predictions import loss_entry
 from workbench.tasks.inverse import original_inputs
-from workbench.tasks.predictions import loss_entry
 from workbench.training import resolve_loss
 from workbench.training.losses import loss_of
 

@@ -13,10 +13,10 @@ from workbench.core.errors import TaskError
 from workbench.core.kinds import KINDS
 from workbench.core.registration import Loss
 from workbench.core.registry import LOSSES
-from workbench.tasks.target_scale import TargetScale
 
 __all__ = [
     "LINKS",
+    "Scale",
     "TargetFacts",
     "check_probabilities",
     "gives_probabilities",
@@ -26,13 +26,19 @@ __all__ = [
 ]
 
 
+class Scale(Protocol):
+    """How the targets that losses see are made of the target's own values."""
+
+    def inverse(self, values: Tensor) -> Tensor: ...
+
+
 class TargetFacts(Protocol):
     """What is asked of a task: its kind, and how its targets are transformed."""
 
     @property
     def kind(self) -> str: ...
     @property
-    def target(self) -> TargetScale: ...
+    def target(self) -> Scale: ...
 
 
 def _shares(outputs: Tensor) -> Tensor:
@@ -69,7 +75,7 @@ def predictor(task: TargetFacts, loss: str) -> Callable[[Tensor], Tensor]:
     return partial(_predictions, link=loss_entry(loss, task.kind), kind=task.kind, target=task.target)
 
 
-def _predictions(outputs: Tensor, link: Loss, kind: str, target: TargetScale) -> Tensor:
+def _predictions(outputs: Tensor, link: Loss, kind: str, target: Scale) -> Tensor:
     function = link.link_for(kind)
     outputs = outputs.double()
     if function is not None:
