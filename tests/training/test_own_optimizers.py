@@ -167,7 +167,7 @@ def test_it_continues_from_a_checkpoint_to_the_last_bit(flowers: wb.Task, regist
     batches = list(cohort.batches())
     cohort.step(*batches[0])
     other = Cohort.restore(flowers, CohortState.of(cohort.state().content()), CPU, torch.float64)
-    for x, y, _ in batches[1:]:
+    for x, y in batches[1:]:
         cohort.step(x, y)
         other.step(x, y)
     assert torch.equal(cohort.theta, other.theta)
@@ -241,7 +241,8 @@ def test_an_optimizer_that_looks_at_shapes_and_learning_rates_by_layer(flowers: 
     )
     cohort = Cohort(flowers, {1: config}, CPU, torch.float64)
     before = cohort.theta.clone()
-    cohort.step(*next(iter(cohort.batches())))
+    x, y, _ = next(iter(cohort.batches()))
+    cohort.step(x, y)
     whole = cohort.theta - before
     again = Cohort(flowers, {1: config}, CPU, torch.float64)
     for shard in again.shards:
