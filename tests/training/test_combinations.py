@@ -1,4 +1,4 @@
-"""Hyperparameters without effect: each remark against training with and without what it is about, and where it is shown."""
+"""Hyperparameters without effect: each note against training with and without what it is about, and where it is shown."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RANDOM = wb.Config(hidden_units=64, learning_rate=0.3, loss="cross_entropy", epo
 """Its validation loss goes up and down, so that epochs without a lower one come soon."""
 
 
-def remarks(**values: Any) -> list[str]:
+def notes(**values: Any) -> list[str]:
     return [problem.field for problem in without_effect(BASE.replace(**values))]
 
 
@@ -60,8 +60,8 @@ def curves(task: wb.Task, config: wb.Config) -> pd.DataFrame:
     ],
 )
 def test_a_schedule_that_never_lowers_the_rate_is_named(pointless: Any, effective: Any, field: str) -> None:
-    assert remarks(**pointless) == [field]
-    assert remarks(**effective) == []
+    assert notes(**pointless) == [field]
+    assert notes(**effective) == []
 
     def after_warmup(values: Any) -> set[float]:
         config = BASE.replace(**values)
@@ -111,8 +111,8 @@ def test_epochs_too_few_for_the_plateau_schedule_are_named(task: wb.Task, wait: 
 
 
 def test_early_stopping_that_cannot_end_a_trial_earlier_is_named() -> None:
-    assert remarks(patience=6) == []
-    assert remarks(patience=7) == remarks(patience=50) == ["patience"]
+    assert notes(patience=6) == []
+    assert notes(patience=7) == notes(patience=50) == ["patience"]
 
 
 @pytest.mark.parametrize(
@@ -125,8 +125,8 @@ def test_early_stopping_that_cannot_end_a_trial_earlier_is_named() -> None:
 )
 def test_what_nothing_reads_changes_nothing_and_is_named(task: wb.Task, off: Any, on: Any) -> None:
     (field,) = on
-    assert remarks(**off, **on) == [field]
-    assert remarks(**on) == remarks(**off) == []
+    assert notes(**off, **on) == [field]
+    assert notes(**on) == notes(**off) == []
     short = BASE.replace(epochs=3)
     pd.testing.assert_frame_equal(curves(task, short.replace(**off, **on)), curves(task, short.replace(**off)))
     assert not curves(task, short.replace(**on)).equals(curves(task, short))
@@ -143,11 +143,11 @@ def test_a_model_of_ones_own_may_not_read_dropout() -> None:
 
 def test_a_tiny_clip_is_named_where_the_step_follows_the_gradients_length() -> None:
     for optimizer in ("sgd", "momentum", "nesterov"):
-        assert remarks(optimizer=optimizer, gradient_clip=1e-3) == ["gradient_clip"]
+        assert notes(optimizer=optimizer, gradient_clip=1e-3) == ["gradient_clip"]
     for optimizer in ("adam", "adamw", "rmsprop", "adagrad"):
-        assert remarks(optimizer=optimizer, gradient_clip=1e-3) == []
-    assert remarks(optimizer="sgd", gradient_clip=0.5) == []
-    assert remarks(optimizer="sgd", gradient_clip=1e-3, learning_rate=10.0) == []
+        assert notes(optimizer=optimizer, gradient_clip=1e-3) == []
+    assert notes(optimizer="sgd", gradient_clip=0.5) == []
+    assert notes(optimizer="sgd", gradient_clip=1e-3, learning_rate=10.0) == []
 
 
 # --- where it is said -----------------------------------------------------------------------------------------------------
@@ -194,11 +194,11 @@ def test_it_stands_beside_the_control_until_it_is_mended() -> None:
     controls.load(RANDOM.replace(schedule="plateau", patience=3, loss="auto"))
     assert 'role="note"' in shown("patience")
     assert "patience=3: training stops before the plateau schedule" in shown("patience")
-    assert controls.read().patience == 3  # a remark prevents nothing, and reading keeps it
+    assert controls.read().patience == 3  # a note prevents nothing, and reading keeps it
     assert 'role="note"' in shown("patience")
     controls.field("patience").text.value = "30"  # type: ignore[attr-defined]
     assert shown("patience") == ""
-    # an error takes the place of a remark
+    # an error takes the place of a note
     controls.field("patience").text.value = "3"  # type: ignore[attr-defined]
     controls.field("patience").show_problem("<wrong>")
     assert "&lt;wrong&gt;" in shown("patience")

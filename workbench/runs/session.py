@@ -28,7 +28,7 @@ from workbench.training import Change, Training, Weights, capacity, cohort_key, 
 if TYPE_CHECKING:
     from workbench.tasks import Task
 
-__all__ = ["Session", "checkpoint_folder", "remarks", "scripted", "warn_without_effect"]
+__all__ = ["Session", "checkpoint_folder", "notes_without_effect", "scripted", "warn_without_effect"]
 
 R = TypeVar("R", bound=Run)
 
@@ -205,7 +205,7 @@ class Session:
 
         def note(numbers: Sequence[int]) -> Sequence[Event]:
             first.extend(events(numbers))
-            first.extend(remarks(dict(zip(numbers, configs, strict=True))))
+            first.extend(notes_without_effect(dict(zip(numbers, configs, strict=True))))
             return first
 
         with self.lock:
@@ -307,7 +307,7 @@ def warn_without_effect(*configs: Config) -> None:
         warnings.warn(text, UserWarning, stacklevel=callers_level())
 
 
-def remarks(configs: Mapping[int, Config]) -> list[Event]:
+def notes_without_effect(configs: Mapping[int, Config]) -> list[Event]:
     """For the log: the hyperparameters without effect of each trial."""
     return [Message(trial, problem.message) for trial, config in configs.items() for problem in without_effect(config)]
 

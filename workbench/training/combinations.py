@@ -23,13 +23,13 @@ SLOW = 50.0
 
 @dataclass(frozen=True)
 class Combination:
-    """One entry. field: at whose control it is shown. remark: what has no effect and what to do, "" where it does not apply.
+    """One entry. field: at whose control it is shown. note: what has no effect and what to do, "" where it does not apply.
 
     others: the other hyperparameters that decide it. needs: applies only while the choices read all of these.
     """
 
     field: str
-    remark: Callable[[Config], str]
+    note: Callable[[Config], str]
     others: tuple[str, ...]
     needs: tuple[str, ...] = ()
 
@@ -79,12 +79,12 @@ def _no_restart(config: Config) -> str:
 
 
 def _factor_of_one(name: str) -> Callable[[Config], str]:
-    def remark(config: Config) -> str:
+    def note(config: Config) -> str:
         if getattr(config, name) != 1:
             return ""
         return f"{name}=1: the {config.schedule} schedule never lowers the learning rate; lower {name}"
 
-    return remark
+    return note
 
 
 def _no_fall(config: Config) -> str:
@@ -108,7 +108,7 @@ def _never_stops(config: Config) -> str:
 def _not_read(name: str, field: str) -> Callable[[Config], str]:
     """Something that is switched on, by a value other than its default, and that the chosen entry does not read."""
 
-    def remark(config: Config) -> str:
+    def note(config: Config) -> str:
         value = getattr(config, name)
         if not value or config.uses(name):
             return ""
@@ -117,17 +117,17 @@ def _not_read(name: str, field: str) -> Callable[[Config], str]:
         others = f"choose {field}={' or '.join(readers)}, or leave it out" if readers else "leave it out"
         return f"{name}={value}: {field} {chosen!r} does not read it; {others}"
 
-    return remark
+    return note
 
 
 def _no_hidden_layers(name: str) -> Callable[[Config], str]:
-    def remark(config: Config) -> str:
+    def note(config: Config) -> str:
         value = getattr(config, name)
         if not value or config.hidden_layers:
             return ""
         return f"{name}={value}: acts on hidden layers, and there are none; raise hidden_layers"
 
-    return remark
+    return note
 
 
 def _tiny_clip(config: Config) -> str:
@@ -162,7 +162,7 @@ COMBINATIONS: tuple[Combination, ...] = (
     ),
     Combination("gradient_clip", _tiny_clip, ("optimizer", "learning_rate")),
 )
-"""Every combination, in the order in which the remarks are given."""
+"""Every combination, in the order in which the notes are given."""
 
 
 def without_effect(config: Config, searched: Collection[str] = ()) -> list[Problem]:
@@ -173,6 +173,6 @@ def without_effect(config: Config, searched: Collection[str] = ()) -> list[Probl
     found = []
     for one in COMBINATIONS:
         if not {one.field, *one.others} & set(searched) and all(config.uses(name) for name in one.needs):
-            text = one.remark(config)
+            text = one.note(config)
             found += [Problem(one.field, getattr(config, one.field), text)] if text else []
     return found

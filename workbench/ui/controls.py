@@ -188,17 +188,17 @@ class Controls(Scoped):
                 values[name] = self._fields[name].check()
             except ConfigError:
                 continue
-        remarks: dict[str, str] = {}
+        notes: dict[str, str] = {}
         try:
             config = Config(**values)
             self.preview.value = schedule_picture(config)
             for problem in without_effect(resolve_loss(config, self._kind)):
-                remarks.setdefault(problem.field, problem.message)
+                notes.setdefault(problem.field, problem.message)
         except ConfigError:
             self.preview.value = '<div class="wb-nopreview"></div>'
         for name, field in self._fields.items():
             # one that is searched has other values, and a hidden one is read by nothing: it is reset when it is shown again
-            field.show_remark("" if field.searched or name not in visible else remarks.get(name, ""))
+            field.show_note("" if field.searched or name not in visible else notes.get(name, ""))
 
 
 def schedule_picture(config: Config) -> str:

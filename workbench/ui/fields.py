@@ -43,7 +43,7 @@ class Field(Scoped):
         self._quiet = False
         self.editor: DomainEditor | None = None
         self._message: Any = None
-        self._problem = self._remark = ""
+        self._problem = self._note_text = ""
         self._parts: list[widgets.Widget] = []
         self.widget = make(widgets.Box, [], classes=f"wb-field wb-field-{self.name}")
         tip = hyperparameter.meaning + (f" Unit: {hyperparameter.unit}." if hyperparameter.unit else "")
@@ -154,14 +154,14 @@ class Field(Scoped):
         self._problem = message
         self._write()
 
-    def show_remark(self, message: str) -> None:
+    def show_note(self, message: str) -> None:
         """Show below the control why its value has no effect, while there is no error; "" removes it."""
-        if message != self._remark:
-            self._remark = message
+        if message != self._note_text:
+            self._note_text = message
             self._write()
 
     def _write(self) -> None:
-        text, role = (self._problem, "alert") if self._problem else (self._remark, "note")
+        text, role = (self._problem, "alert") if self._problem else (self._note_text, "note")
         if text or self._message is not None:
             self.message.value = f'<span role="{role}">{html.escape(text)}</span>' if text else ""
 

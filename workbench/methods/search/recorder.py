@@ -17,7 +17,7 @@ from workbench.methods.search.arm import Result
 from workbench.methods.search.handle import Search
 from workbench.methods.search.protocol import Call, NewRow
 from workbench.runs.publisher import LogChanged
-from workbench.runs.session import Session, remarks
+from workbench.runs.session import Session, notes_without_effect
 
 if TYPE_CHECKING:
     from workbench.methods.search.request import SearchRequest
@@ -64,7 +64,7 @@ class LogRecorder:
 
         def events(numbers: Sequence[int]) -> list[Event]:
             trains = {number: row.config for number, row in zip(numbers, rows, strict=True) if not row.rejected}
-            found: list[Event] = [*remarks(trains)]
+            found: list[Event] = [*notes_without_effect(trains)]
             for number, row in zip(numbers, rows, strict=True):
                 found += [Message(number, text) for text in (row.note, not row.rejected and unmeasured) if text]
                 if row.rejected:
