@@ -22,7 +22,7 @@ class Shape:
     """What a builder asks of a task."""
 
     def __init__(self, input_shape: tuple[int, ...], output_size: int = 3) -> None:
-        self.input_shape, self.output_size = input_shape, output_size
+        self.input_shape, self.output_size, self.positions = input_shape, output_size, ()
 
 
 class Block(nn.Module):

@@ -16,7 +16,8 @@ RNG = np.random.default_rng(12)
 
 
 def rows(x: np.ndarray, y: np.ndarray | None = None) -> Rows:
-    return Rows(torch.tensor(x, dtype=torch.float32), torch.tensor(np.zeros(len(x), int) if y is None else y))
+    labels = torch.tensor(np.zeros(len(x), int) if y is None else y)
+    return Rows(torch.tensor(x, dtype=torch.float32), labels, labels)
 
 
 def test_copies_of_training_rows_are_counted() -> None:

@@ -126,7 +126,7 @@ class Decision:
         logs[:, positive] -= math.log(t) - math.log1p(-t)
         found: NDArray[np.float64] = softmax(logs, axis=1)
         yes = self.threshold.decides(stated)
-        odd = (found[:, positive] > found[:, 1 - positive]) != yes  # rows that lie on the threshold, but for rounding
+        odd = (found.argmax(1) == positive) != yes  # rows that lie on the threshold, but for rounding
         found[odd, 1 - positive] = 0.5
         found[odd, positive] = np.nextafter(0.5, np.where(yes, 1.0, 0.0))[odd]
         return found

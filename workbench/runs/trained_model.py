@@ -112,10 +112,14 @@ class TrainedModel(nn.Module):
 
         decided: the largest entry is the class that the model predicts, also where its `decision` has a threshold other than ½.
         """
-        found = self.schema.predictions(self.outputs(x), self.config.loss)
+        found = self.uncalibrated(x)
         if not self.decision:
             return found
         return torch.from_numpy((self.decision.decided if decided else self.decision.probabilities)(found.numpy()))
+
+    def uncalibrated(self, x: Tensor) -> Tensor:
+        """As `predictions`, whatever the model's `decision` is."""
+        return self.schema.predictions(self.outputs(x), self.config.loss)
 
     @torch.no_grad()
     def outputs(self, x: Tensor) -> Tensor:

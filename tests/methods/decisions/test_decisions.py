@@ -382,7 +382,7 @@ def test_a_class_without_a_validation_row_is_named(monkeypatch: pytest.MonkeyPat
     bench.run(QUICK)
     rows = bench.task.validation
     left = rows.y == 0
-    monkeypatch.setattr(bench.task, "validation", type(rows)(rows.x[left], rows.y[left]))
+    monkeypatch.setattr(bench.task, "validation", rows.part(left))
     for call in (bench.threshold, bench.calibrate):
         with pytest.raises(wb.TaskError, match="have no row of class 'yes'"):
             call(1)

@@ -218,7 +218,7 @@ class _Crowd:
         return self._kept[trial] if trial in self._kept else self._session.recall.model(trial)
 
     def _answer(self, model: TrainedModel) -> NDArray[np.float64]:
-        found: NDArray[np.float64] = model.predictions(self._session.task.validation.x).numpy()
+        found: NDArray[np.float64] = model.uncalibrated(self._session.task.validation.x).numpy()
         size = sum(value.numel() * value.element_size() for value in model.state_dict().values())
         if model.trial is not None and self._bytes + size <= IN_MEMORY:
             self._kept[model.trial] = model

@@ -140,7 +140,7 @@ class Ensemble(nn.Module):
 
         Probabilities of the classes or labels, or numbers in the target's own unit: (rows, outputs).
         """
-        return self._mean([model.predictions(x) for model in self._models])
+        return self._mean([model.uncalibrated(x) for model in self._models])
 
     def preprocess(self, X: Any) -> Tensor:
         """Raw rows, of the kind the task was made from, as `forward` takes them: (rows, *input_shape) float32, on the CPU.
