@@ -647,8 +647,10 @@ class Workbench(Scoped):
         of the mean by Student's t, NaN for one seed), p_value and tied: whether it cannot be distinguished from the best at
         5% by Welch's two-sided t-test. The variance of a configuration with one seed, or without spread, is the pooled
         variance of the others; if no configuration has two seeds that differ, all are tied. The intervals are about seeds,
-        not about other validation rows. A branch, or a trial with live changes, is a row of its own, since it does not belong
-        to the configuration it ends with. Then follow the hyperparameters in which the configurations differ. top: number of
+        not about other validation rows. Under a cross-validation they are about folds instead: p_value is that of the corrected
+        resampled t-test (Nadeau and Bengio 2003), and the interval, by the same variance, is approximate. A branch, or a trial
+        with live changes, is a row of its own, since it does not belong to the configuration it ends with. Then follow the
+        hyperparameters in which the configurations differ. top: number of
         rows, None for all.
 
         Ensembles are ranked by their score on the validation rows: `ensemble` is their number; `corrected`, low and high say
@@ -783,43 +785,48 @@ class Workbench(Scoped):
         """The branches on this task as a tree, or the tree that a trial belongs to; `tree().frame` has one row per branch."""
         return tree(self._session, None if trial is None else whole("trial", trial))
 
-    def model(self, trial: int, epoch: int | None = None) -> TrainedModel:
+    def model(self, trial: int, epoch: int | None = None, *, fold: int | None = None) -> TrainedModel:
         """A trial's `nn.Module` with its best weights (lowest validation loss; of a refit the last ones), or those after an
         epoch, ready to predict.
 
+        fold: of a cross-validated trial, the number of the fold from 1, whose training rows and preprocessing the model has.
         Epochs that no checkpoint holds are trained again first, without a record. Raises: LogError for an unknown trial;
-        RunError for one without a finished epoch, on another task, or for an epoch it does not have; ModelError if the model
-        of the trial is another one here; CheckpointError if the checkpoint is damaged. Warns if the outputs of the model are
-        not those that were measured; its `mismatch` says how they differ.
+        RunError for one without a finished epoch, on another task, or for an epoch or fold it does not have; ModelError if the
+        model of the trial is another one here; CheckpointError if the checkpoint is damaged. Warns if the outputs of the model
+        are not those that were measured; its `mismatch` says how they differ.
         """
-        model = self._session.recall.model(whole("trial", trial), epoch)
+        model = self._session.recall.model(whole("trial", trial), epoch, fold)
         if model.mismatch:
             from workbench.core.warn import callers_level
 
             warnings.warn(f"trial {trial}: {model.mismatch}", UserWarning, stacklevel=callers_level())
         return model
 
-    def predict(self, trial: int, X: Any) -> NDArray[Any]:
+    def predict(self, trial: int, X: Any, *, fold: int | None = None) -> NDArray[Any]:
         """Predictions of a trial's best model for raw rows, in the form the task was made from.
 
         Returns labels (rows,) of the target's own type, or numbers in its unit, (rows,) or (rows, outputs) as the target.
         Raises: as `model`; TaskError for rows of another kind.
         """
-        return self.model(trial).predict(X)
+        return self.model(trial, fold=fold).predict(X)
 
-    def save(self, trial: int | Ensemble, path: str | Path, *, epoch: int | None = None) -> Path:
+    def save(
+        self, trial: int | Ensemble, path: str | Path, *, epoch: int | None = None, fold: int | None = None
+    ) -> Path:
         """Write a trial's model, or an ensemble, into one safe file for `wb.load_model(path)`: weights, configuration,
         preprocessing, versions.
 
-        epoch: of a trial, by default the best. Returns the path. Raises: as `model`; CheckpointError if it cannot be written,
-        or the preprocessing cannot be stored.
+        epoch: of a trial, by default the best. fold: as of `model`. Returns the path. Raises: as `model`; CheckpointError if
+        it cannot be written, or the preprocessing cannot be stored.
         """
         from workbench.methods.ensembles.ensemble import Ensemble, save_ensemble
         from workbench.runs.trained_model import save_model
 
         if isinstance(path, str):
             a_text(path, "path")
-        return save_ensemble(trial, path) if isinstance(trial, Ensemble) else save_model(self.model(trial, epoch), path)
+        if isinstance(trial, Ensemble):
+            return save_ensemble(trial, path)
+        return save_model(self.model(trial, epoch, fold=fold), path)
 
     def errors(self, trial: int, epoch: int | None = None, *, split: str = "validation", top: int = 20) -> TrialErrors:
         """Where a trial's model is wrong: confusion matrix, scores by class and calibration, or residuals, and the worst rows.

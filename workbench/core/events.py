@@ -79,6 +79,8 @@ class EpochEnd:
     seconds: wall time of the epoch with its validation; in a cohort, of the cohort's epoch.
     train_metric, val_metric: the headline metric. metrics: (training, validation) value of each of the task's metrics, in the
     target's own unit; NaN for none. monitored: what selects the best epoch, turned so that lower is better; by default val_loss.
+    folds: under a cross-validation, of which all numbers are means over the folds, the validation loss ("loss") and metrics of
+    each fold.
     """
 
     trial: int
@@ -94,6 +96,7 @@ class EpochEnd:
     seconds: float
     metrics: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     monitored: float | None = None
+    folds: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.monitored is None:

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Select, func, select
 
 from workbench.core.events import TrialEnded, TrialState
 from workbench.log import schema
-from workbench.log.conditions import check_known, outside_trash
+from workbench.log.conditions import check_known, outside_trash, trashed
 from workbench.log.database import Database
 from workbench.log.records import chunks
 
@@ -78,6 +78,24 @@ class History:
         frame = pd.DataFrame(rows, columns=["trial", "parent", "epoch", "changes"])
         frame["changes"] = [branch_changes(message) for message in frame["changes"]]
         return frame.astype({"trial": np.int64, "parent": np.int64, "epoch": np.int64, "changes": object})
+
+    def folds(self, *trials: int) -> pd.DataFrame:
+        """The folds of cross-validated trials: trial, epoch, fold (from 1), val_loss and val_<metric>, one row a fold and epoch.
+
+        Without trials, all outside the trash. Raises: LogError for an unknown trial.
+        """
+        table = schema.epochs
+        statement = select(table.c.trial, table.c.epoch, table.c.folds).order_by(table.c.trial, table.c.epoch)
+        with self._database.read() as connection:
+            check_known(connection, trials)
+            where = table.c.trial.in_(trials) if trials else table.c.trial.not_in(trashed())
+            found = connection.execute(statement.where(where, table.c.folds != "{}")).all()
+        rows = []
+        for trial, epoch, text in found:
+            scores = {f"val_{name}": values for name, values in json.loads(text).items()}
+            for fold, own in enumerate(zip(*scores.values(), strict=True), 1):
+                rows.append({"trial": trial, "epoch": epoch, "fold": fold, **dict(zip(scores, own, strict=True))})
+        return pd.DataFrame(rows, columns=None if rows else ["trial", "epoch", "fold", "val_loss"])
 
     def changes(self, trial: int) -> list[tuple[int, str, float]]:
         """A trial's live changes in order: step, hyperparameter, new value. Raises: LogError for an unknown trial."""

@@ -142,9 +142,15 @@ def _whole(values: NDArray[np.float64]) -> pd.arrays.IntegerArray:
     return pd.arrays.IntegerArray(np.where(gaps, 0, values).astype(np.int64), gaps)
 
 
+JSON = ("metrics", "folds")
+"""Columns of texts, the last ones of the table of epochs."""
+
+
 def curves(connection: Connection, trials: Sequence[int]) -> pd.DataFrame:
     """One row an epoch, ordered by trial and epoch; every number as it was measured, NaN and infinity included.
 
+    Under a cross-validation, numbers are means over the folds, and val_loss_std, val_metric_std and val_<metric>_std their
+    standard deviations.
     trials: their numbers, none for all outside the trash. Raises: LogError for an unknown trial.
     """
     table = schema.epochs
@@ -153,7 +159,7 @@ def curves(connection: Connection, trials: Sequence[int]) -> pd.DataFrame:
 
 def epochs_of(frame: pd.DataFrame) -> Iterator[EpochEnd]:
     """The epochs out of a frame that `curves` returned."""
-    named = [field.name for field in dataclasses.fields(EpochEnd) if field.name != "metrics"]
+    named = [field.name for field in dataclasses.fields(EpochEnd) if field.name not in JSON]
     own = {name.removeprefix("train_") for name in frame if str(name).startswith("train_")} - {"loss", "metric"}
     columns = [(frame[f"train_{name}"].tolist(), frame[f"val_{name}"].tolist()) for name in own]
     for at, values in enumerate(frame[named].itertuples(index=False)):
@@ -185,10 +191,10 @@ def _in_parts(
 
 
 def _curves(result: CursorResult[Any]) -> pd.DataFrame:
-    names = [name for name in result.keys() if name != "metrics"]  # noqa: SIM118 (a result is no mapping)
+    names = [name for name in result.keys() if name not in JSON]  # noqa: SIM118 (a result is no mapping)
     whole = dict.fromkeys(("trial", "epoch", "step"), np.int64)
     # arrays of their kind at once: a frame of objects that is converted takes far longer for a short curve
-    *columns, texts = list(zip(*result.all(), strict=True)) or [()] * (len(names) + 1)
+    *columns, texts, by_fold = list(zip(*result.all(), strict=True)) or [()] * (len(names) + len(JSON))
     arrays = {name: np.array(values, whole.get(name, np.float64)) for name, values in zip(names, columns, strict=True)}
     metrics = [json.loads(text) for text in texts]
     for name in dict.fromkeys(chain.from_iterable(metrics)):
@@ -196,6 +202,13 @@ def _curves(result: CursorResult[Any]) -> pd.DataFrame:
         arrays |= {
             f"{split}_{name}": np.array([pair[at] for pair in pairs]) for at, split in enumerate(("train", "val"))
         }
+    folds = [json.loads(text) for text in by_fold]
+    for name in dict.fromkeys(chain.from_iterable(folds)):
+        spreads = [np.std(own[name], ddof=1) if name in own else math.nan for own in folds]
+        arrays[f"val_{name}_std"] = np.array(spreads, np.float64)
+    if any(folds):  # the headline metric is the first one after the loss
+        spreads = [np.std([*own.values()][1], ddof=1) if own else math.nan for own in folds]
+        arrays["val_metric_std"] = np.array(spreads, np.float64)
     return pd.DataFrame(arrays)
 
 

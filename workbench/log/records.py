@@ -178,7 +178,8 @@ def event_rows(events: Iterable[Event]) -> dict[Table, list[dict[str, Any]]]:
         match event:
             case EpochEnd():
                 row = {name: getattr(event, name) for name in EPOCH_FIELDS}
-                rows[schema.epochs].append({**row, "metrics": json.dumps(event.metrics)})
+                texts = {"metrics": json.dumps(event.metrics), "folds": json.dumps(event.folds)}
+                rows[schema.epochs].append({**row, **texts})
             case TrialEnded():
                 rows[schema.ends].append({**dataclasses.asdict(event), "state": str(event.state), "created": now()})
             case StateChanged(trial, state, step):

@@ -127,6 +127,7 @@ adoptions = Table(
 )
 
 # metrics: JSON of [training, validation] by name. monitored: what selects the best epoch, lower is better
+# folds: JSON of the validation loss ("loss") and metrics of each fold, {} without folds
 # SQLite keeps NaN as NULL; these columns have no other use for NULL
 epochs: Table = Table(
     "epochs",
@@ -146,6 +147,7 @@ epochs: Table = Table(
         "monitored",
     ),
     Column("metrics", Text, nullable=False),
+    Column("folds", Text, nullable=False),
 )
 
 # kind: state (name: the state), change (of a hyperparameter by hand), message, cohort (name: the series, epoch: after how

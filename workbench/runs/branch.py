@@ -66,6 +66,7 @@ def branch(
 ) -> Run:
     """Train branches of a trial, one for each seed from the parent's on; the same request again, while it trains, is the same
     run. Nothing is logged when it raises."""
+    session.recall.check_one_model("a branch")
     config, epoch = branch_config(session, trial, epoch, changes)
     recall = session.recall
     begins = recall.steps(trial, epoch)

@@ -16,14 +16,14 @@ class Catcher:
         self.found: CohortState | None = None
         self.training: Training | None = None
 
-    def row(self, training: Training, trial: int) -> Trained:
-        """Train, and return the row of a trial. Raises: RunError if it ends before the epoch."""
+    def row(self, training: Training, trial: int, fold: int = 0) -> Trained:
+        """Train, and return the row of a trial, of the fold with this index. Raises: RunError if it ends before the epoch."""
         self.training = training
         for _ in training.moments():
             pass
         if self.found is None:
             raise RunError(f"trial {trial} could not be trained again up to epoch {self._epoch}: it ended before")
-        return self.found.row(trial)
+        return self.found.row(trial, fold)
 
     def begin(self, series: int) -> None:
         pass

@@ -47,6 +47,7 @@ from workbench.training.stages import trained_part
 if TYPE_CHECKING:
     from workbench.runs.trained_model import TrainedModel
     from workbench.tasks import Task
+    from workbench.tasks.fold_data import Fold
 
 __all__ = ["Recall", "logged_config", "whole"]
 
@@ -98,9 +99,9 @@ class Recall:
         task: Task,
         log: TrialLog,
         store: CheckpointStore,
-        at_hand: Callable[[int], Weights | None] = lambda trial: None,
+        at_hand: Callable[[int, int], Weights | None] = lambda trial, fold: None,
     ) -> None:
-        """at_hand: the best weights of an ended trial if they are in memory."""
+        """at_hand: the best weights of an ended trial, of the fold with an index, if they are in memory."""
         self.task, self.log, self.store, self.at_hand = task, log, store, at_hand
         self.refits = Refits(task, log, self.check_code)
 
@@ -263,18 +264,19 @@ class Recall:
 
     # --- states -----------------------------------------------------------------------------------------------------
 
-    def after(self, trial: int, epoch: int) -> Trained:
-        """The row of a trial after an epoch: to the last bit if it trained alone.
+    def after(self, trial: int, epoch: int, fold: int = 0) -> Trained:
+        """The row of a trial after an epoch, of the fold with this index: to the last bit if it trained alone.
 
         One that trained with others, and has to be trained again, comes up to rounding, with dropout in distribution.
         Raises: CheckpointError if the checkpoint that is needed is damaged.
         """
-        found = self.kept(trial, epoch)
+        found = self.kept(trial, epoch, fold)
         if found is not None and found.progress.epoch == epoch:
             return found
-        return self.again(trial, epoch, found)
+        # a row that trains with those of its other folds cannot go on without them
+        return self.again(trial, epoch, None if self.task.folds else found, fold)
 
-    def kept(self, trial: int, epoch: int) -> Trained | None:
+    def kept(self, trial: int, epoch: int, fold: int = 0) -> Trained | None:
         """The newest checkpoint of a trial at an epoch or before it, None if there is none."""
         seat = self.log.history.cohorts(trial).get(trial)
         if seat is None:
@@ -283,7 +285,7 @@ class Recall:
         for number in reversed(self.store.epochs(series)):
             if joined < number <= joined + epoch:
                 try:
-                    row = self.store.load(series, number).row(trial)
+                    row = self.store.load(series, number).row(trial, fold)
                 except KeyError:
                     continue  # of another cohort, which began with the same trial and broke off
                 except CheckpointError as error:
@@ -293,7 +295,7 @@ class Recall:
                     return row  # else left over from another log of the same name
         return None
 
-    def again(self, trial: int, epoch: int, start: Trained | None = None) -> Trained:
+    def again(self, trial: int, epoch: int, start: Trained | None = None, fold: int = 0) -> Trained:
         """Train a trial again up to an epoch, without a record: from `start`, or from the first step."""
         self.check_code(trial, None if start is None else start.weights)
         config, changes = logged_config(trial, self.log.record(trial).config), self.changes(trial)
@@ -310,7 +312,7 @@ class Recall:
             training = Training(
                 self.refits.task_of(trial), {trial: config}, origins=origins, changes={trial: changes}, fixed=fixed, **options
             )  # fmt: skip
-        return catcher.row(training, trial)
+        return catcher.row(training, trial, fold)
 
     def best_epoch(self, trial: int) -> int:
         """The epoch of the lowest validation loss; of a refit the last one. Raises: RunError if no epoch has a finite loss."""
@@ -322,53 +324,83 @@ class Recall:
             raise RunError(f"trial {trial} has no epoch with a finite validation loss, so there is no best model")
         return int(curve.loc[losses.idxmin(), "epoch"])
 
-    def weights(self, trial: int, epoch: int | None = None) -> tuple[Weights, int]:
-        """A trial's weights after an epoch, by default the best one, and that epoch."""
+    def weights(self, trial: int, epoch: int | None = None, fold: int = 0) -> tuple[Weights, int]:
+        """A trial's weights after an epoch, by default the best one, and that epoch. fold: index of the fold."""
         self.check_trial_task(trial)
         self.former_builder(trial)
         if epoch is not None:
             epoch = self.check_epoch(trial, epoch)
-            return self.after(trial, epoch).weights, epoch
-        best, found = self.best_epoch(trial), self.best_kept(trial)
-        return (self.after(trial, best).weights if found is None else found), best
+            return self.after(trial, epoch, fold).weights, epoch
+        best, found = self.best_epoch(trial), self.best_kept(trial, fold)
+        return (self.after(trial, best, fold).weights if found is None else found), best
 
-    def best_kept(self, trial: int) -> Weights | None:
+    def best_kept(self, trial: int, fold: int = 0) -> Weights | None:
         """A trial's best weights, from memory or a checkpoint, also on another task; None if they had to be trained again."""
-        found = self.at_hand(trial)
+        found = self.at_hand(trial, fold)
         if found is not None:
             return found
         best, curve = self.best_epoch(trial), self.log.curves(trial)
-        last = self.kept(trial, int(curve["epoch"].iloc[-1]))
+        last = self.kept(trial, int(curve["epoch"].iloc[-1]), fold)
         if last is not None and last.best is not None and last.progress.watch["best_epoch"] == best:
             return last.best
-        kept = self.kept(trial, best)
+        kept = self.kept(trial, best, fold)
         return None if kept is None or kept.progress.epoch != best else kept.weights
 
-    def model(self, trial: int, epoch: int | None = None) -> TrainedModel:
+    def model(self, trial: int, epoch: int | None = None, fold: int | None = None) -> TrainedModel:
         """A trial's model, ready to predict, with its best weights or those after an epoch; `mismatch` if it is another one.
 
-        Its outputs are compared with those that were measured with its weights, where these are at hand.
+        fold: its number, from 1. Its outputs are compared with those that were measured with its weights, where these are at
+        hand. Raises: RunError unless a fold is named exactly where there are folds.
         """
         from workbench.runs.trained_model import TrainedModel
 
         self.check_trial_task(trial)
         config = logged_config(trial, self.log.record(trial).config)
-        weights, epoch = self.weights(trial, epoch)
+        index = self._index_of(trial, fold)
+        weights, epoch = self.weights(trial, epoch, index or 0)
         former = self.former_builder(trial)
         if former is None:
             self.check_builder(trial, weights)
         task, record = self.refits.task_of(trial), self.log.record(trial)
         module = filled(build_model(task, config, former), weights)
+        # a refit of a cross-validated trial is one model
+        one: Task | Fold = task if index is None or task.folds is None else task.folds.members[index]
         model = TrainedModel(
-            module, config, task.schema, trial=trial, epoch=epoch, builder=record.builder,
+            module, config, one.schema, trial=trial, epoch=epoch, builder=record.builder,
             decision=self.decision(trial, epoch),
         )  # fmt: skip
         if weights.outputs is not None:
-            places = sample_rows(len(task.validation.x), weights.outputs[0].numel())
-            model.mismatch = disagreement(model.outputs, task.validation.x[places], weights.outputs, record.device)
+            rows = len(one.validation.x) if task.folds is None else task.folds.least
+            places = sample_rows(rows, weights.outputs[0].numel())
+            model.mismatch = disagreement(model.outputs, one.validation.x[places], weights.outputs, record.device)
         if not model.mismatch and epoch == self.best_epoch(trial):
             model.mismatch = self.log.history.mismatch(trial)
         return model
+
+    def _index_of(self, trial: int, fold: int | None) -> int | None:
+        folds = self.refits.task_of(trial).folds
+        if folds is None:
+            if fold is not None:
+                raise RunError(f"fold={fold!r}: trial {trial} has no folds; leave fold= out")
+            return None
+        if fold is None:
+            raise RunError(
+                f"trial {trial} was cross-validated and has {len(folds)} models: give fold=1 to {len(folds)} for one of them; "
+                f"bench.refit({trial}) trains one model on all rows outside the test set; for an ensemble of the folds, average "
+                f"the predictions of bench.model({trial}, fold=1) to fold={len(folds)}"
+            )
+        number = whole("fold", fold)
+        if not 1 <= number <= len(folds):
+            raise RunError(f"fold={fold!r}: trial {trial} has the folds 1 to {len(folds)}")
+        return number - 1
+
+    def check_one_model(self, what: str) -> None:
+        """Raises RunError where each trial has a model for every fold. what: what needs a single one, such as "a branch"."""
+        if self.task.folds is not None:
+            raise RunError(
+                f"{self.task.name!r} is cross-validated, so that each trial has {len(self.task.folds)} models, and {what} needs "
+                "one; make a task without folds for it, such as split=(0.6, 0.2, 0.2)"
+            )
 
     def decision(self, trial: int, epoch: int) -> Decision:
         """The calibration and threshold that were last chosen for a trial's model with its weights after an epoch."""

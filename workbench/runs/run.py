@@ -130,11 +130,12 @@ class Run(Waiting):
         """Its result in a sentence, in addition to the trials' states; "" for none."""
         return ""
 
-    def weights_of(self, trial: int) -> Weights | None:
-        """An ended trial's best weights, None if they are not at hand."""
+    def weights_of(self, trial: int, fold: int = 0) -> Weights | None:
+        """An ended trial's best weights, of the fold with this index; None if they are not at hand."""
         training = self._training  # read first: the results are there before it is let go
         trained = self._results or training
-        return None if trained is None else trained.weights.get(trial)
+        found = () if trained is None else trained.fold_weights.get(trial, ())
+        return found[fold] if fold < len(found) else None
 
     def __repr__(self) -> str:
         counts: dict[str, int] = {}

@@ -251,10 +251,10 @@ class Session:
         """The run that a trial belongs to, if it was started here."""
         return self._runs.get(trial)
 
-    def weights_at_hand(self, trial: int) -> Weights | None:
-        """The best weights of a trial that ended in this session, None if they are not in memory."""
+    def weights_at_hand(self, trial: int, fold: int = 0) -> Weights | None:
+        """The best weights of a trial that ended in this session, of the fold with this index; None if they are not in memory."""
         run = self.run_of(trial)
-        return None if run is None else run.weights_of(trial)
+        return None if run is None else run.weights_of(trial, fold)
 
     def forget(self, trials: Sequence[int]) -> None:
         """Publish that trials were moved to the trash."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import textwrap
 from dataclasses import dataclass
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -20,6 +21,7 @@ from workbench.metrics.evaluation import evaluate_metric
 from workbench.metrics.predictions import predictions_of
 
 if TYPE_CHECKING:
+    from workbench.tasks.fold_data import Fold
     from workbench.tasks.task import Task
 
 __all__ = ["Baseline", "baseline_of", "facts_of"]
@@ -49,8 +51,12 @@ class Baseline:
         return f"Baseline(metric={self.metric:.3f}, loss={self.loss:.3f}, {self.description!r})"
 
 
-def baseline_of(task: Task) -> Baseline:
-    """The score to beat on the validation split."""
+def baseline_of(task: Task | Fold) -> Baseline:
+    """The score to beat on the validation split, the mean over the folds where there are some."""
+    if task.folds is not None:
+        found = [baseline_of(fold) for fold in task.folds.members]
+        metric, loss = fmean(one.metric for one in found), fmean(one.loss for one in found)
+        return Baseline(metric, loss, found[0].description)
     if not len(task.validation):
         return Baseline(math.nan, math.nan, "there are no validation rows")
     outputs, description = _constant(task)
@@ -70,7 +76,7 @@ def baseline_of(task: Task) -> Baseline:
     return Baseline(_score(task.metric, predictions, target, weight), float(mean), description)
 
 
-def _constant(task: Task) -> tuple[Tensor, str]:
+def _constant(task: Task | Fold) -> tuple[Tensor, str]:
     """Outputs (1, ...) of a model that ignores its input, and what it answers in words."""
     y = task.train.y
     if task.classes is not None:
@@ -105,6 +111,8 @@ def facts_of(task: Task) -> pd.DataFrame:
     A long list of classes, or a warning, goes over several rows, whose index is empty, as pandas cuts long cells off.
     """
     sizes = ", ".join(f"{size:,} {name}" for name, size in task.sizes.items())
+    if task.folds is not None:
+        sizes = f"fold 1 of {len(task.folds)}: {sizes}"
     baseline = task.baseline
     label = METRICS[task.metric].label if task.metric in METRICS else task.metric
     kind = textwrap.wrap(task.kind + (f", as {task.kind_rule}" if task.kind_rule else ""), CELL)

@@ -58,11 +58,17 @@ class Preprocessing:
         self._numeric: tuple[str, ...] = ()
         self.feature_names: tuple[str, ...] | None = None
 
-    def fit(self, rows: NDArray[np.float64] | pd.DataFrame, targets: NDArray[Any]) -> None:
-        """Learn from the training rows alone. Raises: TaskError if the transformer fails on them."""
+    def fit(
+        self, rows: NDArray[np.float64] | pd.DataFrame, targets: NDArray[Any], seen: pd.DataFrame | None = None
+    ) -> None:
+        """Learn from the training rows alone. Raises: TaskError if the transformer fails on them.
+
+        seen: rows whose categories count as known too, so that all folds of a cross-validation have the same inputs.
+        """
         if isinstance(rows, pd.DataFrame):
             self._numeric = tuple(name for name in rows if is_number(rows[name]))
-            self._columns = _column_encoder(rows, self._numeric).fit(self._plain(rows))
+            encoder = _column_encoder(rows, self._numeric, None if seen is None else self._plain(seen))
+            self._columns = encoder.fit(self._plain(rows))
             self.feature_names = tuple(str(name) for name in self._columns.get_feature_names_out())
         X = self._numbers(rows)
         over = None if self.image else 0
@@ -260,12 +266,15 @@ def _names_after(transform: Any, names: tuple[str, ...] | None, count: int) -> t
     return found if len(found) == count else tuple(f"feature {index}" for index in range(count))
 
 
-def _column_encoder(frame: pd.DataFrame, numeric: tuple[str, ...]) -> ColumnTransformer:
+def _column_encoder(
+    frame: pd.DataFrame, numeric: tuple[str, ...], seen: pd.DataFrame | None = None
+) -> ColumnTransformer:
     other = [name for name in frame if name not in numeric]
     for name in frame:
         if frame[name].isna().all():
             raise TaskError(f"column {name!r} has no value in the training split; drop it")
-    one_hot = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
+    known: Any = "auto" if seen is None else [np.sort(seen[name].dropna().unique()) for name in other]
+    one_hot = OneHotEncoder(categories=known, handle_unknown="ignore", sparse_output=False)
     return ColumnTransformer(
         [
             ("numeric", SimpleImputer(strategy="median"), list(numeric)),

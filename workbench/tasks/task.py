@@ -22,6 +22,7 @@ from workbench.tasks.builtin import BUILTIN
 from workbench.tasks.data_warnings import data_warnings
 from workbench.tasks.division import divide
 from workbench.tasks.facts import Baseline, baseline_of, facts_of
+from workbench.tasks.fold_data import Folds, folds_of_task
 from workbench.tasks.frames import check_frame, check_is_frame, read_csv
 from workbench.tasks.inputs import as_inputs, warn_of_channels_last
 from workbench.tasks.merged import keep_raw
@@ -58,7 +59,8 @@ class Task:
     the best epoch within a trial, for its weights, early stopping and the plateau schedule. weights: one number from 0 on a
     row, or the column of a table that holds them: how much each row counts in losses and metrics, in every split.
 
-    Attributes: split (`Split`); train, validation (`Rows`); row_numbers: of these, where they stood in the data, from 0;
+    Attributes: split (`Split`); folds: None, or the `Folds` of a cross-validation, whose first one the other attributes
+    describe; train, validation (`Rows`); row_numbers: of these, where they stood in the data, from 0;
     groups: of these, a key of each row's group, None for rows without;
     input_shape without the row axis; output_size: classes, labels or targets;
     classes: their labels as text (`decode` gives them as y has them), None for numbers; feature_names: of tables, else None;
@@ -125,10 +127,18 @@ class Task:
         image = not isinstance(X, pd.DataFrame) and X.ndim == 4
         if image and renewal is None:
             warn_of_channels_last(X.shape)
-        fitted = Preprocessing(standardize=standardize, clip=clip, transform=transform, image=image)
-        fitted.fit(take_rows(X, parts[0]), targets[parts[0]])
-        scale = _target_scale(targets[parts[0]], found, target_transform, field)
-        self.train, self.validation, test = (_split(X, targets, rows, fitted, scale, weight) for rows in parts)
+        seen = take_rows(X, division.open_rows) if division.folds else None
+
+        def fit(rows: NDArray[np.int64]) -> tuple[Preprocessing, TargetScale]:
+            made = Preprocessing(standardize=standardize, clip=clip, transform=transform, image=image)
+            made.fit(take_rows(X, rows), targets[rows], seen)
+            return made, _target_scale(targets[rows], found, target_transform, field)
+
+        def rows_of(rows: NDArray[np.int64], fitted: Preprocessing, scale: TargetScale) -> Rows:
+            return _split(X, targets, rows, fitted, scale, weight)
+
+        fitted, scale = fit(parts[0])
+        self.train, self.validation, test = (rows_of(rows, fitted, scale) for rows in parts)
         self.sizes = {"train": len(self.train), "validation": len(self.validation), "test": len(parts[2])}
         self.row_numbers = dict(zip(SPLITS[:2], parts, strict=False))
         groups = division.groups
@@ -136,8 +146,8 @@ class Task:
         self.row_keys = {split: keys[rows] for split, rows in zip(self.sizes, parts, strict=True)}
         if isinstance(X, pd.DataFrame):
             trained = targets[parts[0]] if found == "regression" else None
-            seen = take_rows(X, np.sort(np.concatenate(parts[:2])))
-            self.warnings = data_warnings(take_rows(X, parts[0]), seen, trained, target_columns)
+            known_rows = take_rows(X, division.open_rows)
+            self.warnings = data_warnings(take_rows(X, parts[0]), known_rows, trained, target_columns)
         others = {"validation": self.validation, "test": test}
         self.warnings += copy_warnings(self.row_keys, self.train, others, len(strata or ()))
         # the address in a function's repr differs in the next session
@@ -172,6 +182,10 @@ class Task:
             target_names=target_columns or None,
             positions=tuple(targets.shape[1:]) if found == "dense" else (),
         )
+        self.folds: Folds | None = None
+        if division.folds:
+            self.folds = folds_of_task(self.schema, division.folds, fit, rows_of)
+            self.train, self.validation = self.folds.members[0].train, self.folds.members[0].validation
         self.recipe, self.recipe_needs = recipe or Recipe()
         self.former = None if renewal is None else renewal.former
         self._source = Source(
@@ -445,7 +459,7 @@ class Task:
         return self.schema.decode(check_outputs(outputs, self.output_shape), loss)
 
     def __repr__(self) -> str:
-        rows = ", ".join(f"{size} {name}" for name, size in self.sizes.items())
+        rows = ", ".join(f"{size} {name}" for name, size in self.sizes.items()) + (" in fold 1" if self.folds else "")
         return f"<Task {self.name!r}: {self.kind}, inputs {self.input_shape}, {self.schema.goal}, rows {rows}, {self.split}>"
 
     def _repr_html_(self) -> str:

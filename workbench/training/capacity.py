@@ -11,6 +11,7 @@ from workbench.core.config import Config
 from workbench.models import build_model, probe
 from workbench.training.cohort import Cohort
 from workbench.training.endings import out_of_memory
+from workbench.training.fold_cohort import cohort_class
 from workbench.training.row import TaskData
 from workbench.training.stages import free_bytes, trained_part
 
@@ -31,7 +32,7 @@ the best weights, and those of rows that join or leave."""
 
 def row_bytes(task: TaskData, config: Config, device: torch.device) -> int:
     """Memory that one more trial takes: its parameters and what goes with them, and one batch with its activations."""
-    cohort = Cohort(task, {0: config}, device)
+    cohort = cohort_class(task)(task, {0: config}, device)
     parameters = cohort.theta.numel() * cohort.theta.element_size()
     return COPIES * parameters + 2 * kept_bytes(cohort)
 
@@ -47,9 +48,9 @@ def kept_bytes(cohort: Cohort) -> int:
             kept[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    x, y = next(iter(cohort.batches()))
+    batch = next(iter(cohort.batches()))
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda saved: saved):
-        cohort.step(x.clone(), y)
+        cohort.step(batch.x.clone(), *batch[1:])
     return sum(kept.values())
 
 
@@ -61,7 +62,9 @@ def capacity(task: TaskData, config: Config, device: torch.device | str, wanted:
     """
     device = torch.device(device)
     try:
-        _held = Cohort(task, {0: config}, device).inputs  # the features of a frozen stem serve all that follows
+        _held = cohort_class(task)(
+            task, {0: config}, device
+        ).inputs  # the features of a frozen stem serve all that follows
         fits = int(MEMORY_SHARE * free_bytes(device) / row_bytes(task, config, device))
         most = max(1, min(wanted, LARGEST, fits))
         if most == 1 or _unstackable(task, config, device):
@@ -88,18 +91,18 @@ def _fastest(task: TaskData, config: Config, device: torch.device, most: int) ->
 
 def _seconds_a_row(task: TaskData, config: Config, device: torch.device, size: int) -> float:
     """The fastest of a few steps of a cohort of `size`, divided by its size."""
-    cohort = Cohort(task, dict.fromkeys(range(size), config), device)
+    cohort = cohort_class(task)(task, dict.fromkeys(range(size), config), device)
     times = []
-    for _, (x, y) in zip(range(STEPS + 1), cohort.batches(), strict=False):
+    for _, batch in zip(range(STEPS + 1), cohort.batches(), strict=False):
         before = time.perf_counter()
-        losses, _, _ = cohort.step(x, y)
+        losses, _, _ = cohort.step(*batch)
         losses.tolist()  # waits for a GPU
         times.append(time.perf_counter() - before)
     return min(times) / size
 
 
 def _unstackable(task: TaskData, config: Config, device: torch.device) -> bool:
-    return bool(Cohort(task, {0: config, 1: config}, device).stacking_error())
+    return bool(cohort_class(task)(task, {0: config, 1: config}, device).stacking_error())
 
 
 def work_of(task: TaskData, cohort: Cohort) -> float:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import pairwise
-from typing import Any
+from itertools import groupby, pairwise
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +30,7 @@ from workbench.models import (
 from workbench.models.stacking import Forward
 from workbench.training.agreement import sample_rows
 from workbench.training.batches import GATHER_BYTES, shuffled_batches
+from workbench.training.epoch import EpochRecord
 from workbench.training.filling import check_fits, constants_of, moved, unfreezer
 from workbench.training.losses import is_builtin_loss
 from workbench.training.noises import Noises
@@ -45,6 +46,7 @@ from workbench.training.stages import (
     inputs_of,
     learning_rate_depths,
     learning_rate_factor,
+    normalises,
     rows_per_epoch,
     trained_part,
     unfreezes_at,
@@ -53,7 +55,16 @@ from workbench.training.stages import (
 from workbench.training.state import NOISE_SEED, CohortState, Trained, Weights
 from workbench.training.stopping import FixedLength
 
-__all__ = ["Cohort"]
+__all__ = ["Batch", "Cohort"]
+
+
+class Batch(NamedTuple):
+    """Inputs and targets of a step: (rows, ...) of one trial, (trials, rows, ...) of several. counts: of each trial, how many
+    rows count, None for all."""
+
+    x: Tensor
+    y: Tensor
+    counts: list[int] | None = None
 
 
 class Cohort:
@@ -85,7 +96,8 @@ class Cohort:
         self.batch_size = first.batch_size
         self.objective = Objective(task, first, device, dtype)
         self.predict = predictor(task, first.loss)
-        self.y, self.y_val = self.objective.targets(task.train), self.objective.targets(task.validation)
+        data = self._data
+        self.y, self.y_val = self.objective.targets(data.train), self.objective.targets(data.validation)
         size = None if state is None else state.theta.shape[1]
         self._enter(first, size if not origins else next(iter(origins.values())).weights.vector.numel())
         seeded = not is_builtin(first.model) or draws_random_numbers(self.module)
@@ -113,6 +125,11 @@ class Cohort:
         configs = {row.trial: Config(**row.config) for row in state.rows}
         return cls(task, configs, device, dtype, cores, state=state)
 
+    @property
+    def _data(self) -> Any:
+        """What has the rows that train and validate."""
+        return self.task
+
     # --- building ---------------------------------------------------------------------------------------------------
 
     def _enter(self, config: Config, size: int | None) -> None:
@@ -120,9 +137,9 @@ class Cohort:
         model = build_model(self.task, config).to(self.device, self.dtype)
         self._first = config
         self.module = trained_part(model, size)
-        self.inputs = inputs_of(self.task, model, self.device, self.dtype)
+        self.inputs = inputs_of(self._data, model, self.device, self.dtype)
         self.x, self.x_val = self.inputs.x, self.inputs.x_val
-        self.rows_per_epoch = rows_per_epoch(len(self.x), model, config)
+        self.rows_per_epoch, self._normalises = rows_per_epoch(len(self.x), model, config), normalises(model, config)
         self.steps_per_epoch = math.ceil(self.rows_per_epoch / self.batch_size)
         trained = [(name, p) for name, p in self.module.named_parameters() if p.requires_grad]
         self._shapes = {name: p.shape for name, p in trained}
@@ -199,8 +216,8 @@ class Cohort:
         places: dict[Any, list[int]] = {}
         for index, row in enumerate(rows):
             key = (*step_key(row.rule, row.step), states[index] is None)
-            places.setdefault(repr(key), []).append(index)
-        order = [index for group in places.values() for index in group]
+            places.setdefault((self._group_of(row), repr(key)), []).append(index)
+        order = [index for key in sorted(places, key=lambda key: int(key[0])) for index in places[key]]
         if order != list(range(len(rows))):
             at = torch.tensor(order, device=self.device)
             theta, buffers = theta[at], {name: values[at] for name, values in buffers.items()}
@@ -232,6 +249,18 @@ class Cohort:
             self._noises.states(), self._noises.seed, None if self._outputs is None else self._outputs.clone(),
         )  # fmt: skip
 
+    def _group_of(self, row: Row) -> int:
+        """Rows of different groups are never in one shard."""
+        return 0
+
+    def trials(self) -> list[list[int]]:
+        """The places of each trial's rows; the first of them numbers its steps."""
+        return [[index] for index in range(len(self.rows))]
+
+    def record(self) -> EpochRecord:
+        """Takes what the steps of an epoch give."""
+        return EpochRecord(self.direct)
+
     def _states(self) -> list[RowState | None]:
         return [state for shard in self.shards for state in shard.states()]
 
@@ -249,8 +278,11 @@ class Cohort:
         else:
             forward = stacked_forward(self.module) or vmapped(self.module, self.rebuilt.forward_state.assigned)
         row_bytes = self.theta.shape[1] * self.theta.element_size()
-        count = 1 if self.direct or not self.rebuilt.known else shard_count(len(self.rows), row_bytes, self._cores)
-        ends = [round(i * len(self.rows) / count) for i in range(count + 1)]
+        ends = [0]
+        for _, group in groupby(self.rows, self._group_of):
+            rows = len(list(group))
+            count = 1 if self.direct or not self.rebuilt.known else shard_count(rows, row_bytes, self._cores)
+            ends += [ends[-1] + round((i + 1) * rows / count) - round(i * rows / count) for i in range(count)]
         self.shards = [self._shard(first, last, index, forward) for index, (first, last) in enumerate(pairwise(ends))]
         self._bind_optimizers(states)
         self.refresh()
@@ -293,17 +325,17 @@ class Cohort:
 
     # --- training ---------------------------------------------------------------------------------------------------
 
-    def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def batches(self) -> Iterator[Batch]:
         """One epoch of shuffled batches: x (rows, ...) for one trial, (trials, rows, ...) for several.
 
         Each trial has its own order, drawn in each epoch by `torch.randperm` from its own generator.
         """
         orders = [row.order for row in self.rows]
         for x, y in shuffled_batches(self.x, self.y, orders, self.batch_size, self.rows_per_epoch):
-            yield self.inputs.through(x, stacked=not self.direct), y
+            yield Batch(self.inputs.through(x, stacked=not self.direct), y)
 
-    def step(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """One optimizer step of every trial.
+    def step(self, x: Tensor, y: Tensor, counts: list[int] | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """One optimizer step of every trial. The arguments are a `Batch`.
 
         Returns: mean data loss (trials,), gradient norm before clipping (trials,), outputs; all detached.
         """
@@ -372,8 +404,9 @@ class Cohort:
         return Weights(self.theta[index].clone(), buffers)
 
     def measured_weights(self, index: int) -> Weights:
-        """A copy of one row's weights after a validation, with the outputs that it gave."""
-        assert self._outputs is not None
+        """A copy of one row's weights after a validation, with the outputs that it gave; a refit has none."""
+        if self._outputs is None:
+            return self.weights(index)
         return replace(self.weights(index), outputs=self._outputs[index].clone())
 
     def keep(self, indices: Sequence[int]) -> None:
@@ -396,11 +429,15 @@ class Cohort:
             return "the optimizer evaluates the loss by itself, of one trial at a time"
         if self.rebuilt.known:
             return ""
-        (shard,) = self.shards
-        few = torch.arange(min(OBSERVED, len(self.x)), device=self.device).expand(len(self.rows), -1)
+        shard = self.shards[0]
+        few = torch.arange(min(OBSERVED, len(self.x)), device=self.device).expand(shard.last - shard.first, -1)
 
         def try_out(module: nn.Module) -> None:
             forward = vmapped(module, self.rebuilt.forward_state.assigned)
             shard.try_out(forward, self.inputs.through(self.x[few], stacked=True), self.y[few])
 
-        return self.rebuilt.stacking_error(self.rows[0].config, self.rows[1].config, try_out)
+        return self.rebuilt.stacking_error(self.rows[0].config, self.rows[-1].config, try_out)
+
+    def mismatch(self, row: Row) -> str:
+        """How the model of a row's best weights differs from the measured one, "" if it does not."""
+        return self.rebuilt.mismatch(row)

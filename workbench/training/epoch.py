@@ -3,13 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from statistics import fmean
 
 import torch
 from torch import Tensor
 
 from workbench.metrics.evaluation import evaluate
+from workbench.training.row import Row
 
-__all__ = ["EpochRecord"]
+__all__ = ["EpochRecord", "by_fold", "mean_of"]
+
+Scores = tuple[float, dict[str, float]]
+
+
+def mean_of(scores: Sequence[Scores]) -> Scores:
+    """The mean over the folds of a trial of their validation loss and metrics."""
+    if len(scores) == 1:
+        return scores[0]
+    names = scores[0][1]
+    return fmean(loss for loss, _ in scores), {name: fmean(own[name] for _, own in scores) for name in names}
+
+
+def by_fold(rows: Sequence[Row], own: Sequence[int], scores: Sequence[Scores]) -> dict[str, tuple[float, ...]]:
+    """Validation loss ("loss") and metrics of a trial by fold, nothing for a trial without folds. own: places of its rows."""
+    if len(own) == 1:
+        return {}
+    found = [scores[place] for place in sorted(own, key=lambda place: rows[place].fold)]
+    metrics = {name: tuple(one[name] for _, one in found) for name in found[0][1]}
+    return {"loss": tuple(loss for loss, _ in found), **metrics}
 
 
 class EpochRecord:

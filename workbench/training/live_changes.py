@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from workbench.core.errors import ConfigError
 from workbench.core.events import Event, KnobChanged, Message, StateChanged, TrialState
@@ -19,9 +19,10 @@ def apply_recorded(record: ChangeRecord, cohort: Cohort) -> Iterator[tuple[Event
     """Make the changes that are on record for the cohort's next step. Yields the events of those not reported before."""
     events: list[Event] = []
     changed = False
-    for row in cohort.rows:
-        for change, silent in record.due(row):
-            found = list(_apply(row, change.name, change.value))
+    for own in cohort.trials():
+        rows = [cohort.rows[index] for index in own]
+        for change, silent in record.due(rows[0]):
+            found = _apply_all(rows, change.name, change.value)
             changed = changed or bool(found)
             events.extend([] if silent else found)
     if changed:
@@ -43,9 +44,11 @@ def execute(
         _answer_peeks(commands, cohort)
         events: list[Event] = []
         for change in [] if repeating else commands.take():
-            for row in cohort.rows:
+            for own in cohort.trials():
+                rows = [cohort.rows[index] for index in own]
+                row = rows[0]
                 if change.trial in (None, row.trial):
-                    found = list(_apply(row, change.name, change.value))
+                    found = _apply_all(rows, change.name, change.value)
                     if any(isinstance(event, KnobChanged) for event in found):
                         record.add(row.trial, Change(row.step, change.name, change.value))
                     events.extend(found)
@@ -56,22 +59,33 @@ def execute(
             break
         if not paused:
             paused = True
-            yield tuple(StateChanged(row.trial, TrialState.PAUSED, row.step) for row in cohort.rows)
+            yield tuple(StateChanged(row.trial, TrialState.PAUSED, row.step) for row in _leaders(cohort))
         commands.wait(for_changes=not repeating)
     if paused and not commands.stopped:
-        yield tuple(StateChanged(row.trial, TrialState.RUNNING, row.step) for row in cohort.rows)
+        yield tuple(StateChanged(row.trial, TrialState.RUNNING, row.step) for row in _leaders(cohort))
 
 
 def _answer_peeks(commands: Commands, cohort: Cohort) -> None:
     """Answer the requests for a trial's weights with a copy."""
     for trial, mailbox in commands.take_peeks().items():
         started = time.perf_counter()
-        index = next((i for i, row in enumerate(cohort.rows) if row.trial == trial), None)
+        index = next((i for i, row in enumerate(cohort.rows) if row.trial == trial and not row.fold), None)
         if index is None:
             mailbox.put(None)
             continue
         row, weights = cohort.rows[index], cohort.weights(index)
         mailbox.put(Peek(trial, row.epoch, row.step, weights, time.perf_counter() - started))
+
+
+def _leaders(cohort: Cohort) -> list[Row]:
+    """Of each trial the row that numbers its steps."""
+    return [cohort.rows[own[0]] for own in cohort.trials()]
+
+
+def _apply_all(rows: Sequence[Row], name: str, new: float) -> list[Event]:
+    """Make a live change to a trial, to all its folds. Returns the events of the first one."""
+    first, *_ = [list(_apply(row, name, new)) for row in rows]
+    return first
 
 
 def _apply(row: Row, name: str, new: float) -> Iterator[Event]:

@@ -41,16 +41,26 @@ class Objective:
         targets = (split.y if self._transformed else split.target).to(self._device)
         return self.labels.pack(targets, split.weight, self._dtype)
 
+    @property
+    def by_class(self) -> bool:
+        """Whether classes have weights, which may depend on the training rows."""
+        return self._class_weight is not None
+
     def mean(self, outputs: Tensor, packed: Tensor) -> Tensor:
         """The mean (): outputs (rows, ...), packed targets (rows, ...)."""
         if not self.labels.weighted and not self._divides:
             return self._mean(outputs, packed)
         return self.means(outputs[None], packed[None])[0]
 
-    def means(self, outputs: Tensor, packed: Tensor) -> Tensor:
-        """The mean of each trial (trials,): outputs (trials, rows, ...), packed targets (trials, rows, ...)."""
+    def means(self, outputs: Tensor, packed: Tensor, counted: Tensor | None = None) -> Tensor:
+        """The mean of each trial (trials,): outputs (trials, rows, ...), packed targets (trials, rows, ...).
+
+        counted: 1 for each row that counts, 0 for one that only fills up a batch, (trials, rows); None if all do.
+        """
         targets, weights = self.labels.unpack(packed)
         values = self._by_row(outputs.flatten(0, 1), targets.flatten(0, 1)).view(len(outputs), -1)
+        if counted is not None:
+            weights = counted if weights is None else weights * counted
         if weights is None and not self._divides:
             return values.mean(1)
         total = torch.ones_like(values) if weights is None else weights

@@ -61,7 +61,8 @@ def check(task: TaskData, config: Config) -> Config:
             )
             raise ConfigError([Problem("metrics", name, message)])
     _check_targets(task, config)
-    rows = len(task.train.x)
+    folds = getattr(task, "folds", None)
+    rows = min(len(one.train.x) for one in (folds.members if folds else [task]))
     if config.batch_size > rows:
         message = (
             f"batch_size={config.batch_size}: larger than the training split of {rows} rows; choose at most {rows}"

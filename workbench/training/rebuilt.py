@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import cached_property
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from workbench.core.config import Config
 from workbench.core.registry import MODELS
@@ -83,13 +83,17 @@ class Rebuilt:
         return ""
 
     @torch.no_grad()
-    def mismatch(self, row: Row) -> str:
-        """How the model of a row's best weights differs from the measured one, see `disagreement`."""
+    def mismatch(self, row: Row, places: Tensor | None = None) -> str:
+        """How the model of a row's best weights differs from the measured one, see `disagreement`.
+
+        places: of the validation rows that were measured, if it is not a sample of all of them.
+        """
         best = row.best
         if best is None or best.outputs is None:
             return ""
         x = self._inputs.x_val
-        x = x[sample_rows(len(x), best.outputs[0].numel()).to(x.device)]
+        places = sample_rows(len(x), best.outputs[0].numel()) if places is None else places
+        x = x[places.to(x.device)]
         if self.known and not self._is_pretrained:
             return disagreement(self._shared(best), x, best.outputs, self._device.type, parts=1)
         try:

@@ -5,13 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 import torch
 from torch import Tensor
 
 from workbench.core.config import Config
+<<<<<<< HEAD
 from workbench.metrics.predictions import Scale
+=======
+from workbench.tasks.fold_data import Folds
+from workbench.tasks.target_scale import TargetScale
+>>>>>>> wt-P
 from workbench.training.optimizers import Rule, rule_of
 from workbench.training.schedules import after_live_change, schedule_of
 from workbench.training.state import ORDER_SEED, RowProgress, Trained, Weights
@@ -60,14 +65,17 @@ class TaskData(Protocol):
     def train(self) -> SplitData: ...
     @property
     def validation(self) -> SplitData: ...
+    @property
+    def folds(self) -> Folds | None: ...
 
 
 @dataclass
 class Row:
-    """One trial of the cohort.
+    """One trial of the cohort, or one fold of it.
 
     rate: (base rate, step, plateaus) -> rate of its schedule. order: draws the data's order. peak: the schedule's highest rate
-    since the learning rate was set live, None if it was not.
+    since the learning rate was set live, None if it was not. fold: its index; the folds of a trial share their `watch`, which
+    monitors the mean.
     """
 
     trial: int
@@ -82,6 +90,7 @@ class Row:
     seconds: float = 0.0
     learning_rate: float = math.nan
     peak: float | None = None
+    fold: int = 0
 
     def next_rate(self) -> float:
         """The learning rate of the coming step."""
@@ -115,14 +124,14 @@ class Row:
         row.order.set_state(order)
         row.watch, row.best = progress.restored_watch(), best
         row.epoch, row.step, row.seconds = progress.epoch, progress.step, progress.seconds
-        row.learning_rate, row.peak = progress.learning_rate, progress.peak
+        row.learning_rate, row.peak, row.fold = progress.learning_rate, progress.peak, progress.fold
         return row
 
     def progress(self) -> RowProgress:
         """How far the row has come, in plain values."""
         return RowProgress(
             self.trial, self.config.model_dump(), self.epoch, self.step, self.seconds, self.learning_rate,
-            self.watch.as_dict(), self.peak,
+            self.watch.as_dict(), self.peak, self.fold,
         )  # fmt: skip
 
     @classmethod

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
 from functools import cache
@@ -87,15 +87,17 @@ class Shard:
         self._2l2 = self._theta.new_tensor([2 * strength for strength in l2]) if any(l2) else None
         self._clip = self._theta.new_tensor(clips) if min(clips) < math.inf else None
 
-    def backward(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    def backward(self, x: Tensor, y: Tensor, means: LossFunction | None = None) -> tuple[Tensor, Tensor]:
         """Forward and backward of all rows at once, the gradients copied into their buffer.
+
+        means: the loss of each row, if it is not the one that all batches have.
 
         Copied and not accumulated: autograd wants the layout of a gradient to be that of a contiguous parameter.
         """
         assert self._forward is not None
         with self._randomness:
             outputs = self._forward(self.parameters, self._buffers, x)
-        losses = self._means(outputs, y)
+        losses = self._means(outputs, y) if means is None else means(outputs, y)
         found = torch.autograd.grad(losses.sum(), list(self.parameters.values()), materialize_grads=True)
         torch._foreach_copy_(self._gradients, list(found))
         return losses.detach(), outputs.detach()
@@ -152,6 +154,12 @@ class Shard:
             everyone = (self.last - self.first, *[-1] * pieces[0].dim())
             found: list[Tensor] = [self._forward(self.parameters, self._buffers, x.expand(everyone)) for x in pieces]
         return torch.cat(found, 1)
+
+    def evaluate_own(self, pieces: Iterable[Tensor]) -> Tensor:
+        """As `evaluate`, for pieces (rows, data rows, ...) of each row's own data."""
+        assert self._forward is not None
+        with torch.no_grad():
+            return torch.cat([self._forward(self.parameters, self._buffers, x) for x in pieces], 1)
 
     def penalties(self) -> Tensor:
         """λ1 Σ|w| + λ2 Σw² of each row, at the present weights."""

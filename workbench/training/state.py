@@ -53,6 +53,7 @@ class RowProgress:
     learning_rate: float
     watch: dict[str, Any]
     peak: float | None = None
+    fold: int = 0
 
     def restored_watch(self) -> Watch:
         """The row's monitor of its validation loss, restored."""
@@ -115,18 +116,19 @@ class CohortState:
 
     @property
     def trials(self) -> list[int]:
-        return [row.trial for row in self.rows]
+        return list(dict.fromkeys(row.trial for row in self.rows))
 
     @property
     def nbytes(self) -> int:
         """About what it takes in memory: weights, the best ones, and what Adam remembers."""
         return 4 * self.theta.nbytes
 
-    def row(self, trial: int) -> Trained:
-        """One trial's part. Raises: KeyError if it has no row here."""
-        if trial not in self.trials:
+    def row(self, trial: int, fold: int = 0) -> Trained:
+        """One trial's part, of the fold with this index. Raises: KeyError if it has no row here."""
+        places = [(row.trial, row.fold) for row in self.rows]
+        if (trial, fold) not in places:
             raise KeyError(trial)
-        index = self.trials.index(trial)
+        index = places.index((trial, fold))
         weights = Weights(
             self.theta[index].clone(), {name: v[index].clone() for name, v in self.buffers.items()},
             None if self.outputs is None else self.outputs[index].clone(),

@@ -8,13 +8,14 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from statistics import fmean
 from typing import Any
 
 import torch
 
 from workbench.core.config import Config
 from workbench.core.direction import better_of, sign
-from workbench.core.errors import ConfigError, LogError, Problem, RunError
+from workbench.core.errors import ConfigError, LogError, ModelError, Problem, RunError
 from workbench.core.events import (
     CohortJoined,
     CohortLeft,
@@ -32,7 +33,8 @@ from workbench.training.capacity import work_of
 from workbench.training.cohort import Cohort
 from workbench.training.commands import Commands
 from workbench.training.endings import Unstarted, ended, ending_of, out_of_memory
-from workbench.training.epoch import EpochRecord
+from workbench.training.epoch import EpochRecord, by_fold, mean_of
+from workbench.training.fold_cohort import cohort_class
 from workbench.training.live_changes import apply_recorded, execute
 from workbench.training.preparation import cohort_key, prepare
 from workbench.training.results import Results
@@ -97,6 +99,7 @@ class Training:
         self.device = torch.device(device)
         self.commands = commands or Commands()
         self.weights: dict[int, Weights] = {}
+        self.fold_weights: dict[int, tuple[Weights, ...]] = {}
         self._blueprints: dict[int, Blueprint] = {}
         self._undefined: set[tuple[int, str]] = set()  # trials and metrics that were reported to have no value
         self._features: list[Features | None] = []  # of the last cohorts, for later ones
@@ -134,7 +137,8 @@ class Training:
 
     def results(self) -> Results:
         """The ended trials' best weights and what builds their modules."""
-        return Results(dict(self.weights), {trial: self._blueprints[trial] for trial in self.weights})
+        blueprints = {trial: self._blueprints[trial] for trial in self.weights}
+        return Results(dict(self.weights), blueprints, dict(self.fold_weights))
 
     def _group(self, trials: dict[int, Config]) -> Iterator[tuple[Event, ...]]:
         """Train trials together; if that fails, train them again in smaller groups, down to one trial."""
@@ -189,6 +193,11 @@ class Training:
                 self.keeper.begin(cohort.series)
             yield from self._cohort(cohort, trials, resumed)
             return
+        if self.task.folds is not None:
+            raise ModelError(
+                f"model={cohort.rows[0].config.model!r}: the folds of a trial train together, and this model cannot be "
+                f"vectorised over them ({reason}); change the model, or make the task without folds: split=(0.6, 0.2, 0.2)"
+            )
         if self.supply is not None:
             self.supply.shrink(1)
         message = f"trials run one after another: the model cannot be vectorised over trials ({reason})"
@@ -200,12 +209,19 @@ class Training:
         """A cohort of these trials; a resumed one continues from its state, without the rows that had ended there."""
         if resumed is None or resumed.state is None:
             origins = {trial: origin() for trial, origin in self.origins.items() if trial in trials}
-            return Cohort(self.task, trials, self.device, self.dtype, self.cores, origins=origins, fixed=self.fixed)
-        cohort = Cohort.restore(self.task, resumed.state, self.device, self.dtype, self.cores)
+            made = cohort_class(self.task)
+            return made(self.task, trials, self.device, self.dtype, self.cores, origins=origins, fixed=self.fixed)
+        cohort = cohort_class(self.task).restore(self.task, resumed.state, self.device, self.dtype, self.cores)
         for after, joined in resumed.joins.items():
             trials |= joined if after < resumed.state.epoch else {}
         known = {*trials, *(trial for joined in resumed.joins.values() for trial in joined)}
-        left = [i for i, row in enumerate(cohort.rows) if row.trial in known and not self._had_ended(row)]
+        leaders = {own[0]: own for own in cohort.trials()}
+        left = [
+            place
+            for i, row in enumerate(cohort.rows)
+            if i in leaders and row.trial in known and not self._had_ended(row)
+            for place in leaders[i]
+        ]
         if len(left) < len(cohort.rows):
             cohort.keep(left)
         return cohort
@@ -217,7 +233,7 @@ class Training:
     def _cohort(
         self, cohort: Cohort, trials: dict[int, Config], resumed: ResumedCohort | None
     ) -> Iterator[tuple[Event, ...]]:
-        yield from self._begin_rows(cohort, [row.trial for row in cohort.rows])
+        yield from self._begin_rows(cohort, [cohort.rows[own[0]].trial for own in cohort.trials()])
         while cohort.rows:
             if cohort.unfreezes:
                 with self.around(math.inf):
@@ -244,11 +260,11 @@ class Training:
             known = resumed.joins.get(cohort.epoch, {})
             if known or cohort.epoch < resumed.epochs:
                 return known
-        return {} if self.supply is None else self.supply.refill(len(cohort.rows))
+        return {} if self.supply is None else self.supply.refill(len(cohort.trials()))
 
     def _begin_rows(self, cohort: Cohort, trials: Sequence[int]) -> Iterator[tuple[Event, ...]]:
         """Report that trials have joined a cohort."""
-        rows = {row.trial: row for row in cohort.rows}
+        rows = {cohort.rows[own[0]].trial: cohort.rows[own[0]] for own in cohort.trials()}
         events: list[Event] = []
         for trial in trials:
             known, row = trial in self._row_of or trial in self._ends, rows[trial]
@@ -257,7 +273,7 @@ class Training:
             if not known:
                 events.append(StateChanged(trial, TrialState.RUNNING, row.step))
             if trial not in self._reported or known:
-                events.append(CohortJoined(trial, cohort.series, cohort.epoch - row.epoch, len(cohort.rows)))
+                events.append(CohortJoined(trial, cohort.series, cohort.epoch - row.epoch, len(rows)))
             self._reported.setdefault(trial, row.epoch)
         if events:
             yield tuple(events)
@@ -265,13 +281,15 @@ class Training:
     def _epoch(self, cohort: Cohort) -> Iterator[tuple[Event, ...]]:
         """One epoch of a cohort with its validation; ended trials leave the cohort."""
         started = reported = time.perf_counter()
-        record = EpochRecord(cohort.direct)
+        record = cohort.record()
         losses, norms, outputs, targets = record.losses, record.norms, record.outputs, record.targets
-        for x, y in cohort.batches():
+        for batch in cohort.batches():
             if self._changes.pending:
                 yield from apply_recorded(self._changes, cohort)
             reason = ""
-            if self.stop_after is not None and all(row.step >= self.stop_after for row in cohort.rows):
+            if self.stop_after is not None and all(
+                cohort.rows[own[0]].step >= self.stop_after for own in cohort.trials()
+            ):
                 reason = f"stopped after step {self.stop_after}, as requested"
             if self.commands.pending:
                 before = time.perf_counter()
@@ -281,22 +299,25 @@ class Training:
             if reason:
                 for row in cohort.rows:
                     row.seconds += time.perf_counter() - started
-                yield self._end(cohort, dict.fromkeys(range(len(cohort.rows)), (TrialState.STOPPED, reason)))
+                yield self._end(
+                    cohort, dict.fromkeys((own[0] for own in cohort.trials()), (TrialState.STOPPED, reason))
+                )
                 return
-            loss, norm, output = cohort.step(x, y)
+            loss, norm, output = cohort.step(*batch)
             losses.append(loss)
             norms.append(norm)
             outputs.append(output)
-            targets.append(y)
+            targets.append(batch.y)
             now = time.perf_counter()
             if now - reported > PROGRESS_SECONDS:
                 reported = now
-                mean = torch.stack(losses).mean(0)
+                mean = record.mean_losses(record.loss_by_step())
                 if not torch.isfinite(mean).any():
                     break  # every trial has diverged
                 yield tuple(
-                    StepProgress(row.trial, row.epoch + 1, row.step, cohort.steps_per_epoch, value)
-                    for row, value in zip(cohort.rows, mean.tolist(), strict=True)
+                    StepProgress(row.trial, row.epoch + 1, row.step, cohort.steps_per_epoch, float(mean[own].mean()))
+                    for own in cohort.trials()
+                    for row in [cohort.rows[own[0]]]
                 )
         yield self._finish_epoch(cohort, record, started)
 
@@ -314,30 +335,36 @@ class Training:
         messages: list[Message] = []
         endings: dict[int, tuple[TrialState, str]] = {}
         cohort.epoch += 1
-        for index, row in enumerate(cohort.rows):
-            row.seconds += seconds
-            if broken[:, index].any():
-                first = int(broken[:, index].argmax())
+        for own in cohort.trials():
+            index, rows = own[0], [cohort.rows[place] for place in own]
+            row = rows[0]
+            for one in rows:
+                one.seconds += seconds
+            if broken[:, own].any():
+                first = int(broken[:, own].any(1).int().argmax())
                 row.step += first + 1 - len(steps)
-                value = float(steps[first, index])
+                value = next(float(steps[first, place]) for place in own if broken[first, place])
                 reason = f"training loss is {value} at step {row.step} (epoch {row.epoch + 1})"
                 endings[index] = TrialState.DIVERGED, reason
                 continue
-            row.epoch += 1
-            loss, scores = validation[index]
+            for one in rows:
+                one.epoch += 1
+            loss, scores = mean_of([validation[place] for place in own])
             metric = scores[headline]
             monitored = loss if monitor == "loss" else -sign(better_of(monitor)) * scores[monitor]
-            metrics = {name: (train_metrics[index][name], scores[name]) for name in scores}
+            trained = {name: fmean(train_metrics[place][name] for place in own) for name in scores}
+            metrics = {name: (trained[name], scores[name]) for name in scores}
             events.append(
                 EpochEnd(
-                    row.trial, row.epoch, row.step, float(train_losses[index]), penalties[index],
-                    train_metrics[index][headline], loss, metric, row.learning_rate, mean_norms[index], seconds, metrics,
-                    monitored,
+                    row.trial, row.epoch, row.step, float(train_losses[own].mean()), fmean(penalties[i] for i in own),
+                    trained[headline], loss, metric, row.learning_rate, fmean(mean_norms[i] for i in own), seconds, metrics,
+                    monitored, by_fold(cohort.rows, own, validation),
                 )
             )  # fmt: skip
             messages += self._without_value(row, loss, scores)
             if row.watch.update(row.epoch, loss, metric, monitored):
-                row.best = cohort.measured_weights(index)
+                for place, one in zip(own, rows, strict=True):
+                    one.best = cohort.measured_weights(place)
             ending = ending_of(row, loss)
             if ending is not None:
                 endings[index] = ending
@@ -347,19 +374,20 @@ class Training:
         events = [event for event in events if event.epoch > self._reported[event.trial]]
         self._reported |= {event.trial: event.epoch for event in events}
         newly_reported = {event.trial for event in events}
-        for row in cohort.rows:
+        leaders = [cohort.rows[own[0]] for own in cohort.trials()]
+        for row in leaders:
             if row.trial in newly_reported:
                 self._so_far[row.trial] = ended(row, TrialState.STOPPED, "")
         if self.supply is not None:
-            places = {row.trial: index for index, row in enumerate(cohort.rows)}
+            places = {cohort.rows[own[0]].trial: own[0] for own in cohort.trials()}
             for trial, reason in self.supply.prune(events).items():
                 if trial in places:  # the other seeds of a configuration may train elsewhere, or have ended
                     endings.setdefault(places[trial], (TrialState.PRUNED, reason))
-        if self.keeper is not None and self.keeper.wants(len(endings) == len(cohort.rows)):
+        if self.keeper is not None and self.keeper.wants(len(endings) == len(cohort.trials())):
             self.keeper.take(cohort.state())
         messages = [message for message in messages if message.trial in newly_reported]
         if cohort.unfreezes:
-            going = [row.trial for index, row in enumerate(cohort.rows) if index not in endings]
+            going = [cohort.rows[own[0]].trial for own in cohort.trials() if own[0] not in endings]
             message = "from here on all layers train, the frozen ones included; the optimizer begins with a new state"
             messages += [Message(trial, message) for trial in going if trial in newly_reported]
         return (*events, *messages, *self._end(cohort, endings))
@@ -393,9 +421,11 @@ class Training:
             if so_far is not None and row.epoch < so_far.epochs_run and state is TrialState.STOPPED:
                 end = replace(so_far, state=state, reason=reason)  # stopped while it repeated epochs on record
             else:
-                self.weights[row.trial] = row.best or cohort.weights(index)
+                own = {one.fold: place for place, one in enumerate(cohort.rows) if one.trial == row.trial}
+                found = tuple(cohort.rows[own[fold]].best or cohort.weights(own[fold]) for fold in sorted(own))
+                self.weights[row.trial], self.fold_weights[row.trial] = found[0], found
                 end = ended(row, state, reason)
-                if mismatch := cohort.rebuilt.mismatch(row):
+                if mismatch := cohort.mismatch(row):
                     events.append(Mismatch(row.trial, mismatch))
             self._ends[row.trial] = end
             events.append(end)
@@ -403,14 +433,15 @@ class Training:
         if self.supply is not None:
             self._forget_weights()
         if endings:
-            cohort.keep([index for index in range(len(cohort.rows)) if index not in endings])
+            over = {cohort.rows[index].trial for index in endings}
+            cohort.keep([index for index, row in enumerate(cohort.rows) if row.trial not in over])
         return tuple(events)
 
     def _forget_weights(self) -> None:
         """Keep the weights of the best trials of a search only: memory must not grow with the number of trials."""
         while len(self.weights) > WEIGHTS_KEPT:
             worst = max(self.weights, key=lambda trial: self._ends[trial].best_val_loss)
-            del self.weights[worst], self._blueprints[worst]
+            del self.weights[worst], self._blueprints[worst], self.fold_weights[worst]
 
 
 def train(

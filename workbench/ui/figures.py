@@ -39,7 +39,8 @@ def learning_curves(
     """Loss and metric against epochs, validation solid and training dashed.
 
     curves: one row an epoch, as `bench.curves()` returns it. groups: trials drawn together as their mean with a band from
-    lowest to highest (the seeds of one configuration); by default each trial on its own. labels: legend text by the first
+    lowest to highest (the seeds of one configuration); by default each trial on its own, with a band of one standard deviation
+    of its folds if it was cross-validated. labels: legend text by the first
     trial of a group. A dot marks the epoch of the lowest validation loss. Non-finite values are gaps.
     """
     if groups is None:
@@ -86,4 +87,7 @@ def _draw(axes: Axes, rows: pd.DataFrame, column: str, color: str, style: str, l
     )
     if wide.shape[1] > 1 and style == "-":
         axes.fill_between(wide.index, wide.min(axis=1), wide.max(axis=1), color=color, alpha=0.15, linewidth=0)
+    elif style == "-" and f"{column}_std" in rows:
+        spread = _wide(rows, f"{column}_std").mean(axis=1)
+        axes.fill_between(middle.index, middle - spread, middle + spread, color=color, alpha=0.15, linewidth=0)
     return middle

@@ -21,8 +21,9 @@ from workbench.log.openings import KIND, openings, unseen
 from workbench.methods.comparison.cost import complexity, own_seconds
 from workbench.methods.comparison.cost_figure import complexity_panels
 from workbench.methods.comparison.figure import importance_bars, parallel_coordinates, scatter, slices
+from workbench.methods.comparison.fold_test import compared_by_folds
 from workbench.methods.comparison.importance import importance, varied
-from workbench.methods.comparison.leaderboard import leaderboard, with_ensembles
+from workbench.methods.comparison.leaderboard import SIGNIFICANT, leaderboard, with_ensembles
 from workbench.methods.comparison.range_edges import RangeEdge, range_edges
 from workbench.models import Backbone, Source, build_model, count_parameters
 from workbench.ui.figures import NotebookFigure
@@ -68,7 +69,19 @@ class Reads(TaskLog):
 
     def leaderboard(self, top: int | None) -> pd.DataFrame:
         scores = self.log.results.scores(self.task.fingerprint, self.task.metric)
-        return leaderboard(scores, better=self.better, top=top)
+        board = leaderboard(scores, better=self.better, top=top)
+        if self.task.folds is None or board.empty:
+            return board
+        shown = scores[scores["configuration"].isin(board["configuration"])]
+        return compared_by_folds(board, shown, self._fold_scores(shown), self.task.folds.ratio, SIGNIFICANT)
+
+    def _fold_scores(self, scores: pd.DataFrame) -> pd.DataFrame:
+        """The headline metric of each fold at the trial's best epoch: trial, fold and score."""
+        trials = [int(trial) for trial in scores["trial"]]
+        epochs = self.log.history.folds(*trials)
+        best = {trial: end.best_epoch for trial, end in self.log.history.ends(*trials).items()}
+        at_best = epochs[epochs["epoch"] == epochs["trial"].map(best)]
+        return at_best.rename(columns={f"val_{self.task.metric}": "score"})[["trial", "fold", "score"]]
 
     def leaderboard_with_configurations(self, top: int | None) -> pd.DataFrame:
         """The leaderboard with the hyperparameters in which its configurations differ."""

@@ -232,6 +232,7 @@ def continue_on(
     a configuration
     that the new version cannot take.
     """
+    session.recall.check_one_model("a comparison of versions")
     former = session.task
     task = new_data if isinstance(new_data, Task) else former.version(new_data)
     if task.former is None or task.former.fingerprint != former.fingerprint:

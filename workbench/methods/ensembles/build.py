@@ -61,6 +61,7 @@ def assemble(
 
     See `Workbench.ensemble`. Nothing is logged when it raises.
     """
+    session.recall.check_one_model("an ensemble")
     if session.task.kind == "dense":
         raise RunError(
             f"{session.task.name!r} is a dense task: ensembles are for one answer a row; average the probabilities of "

@@ -201,6 +201,7 @@ def _source(session: Session, trial: int, target: Task) -> Source:
     own = session.known(log.record(trial).task_fingerprint)
     if own is not None:
         _check_inputs(trial, own.task.input_shape, own.task.feature_names, target)
+        own.recall.check_one_model("fine-tuning from a trial")
         weights, _ = own.recall.weights(trial)
         own.recall.check_builder(trial, weights)
         facts: Any = own.task

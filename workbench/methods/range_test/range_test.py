@@ -49,7 +49,7 @@ class Excerpt:
     """A task with fewer rows: what training needs of a task, everything else as in the task."""
 
     def __init__(self, task: Task | TaskData, train: SplitData, validation: SplitData) -> None:
-        self._task, self.train, self.validation = task, train, validation
+        self._task, self.train, self.validation, self.folds = task, train, validation, None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._task, name)

@@ -1,0 +1,162 @@
+"""A cross-validated trial in a log: its row, curves, models of single folds, resuming, and what needs one model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+import workbench as wb
+from workbench.methods.comparison.fold_test import corrected_error, corrected_p_value
+from workbench.ui.figures import learning_curves
+
+RNG = np.random.default_rng(9)
+X = RNG.normal(size=(150, 4))
+Y = (X[:, 0] + X[:, 1] > 0).astype(int)
+CONFIG = wb.Config(epochs=3, hidden_units=8, learning_rate=0.01, batch_size=16)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> wb.Workbench:
+    task = wb.Task.from_arrays(X, Y, split=wb.Split.folds(4), metrics=("accuracy", "log_loss"))
+    made = wb.Workbench(task, log=tmp_path / "trials.db")
+    made.run(CONFIG)
+    return made
+
+
+def test_a_trial_is_one_row_and_its_curves_are_means_with_their_spread(bench: wb.Workbench) -> None:
+    assert len(bench.trials) == 1
+    curves, folds = bench.curves(1), bench.log.history.folds(1)
+    assert list(folds["fold"]) == [1, 2, 3, 4] * 3
+    for name in ("loss", "accuracy", "log_loss"):
+        by_epoch = folds.groupby("epoch")[f"val_{name}"]
+        assert curves[f"val_{name}"].to_numpy() == pytest.approx(by_epoch.mean().to_numpy(), rel=1e-12)
+        assert curves[f"val_{name}_std"].to_numpy() == pytest.approx(by_epoch.std().to_numpy(), rel=1e-12)
+    assert curves["val_metric_std"].equals(curves["val_accuracy_std"].rename("val_metric_std"))
+    row = bench.trials.iloc[0]
+    best = curves["val_loss"].idxmin()
+    assert row["best_val_metric"] == curves["val_metric"][best]
+    assert row["best_epoch"] == curves["epoch"][best]
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_the_model_of_a_fold_scores_on_its_fold_what_the_log_says(
+    bench: wb.Workbench, again: bool, tmp_path: Path
+) -> None:
+    if again:  # from the checkpoints of another session
+        bench = wb.Workbench(bench.task, log=tmp_path / "trials.db")
+    folds = bench.log.history.folds(1)
+    best = folds[folds["epoch"] == bench.trials["best_epoch"][0]]
+    assert bench.task.folds is not None
+    for number, member in enumerate(bench.task.folds.members, 1):
+        model = bench.model(1, fold=number)
+        right = (model.outputs(member.validation.x).argmax(1) == member.validation.y).double().mean().item()
+        assert right == pytest.approx(best["val_accuracy"].iloc[number - 1])
+        path = bench.save(1, tmp_path / f"fold {number}.pt", fold=number)
+        answers = bench.predict(1, X, fold=number)
+        assert (wb.load_model(path).predict(X) == answers).all()
+        assert torch.allclose(model.preprocess(X), member.schema.preprocess(X))
+        first = bench.model(1, epoch=1, fold=number)
+        right = (first.outputs(member.validation.x).argmax(1) == member.validation.y).double().mean().item()
+        assert right == pytest.approx(folds[(folds["epoch"] == 1) & (folds["fold"] == number)]["val_accuracy"].item())
+
+
+def test_what_needs_one_model_says_which_there_are(bench: wb.Workbench) -> None:
+    message = (
+        r"trial 1 was cross-validated and has 4 models: give fold=1 to 4 .*bench.refit\(1\).*ensemble of the folds"
+    )
+    for call in (
+        lambda: bench.model(1),
+        lambda: bench.predict(1, X),
+        lambda: bench.save(1, "nowhere.pt"),
+        lambda: bench.open_test_set(1),
+    ):
+        with pytest.raises(wb.RunError, match=message):
+            call()
+    with pytest.raises(wb.RunError, match="fold=5: trial 1 has the folds 1 to 4"):
+        bench.model(1, fold=5)
+    with pytest.raises(wb.RunError, match="cross-validated, .* a branch needs one; make a task without folds"):
+        bench.branch(1, epoch=1)
+    with pytest.raises(wb.RunError, match="an ensemble needs one"):
+        bench.ensemble(trials=[1])
+    plain = wb.Workbench(wb.Task.from_arrays(X, Y))
+    plain.run(CONFIG)
+    with pytest.raises(wb.RunError, match="fold=1: trial 1 has no folds; leave fold= out"):
+        plain.model(1, fold=1)
+    assert plain.log.history.folds(1).empty
+    assert "val_loss_std" not in plain.curves(1)
+
+
+@pytest.mark.parametrize("order", [None, np.arange(150)])
+def test_a_refit_is_one_model_of_all_rows_outside_the_test_set(order: np.ndarray | None) -> None:
+    task = wb.Task.from_arrays(X, Y, split=wb.Split.folds(4, order=order))
+    bench = wb.Workbench(task)
+    bench.run(CONFIG)
+    run = bench.refit(1).wait()
+    model = bench.model(run.trials[0])
+    assert bench.open_test_set(run.trials[0]).rows == task.sizes["test"]
+    test = np.arange(120, 150) if order is not None else None
+    if test is not None:
+        mean = X[:120].mean(0)
+        assert torch.allclose(model.preprocess(mean[None]), torch.zeros(1, 4), atol=1e-6)
+    with pytest.raises(wb.RunError, match="has no folds"):
+        bench.model(run.trials[0], fold=1)
+
+
+def test_a_search_and_its_pruner_work_on_the_mean(bench: wb.Workbench) -> None:
+    space = {"learning_rate": wb.LogRange(1e-5, 1e-1)}
+    bench.search("random", space, trials=8, base=CONFIG.replace(epochs=6), pruner="median").wait()
+    frame = bench.trials.set_index("trial")
+    assert frame["state"].isin(["completed", "pruned"]).all()
+    assert (frame["state"] == "pruned").any()
+    curves = bench.curves()
+    assert (curves.groupby("trial")["epoch"].max() == frame["epochs_run"]).all()
+    assert frame["best_val_metric"].max() > 0.8
+
+
+def test_a_replay_is_identical(bench: wb.Workbench) -> None:
+    replay = bench.replay(1).wait()
+    assert replay.identical
+
+
+def test_the_leaderboard_compares_by_folds(bench: wb.Workbench) -> None:
+    bench.run(CONFIG.replace(learning_rate=1e-4))
+    board = bench.leaderboard()
+    folds = bench.log.history.folds(1, 2)
+    last = folds[folds["epoch"] == 3].pivot_table(index="fold", columns="trial", values="val_accuracy")
+    order = list(board["trial"])
+    first, second = (last[trial].to_numpy() for trial in order)
+    members = bench.task.folds.members  # type: ignore[union-attr]
+    ratio = np.mean([len(member.validation) / len(member.train) for member in members])
+    difference = second - first
+    t = difference.mean() / np.sqrt((1 / 4 + ratio) * difference.var(ddof=1))
+    assert board["p_value"].iloc[1] == pytest.approx(2 * stats.t.sf(abs(t), 3))
+    half = stats.t.ppf(0.975, 3) * np.sqrt((1 / 4 + ratio) * first.var(ddof=1))
+    assert board["high"].iloc[0] - board["mean"].iloc[0] == pytest.approx(half)
+
+
+def test_the_corrected_test_keeps_its_level_where_the_plain_one_does_not() -> None:
+    """Two equal classifiers of ten folds whose scores share the noise of the rows that all folds train on."""
+    rng = np.random.default_rng(0)
+    plain = corrected = 0
+    for _ in range(2000):
+        difference = rng.normal(0, 1 / 3) + rng.normal(size=10) * np.sqrt(1 - 1 / 9)
+        plain += stats.ttest_1samp(difference, 0).pvalue < 0.05
+        corrected += corrected_p_value(difference, np.zeros(10), 1 / 9) < 0.05
+    assert plain / 2000 > 0.1
+    assert corrected / 2000 < 0.08
+    assert corrected_error(np.array([1.0, 3.0]), 0.5) == pytest.approx(np.sqrt((0.5 + 0.5) * 2))
+    assert corrected_p_value(np.ones(3), np.ones(3), 0.5) == 1.0
+    assert np.isnan(corrected_p_value(np.ones(1), np.zeros(1), 0.5))
+
+
+def test_the_figure_has_a_band_of_the_folds(bench: wb.Workbench) -> None:
+    figure = learning_curves(bench.curves(1), metric_label="Accuracy", loss_label="Loss")
+    bands = [axes.collections for axes in figure.axes]
+    assert [len(found) for found in bands] == [1, 1]
+    curves = bench.curves(1)
+    heights = bands[0][0].get_paths()[0].vertices[:, 1]
+    assert heights.max() == pytest.approx((curves["val_loss"] + curves["val_loss_std"]).max())
