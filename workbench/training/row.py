@@ -11,16 +11,14 @@ import torch
 from torch import Tensor
 
 from workbench.core.config import Config
-<<<<<<< HEAD
 from workbench.metrics.predictions import Scale
-=======
-from workbench.tasks.fold_data import Folds
-from workbench.tasks.target_scale import TargetScale
->>>>>>> wt-P
 from workbench.training.optimizers import Rule, rule_of
 from workbench.training.schedules import after_live_change, schedule_of
 from workbench.training.state import ORDER_SEED, RowProgress, Trained, Weights
 from workbench.training.stopping import FixedLength, Watch
+
+if TYPE_CHECKING:
+    from workbench.tasks.fold_data import Folds
 
 __all__ = ["Row", "SplitData", "TaskData"]
 
