@@ -17,6 +17,7 @@ from workbench.core.registry import Scoped, user_choices
 from workbench.log import TrialLog
 from workbench.methods.comparison.patience_advice import PatienceAdvice, patience_advice
 from workbench.methods.comparison.reads import Reads
+from workbench.methods.comparison.rescore import rescore
 from workbench.methods.data_versions.continue_on import Continuation, continue_on
 from workbench.methods.data_versions.versions import version_changes, version_drift, versions
 from workbench.methods.diagnosis.diagnose import Diagnosis, diagnose, prescriptions, rules_table, try_it
@@ -660,6 +661,16 @@ class Workbench(Scoped):
         top = None if top is None else check_count("top", top, None)
         return self._reads.leaderboard_with_configurations(top)
 
+    def rescore(self, metrics: str | Sequence[str], trials: Sequence[int] | None = None) -> pd.DataFrame:
+        """Compute metrics of earlier trials on the validation rows, with the weights of their best epoch.
+
+        They stand in `bench.trials` as `val_<name>` from then on; what the trials were ranked by, and their best epochs, stay.
+        metrics: names in the metrics table. trials: by default all of this task that have a model; those whose model cannot be
+        had are listed with the reason. Returns one row a trial: trial, epoch, val_<name>, reason.
+        Raises: ConfigError for a metric that does not suit the task; for trials that are named, as `model`.
+        """
+        return rescore(self._session, metrics, trials)
+
     def importance(self, search: int | None = None, *, evaluator: str = "fanova") -> pd.DataFrame:
         """Share of the variance of the validation metric that each hyperparameter explains, largest first.
 
@@ -786,7 +797,7 @@ class Workbench(Scoped):
         return tree(self._session, None if trial is None else whole("trial", trial))
 
     def model(self, trial: int, epoch: int | None = None, *, fold: int | None = None) -> TrainedModel:
-        """A trial's `nn.Module` with its best weights (lowest validation loss; of a refit the last ones), or those after an
+        """A trial's `nn.Module` with its best weights (those of its best epoch; of a refit the last ones), or those after an
         epoch, ready to predict.
 
         fold: of a cross-validated trial, the number of the fold from 1, whose training rows and preprocessing the model has.

@@ -279,7 +279,7 @@ def test_an_optimizer_whose_step_is_not_proportional_takes_its_share_of_it(flowe
         config = BASE.replace(model="perceptron", freeze=0, learning_rate_factor=0.25, optimizer="sign", epochs=1)
         before = build_model(flowers, config).double()
         cohort = Cohort(flowers, {1: config}, torch.device("cpu"), torch.float64)
-        x, y = next(iter(cohort.batches()))
+        x, y, _ = next(iter(cohort.batches()))
         cohort.step(x, y)
         after = Blueprint.of(flowers, config).module_of(cohort.weights(0))
     finally:

@@ -283,3 +283,13 @@ def test_a_model_that_cannot_be_stacked_is_rejected() -> None:
             trained(task, {1: prepare(task, CONFIG.replace(model="branching"))})
     finally:
         MODELS.unregister("branching")
+
+
+def test_many_trials_on_folds_are_cut_into_shards() -> None:
+    task = TASKS["classes"]()
+    configs = {n: prepare(task, CONFIG.replace(seed=n, epochs=2)) for n in range(12)}
+    _, cut = trained(task, configs, cores=2)
+    _, whole = trained(task, configs)
+    for trial in configs:
+        losses = [[epoch.val_loss for epoch in epochs(events, trial)] for events in (cut, whole)]
+        assert losses[0] == pytest.approx(losses[1], rel=1e-10)

@@ -33,6 +33,7 @@ def test_the_best_epoch_is_that_of_the_monitor(monitor: str, best: str) -> None:
     assert row["best_val_metric"] == at["val_accuracy"] == row["val_accuracy"]
     assert row["best_val_loss"] == at["val_loss"]
     assert row["monitor"] == monitor
+    assert bench.model(1).epoch == row["best_epoch"]
     outputs = bench.model(1).module(bench.task.validation.x)
     assert row["val_accuracy"] == pytest.approx((outputs.argmax(1) == bench.task.validation.y).double().mean().item())
 

@@ -241,7 +241,7 @@ def test_an_optimizer_that_looks_at_shapes_and_learning_rates_by_layer(flowers: 
     )
     cohort = Cohort(flowers, {1: config}, CPU, torch.float64)
     before = cohort.theta.clone()
-    x, y = next(iter(cohort.batches()))
+    x, y, _ = next(iter(cohort.batches()))
     cohort.step(x, y)
     whole = cohort.theta - before
     again = Cohort(flowers, {1: config}, CPU, torch.float64)

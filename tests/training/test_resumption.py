@@ -309,7 +309,7 @@ def test_live_changes_before_a_cohort_broke_off_are_made_again(task: wb.Task, mo
     configs = {n: prepare(task, wb.Config(epochs=5, optimizer="momentum", learning_rate=0.01, seed=n)) for n in (1, 2)}
     real, steps = Cohort.step, []
 
-    def step(cohort: Cohort, x: torch.Tensor, y: torch.Tensor) -> Any:
+    def step(cohort: Cohort, x: torch.Tensor, y: torch.Tensor, counts: None = None) -> Any:
         steps.append(len(cohort.rows))
         if len(steps) == 11:  # in epoch 4
             raise MemoryError

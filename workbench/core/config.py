@@ -163,14 +163,14 @@ class Config(BaseModel):
     decay: Annotated[float, _H("k", Range(0.5, 1.0), "Factor per epoch of the exponential schedule.", "schedule", "per epoch")] = 0.95
     restart_epochs: Annotated[int, _H("T₀", IntRange(1, 1000, scale="log"), "Length of the first cosine cycle before a restart.", "schedule", "epochs")] = 10
     restart_factor: Annotated[int, _H("T×", IntRange(1, 10), "Each cycle is this many times as long as the one before.", "schedule")] = 1
-    plateau_patience: Annotated[int, _H("P", IntRange(0, 1000), "Epochs without a lower validation loss before the plateau schedule drops the rate.", "schedule", "epochs")] = 5
+    plateau_patience: Annotated[int, _H("P", IntRange(0, 1000), "Epochs without a better value of the monitor (the validation loss by default) before the plateau schedule drops the rate.", "schedule", "epochs")] = 5
     min_learning_rate: Annotated[float, _H("η₋", LogRange(1e-9, 1.0), "The rate that cosine and plateau schedules end at.", "schedule", "per step", zero=True)] = 0.0
     warmup: Annotated[int, _H("w", IntRange(0, 1000), "Epochs of linear warm-up from 0 before the schedule starts.", "schedule", "epochs")] = 0
 
     batch_size: Annotated[int, _H("B", IntRange(1, 8192, scale="power2"), "Training rows per optimizer step.", "training", "rows")] = 32
     epochs: Annotated[int, _H("E", IntRange(1, 100_000, scale="log"), "Passes over the training split.", "training", "epochs")] = 20
-    patience: Annotated[int | None, _H("pat", IntRange(1, 10_000, scale="log"), "Early stopping: epochs without a lower validation loss before the trial ends with its best weights.", "training", "epochs", optional=True)] = None
-    min_delta: Annotated[float, _H("Δ", LogRange(1e-8, 1.0), "Smallest drop of the validation loss that counts as lower for early stopping.", "training", zero=True)] = 0.0
+    patience: Annotated[int | None, _H("pat", IntRange(1, 10_000, scale="log"), "Early stopping: epochs without a better value of the monitor (the validation loss by default) before the trial ends with its best weights.", "training", "epochs", optional=True)] = None
+    min_delta: Annotated[float, _H("Δ", LogRange(1e-8, 1.0), "Smallest change of the monitor that counts as better for early stopping.", "training", zero=True)] = 0.0
     seed: Annotated[int, _H("seed", IntRange(0, 2**31 - 1), "Seed of the initial weights, the order of the data and dropout.", "training")] = 0
     # fmt: on
 

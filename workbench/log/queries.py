@@ -22,6 +22,7 @@ from workbench.log.conditions import check_known, last_state, outside_trash, tra
 from workbench.log.history import branch_changes
 from workbench.log.openings import KIND, openings
 from workbench.log.records import at_validation, chunks, read_config
+from workbench.log.rescored import fill_rescored
 
 __all__ = ["curves", "deleted", "epochs_of", "events", "trials"]
 
@@ -96,6 +97,7 @@ def _trials(connection: Connection, wanted: Select[Any]) -> pd.DataFrame:
     _fill_open(connection, values, rows)
     _fill_annotations(connection, values, rows)
     _fill_openings(connection, values, rows)
+    fill_rescored(connection, values, rows)
     metrics = _by_metric(values.pop("metrics"))
     tags = {text: tuple(json.loads(text)) for text in set(values["tags"])}
     arrays: dict[str, Any] = {name: values[name] for name in (*FIRST, *hyperparameters, *RESULTS)}

@@ -315,14 +315,16 @@ class Recall:
         return catcher.row(training, trial, fold)
 
     def best_epoch(self, trial: int) -> int:
-        """The epoch of the lowest validation loss; of a refit the last one. Raises: RunError if no epoch has a finite loss."""
+        """The epoch that the monitor selects; of a refit the last one. Raises: RunError if no epoch has a finite loss."""
         curve = self.log.curves(trial)
         if self.refits.includes(trial):
             return self.check_epoch(trial, None)
-        losses = curve["val_loss"].where(curve["val_loss"].abs() != float("inf")).dropna()
-        if losses.empty:
-            raise RunError(f"trial {trial} has no epoch with a finite validation loss, so there is no best model")
-        return int(curve.loc[losses.idxmin(), "epoch"])
+        values = curve["monitored"].where(curve["val_loss"].abs() < float("inf")).dropna()
+        if values.empty:
+            raise RunError(
+                f"trial {trial} has no epoch with a finite validation loss and a value of its monitor, so there is no best model"
+            )
+        return int(curve.loc[values.idxmin(), "epoch"])
 
     def weights(self, trial: int, epoch: int | None = None, fold: int = 0) -> tuple[Weights, int]:
         """A trial's weights after an epoch, by default the best one, and that epoch. fold: index of the fold."""

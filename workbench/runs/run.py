@@ -103,7 +103,7 @@ class Run(Waiting):
         return dict(self._states)
 
     def model(self, trial: int | None = None) -> nn.Module:
-        """An ended trial's `nn.Module` with its best weights (lowest validation loss), on the CPU, in evaluation mode.
+        """An ended trial's `nn.Module` with its best weights (those of its best epoch), on the CPU, in evaluation mode.
 
         Raises: RunError while the trial has not ended, or if it failed.
         """

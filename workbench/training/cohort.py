@@ -282,7 +282,8 @@ class Cohort:
         for _, group in groupby(self.rows, self._group_of):
             rows = len(list(group))
             count = 1 if self.direct or not self.rebuilt.known else shard_count(rows, row_bytes, self._cores)
-            ends += [ends[-1] + round((i + 1) * rows / count) - round(i * rows / count) for i in range(count)]
+            start = ends[-1]
+            ends += [start + round((i + 1) * rows / count) for i in range(count)]
         self.shards = [self._shard(first, last, index, forward) for index, (first, last) in enumerate(pairwise(ends))]
         self._bind_optimizers(states)
         self.refresh()

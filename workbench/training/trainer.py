@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from workbench.core.config import Config
-from workbench.core.direction import better_of, sign
+from workbench.core.direction import better_of, rank, sign
 from workbench.core.errors import ConfigError, LogError, ModelError, Problem, RunError
 from workbench.core.events import (
     CohortJoined,
@@ -440,7 +440,8 @@ class Training:
     def _forget_weights(self) -> None:
         """Keep the weights of the best trials of a search only: memory must not grow with the number of trials."""
         while len(self.weights) > WEIGHTS_KEPT:
-            worst = max(self.weights, key=lambda trial: self._ends[trial].best_val_loss)
+            better = better_of(self.task.metrics[0])
+            worst = min(self.weights, key=lambda trial: rank(self._ends[trial].best_val_metric, better))
             del self.weights[worst], self._blueprints[worst], self.fold_weights[worst]
 
 

@@ -41,7 +41,7 @@ def learning_curves(
     curves: one row an epoch, as `bench.curves()` returns it. groups: trials drawn together as their mean with a band from
     lowest to highest (the seeds of one configuration); by default each trial on its own, with a band of one standard deviation
     of its folds if it was cross-validated. labels: legend text by the first
-    trial of a group. A dot marks the epoch of the lowest validation loss. Non-finite values are gaps.
+    trial of a group. A dot marks the epoch that the monitor selects. Non-finite values are gaps.
     """
     if groups is None:
         groups = [[int(trial)] for trial in curves["trial"].unique()]
@@ -55,7 +55,7 @@ def learning_curves(
         if len(group) > 1:
             name += f" ({len(group)} seeds)"
         color = COLORS[index % len(COLORS)]
-        best = _wide(rows, "val_loss").mean(axis=1)
+        best = _wide(rows, "monitored" if "monitored" in rows else "val_loss").mean(axis=1)
         best_epoch = best.idxmin() if best.notna().any() else None
         for axes, kind in ((loss, "loss"), (metric, "metric")):
             _draw(axes, rows, f"train_{kind}", color, "--", None)

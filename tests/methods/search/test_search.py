@@ -371,7 +371,7 @@ def test_a_cohort_out_of_memory_is_halved_and_told(bench: wb.Workbench, monkeypa
 
     plain, sizes = Cohort.step, []
 
-    def step(self: Cohort, x: torch.Tensor, y: torch.Tensor) -> Any:
+    def step(self: Cohort, x: torch.Tensor, y: torch.Tensor, counts: None = None) -> Any:
         sizes.append(len(self.rows))
         if len(self.rows) > 4 and self.rows[0].step >= 7:
             raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: not enough memory")

@@ -181,8 +181,9 @@ class Case:
 
     @cached_property
     def best(self) -> int:
-        """Place of the epoch with the lowest validation loss, whose weights are kept."""
-        return int(np.nanargmin(np.where(np.isfinite(self.val_loss), self.val_loss, np.inf)))
+        """Place of the epoch that the monitor selects, whose weights are kept."""
+        values = self.curve["monitored"].to_numpy(float) if "monitored" in self.curve else self.val_loss
+        return int(np.argmin(np.where(np.isfinite(self.val_loss) & ~np.isnan(values), values, np.inf)))
 
     @property
     def score(self) -> float:

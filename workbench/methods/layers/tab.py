@@ -41,7 +41,7 @@ class LayersPanel:
             widgets.IntSlider, 1, min=1, max=1, continuous_update=False, tooltip="Weights after this epoch"
         )
         self.epoch.observe(self._ask, "value")
-        self.best = make(widgets.Button, description="Best", tooltip="The epoch of the lowest validation loss")
+        self.best = make(widgets.Button, description="Best", tooltip="The epoch that the monitor selects")
         self.best.on_click(lambda _: self._look(None))
         self._past = make(widgets.Box, [labelled("epoch", self.epoch), self.best], classes="wb-options", hidden=True)
         bar = make(widgets.Box, [self.caption, self._past], classes="wb-toprow")
