@@ -845,7 +845,8 @@ class Workbench(Scoped):
         epoch: whose weights, by default those of the best one; epochs that no checkpoint holds are trained again first,
         without a record. split: "validation" or "train". top: how many of the worst rows are listed with their inputs. Returns
         a `TrialErrors` with DataFrames (`summary`, `confusion`, `per_class`, `calibration`, `rows`, `worst`), `figure()` and, of
-        a task on pictures, `pictures()`. Raises: as `model`; SealError for the test split; ConfigError for another split.
+        a task on pictures, `pictures()`. Raises: as `model`; RunError for a refit; SealError for the test split; ConfigError for
+        another split.
         """
         return trial_errors(
             self._session, whole("trial", trial), None if epoch is None else whole("epoch", epoch), split,

@@ -158,6 +158,9 @@ def test_no_validation_number_stands_anywhere() -> None:
         ("another refit", lambda bench: bench.refit(2)),
         ("a fine-tuning", lambda bench: bench.finetune(2)),
         ("an ensemble", lambda bench: bench.ensemble(trials=[1, 2])),
+        ("a look at its errors", lambda bench: bench.errors(2)),
+        ("a look at its errors", lambda bench: bench.errors(2, split="train")),
+        ("a look at its errors", lambda bench: bench.errors(2, epoch=1)),
     ],
 )
 def test_what_needs_unseen_rows_rejects_a_refit_and_names_the_trial_to_use(what: str, call: Any) -> None:

@@ -127,10 +127,11 @@ def trial_errors(session: Session, trial: int, epoch: int | None, split: str, to
     """The errors of a trial's model after an epoch, by default its best. top: rows in `worst`.
 
     Raises: SealError for the test split; ConfigError for any other that does not exist; TaskError for a kind of task whose
-    errors cannot be listed; as `Recall.model`.
+    errors cannot be listed; RunError for a refit; as `Recall.model`.
     """
     check_split(split, trial)
     task, recall = session.task, session.recall
+    recall.refits.check_measured(trial, "a look at its errors")
     model = recall.model(trial, epoch)
     assert model.epoch is not None
     rows = task.train if split == "train" else task.validation
