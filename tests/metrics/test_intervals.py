@@ -116,3 +116,25 @@ def test_there_is_no_standard_error_without_a_known_metric_a_score_and_rows(
     metric: str, score: float, rows: int
 ) -> None:
     assert math.isnan(standard_error(metric, score, rows))
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "own_of_groups"])
+def test_rows_of_one_group_count_as_one(metric: str) -> None:
+    """Ten copies of each row are no more evidence than the row: the interval is that of the rows themselves."""
+    wb.register_metric(
+        "own_of_groups", lambda predictions, targets: float((predictions.argmax(1) == targets).double().mean())
+    )
+    try:
+        generator = torch.Generator().manual_seed(0)
+        targets = torch.randint(0, 2, (30,), generator=generator)
+        predictions = torch.randn(30, 2, generator=generator) + torch.nn.functional.one_hot(targets, 2)
+        groups = torch.arange(30).repeat_interleave(10)
+        alone = score_interval(metric, predictions, targets, groups=torch.arange(30))
+        copies = score_interval(metric, predictions[groups], targets[groups], groups=groups)
+        assert copies.score == pytest.approx(alone.score)
+        assert (copies.low, copies.high) == pytest.approx((alone.low, alone.high))
+        naive = score_interval(metric, predictions[groups], targets[groups])
+        assert copies.high - copies.low > 2 * (naive.high - naive.low)
+        assert "30 groups" in copies.method
+    finally:
+        METRICS.unregister("own_of_groups")

@@ -200,5 +200,5 @@ def test_raw_rows_that_do_not_fit_keep_their_clear_errors(
     model = load_model(folder / "digits.pt")
     with pytest.raises(TaskError, match=r"rows have the shape \(64,\), this task's have \(1, 8, 8\)"):
         model.predict(cases["digits"].rows.reshape(-1, 64))
-    with pytest.raises(TaskError, match="'arrays' is a regression: there are no classes.*use predict"):
+    with pytest.raises(TaskError, match="'arrays' is a regression task: there are no classes.*use predict"):
         load_model(folder / "progression.pt").predict_proba(cases["progression"].rows)

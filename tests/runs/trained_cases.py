@@ -73,12 +73,6 @@ def trained(task: Task, config: wb.Config) -> TrainedModel:
     return TrainedModel(training.module(7), config, task.schema, trial=7, epoch=config.epochs)
 
 
-def training_rows(y: Any, **options: Any) -> np.ndarray:
-    """Which rows are in the training split, found by a task whose only input is the row's number."""
-    task = Task.from_arrays(np.arange(len(y)).reshape(-1, 1), y, standardize=False, **options)
-    return task.train.x[:, 0].long().numpy()
-
-
 def scaled(values: np.ndarray, train: np.ndarray) -> np.ndarray:
     return StandardScaler().fit(values[train]).transform(values)
 
@@ -107,10 +101,11 @@ class Case(NamedTuple):
 
 
 def digits() -> Case:
-    images, y = load_digits(return_X_y=True)
+    images, _y = load_digits(return_X_y=True)
     images = images.reshape(-1, 1, 8, 8)
-    model = trained(Task.load("digits"), wb.Config(batch_norm=True, hidden_units=16, dropout=0.2, epochs=2))
-    train = training_rows(y)
+    task = Task.load("digits")
+    model = trained(task, wb.Config(batch_norm=True, hidden_units=16, dropout=0.2, epochs=2))
+    train = task.row_numbers["train"]
 
     def forward(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
         w = module.state_dict()
@@ -126,11 +121,12 @@ def digits() -> Case:
 
 
 def pictures() -> Case:
-    images, y = load_digits(return_X_y=True)
+    images, _y = load_digits(return_X_y=True)
     images = images.reshape(-1, 1, 8, 8)
     config = wb.Config(model="cnn", batch_norm=True, channels=4, blocks=2, activation="tanh", epochs=2)
-    model = trained(Task.load("digits", seed=3), config)
-    train = training_rows(y, seed=3)
+    task = Task.load("digits", seed=3)
+    model = trained(task, config)
+    train = task.row_numbers["train"]
 
     def forward(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
         parts = [nn.Conv2d(1, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4), nn.Tanh(), nn.MaxPool2d(2)]
@@ -150,8 +146,9 @@ def two_layers(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
 
 def table() -> Case:
     frame = make_frame()
-    model = trained(Task.from_frame(frame, "bought", name="shop"), wb.Config(hidden_layers=1, hidden_units=8, epochs=3))
-    train = training_rows(frame["bought"])
+    task = Task.from_frame(frame, "bought", name="shop")
+    model = trained(task, wb.Config(hidden_layers=1, hidden_units=8, epochs=3))
+    train = task.row_numbers["train"]
     numbers = frame[["size", "count"]].astype(float).to_numpy()
     text = frame["colour"].astype(object).to_numpy()[:, None]
     text = np.where(pd.isna(text), np.nan, text)
@@ -166,17 +163,18 @@ def progression() -> Case:
     """Two targets in units far apart."""
     X, y = load_diabetes(return_X_y=True)
     y = np.column_stack([1e4 + 1e3 * y, 1e-3 * y])
-    model = trained(Task.from_arrays(X, y), wb.Config(hidden_layers=1, hidden_units=8, epochs=3))
-    train = training_rows(y)
+    task = Task.from_arrays(X, y)
+    model = trained(task, wb.Config(hidden_layers=1, hidden_units=8, epochs=3))
+    train = task.row_numbers["train"]
     return Case(model, X, {}, scaled(X, train), two_layers, (y[train].mean(0), y[train].std(0)))
 
 
 def components() -> Case:
-    X, y = load_wine(return_X_y=True)
+    X, _y = load_wine(return_X_y=True)
     transform = make_pipeline(StandardScaler(), PCA(4))
     task = Task.load("wine", transform=transform, clip=1.5)
     model = trained(task, wb.Config(hidden_layers=1, hidden_units=8, epochs=3))
-    train = training_rows(y)
+    train = task.row_numbers["train"]
     mean, spread = X[train].mean(0), X[train].std(0)
     held = np.clip(X, mean - 1.5 * spread, mean + 1.5 * spread)
     plain = make_pipeline(StandardScaler(), PCA(4), StandardScaler()).fit(held[train])
@@ -187,8 +185,9 @@ def own_model() -> Case:
     mine = importlib.import_module("mine")
     wb.register_model("gated", mine.build)
     X, y = load_diabetes(return_X_y=True)
-    model = trained(Task.load("diabetes"), wb.Config(model="gated", width=5, epochs=2))
-    train = training_rows(y)
+    task = Task.load("diabetes")
+    model = trained(task, wb.Config(model="gated", width=5, epochs=2))
+    train = task.row_numbers["train"]
 
     def forward(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
         w = module.state_dict()
@@ -201,10 +200,10 @@ def own_model() -> Case:
 
 def own_transformer() -> Case:
     mine = importlib.import_module("mine")
-    X, y = load_wine(return_X_y=True)
+    X, _y = load_wine(return_X_y=True)
     task = Task.load("wine", transform=mine.Halved(), standardize=False)
     model = trained(task, wb.Config(hidden_layers=1, hidden_units=8, epochs=2))
-    middle = X[training_rows(y)].mean(0)
+    middle = X[task.row_numbers["train"]].mean(0)
     return Case(
         model, X, {"trusted": ["mine.Halved"]}, (X - middle) / 2, two_layers, np.array(["class_0", "class_1", "class_2"])
     )  # fmt: skip

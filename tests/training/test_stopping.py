@@ -56,7 +56,7 @@ def test_plateaus_are_those_of_pytorchs_scheduler(patience: int) -> None:
 
 
 def row(**config: Any) -> Row:
-    return Row.begin(7, wb.Config(**config), steps_per_epoch=4)
+    return Row.begin(7, wb.Config(**config), steps_per_epoch=4, monitor="loss")
 
 
 def test_a_trial_ends_by_its_own_epochs_as_the_first_reason_says() -> None:
@@ -144,7 +144,8 @@ def test_an_epochs_loss_is_the_mean_over_its_rows_and_its_metric_that_of_all_out
     torch.testing.assert_close(record.mean_losses(record.loss_by_step()), torch.cat(by_row, 1).mean(1))
     assert record.mean_norms() == [3.0, 4.0]
     hits = (torch.cat(outputs, 1).argmax(2) == torch.cat(targets, 1)).double().mean(1)
-    assert record.metrics("accuracy") == pytest.approx(hits.tolist())
+    found = record.metrics(["accuracy"], lambda outputs: outputs.softmax(-1), lambda targets: (targets, None))
+    assert [own["accuracy"] for own in found] == pytest.approx(hits.tolist())
 
 
 def test_the_number_of_shards() -> None:

@@ -31,18 +31,27 @@ class Interval(NamedTuple):
     method: str
 
 
-def score_interval(metric: str, predictions: Tensor, targets: Tensor, weights: Tensor | None = None) -> Interval:
+def score_interval(
+    metric: str,
+    predictions: Tensor,
+    targets: Tensor,
+    weights: Tensor | None = None,
+    groups: Tensor | None = None,
+) -> Interval:
     """A metric over some rows, with what it may be on other rows of the same kind.
 
     predictions (rows, outputs): probabilities, or numbers in the target's own unit, as targets (rows,) or (rows, outputs).
     metric: a name in the metrics table. weights: (rows,), None for equal ones. If there are none and its entry has an exact
     interval, that is used (accuracy). Any other metric is bootstrapped: the 2.5% and 97.5% quantiles over 2,000 resamples of
     the rows (Efron 1979), drawn from seed 0, so that the same rows give the same interval. Resamples on which the metric is
-    not defined are left out; NaN ends: it was defined on none, or there is a single row. Raises: ModelError if a metric of
-    the user's raises on the rows themselves.
+    not defined are left out. groups: (rows,) numbers from 0 of the groups that rows belong to: then whole groups are
+    resampled in place of rows, since rows of one group are no independent evidence (Field and Welsh 2007). NaN ends: it was
+    defined on none, or there is a single row. Raises: ModelError if a metric of the user's raises on the rows themselves.
     """
     score = evaluate_metric(metric, predictions, targets, weights)
     rows = len(targets)
+    if groups is not None:
+        return _of_groups(metric, predictions, targets, weights, groups, score)
     if weights is None and (exact := METRICS[metric].value.interval) is not None:
         return Interval(score, *exact(score, rows))
     random = np.random.default_rng(0)
@@ -57,6 +66,33 @@ def score_interval(metric: str, predictions: Tensor, targets: Tensor, weights: T
     found = [value for value in found if np.isfinite(value)]
     low, high = np.quantile(found, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) if found else (np.nan, np.nan)
     return Interval(score, float(low), float(high), f"bootstrap ({RESAMPLES:,} resamples of the rows)")
+
+
+def _of_groups(
+    metric: str, predictions: Tensor, targets: Tensor, weights: Tensor | None, groups: Tensor, score: float
+) -> Interval:
+    """The interval by resamples of whole groups."""
+    count = int(groups.max()) + 1
+    random = np.random.default_rng(0)
+    found: list[float] = []
+    at_once = max(1, AT_ONCE // max(1, predictions.numel()))
+    batched = METRICS[metric].value.batched
+    for start in range(0, RESAMPLES if count > 1 else 0, at_once):
+        draws = min(at_once, RESAMPLES - start)
+        times = torch.from_numpy(random.multinomial(count, np.full(count, 1 / count), size=draws))[:, groups]
+        if batched:
+            own = times.double() if weights is None else times * weights
+            every = (values.expand(draws, *values.shape) for values in (predictions, targets))
+            found += scores_of_resamples(metric, *every, own)
+            continue
+        for one in times:
+            rows = torch.repeat_interleave(one)
+            more = None if weights is None else weights[rows]
+            with suppress(ModelError):  # it may raise where a class is missing
+                found.append(evaluate_metric(metric, predictions[rows], targets[rows], more))
+    found = [value for value in found if np.isfinite(value)]
+    low, high = np.quantile(found, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) if found else (np.nan, np.nan)
+    return Interval(score, float(low), float(high), f"bootstrap ({RESAMPLES:,} resamples of the {count:,} groups)")
 
 
 def standard_error(metric: str, score: float, rows: int) -> float:

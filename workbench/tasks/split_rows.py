@@ -22,17 +22,19 @@ class Rows:
     x: (rows, *input_shape) float32, int64 for tokens, or `InputRows`, of which batches of such tensors are made. y: as losses
     see them, (rows,) int64 class indices, (rows, *positions) of a dense task, or (rows, outputs) float32.
     target: the same in the target's own unit, float64 where y is float32. weight: (rows,) float64, None for equal ones.
+    group: (rows,) int64, the group of each row, None where rows stand alone.
     """
 
     x: Inputs
     y: Tensor
     target: Tensor
     weight: Tensor | None = None
+    group: Tensor | None = None
 
     def part(self, chosen: Any) -> Rows:
         """Some of the rows. chosen: row numbers or a mask."""
-        weight = None if self.weight is None else self.weight[chosen]
-        return Rows(self.x[chosen], self.y[chosen], self.target[chosen], weight)
+        weight, group = (None if values is None else values[chosen] for values in (self.weight, self.group))
+        return Rows(self.x[chosen], self.y[chosen], self.target[chosen], weight, group)
 
     def __len__(self) -> int:
         return len(self.x)

@@ -6,6 +6,7 @@ import html
 import inspect
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -216,7 +217,7 @@ class Task:
         )  # fmt: skip
         keep_raw(self, X, targets, division, weight)
         if len(test):
-            seal.keep(self, test)
+            seal.keep(self, test if groups is None else replace(test, group=_codes(groups[parts[2]])))
 
     # --- where data comes from --------------------------------------------------------------------------------------
 
@@ -492,6 +493,11 @@ class Task:
         with pd.option_context("display.max_colwidth", None):
             table: str = self.summary().to_html(header=False, escape=True)
         return f"<b>{html.escape(self.name)}</b>{table}"
+
+
+def _codes(groups: NDArray[np.uint64]) -> Tensor:
+    """The group of each row (rows,) as a number from 0."""
+    return torch.from_numpy(np.unique(groups, return_inverse=True)[1].reshape(-1).astype(np.int64))
 
 
 def _target_scale(targets: NDArray[Any], kind: str, how: Any, field: str) -> TargetScale:

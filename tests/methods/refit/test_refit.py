@@ -287,10 +287,9 @@ def test_preprocessing_and_categories_come_from_both_splits() -> None:
     frame = pd.DataFrame(
         {"number": RNG.normal(5, 3, 200), "text": RNG.choice(["a", "b"], 200), "y": np.arange(200) % 2}
     )
-    plain = wb.Task.from_frame(frame, "y")
-    place = int(np.flatnonzero(np.isclose(plain.preprocess(frame)[:, 0], plain.validation.x[0, 0]))[0])
-    frame.loc[place, "text"] = "only here"
-    task = wb.Task.from_frame(frame, "y")
+    frame.loc[130, "text"] = "only here"
+    split = wb.Split.given(train=range(120), validation=range(120, 160), test=range(160, 200))
+    task = wb.Task.from_frame(frame, "y", split=split)
     bench = bench_on(task)
     bench.run(QUICK.replace(epochs=2))
     bench.refit(1).wait()
@@ -312,7 +311,7 @@ def test_a_saved_refit_answers_alike(tmp_path: Path) -> None:
 def test_data_that_were_changed_in_place_are_rejected_before_anything_is_logged() -> None:
     bench = bench_on(wb.Task.from_arrays(X.copy(), CLASSES))
     bench.run(QUICK.replace(epochs=2))
-    kept, _, _ = _RAW[bench.task]
+    kept = _RAW[bench.task][0]
     kept[7] *= 2
     with pytest.raises(wb.TaskError, match="changed in place"):
         bench.refit(1)
@@ -415,7 +414,7 @@ def test_the_length_is_read_from_the_log() -> None:
     bench.run(QUICK)
     bench.refit(1).wait()
     best = int(bench.trials["best_epoch"].iloc[0])
-    refits = Refits(bench.task, bench.log)
+    refits = Refits(bench.task, bench.log, lambda trial: None)
     assert refits.length_of(2) == FixedLength(best, [])
     assert refits.length_of(1) is None
 

@@ -272,9 +272,7 @@ def _some(split: Rows, rows: int, seed: int) -> Rows:
     if rows >= len(split):
         return split
     chosen = torch.randperm(len(split), generator=torch.Generator().manual_seed(seed))[:rows]
-    return Rows(
-        split.x[chosen], split.y[chosen], split.target[chosen], None if split.weight is None else split.weight[chosen]
-    )
+    return split.part(chosen)
 
 
 def _checked(low: float, high: float, **counts: int) -> tuple[list[float], int, int]:

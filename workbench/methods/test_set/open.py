@@ -164,7 +164,7 @@ def open_test_set(
             raise _sealed(session, keys, "none of them is unseen; a version of the task with new rows has some")
         test, keys = sealed.part(new), keys[new]
     metric = session.task.metric
-    interval: Interval = score_interval(metric, answers(test.x), test.target, test.weight)
+    interval: Interval = score_interval(metric, answers(test.x), test.target, test.weight, test.group)
     data = {
         **about,
         "task": session.task.name,
