@@ -139,7 +139,7 @@ def test_choices_of_training_that_are_not_registered_here_do_not_matter(tmp_path
     def rule(*, haste: float = wb.Range(0.0, 1.0)) -> Any:  # type: ignore[assignment]
         return torch.optim.SGD, {"momentum": haste}
 
-    wb.register_loss("sharp", loss)
+    wb.register_loss("sharp", loss, link="softmax")
     wb.register_optimizer("hasty", rule)
     wb.register_schedule("flat", lambda rate, progress: rate)
     try:
@@ -160,6 +160,33 @@ def test_choices_of_training_that_are_not_registered_here_do_not_matter(tmp_path
     assert again.config.changed() == {"hidden_units": 8, "epochs": 1}
     rows = np.random.default_rng(0).normal(3, 2, (20, 4))
     np.testing.assert_array_equal(again.predict_proba(rows), model.predict_proba(rows))
+
+
+def test_predictions_depend_on_the_link_of_the_loss_which_the_file_keeps(tmp_path: Path) -> None:
+    X = np.random.default_rng(0).normal(size=(120, 3))
+
+    def loss(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return (outputs.exp() - targets).square().mean(-1)
+
+    task = Task.from_arrays(X, np.exp(X[:, 0]) * 1e3)
+    wanted = {}
+    for name, link in (("by_name", "exp"), ("by_function", torch.exp)):
+        wb.register_loss(name, loss, kinds=["regression"], link=link, transformed=False)
+        try:
+            model = trained(task, wb.Config(loss=name, hidden_units=8, epochs=1))
+            wanted[name] = model.predict(X)
+            save_model(model, tmp_path / f"{name}.pt")
+        finally:
+            LOSSES.unregister(name)
+    with pytest.warns(UserWarning, match="loss='by_name'"):
+        again = load_model(tmp_path / "by_name.pt")
+    np.testing.assert_array_equal(again.predict(X), wanted["by_name"])
+    assert (wanted["by_name"] > 0).all()
+    with (
+        pytest.warns(UserWarning, match="by_function"),
+        pytest.raises(CheckpointError, match="'by_function', whose link= is a function"),
+    ):
+        load_model(tmp_path / "by_function.pt")
 
 
 def test_a_choice_that_the_model_was_built_with_does_matter(tmp_path: Path) -> None:

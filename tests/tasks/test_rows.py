@@ -127,7 +127,7 @@ def test_a_refit_learns_from_both_splits(kind: str) -> None:
     }
     bench = wb.Workbench(task, models={"own": own[kind]})
     bench.run(wb.Config(model="own", epochs=2))
-    bench.refit(1)
+    bench.refit(1).wait()
     batch = bench.model(2).preprocess(raw)
     found = batch["image"] if isinstance(batch, dict) else batch
     if kind == "tokens":

@@ -61,13 +61,15 @@ LINKS: Mapping[str, Callable[[Tensor], Tensor]] = {
 """By name; the last axis is that of the outputs."""
 
 
-def loss_entry(loss: str, kind: str) -> Loss:
+def loss_entry(loss: str | Loss, kind: str) -> Loss:
     """The entry of a loss; "auto" is the default one of the kind of task."""
+    if isinstance(loss, Loss):
+        return loss
     entry: Loss = LOSSES[KINDS[kind].loss if loss == "auto" else loss].value
     return entry
 
 
-def predictor(task: TargetFacts, loss: str) -> Callable[[Tensor], Tensor]:
+def predictor(task: TargetFacts, loss: str | Loss) -> Callable[[Tensor], Tensor]:
     """Makes predictions of outputs (..., outputs), those of a model that was trained with `loss`; float64.
 
     Probabilities of the classes or labels, or numbers in the target's own unit.
@@ -83,7 +85,7 @@ def _predictions(outputs: Tensor, link: Loss, kind: str, target: Scale) -> Tenso
     return target.inverse(outputs) if link.transformed else outputs
 
 
-def predictions_of(task: TargetFacts, loss: str, outputs: Tensor) -> Tensor:
+def predictions_of(task: TargetFacts, loss: str | Loss, outputs: Tensor) -> Tensor:
     """Outputs (rows, outputs), or (rows, classes, *positions) of a dense task, as predictions of the same axes; float64."""
     predict = predictor(task, loss)
     if task.kind == "dense":
@@ -91,16 +93,17 @@ def predictions_of(task: TargetFacts, loss: str, outputs: Tensor) -> Tensor:
     return predict(outputs)
 
 
-def gives_probabilities(kind: str, loss: str) -> bool:
+def gives_probabilities(kind: str, loss: str | Loss) -> bool:
     """Whether predictions of a model trained with this loss are probabilities."""
     if not (KINDS[kind].has_classes or kind == "multilabel"):
         return False
     return loss_entry(loss, kind).link_for(kind) is not None
 
 
-def check_probabilities(task: Any, loss: str) -> None:
-    """Raises: TaskError unless predictions of a model that was trained with this loss are probabilities."""
-    if gives_probabilities(task.kind, loss):
+def check_probabilities(task: Any, loss: str, entry: Loss | None = None) -> None:
+    """Raises: TaskError unless predictions of a model that was trained with this loss are probabilities. entry: of the loss, by
+    default the registered one."""
+    if gives_probabilities(task.kind, entry or loss):
         return
     if not (KINDS[task.kind].has_classes or task.kind == "multilabel"):
         raise TaskError(

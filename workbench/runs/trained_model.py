@@ -19,10 +19,11 @@ from torch import Tensor, nn
 from workbench.core import files
 from workbench.core.config import Config
 from workbench.core.errors import CheckpointError, ConfigError, ModelError, WorkbenchError
-from workbench.core.registry import MODELS
+from workbench.core.registration import Loss
+from workbench.core.registry import LOSSES, MODELS
 from workbench.core.version import __version__
 from workbench.core.warn import callers_level
-from workbench.metrics.predictions import check_probabilities
+from workbench.metrics.predictions import check_probabilities, loss_entry
 from workbench.models import Source, build_model, builder_identity, former_builder, is_builtin, source_of
 from workbench.runs.decision import Decision
 from workbench.tasks import TaskSchema
@@ -49,7 +50,8 @@ class TrainedModel(nn.Module):
     known of the task. trial, epoch: where the weights come from, if known. versions: of the workbench and the libraries that
     made it. builder: the identity of the code that built it, None for a built-in model. decision: calibration of its
     probabilities and threshold between two classes, if they were chosen. mismatch: how its outputs differ from those that were
-    measured with its weights, "" if they agree. Made by `bench.model(trial)` and `wb.load_model(path)`. It is an ordinary
+    measured with its weights, "" if they agree. loss: the entry of the loss it was trained with, whose link makes predictions of
+    outputs. Made by `bench.model(trial)` and `wb.load_model(path)`. It is an ordinary
     `nn.Module`: `model.to("cuda")` moves it, and it predicts there.
     """
 
@@ -65,6 +67,7 @@ class TrainedModel(nn.Module):
         versions: Mapping[str, str] | None = None,
         decision: Decision | None = None,
         mismatch: str = "",
+        loss: Loss | None = None,
     ) -> None:
         super().__init__()
         self.module = module
@@ -72,6 +75,7 @@ class TrainedModel(nn.Module):
         self.versions = _versions() if versions is None else dict(versions)
         self.decision = decision or Decision()
         self.mismatch = mismatch
+        self.loss = loss_entry(config.loss, schema.kind) if loss is None else loss
         self.eval()
 
     def forward(self, x: Inputs | Batch | None = None, **named: Tensor) -> Tensor:
@@ -106,7 +110,7 @@ class TrainedModel(nn.Module):
         By the link of the loss that the model was trained with, calibrated if the model's `decision` says so. Raises: TaskError
         where there are no classes, for a loss that does not say how its outputs become probabilities, or as `preprocess`.
         """
-        check_probabilities(self.schema, self.config.loss)
+        check_probabilities(self.schema, self.config.loss, self.loss)
         probabilities: NDArray[Any] = self.predictions(self.schema.store(X)).numpy()
         return probabilities
 
@@ -123,7 +127,7 @@ class TrainedModel(nn.Module):
 
     def uncalibrated(self, x: Inputs | Batch) -> Tensor:
         """As `predictions`, whatever the model's `decision` is."""
-        return self.schema.predictions(self.outputs(x), self.config.loss)
+        return self.schema.predictions(self.outputs(x), self.loss)
 
     @torch.no_grad()
     def outputs(self, x: Inputs | Batch) -> Tensor:
@@ -204,6 +208,7 @@ def model_state(model: TrainedModel) -> dict[str, Any]:
         "versions": model.versions,
         "decision": model.decision.to_json(),
         "mismatch": model.mismatch,
+        "loss": _loss_state(model),
     }
 
 
@@ -233,8 +238,8 @@ def model_of(content: Mapping[str, Any], schema: TaskSchema, name: str, path: st
         buffers = dict(content["buffers"])
         builtin, reads = bool(content["builtin"]), set(content["reads"])
         origin = {key: content[key] for key in ("trial", "epoch", "builder", "versions", "mismatch")}
-        decision = Decision.of_json(content["decision"])
-        model = str(values["model"])
+        decision, link = Decision.of_json(content["decision"]), dict(content["loss"])
+        model, trained_with = str(values["model"]), str(values["loss"])
     except (KeyError, TypeError, ValueError) as error:
         raise unreadable(name, error) from None
     if "source" in content and model not in MODELS:
@@ -261,7 +266,31 @@ def model_of(content: Mapping[str, Any], schema: TaskSchema, name: str, path: st
             f"{now}), so predictions may differ; give the original: wb.load_model({path!r}, models={{{model!r}: original}})"
         )
         warnings.warn(message, UserWarning, stacklevel=callers_level())
-    return TrainedModel(module, config, schema, decision=decision, **origin)
+    loss = _loss_of(link, trained_with, name)
+    return TrainedModel(module, config, schema, decision=decision, loss=loss, **origin)
+
+
+def _loss_state(model: TrainedModel) -> dict[str, Any]:
+    """What of the loss predictions depend on. own: whether its link is a function of the user's."""
+    link = model.loss.link_for(model.schema.kind)
+    return {"own": callable(link), "link": None if callable(link) else link, "transformed": model.loss.transformed}
+
+
+def _loss_of(state: Mapping[str, Any], loss: str, name: str) -> Loss:
+    """The entry of a file's loss. Raises: CheckpointError for a loss that is not registered here and whose link is a function."""
+    if not state["own"]:
+        return Loss(_not_for_training, state["link"], state["transformed"])
+    if loss not in LOSSES:
+        raise CheckpointError(
+            f"{name} was trained with a loss of your own, {loss!r}, whose link= is a function that predictions depend on; "
+            f"register it first: wb.register_loss({loss!r}, ..., link=...)"
+        )
+    entry: Loss = LOSSES[loss].value
+    return entry
+
+
+def _not_for_training(*_: object) -> Any:
+    raise ModelError("the loss of a loaded model is known by its link alone")
 
 
 def unreadable(name: str, error: Exception) -> CheckpointError:

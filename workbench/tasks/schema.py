@@ -13,6 +13,7 @@ from torch import Tensor
 
 from workbench.core.errors import CheckpointError, TaskError, did_you_mean
 from workbench.core.kinds import KINDS
+from workbench.core.registration import Loss
 from workbench.core.text import counted
 from workbench.metrics.predictions import predictions_of
 from workbench.tasks.frames import as_frame
@@ -162,7 +163,7 @@ class TaskSchema:
             return f"rows are a {type(rows).__name__}; {wanted}, such as pd.DataFrame(rows), or pd.DataFrame([rows]) for one row"
         return f"rows are a {type(rows).__name__}; {wanted}"
 
-    def predictions(self, outputs: Tensor, loss: str = "auto") -> Tensor:
+    def predictions(self, outputs: Tensor, loss: str | Loss = "auto") -> Tensor:
         """Model outputs (rows, ...) as probabilities of the classes or labels, or numbers in the target's own unit; float64.
 
         loss: with which the model was trained; "auto" is the default one of the kind of task.

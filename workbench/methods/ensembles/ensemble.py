@@ -134,7 +134,7 @@ class Ensemble(nn.Module):
 
     def forward(self, x: Inputs | Batch) -> Tensor:
         """Prepared rows (rows, *input_shape) to predictions, float64; see `predictions`. In the mode it is set to."""
-        return self._mean([self.schema.predictions(model(x), model.config.loss) for model in self._models])
+        return self._mean([self.schema.predictions(model(x), model.loss) for model in self._models])
 
     def predictions(self, x: Inputs | Batch) -> Tensor:
         """Prepared rows (rows, *input_shape) to the mean of the members' predictions, float64, on the CPU, in evaluation mode.
@@ -162,7 +162,7 @@ class Ensemble(nn.Module):
         or as `preprocess`.
         """
         for model in self._models:
-            check_probabilities(self.schema, model.config.loss)
+            check_probabilities(self.schema, model.config.loss, model.loss)
         probabilities: NDArray[Any] = self.predictions(self.schema.store(X)).numpy()
         return probabilities
 
