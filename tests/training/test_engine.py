@@ -208,17 +208,17 @@ def test_a_loss_of_ones_own_with_a_hyperparameter(flowers: wb.Task) -> None:
         chosen = outputs.log_softmax(-1).gather(-1, targets[:, None])[:, 0]
         return -((1 - chosen.exp()) ** focus) * chosen
 
-    wb.register_loss("focal", focal)
+    wb.register_loss("focused", focal)
     wb.register_loss("mean", lambda outputs, targets: outputs.mean())
     try:
         plain = numbers_of(list(wb.train(flowers, {1: BASE}, dtype=torch.float64)))
-        own = numbers_of(list(wb.train(flowers, {1: BASE.replace(loss="focal", focus=0.0)}, dtype=torch.float64)))
+        own = numbers_of(list(wb.train(flowers, {1: BASE.replace(loss="focused", focus=0.0)}, dtype=torch.float64)))
         for ours, theirs in zip(own, plain, strict=True):
             assert ours == pytest.approx(theirs, rel=1e-9)
         with pytest.raises(wb.ModelError, match="one value a row"):
             list(wb.train(flowers, {1: BASE.replace(loss="mean")}))
     finally:
-        LOSSES.unregister("focal")
+        LOSSES.unregister("focused")
         LOSSES.unregister("mean")
 
 

@@ -259,7 +259,7 @@ def test_a_model_that_differs_is_found_in_its_checkpoint_too(flowers: wb.Task, t
     assert bench.log.history.mismatch(1) == ""
     assert bench.model(1).mismatch == ""
     recall = bench._session.recall
-    recall.at_hand = lambda trial: None  # as in another process
+    recall.at_hand = lambda trial, fold: None  # as in another process
     for epoch in (None, 1):
         assert recall.model(1, epoch).mismatch == ""
     recall.former_builder = lambda trial: None  # type: ignore[method-assign]

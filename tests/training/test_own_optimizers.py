@@ -167,9 +167,9 @@ def test_it_continues_from_a_checkpoint_to_the_last_bit(flowers: wb.Task, regist
     batches = list(cohort.batches())
     cohort.step(*batches[0])
     other = Cohort.restore(flowers, CohortState.of(cohort.state().content()), CPU, torch.float64)
-    for x, y in batches[1:]:
-        cohort.step(x, y)
-        other.step(x, y)
+    for batch in batches[1:]:
+        cohort.step(*batch)
+        other.step(*batch)
     assert torch.equal(cohort.theta, other.theta)
 
 

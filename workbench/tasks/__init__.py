@@ -1,8 +1,20 @@
-"""Data sets, their splits and what is fitted on them."""
+"""Data sets, their splits and what is fitted on them.
 
-from workbench.tasks.schema import TaskSchema
-from workbench.tasks.split import Split
-from workbench.tasks.split_rows import Rows
-from workbench.tasks.task import Baseline, Task
+The names are loaded on first use, so that importing the package loads no scikit-learn.
+"""
 
-__all__ = ["Baseline", "Rows", "Split", "Task", "TaskSchema"]
+from typing import TYPE_CHECKING
+
+import lazy_loader
+
+if TYPE_CHECKING:
+    from workbench.tasks.schema import TaskSchema as TaskSchema
+    from workbench.tasks.split import Split as Split
+    from workbench.tasks.split_rows import Rows as Rows
+    from workbench.tasks.task import Baseline as Baseline
+    from workbench.tasks.task import Task as Task
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={"schema": ["TaskSchema"], "split": ["Split"], "split_rows": ["Rows"], "task": ["Baseline", "Task"]},
+)

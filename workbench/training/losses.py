@@ -42,7 +42,7 @@ def cross_entropy(
     reduction: str = "none",
     *,
     label_smoothing: float,
-    class_weight: Tensor | None,
+    class_weight: Tensor | None = None,
 ) -> Tensor:
     """-log softmax(outputs)[target], times the class's weight; with smoothing ε the target is (1 - ε) one-hot + ε / classes."""
     if outputs.dim() > 2 or class_weight is not None:  # (rows, classes, *positions)
@@ -73,14 +73,14 @@ def huber(outputs: Tensor, targets: Tensor, reduction: str = "none", *, huber_de
 
 
 def binary_cross_entropy(
-    outputs: Tensor, targets: Tensor, reduction: str = "none", *, class_weight: Tensor | None
+    outputs: Tensor, targets: Tensor, reduction: str = "none", *, class_weight: Tensor | None = None
 ) -> Tensor:
     """-w y log σ(o) - (1 - y) log(1 - σ(o)) of each label, averaged over the labels; w: the weight of its positive rows."""
     return _by_row(F.binary_cross_entropy_with_logits(outputs, targets, pos_weight=class_weight, reduction=reduction))
 
 
 def focal(
-    outputs: Tensor, targets: Tensor, reduction: str = "none", *, focal_gamma: float, class_weight: Tensor | None
+    outputs: Tensor, targets: Tensor, reduction: str = "none", *, focal_gamma: float, class_weight: Tensor | None = None
 ) -> Tensor:
     """(1 - p)^γ times the cross-entropy -log p of the actual class, or of each label (Lin et al. 2017); α: the class weights."""
     weight: Tensor | float = 1.0
