@@ -489,7 +489,7 @@ def test_a_failed_training_is_shown(
     def broken(*arguments: Any) -> None:
         raise wb.RunError("the old model is lost")
 
-    monkeypatch.setattr("workbench.methods.data_versions.continue_on.Continuation._old_outputs", broken)
+    monkeypatch.setattr("workbench.methods.data_versions.continue_on.Continuation._old_predictions", broken)
     panel.data.value = "new_rows"
     panel.button.click()
     until(shop, lambda: "the old model is lost" in panel.note.value)
