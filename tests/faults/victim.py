@@ -29,7 +29,10 @@ from tests.faults.moments import Moment, install
 from workbench.training.cohort import Cohort
 
 assert wb.Workbench  # imported now, not in each child
+THREADS = torch.get_num_threads()
+torch.set_num_threads(1)  # threads that torch started here would be missing in the children, which wait for them for good
 TASK = wb.Task.load("iris")
+torch.set_num_threads(THREADS)
 BASE = wb.Config(hidden_units=16, batch_size=16, epochs=30)
 SPACE = {"learning_rate": wb.LogRange(1e-4, 1e-1), "l2": wb.LogRange(1e-6, 1e-2), "optimizer": ["adam", "momentum"]}
 
