@@ -30,7 +30,9 @@ from workbench.training.cohort import Cohort
 
 assert wb.Workbench  # imported now, not in each child
 THREADS = torch.get_num_threads()
-torch.set_num_threads(1)  # threads that torch started here would be missing in the children, which wait for them for good
+torch.set_num_threads(
+    1
+)  # threads that torch started here would be missing in the children, which wait for them for good
 TASK = wb.Task.load("iris")
 torch.set_num_threads(THREADS)
 BASE = wb.Config(hidden_units=16, batch_size=16, epochs=30)

@@ -78,7 +78,8 @@ RIGHT: dict[str, Any] = {
     "values": ["sgd", "adam"], "space": SPACE, "base": SHORT, "config": SHORT, "seeds": 1, "from_trial": 1, "diagnosis": 1,
     "steps": 2, "points": 3, "cohort": 1, "low": 1e-4, "high": 1e-1, "learning_rate": 0.01, "name": "x", "target": "y",
     "names": "learning_rate", "X": ROWS[["a", "b"]].to_numpy(), "y": ROWS["y"].tolist(), "frame": ROWS,
-    "task": wb.Task.load("iris"), "path": "none.pt", "new_data": ROWS,
+    "task": wb.Task.load("iris"), "path": "none.pt", "new_data": ROWS, "outputs": torch.zeros(2, 3),
+    "dataset": [(np.zeros(2), 0), (np.ones(2), 1)] * 12, "metrics": "accuracy",
    
     "make": lambda: nn.Linear(2, 2), "loss": rule, "metric": rule, "build": rule, "rule": rule, "schedule": rule,
 }  # fmt: skip
@@ -180,4 +181,7 @@ def cases() -> Iterator[Case]:
         )  # type: ignore[misc]
 
 
-OPTIONS_OF_A_TASK = {"name", "kind", "split", "seed", "standardize", "clip", "transform", "metric"}
+OPTIONS_OF_A_TASK = {
+    "name", "kind", "split", "seed", "standardize", "clip", "transform", "metrics", "monitor", "target_transform", "weights",
+    "inputs", "categories",
+}  # fmt: skip

@@ -95,7 +95,7 @@ def preprocessing_of(
         raise TaskError(
             f"categories={categories!r}: is for tables; use Task.from_frame, or inputs='tokens' for arrays of codes"
         )
-    if table and inputs != "numbers":
+    if table and not (isinstance(inputs, str) and inputs == "numbers"):
         raise TaskError(
             f"inputs={inputs!r}: is for arrays; use categories='codes' for the text columns of a table, or Task.from_arrays with "
             "df.to_numpy()"

@@ -168,6 +168,8 @@ class TaskSchema:
 
         loss: with which the model was trained; "auto" is the default one of the kind of task.
         """
+        if not isinstance(loss, (str, Loss)):
+            raise TaskError(f"loss is a {type(loss).__name__}: give the name of a loss, such as loss='mse', or 'auto'")
         return predictions_of(self, loss, outputs.detach().cpu())
 
     def decode(self, outputs: Tensor, loss: str = "auto") -> NDArray[Any]:

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 
 from workbench.core.config import CHOICES, Config
 from workbench.core.errors import Problem
+from workbench.core.registry import MODELS
 from workbench.core.text import counted
+from workbench.models.backbone import Backbone
 from workbench.training.optimizers import rule_of, step_length
 
 __all__ = ["COMBINATIONS", "Combination", "without_effect"]
@@ -112,6 +114,8 @@ def _not_read(name: str, field: str) -> Callable[[Config], str]:
         value = getattr(config, name)
         if not value or config.uses(name):
             return ""
+        if field == "model" and config.model in MODELS and isinstance(MODELS[config.model].value, Backbone):
+            return ""  # its hyperparameters are those of the trial or network that it came from
         chosen, registry = getattr(config, field), CHOICES[field]
         readers = [repr(one) for one, entry in registry.items() if name in entry.uses]
         others = f"choose {field}={' or '.join(readers)}, or leave it out" if readers else "leave it out"

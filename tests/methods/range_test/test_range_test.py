@@ -113,7 +113,7 @@ def test_validation_rows_that_are_easier_by_chance_do_not_make_runs_diverge() ->
     large = np.linalg.norm(X, axis=1) > 1.5
     task = wb.Task.from_arrays(X, np.where(large, 4 * y, y))
     easy = task.validation.y.abs()[:, 0] < 0.3
-    task.validation = type(task.validation)(task.validation.x[easy], task.validation.y[easy])
+    task.validation = task.validation.part(easy)
     test = wb.Workbench(task).lr_range_test(points=8, seeds=2, steps=20, low=1e-5, high=0.1).wait(60)
     assert test.result["start_loss"].iloc[0] > 2 * test._untrained[0]
     assert test.table["diverged"].iloc[0] == 0

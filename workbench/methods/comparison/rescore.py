@@ -13,6 +13,7 @@ from workbench.log.rescored import KIND
 from workbench.metrics.evaluation import evaluate_metric, takes_weights
 from workbench.metrics.predictions import gives_probabilities
 from workbench.runs.publisher import LogChanged
+from workbench.runs.restore import whole
 from workbench.runs.session import Session
 from workbench.tasks.options import metric_names
 
@@ -39,7 +40,13 @@ def rescore(session: Session, metrics: str | Sequence[str], trials: Sequence[int
             raise ConfigError([Problem("metrics", name, message)])
     frame = session.log.trials(task_fingerprint=task.fingerprint)
     usable = frame[frame["state"].isin(TRAINED) & (frame["source"] != "refit") & (frame["best_epoch"] > 0)]
-    numbers = [int(trial) for trial in usable["trial"]] if trials is None else [int(trial) for trial in trials]
+    if trials is None:
+        numbers = [int(trial) for trial in usable["trial"]]
+    elif isinstance(trials, (list, tuple)) and trials:
+        numbers = [whole("trial", trial) for trial in trials]
+    else:
+        message = f"trials={trials!r}: give a list of the numbers of trials, such as [3, 7], or None for all"
+        raise ConfigError([Problem("trials", trials, message)])
     rows = []
     for trial in numbers:
         try:
