@@ -47,8 +47,8 @@ def planted_trial(path: Path, session: int, created: str = "2024-03-01T10:00:00.
     connection = sqlite3.connect(path)
     with connection:
         number = connection.execute(
-            "INSERT INTO trials (session, created, name, note, tags, source, task, task_fingerprint, metric, device, "
-            "config) VALUES (?, ?, '', '', '[]', 'manual', 't', 'f', 'accuracy', 'cpu', '{}')",
+            "INSERT INTO trials (session, created, name, note, tags, source, task, task_fingerprint, metric, monitor, "
+            "device, config) VALUES (?, ?, '', '', '[]', 'manual', 't', 'f', 'accuracy', 'loss', 'cpu', '{}')",
             (session, created),
         ).lastrowid
         connection.execute(

@@ -92,14 +92,15 @@ class Pretrained(nn.Module):
     @property
     def stem(self) -> nn.Module | None:
         """What turns inputs into those of `trained`, in evaluation mode; None: nothing does."""
-        parts = [("adapter", self.adapter)] if self.adapter is not None else []
+        # a body that was fine-tuned itself has an adapter of its own, which must not take the place of this one
+        parts = [(_free("adapter", self.body), self.adapter)] if self.adapter is not None else []
         cut = self._cut()
         if cut is None:
             return nn.Sequential(OrderedDict(parts)).eval() if parts else None
         if self._is_chain:
             parts += list(self.body.named_children())[:cut]
         else:
-            parts += [("body", PlainOutputs(self.body))]
+            parts += [("whole_body", PlainOutputs(self.body))]
         return nn.Sequential(OrderedDict(parts)).eval() if parts else None
 
     @property
@@ -109,7 +110,7 @@ class Pretrained(nn.Module):
         if cut is None:
             return _Whole(self)
         rest = list(flat(list(self.body.named_children())[cut:])) if self._is_chain else []
-        return nn.Sequential(OrderedDict([*rest, ("head", self.head)]))
+        return nn.Sequential(OrderedDict([*rest, (_free("head", self.body), self.head)]))
 
     @property
     def rests_on_backbone(self) -> bool:
@@ -163,6 +164,14 @@ class Pretrained(nn.Module):
             for group in self.groups[: self.freeze]:
                 for part in group.parts:
                     yield self.body.get_submodule(part)
+
+
+def _free(name: str, body: nn.Module) -> str:
+    """A name that no child of the body has."""
+    taken = {own for own, _ in body.named_children()}
+    while name in taken:
+        name += "_"
+    return name
 
 
 class PlainOutputs(nn.Module):
