@@ -82,8 +82,8 @@ def _of_groups(
         times = torch.from_numpy(random.multinomial(count, np.full(count, 1 / count), size=draws))[:, groups]
         if batched:
             own = times.double() if weights is None else times * weights
-            every = (values.expand(draws, *values.shape) for values in (predictions, targets))
-            found += scores_of_resamples(metric, *every, own)
+            answers, truth = (values.expand(draws, *values.shape) for values in (predictions, targets))
+            found += scores_of_resamples(metric, answers, truth, own)
             continue
         for one in times:
             rows = torch.repeat_interleave(one)

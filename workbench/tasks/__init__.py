@@ -5,7 +5,7 @@ The names are loaded on first use, so that importing the package loads no scikit
 
 from typing import TYPE_CHECKING
 
-import lazy_loader
+import lazy_loader  # type: ignore[import-untyped]
 
 if TYPE_CHECKING:
     from workbench.tasks.schema import TaskSchema as TaskSchema
