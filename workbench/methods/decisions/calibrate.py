@@ -17,14 +17,13 @@ from sklearn.metrics import brier_score_loss, log_loss
 from workbench.core.errors import ConfigError, Problem, did_you_mean
 from workbench.core.text import counted
 from workbench.methods.decisions.validation import keep, validation_of
+from workbench.metrics.calibration import expected_calibration_error, reliability
 from workbench.runs.decision import Calibration, Decision, class_scores
 from workbench.runs.session import Session
 
-__all__ = ["BINS", "METHODS", "CalibrationResult", "calibrate", "calibration_error"]
+__all__ = ["METHODS", "CalibrationResult", "calibrate", "fitted"]
 
 METHODS = ("temperature", "sigmoid", "isotonic")
-BINS = 15
-"""Bins of the expected calibration error, of equal width."""
 FEW = 1000
 """With fewer rows scikit-learn advises against an isotonic calibration, which fits any monotonic function."""
 
@@ -34,9 +33,9 @@ class CalibrationResult:
     """The calibration of a trial's model, with what it changes on the validation rows.
 
     trial, epoch: whose model. calibration: as fitted. table: rows "before" and "after", columns log_loss, brier (score; for
-    more than two classes the sum over the classes) and ece (see `calibration_error`); on the same `rows` validation rows that it
-    was fitted on, so that "after" is optimistic. removed_threshold: whether the model had a threshold, which would no longer
-    decide the same.
+    more than two classes the sum over the classes) and ece (expected calibration error, see `metrics.calibration`); on the
+    same `rows` validation rows that it was fitted on, so that "after" is optimistic. removed_threshold: whether the model had
+    a threshold, which would no longer decide the same.
     """
 
     trial: int
@@ -111,18 +110,6 @@ def fitted(p: NDArray[np.float64], targets: NDArray[np.int64], method: str) -> C
     return Calibration(method, len(targets), parameters)
 
 
-def calibration_error(p: NDArray[np.float64], targets: NDArray[np.int64]) -> float:
-    """The expected calibration error (Guo et al. 2017): by how much the probability of the predicted class differs from the
-    share of rows for which it is right, averaged over the rows in `BINS` bins of that probability.
-
-    p: (rows, classes). targets: class indices (rows,).
-    """
-    sure, right = p.max(1), p.argmax(1) == targets
-    bins = np.minimum((sure * BINS).astype(int), BINS - 1)
-    sums = [np.bincount(bins, weights, minlength=BINS) for weights in (sure, right.astype(float))]
-    return float(np.abs(sums[0] - sums[1]).sum() / len(targets))
-
-
 # ----------------------------------------------------------------------------------------------------------------------
 
 
@@ -154,5 +141,5 @@ def _measures(p: NDArray[np.float64], targets: NDArray[np.int64]) -> dict[str, f
     return {
         "log_loss": float(log_loss(targets, p, labels=classes)),
         "brier": float(brier),
-        "ece": calibration_error(p, targets),
+        "ece": expected_calibration_error(reliability(p.max(1), p.argmax(1) == targets)),
     }
