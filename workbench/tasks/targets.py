@@ -119,7 +119,7 @@ def as_targets(values: Any, rows: int, kind: str, field: str = "y") -> Targets:
         count = "one value" if y.ndim == 0 else counted(len(y), "row")
         raise TaskError(f"X has {counted(rows, 'row')} and {field} has {count}: give one target for each row")
     if not isinstance(kind, str):
-        raise TaskError(f"kind is a {type(kind).__name__}: give one of 'auto', {', '.join(map(repr, KINDS))}")
+        raise TaskError(f"kind={kind!r}: must be one of auto, {', '.join(KINDS)}")
     _check_values(y, field, dense=kind == "dense" or (kind == "auto" and y.ndim > 2 and y.dtype.kind in "iub"))
     found = kind_of(y, kind)
     if found == "dense":
