@@ -297,7 +297,7 @@ def register_metric(
     """
     if not isinstance(better, str) or better not in get_args(Better):
         raise ConfigError([Problem("better", better, f"better={better!r}: must be 'higher' or 'lower'")])
-    if name in ("loss", "metric"):  # columns of the log
+    if isinstance(name, str) and name in ("loss", "metric"):  # columns of the log
         raise ConfigError([Problem("name", name, f"metric name {name!r} is taken; choose another one, my_{name}")])
     if not isinstance(undefined, str):
         raise ConfigError([Problem("undefined", undefined, f"undefined={undefined!r}: expected text")])
