@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from workbench.core.config import Config, unread
+from workbench.core.config import HYPERPARAMETERS, Config, unread
 from workbench.core.direction import best_first, better_of
+from workbench.core.domains import IntRange
 from workbench.core.errors import ConfigError, Problem, RunError, WorkbenchError, did_you_mean
 from workbench.core.events import ENDED, TrialState
 from workbench.core.registry import MODELS
@@ -90,6 +91,10 @@ class Reads(TaskLog):
         records = self.log.records([int(trial) for trial in board["trial"]])
         read = [_read(records[int(trial)].config) for trial in board["trial"]]
         configurations = pd.DataFrame(read, index=board.index)
+        whole = [
+            name for name, one in HYPERPARAMETERS.items() if isinstance(one.domain, IntRange) and name in configurations
+        ]
+        configurations = configurations.astype(dict.fromkeys(whole, "Int64"))  # also where a model reads none
         names = [name for name in configurations if name != "seed" and _differs(name, read)]
         board, configurations = board.drop(columns="configuration"), configurations[names]
         found = self.ensembles()
