@@ -142,9 +142,15 @@ def clipped(case: Case) -> Finding | None:
     )
 
 
+ENOUGH_ROWS = 50
+"""Fewer validation rows do not show that nothing transfers: a weak relation is within their noise."""
+
+
 def unpredictable(case: Case) -> Finding | None:
     """The training rows are learned, and validation is no better than a model that ignores its input, as in all other trials."""
     if len(case.epoch) < CURVE or not case.is_finite or not (case.at_baseline and case.best_is_baseline):
+        return None
+    if case.rows < ENOUGH_ROWS:
         return None
     train, unit = float(np.median(case.train_loss[case.tail])), case.unit
     lowest = float(case.val_loss.min())
