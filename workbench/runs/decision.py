@@ -76,7 +76,7 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Threshold:
-    """Two classes are told apart by a threshold: the positive one is predicted if its probability is at least `value`.
+    """A threshold between two classes: the positive one is predicted if its probability is at least `value`.
 
     positive: its index among the classes; label: its name. by: the score that the threshold was chosen by, in words. rows:
     validation rows that it was chosen on.

@@ -1,6 +1,6 @@
 """Whether a model that is built from a trial's weights gives the outputs that were measured with them.
 
-Each validation keeps the outputs of a few rows next to the weights. A model that is handed out is built anew from its builder
+Each validation keeps the outputs of a few rows next to the weights. A model that is handed out is built again from its builder
 and the weights, so it agrees unless the measured one depended on something else: state in Python, a buffer that no checkpoint
 holds, random numbers, the other rows of its batch.
 """

@@ -417,7 +417,7 @@ class Cohort:
     def keep(self, indices: Sequence[int]) -> None:
         """Remove all other rows and free their memory; the kept ones continue with their optimizer state."""
         states = self._states()
-        if not indices:  # whoever still holds an ended cohort does not hold its data
+        if not indices:  # an ended cohort that is still referred to keeps no data
             self.rows, self.shards = [], []
             self.theta = self.grad = self.theta[:0].clone()
             if self.inputs.features is not None:

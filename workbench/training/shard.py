@@ -121,7 +121,7 @@ class Shard:
     def descend(self, rates: Sequence[float], again: Callable[[], Tensor] | None = None) -> Tensor:
         """Penalties, clipping and one optimizer step on the gradients at hand. Returns the norms before clipping (rows,).
 
-        again: for an optimizer that needs a closure; evaluates the mean loss (1,) of the only row and its gradient anew.
+        again: for an optimizer that needs a closure; evaluates the mean loss (1,) of the only row and its gradient again.
         """
         norms = self._penalise()
 

@@ -27,7 +27,7 @@ LEARNED, TRANSFERRED = 0.9, 0.95
 SHORT_SHARE = 0.9
 """Of the way from the baseline to the best known score: short of it."""
 CURVE = 6
-"""Epochs of which a slope can be told."""
+"""The fewest epochs that a slope is estimated from."""
 
 
 def undefined_metric(case: Case) -> Finding | None:
