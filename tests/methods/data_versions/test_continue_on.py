@@ -21,7 +21,7 @@ from tests.tasks.test_row_identity import splits_of
 from workbench.core.events import TrialState
 from workbench.methods.data_versions.score_change import score_change
 from workbench.metrics.intervals import Interval
-from workbench.metrics.table import evaluate_metric
+from workbench.metrics.evaluation import evaluate_metric
 
 QUICK = wb.Config(epochs=5, learning_rate=0.03, hidden_units=8)
 

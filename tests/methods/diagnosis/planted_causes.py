@@ -93,7 +93,7 @@ PLACES = {
     "moons": Place(lambda: wb.Task.load("moons", n=240, noise=0.15), "adam 0.02 30 batch=16"),
     "diabetes": Place(lambda: wb.Task.load("diabetes"), "adam 0.002 12", {"sigmoid": through(torch.sigmoid)}),
     "labels at random": Place(lambda: unrelated(240, 8, 2, 1), "adam 0.001 8"),
-    "metric without a value": Place(lambda: wb.Task.load("iris", metric="planted"), "adam 0.01 8", metric=broken),
+    "metric without a value": Place(lambda: wb.Task.load("iris", metrics="planted"), "adam 0.01 8", metric=broken),
     # the held-out half: other data, or other divisions of it
     "cancer": Place(
         lambda: wb.Task.load("breast_cancer", seed=71),
@@ -117,7 +117,7 @@ PLACES = {
     "classes at random": Place(lambda: unrelated(300, 12, 4, 76), "adam 0.0005 6"),
     "numbers at random": Place(lambda: unrelated(260, 6, None, 77), "adam 0.0005 6"),
     "metric that breaks": Place(
-        lambda: wb.Task.load("moons", n=200, seed=78, metric="planted"), "adam 0.01 8", metric=broken_for_good_models
+        lambda: wb.Task.load("moons", n=200, seed=78, metrics="planted"), "adam 0.01 8", metric=broken_for_good_models
     ),
 }
 

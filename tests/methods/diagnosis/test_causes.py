@@ -84,7 +84,7 @@ def test_a_trial_without_a_score_is_not_healthy() -> None:
 
 def test_what_no_hyperparameter_cures_is_said_and_starts_no_trial() -> None:
     wb.register_metric("planted", planted.broken)
-    bench = wb.Workbench(wb.Task.load("iris", metric="planted"))
+    bench = wb.Workbench(wb.Task.load("iris", metrics="planted"))
     bench.run(wb.Config(epochs=2))
     found = bench.diagnose(1)
     assert found.verdict == "undefined_metric"
