@@ -108,7 +108,7 @@ def test_a_refit_is_one_model_of_all_rows_outside_the_test_set(order: np.ndarray
 
 def test_a_search_and_its_pruner_work_on_the_mean(bench: wb.Workbench) -> None:
     space = {"learning_rate": wb.LogRange(1e-5, 1e-1)}
-    bench.search("random", space, trials=8, base=CONFIG.replace(epochs=6), pruner="median").wait()
+    bench.search("random", space, trials=16, base=CONFIG.replace(epochs=6), pruner="median").wait()
     frame = bench.trials.set_index("trial")
     assert frame["state"].isin(["completed", "pruned"]).all()
     assert (frame["state"] == "pruned").any()

@@ -20,8 +20,10 @@ import workbench as wb
 from tests.tasks.test_row_identity import splits_of
 from workbench.core.events import TrialState
 from workbench.methods.data_versions.score_change import score_change
-from workbench.metrics.intervals import Interval
 from workbench.metrics.evaluation import evaluate_metric
+from workbench.metrics.intervals import Interval
+from workbench.tasks.row_identity import row_keys
+from workbench.training.preparation import OBSERVED
 
 QUICK = wb.Config(epochs=5, learning_rate=0.03, hidden_units=8)
 
@@ -123,8 +125,6 @@ def test_the_old_model_is_measured_by_hand(done: tuple[wb.Workbench, Any]) -> No
 
 
 def _keys(task: wb.Task, frame: pd.DataFrame) -> Any:
-    from workbench.tasks.row_identity import row_keys
-
     return row_keys(frame[["age", "income", "city"]], (frame["buys"] == "yes").to_numpy().astype(int), ("no", "yes"))
 
 
@@ -251,13 +251,10 @@ def test_a_regression_is_compared_in_the_units_of_the_new_version() -> None:
     bench = wb.Workbench(wb.Task.from_arrays(X, y, metrics="rmse"))
     bench.run(QUICK.replace(epochs=10))
     made = bench.continue_on((more, targets), blocking=True)
-    from workbench.tasks.row_identity import row_keys
-
     keys = row_keys(more, targets[:, None])
     rows = np.array([np.flatnonzero(keys == key)[0] for key in made.task.row_keys["validation"]])
     answers = bench.model(1).predict(more[rows])
-    spread = targets[np.isin(keys, made.task.row_keys["train"])].std()
-    by_hand = np.sqrt(((answers - targets[rows]) ** 2).mean()) / spread
+    by_hand = np.sqrt(((answers - targets[rows]) ** 2).mean())
     row = made.table.iloc[0]
     assert row["old_model"] == pytest.approx(by_hand, rel=1e-4)
     assert row["rerun"] == pytest.approx(made.bench.trials["best_val_metric"].iloc[-1], rel=1e-5)
@@ -294,7 +291,7 @@ def gated(steps: int, gate: threading.Event) -> Callable[[Any], nn.Module]:
             self.left = steps if large else 10**9
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            if self.training:
+            if self.training and len(x) > OBSERVED:
                 self.left -= 1
                 if self.left < 0:
                     gate.wait(60)
