@@ -20,7 +20,7 @@ from workbench.methods.diagnosis.case import Finding, Prescription
 from workbench.methods.diagnosis.rules import all_rules
 from workbench.metrics.intervals import standard_error
 
-GOOD = wb.Config(learning_rate=0.01, epochs=12, hidden_units=16)
+GOOD = wb.Config(learning_rate=0.01, epochs=8, hidden_units=16)
 WILD = GOOD.replace(optimizer="sgd", learning_rate=8.0)
 SLOW = GOOD.replace(learning_rate=1e-5)
 
@@ -49,7 +49,7 @@ def test_a_diagnosis_reads_and_neither_writes_nor_disturbs(bench: wb.Workbench) 
     assert found.trial == 2
     assert kept(bench) == before
     assert torch.equal(torch.get_rng_state(), random)
-    assert bench.diagnose(1).verdict in ("healthy", "overfitting")
+    assert bench.diagnose(1).verdict == "healthy"
 
 
 def test_what_is_prescribed_is_trained_helps_and_is_on_record(bench: wb.Workbench) -> None:
@@ -137,7 +137,7 @@ def test_a_metric_that_is_not_known_here_leaves_the_record_readable(tmp_path: Pa
     wb.register_metric("share_for_diagnosis", share, better="higher")
     bench = wb.Workbench(wb.Task.load("wine", metrics="share_for_diagnosis"), log=tmp_path / "a.db")
     bench.run(GOOD)
-    bench.run(WILD)
+    bench.run(WILD.replace(epochs=12))
     bench.try_it(2).wait()
     assert bench.prescriptions()["helped"].tolist() == [True]
     METRICS.unregister("share_for_diagnosis")  # as in a new kernel
@@ -145,7 +145,7 @@ def test_a_metric_that_is_not_known_here_leaves_the_record_readable(tmp_path: Pa
     other.run(GOOD)
     assert other.prescriptions()["helped"].isna().tolist() == [True]
     assert other.rules()["tried"].sum() == 0
-    assert other.diagnose(4).verdict in ("healthy", "overfitting")
+    assert other.diagnose(4).verdict == "healthy"
     # the very same data, but scores that cannot be compared
     with pytest.raises(wb.RunError, match="trial 2 was measured by 'share_for_diagnosis'.*this task's 'accuracy'"):
         other.diagnose(2)
@@ -225,9 +225,9 @@ def test_layers_after_training_come_from_a_checkpoint_in_another_kernel(task: wb
     first.run(config)
     assert first.checkpoints.flush(60)
     again = wb.Workbench(task, log=tmp_path / "a.db").diagnose(2)
-    assert again.case.trained_epoch == 12
+    assert again.case.trained_epoch == 8
     assert again.case.trained is not None
-    module = first.model(2, epoch=12).module
+    module = first.model(2, epoch=8).module
     weights = [part.weight.detach().flatten() for part in module if isinstance(part, torch.nn.Linear)]
     for fact, expected in zip([one for one in again.case.trained if one.weight is not None], weights, strict=True):
         assert torch.equal(fact.weight, expected)  # type: ignore[arg-type]
@@ -244,7 +244,7 @@ def test_without_a_checkpoint_nothing_is_trained_again_for_the_layers(task: wb.T
     bare = wb.Workbench(task, log=tmp_path / "a.db").diagnose(1)
     assert bare.case.trained is None
     assert bare.case.initial is not None
-    assert bare.verdict in ("healthy", "overfitting")
+    assert bare.verdict == "healthy"
     assert any("its weights are not available" in note for note in bare.notes)
     # where the kernel still has the best ones, they do
     at_hand = first.diagnose(1).case
@@ -308,6 +308,7 @@ def test_bad_input_is_named_and_changes_nothing(bench: wb.Workbench, task: wb.Ta
         (lambda: bench.diagnose(99), wb.LogError, "99"),
         (lambda: bench.diagnose("best"), wb.RunError, "trial='best'"),  # type: ignore[arg-type]
         (lambda: bench.try_it(99), wb.LogError, "99"),
+        (lambda: bench.try_it(1), wb.RunError, "there is nothing to try; its diagnosis is 'healthy'"),
         (lambda: bench.try_it(2, "rate_to_high"), wb.ConfigError, "did you mean 'rate_too_high'"),
         (lambda: bench.try_it(2, "noise"), wb.RunError, r"rule 'noise' found nothing.*rate_too_high"),
         (lambda: bench.try_it(2, device="gpu"), wb.ConfigError, "device='gpu'"),
