@@ -111,9 +111,9 @@ def scores_of_resamples(
     with suppress(ModelError):  # of one of them
         return [own[metric] for own in evaluate([metric], predictions, targets, weights)]
     found = []
-    for own, target in zip(predictions, targets, strict=True):
+    for at, (own, target) in enumerate(zip(predictions, targets, strict=True)):
         try:
-            found.append(evaluate_metric(metric, own, target))
+            found.append(evaluate_metric(metric, own, target, None if weights is None else weights[at]))
         except ModelError:
             found.append(math.nan)
     return found

@@ -122,7 +122,8 @@ def roc_auc(of: Evaluation) -> Tensor:
     at = thresholds(of)
     # among themselves the rows that belong win half of their comparisons
     wins = (at.weights * (at.below + at.upto)).sum(-1) / 2 - at.positive**2 / 2
-    return (wins / (at.positive * at.negative)).nanmean(1)
+    pairs = at.positive * at.negative
+    return torch.where(pairs > 0, wins / pairs, math.nan).nanmean(1)  # rounding leaves weighted wins without pairs
 
 
 def average_precision(of: Evaluation) -> Tensor:
