@@ -46,6 +46,9 @@ class Recipe(NamedTuple):
                 text, own_values = value.source()
                 variables += own_values
                 named.append(f"{name}={text}")
+            elif name == "weights" and not (value is None or isinstance(value, str)):
+                variables.append(name)
+                named.append(f"{name}={name}")
             else:
                 named.append(f"{name}={_source(value)}")
         return cls(f"wb.Task.{maker}({', '.join([*needs, *values, *named])})", tuple(variables))

@@ -116,7 +116,7 @@ class Split:
             )
         if splitter is not None and order is not None:
             raise TaskError(
-                "Split.folds: splitter and order exclude each other; sort the rows and give TimeSeriesSplit()"
+                "Split.folds: splitter and order exclude each other; order= alone goes forward in time, as TimeSeriesSplit does"
             )
         whole = isinstance(count, Integral) and not isinstance(count, bool)
         if not whole or not 2 <= count <= MOST_FOLDS:

@@ -51,7 +51,9 @@ class TargetScale:
         if isinstance(self.how, str):
             values = np.log1p(targets) if self.how == "log1p" else targets
             spread = values.std(0)
-            self.mean, self.std = torch.from_numpy(values.mean(0)), torch.from_numpy(np.where(spread > 0, spread, 1.0))
+            # rounding leaves equal targets a deviation just above 0, which must not be divided by
+            spread = np.where(spread > 1e-12 * np.abs(values).max(0), spread, 1.0)
+            self.mean, self.std = torch.from_numpy(values.mean(0)), torch.from_numpy(spread)
         elif self.how is not None:
             self._fit_estimator(targets, field)
         return self
@@ -93,7 +95,7 @@ class TargetScale:
         if not np.isfinite(values).all():
             bad = np.asarray(targets)[~np.isfinite(values).reshape(len(values), -1).all(1)]
             raise TaskError(
-                f"target_transform={self.how!r}: the target {bad.flat[0]!r} has no finite value after it; remove such rows or "
+                f"target_transform={self.how!r}: the target {bad.flat[0]:g} has no finite value after it; remove such rows or "
                 "choose another transformation"
             )
         return torch.from_numpy(values).float()

@@ -125,13 +125,13 @@ class Task:
         keys = row_keys(X, targets, labels if strata else None)
         with amounts_named(labels):
             division = (
-                divide(described, keys, targets if strata else None, strata, seed, by)
+                divide(described, keys, targets if strata else None, strata, seed, by, targets=targets)
                 if renewal is None
                 else renewal.division
             )
         parts = division.parts
         if weight is not None:
-            check_parts(weight, dict(zip(SPLITS, parts, strict=True)))
+            check_parts(weight, division)
         seen = division.open_rows if division.folds else None
 
         def fit(rows: NDArray[np.int64]) -> tuple[Any, TargetScale]:
@@ -158,7 +158,8 @@ class Task:
             known_rows = take_rows(X, division.open_rows)
             self.warnings = data_warnings(take_rows(X, parts[0]), known_rows, trained, target_columns)
         others = {"validation": self.validation, "test": test}
-        self.warnings += copy_warnings(self.row_keys, self.train, others, len(strata or ()))
+        in_folds = [(keys[trained], keys[own]) for trained, own in division.folds]
+        self.warnings += copy_warnings(self.row_keys, self.train, others, len(strata or ()), in_folds)
         # the address in a function's repr differs in the next session
         shown = re.sub(r" at 0x[0-9a-fA-F]+", "", repr(transform))
         settings: tuple[Any, ...] = (
@@ -170,7 +171,7 @@ class Task:
             shown,
             names,
             scale.name,
-            weights_digest(weight),
+            weights_digest(weight, keys),
             *([] if fitted.inputs == NUMBERS else [fitted.inputs]),
         )
         self.schema = TaskSchema(

@@ -122,22 +122,35 @@ class TimeOrder:
         return repr(str(pd.Timedelta(self.gap))) if self.timed_gap else repr(self.gap)
 
 
+YEARS = 1678, 2261
+"""The first and last year whose dates are all nanoseconds in an int64."""
+
+
+def _far(field: str, date: Any) -> str:
+    return (
+        f"{field} has the date {date}: the years {YEARS[0]} to {YEARS[1]} can be used; give a number a row, such as the year, or "
+        "drop these rows"
+    )
+
+
 def _times(values: NDArray[Any], field: str) -> tuple[NDArray[Any], bool]:
     """Numbers as they are, or dates as nanoseconds in int64, and whether they are dates."""
     if values.dtype.kind == "M":
+        years = values.astype("datetime64[Y]").astype(np.int64) + 1970
+        far = values[(years < YEARS[0]) | (years > YEARS[1])]
+        if len(far):
+            raise TaskError(_far(field, far[0]))
         return values.astype("datetime64[ns]").astype(np.int64), True
     if values.dtype.kind in "iuf":
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             raise TaskError(f"{field} has infinite values; give a date or a finite number a row")
         return values, False
     objects = values.tolist()
-    if all(isinstance(value, pd.Period) for value in objects):
-        return np.array([value.start_time.value for value in objects], np.int64), True
-    if all(isinstance(value, datetime.date) for value in objects):
-        try:
-            return np.array([pd.Timestamp(value).as_unit("ns").value for value in objects], np.int64), True
-        except (ValueError, OverflowError) as error:
-            raise TaskError(f"{field} has a date that cannot be used: {error}") from None
+    if all(isinstance(value, (datetime.date, pd.Period)) for value in objects):
+        if far := [value for value in objects if not YEARS[0] <= value.year <= YEARS[1]]:
+            raise TaskError(_far(field, far[0]))
+        stamps = [value.start_time if isinstance(value, pd.Period) else pd.Timestamp(value) for value in objects]
+        return np.array([stamp.as_unit("ns").value for stamp in stamps], np.int64), True
     if all(not isinstance(value, (str, bool)) and isinstance(value, (int, float)) for value in objects):
         return np.array(objects, np.float64), False
     kinds = sorted({type(value).__name__ for value in objects})
