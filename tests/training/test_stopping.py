@@ -38,6 +38,15 @@ def test_patience_counts_the_epochs_since_the_last_fall(patience: int, min_delta
         assert (watch.best_epoch, watch.best_loss, watch.best_metric) == (best + 1, LOSSES[best], -LOSSES[best])
 
 
+@pytest.mark.parametrize("loss", [math.nan, math.inf, -math.inf])
+def test_an_epoch_without_a_finite_loss_is_not_the_best_one(loss: float) -> None:
+    """Whatever the metric that is monitored: its weights are those of a model that diverged."""
+    watch = Watch(None, 0.0, 5)
+    assert watch.update(1, 0.5, 0.6, -0.6)
+    assert not watch.update(2, loss, 0.9, -0.9)
+    assert (watch.best_epoch, watch.best_metric) == (1, 0.6)
+
+
 def test_without_patience_nothing_stops() -> None:
     watch = Watch(None, 0.0, 1)
     assert not any((watch.update(epoch, 1.0, 0.0) and epoch > 1) or watch.ran_out for epoch in range(1, 50))

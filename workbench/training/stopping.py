@@ -76,7 +76,7 @@ class Watch:
             self.plateaus = sum(drop <= epoch for drop in self.drops)
             return True
         value = loss if monitored is None else monitored
-        improved = value < self.best_value
+        improved = value < self.best_value and math.isfinite(loss)  # a metric may have a value where the loss has none
         if improved:
             self.best_epoch, self.best_value, self.best_loss, self.best_metric = epoch, value, loss, metric
         self._stop.update(value)
