@@ -86,3 +86,18 @@ def test_the_baseline_of_classes_has_their_weighted_shares() -> None:
     assert task.baseline.description == "always answers '2'"
     score = f1_score(validation.y, answers.argmax(1), average="macro", sample_weight=validation.weight, zero_division=0)
     assert task.baseline.metric == pytest.approx(score)
+
+
+@pytest.mark.parametrize("target", [3, "3", [3], ["3", 2], pd.Index([3])])
+@pytest.mark.parametrize("weights", [4, "4"])
+def test_columns_without_names_are_given_by_their_numbers(target: Any, weights: Any) -> None:
+    frame = pd.DataFrame(np.column_stack([X, Y, W]))
+    task = Task.from_frame(frame, target, weights=weights)
+    assert task.feature_names == ("0", "1") + (("2",) if "2" not in map(str, np.atleast_1d(target)) else ())
+    assert task.train.weight is not None
+    assert task.train.weight.tolist() == W[task.row_numbers["train"]].tolist()
+    assert eval(task.recipe, {"wb": wb, "frame": frame}).fingerprint == task.fingerprint
+    with pytest.raises(TaskError, match="is the target; name a column of its own"):
+        Task.from_frame(frame, target, weights=3)
+    with pytest.raises(TaskError, match="weights=7: there is no such column"):
+        Task.from_frame(frame, target, weights=7)

@@ -72,7 +72,8 @@ def _of_groups(
     metric: str, predictions: Tensor, targets: Tensor, weights: Tensor | None, groups: Tensor, score: float
 ) -> Interval:
     """The interval by resamples of whole groups."""
-    groups = groups.unique(return_inverse=True)[1]  # of some rows of a split, not all groups are left
+    # of some rows of a split, not all groups are left
+    groups = torch.from_numpy(np.unique(groups.numpy(), return_inverse=True)[1])
     count = int(groups.max()) + 1
     random = np.random.default_rng(0)
     found: list[float] = []

@@ -250,7 +250,9 @@ def code_of(config: Config) -> dict[str, str]:
         name = getattr(config, field)
         if field != "model" and name in registry and not registry.is_built_in(name):
             value = registry[name].value
-            found[field] = identity_of(partial(*value) if isinstance(value, Loss) else value)  # its link counts too
+            # predictions follow from the link of a loss
+            made = partial(value.function, *value[1:]) if isinstance(value, Loss) else value
+            found[field] = identity_of(made)
     return {field: identity for field, identity in found.items() if identity is not None}
 
 

@@ -14,6 +14,7 @@ from workbench.core.text import counted
 from workbench.tasks.division import Division
 from workbench.tasks.inputs import array_of
 from workbench.tasks.row_identity import SPLITS
+from workbench.tasks.split import is_name
 
 __all__ = ["check_parts", "check_weights", "weights_digest", "weights_of_frame"]
 
@@ -45,14 +46,15 @@ def check_weights(weights: Any, rows: int) -> NDArray[np.float64] | None:
 
 def weights_of_frame(frame: pd.DataFrame, weights: Any, target: Any) -> tuple[pd.DataFrame, Any]:
     """The table without the column that weights= names, and the weights. Raises: TaskError for a column that there is not."""
-    if not isinstance(weights, str):
+    if not is_name(weights):
         return frame, weights
     names = [str(name) for name in frame.columns]
-    if weights not in names:
-        raise TaskError(f"weights={weights!r}: there is no such column{did_you_mean(weights, names)}")
-    if weights in ([target] if isinstance(target, str) else list(target)):
+    if str(weights) not in names:
+        raise TaskError(f"weights={weights!r}: there is no such column{did_you_mean(str(weights), names)}")
+    targets = target if isinstance(target, (list, tuple, pd.Index)) else [target]
+    if str(weights) in [str(name) for name in targets]:
         raise TaskError(f"weights={weights!r}: is the target; name a column of its own")
-    place = names.index(weights)
+    place = names.index(str(weights))
     return frame.drop(columns=frame.columns[place]), frame.iloc[:, place]
 
 
