@@ -147,8 +147,9 @@ def _times(values: NDArray[Any], field: str) -> tuple[NDArray[Any], bool]:
         return values, False
     objects = values.tolist()
     if all(isinstance(value, (datetime.date, pd.Period)) for value in objects):
-        if far := [value for value in objects if not YEARS[0] <= value.year <= YEARS[1]]:
-            raise TaskError(_far(field, far[0]))
+        beyond = next((value for value in objects if not YEARS[0] <= value.year <= YEARS[1]), None)
+        if beyond is not None:
+            raise TaskError(_far(field, beyond))
         stamps = [value.start_time if isinstance(value, pd.Period) else pd.Timestamp(value) for value in objects]
         return np.array([stamp.as_unit("ns").value for stamp in stamps], np.int64), True
     if all(not isinstance(value, (str, bool)) and isinstance(value, (int, float)) for value in objects):
