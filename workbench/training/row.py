@@ -102,7 +102,7 @@ class Row:
 
     def rate_was_set(self) -> None:
         """Continue from a learning rate that was set live: the plateau schedule counts its drops from here."""
-        self.watch.plateaus = self.watch._plateau.waited = 0
+        self.watch.rate_was_set()
         self.peak = self.rate(self.config.learning_rate, self.step, 0)
 
     @classmethod
