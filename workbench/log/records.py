@@ -88,14 +88,15 @@ class NewTrial:
 class TrialRecord(NamedTuple):
     """What was recorded when a trial was created.
 
-    config: its hyperparameters. task_fingerprint: of the data it was trained on. metric: a name in the metrics table. device:
-    where it was trained. builder: identity of the user's builder, None for a built-in model. configuration, source, parent,
-    parent_epoch: as in `NewTrial`.
+    config: its hyperparameters. task_fingerprint: of the data it was trained on. metric: the headline metric. monitor: "loss" or
+    a metric. device: where it was trained. builder: identity of the user's builder, None for a built-in model. configuration,
+    source, parent, parent_epoch: as in `NewTrial`.
     """
 
     config: dict[str, Any]
     task_fingerprint: str
     metric: str
+    monitor: str
     device: str
     builder: str | None
     configuration: str

@@ -74,7 +74,8 @@ class Refits:
             values = curve.loc[curve["epoch"] <= until, "monitored"].tolist()
             steps = _steps_per_epoch(curve)
             set_in = {step // steps + 1 for step, name, _ in self._log.history.changes(one) if name == "learning_rate"}
-            path.append((Config(**self._log.record(one).config), values, set_in))
+            record = self._log.record(one)
+            path.append((Config(**record.config), record.monitor, values, set_in))
             origin = self._log.history.origin(one)
             if origin is None:
                 return FixedLength(epoch, plateau_drops(path[::-1]))

@@ -139,6 +139,7 @@ def replay(session: Session, trial: int, *, device: str | None = None) -> Replay
         )
     config = prepare(session.task, logged_config(trial, log.record(trial).config))
     recall.check_outside_trash(trial)
+    recall.check_scores("replay", trial)
     recall.check_code(trial)
     origin, changes, stop = recall.origin(trial), recall.changes(trial), _stop_after(session, trial)
     device = device or log.record(trial).device

@@ -154,9 +154,9 @@ class Row:
         before = origin.progress.restored_watch()
         row.epoch = origin.progress.epoch
         row.step = row.epoch * steps_per_epoch
-        row.watch.plateaus, row.watch._plateau = before.plateaus, before._plateau
+        row.watch.plateaus = before.plateaus
         if before.monitor == monitor:
-            row.watch._stop.reference = before._stop.reference
+            row.watch._plateau, row.watch._stop.reference = before._plateau, before._stop.reference
         if all(getattr(config, name) == getattr(origin.config, name) for name in ("learning_rate", "schedule")):
             row.peak = origin.progress.peak
         if config.seed == origin.config.seed:

@@ -99,19 +99,20 @@ class Watch:
         return self.patience is not None and self._stop.waited >= self.patience
 
 
-def plateau_drops(path: Iterable[tuple[Config, Iterable[float], Collection[int]]]) -> list[int]:
+def plateau_drops(path: Iterable[tuple[Config, str, Iterable[float], Collection[int]]]) -> list[int]:
     """The epochs, from 1, after which the plateau schedule of a trial dropped.
 
-    path: the configuration, the monitored value by epoch (lower is better), and the epochs in which the learning rate was set
+    path: the configuration, the monitor, its value by epoch (lower is better), and the epochs in which the learning rate was set
     live, from where the schedule counts anew (see `Row.rate_was_set`); of a branch, those of the trials that it came from first,
     up to the epoch at which the next one began.
     """
     found: list[int] = []
     epoch, before = 0, None
-    for config, values, set_in in path:
-        watch = Watch(config.patience, config.min_delta, config.plateau_patience)
+    for config, monitor, values, set_in in path:
+        watch = Watch(config.patience, config.min_delta, config.plateau_patience, monitor)
         if before is not None:
-            watch.plateaus, watch._plateau = before.plateaus, before._plateau
+            watch.plateaus = before.plateaus
+            watch._plateau = before._plateau if before.monitor == monitor else watch._plateau
         for value in values:
             epoch += 1
             if epoch in set_in:

@@ -206,7 +206,7 @@ def test_live_changes_and_plateaus_are_repeated_in_the_same_epochs() -> None:
     changed = bench.events(2).query("kind == 'change'")
     wanted = [(8 * 2, "l2"), (8 * 3 + 4, "l1")]
     assert list(zip(changed["step"], changed["name"], strict=True)) == [one for one in wanted if one[0] < 8 * best]
-    drops = plateau_drops([(bench.config(1), old["val_loss"], ())])
+    drops = plateau_drops([(bench.config(1), "loss", old["val_loss"], ())])
     rates = [0.3 * 0.5 ** sum(drop < epoch for drop in drops) for epoch in old["epoch"]]
     assert drops
     assert old["learning_rate"].tolist() == pytest.approx(rates)
