@@ -119,6 +119,14 @@ def test_a_search_and_its_pruner_work_on_the_mean(bench: wb.Workbench) -> None:
     assert frame["best_val_metric"].max() > 0.8
 
 
+def test_the_handle_of_a_run_gives_no_model_of_a_single_fold(bench: wb.Workbench) -> None:
+    run = bench.run(CONFIG.replace(seed=1))
+    with pytest.raises(wb.RunError, match=r"trial 2 was cross-validated and has 4 models: bench.model\(2, fold=1\)"):
+        run.model()
+    again = bench.refit(2).wait()
+    assert torch.equal(again.model()(torch.ones(1, 4)), bench.model(3).module(torch.ones(1, 4)))
+
+
 def test_a_replay_is_identical(bench: wb.Workbench) -> None:
     replay = bench.replay(1).wait()
     assert replay.identical

@@ -32,6 +32,7 @@ from workbench.log import schema
 
 __all__ = [
     "ID_CHUNK",
+    "REFIT",
     "UNRANKED",
     "NewTrial",
     "SearchStep",
@@ -47,7 +48,9 @@ __all__ = [
 ]
 
 EPOCH_FIELDS = tuple(field.name for field in dataclasses.fields(EpochEnd))
-UNRANKED = ("replay", "refit")
+REFIT = "refit"
+"""The source of trials that were trained on the validation rows as well."""
+UNRANKED = ("replay", REFIT)
 """Sources of trials without a result of their own: a replay repeats another trial's, a refit has no validation score."""
 ID_CHUNK = 500
 """Trial numbers in one SQL condition; databases limit their count."""

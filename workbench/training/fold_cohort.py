@@ -16,7 +16,7 @@ from workbench.metrics.evaluation import evaluate
 from workbench.metrics.predictions import predictor
 from workbench.models import build_model
 from workbench.tasks.rows import Batch as InputBatch
-from workbench.tasks.rows import Inputs, select
+from workbench.tasks.rows import select
 from workbench.training.agreement import sample_rows
 from workbench.training.batches import in_pieces
 from workbench.training.cohort import Batch, Cohort
@@ -217,7 +217,7 @@ class FoldCohort(Cohort):
             count = max(spans[row.fold].rows for row in self.rows[shard.first : shard.last])
             own = places[shard.first : shard.last]
 
-            def outputs_of(at: Inputs) -> Tensor:
+            def outputs_of(at: Any) -> Tensor:
                 return shard.evaluate_own(self.inputs.through(self.x_val[own[:, at]], stacked=True))
 
             found, fitted = in_pieces(torch.arange(count, device=self.device), self._piece_rows, outputs_of, 1)
