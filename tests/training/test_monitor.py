@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -109,7 +110,7 @@ def test_views_name_both() -> None:
 PLATEAU = wb.Config(epochs=10, learning_rate=0.3, schedule="plateau", plateau_patience=0, hidden_units=8)
 
 
-def on(log: Path, monitor: str, *metrics: str) -> wb.Workbench:
+def on(log: Path | None, monitor: str, *metrics: str) -> wb.Workbench:
     return wb.Workbench(
         wb.Task.from_arrays(X, Y, metrics=metrics or ("accuracy", "log_loss"), monitor=monitor), log=log
     )
@@ -178,3 +179,24 @@ def test_a_branch_under_another_monitor_counts_its_plateau_from_its_first_epoch(
     loss = list(curve["val_loss"])
     later = [6 + at for at, value in enumerate(loss) if at and value >= min(loss[:at])]  # of each epoch without a fall
     assert [drop for drop in drops if drop > 5] == later
+
+
+@pytest.mark.parametrize(
+    ("monitor", "metrics"),
+    [("accuracy", ("accuracy", "log_loss")), ("loss", ("log_loss",)), ("log_loss", ("log_loss",))],
+)
+@pytest.mark.parametrize("place", ["file", "memory"])
+def test_a_workbench_made_while_another_one_trains_has_the_metrics_and_the_monitor_of_its_own_task(
+    tmp_path: Path, monitor: str, metrics: tuple[str, ...], place: str
+) -> None:
+    log: Any = tmp_path / "t.db" if place == "file" else None
+    first = on(log, "loss")
+    run = first.start(wb.Config(epochs=100_000))
+    same, other = on(log, "loss"), on(log, monitor, *metrics)
+    assert same._session is first._session
+    other.run(wb.Config(epochs=1))
+    run.stop()
+    run.wait()
+    row = other.trials.iloc[-1]
+    assert (row["metric"], row["monitor"]) == (metrics[0], monitor)
+    assert row["best_val_metric"] == other.curves(int(row["trial"]))[f"val_{metrics[0]}"].iloc[0]
