@@ -81,6 +81,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "momentum": {"optimizer": "sgd", "momentum": 0.9, "batch_size": 7},
     "batch normalization": {"model": "normalizing", "batch_size": 20},
     "own module": {"model": "own"},
+    "balanced": {"class_weight": "balanced"},
 }
 
 
