@@ -762,7 +762,7 @@ class Workbench(Scoped):
         return self._reads.complexity()
 
     def suggest_patience(self) -> PatienceAdvice:
-        """How many epochs to wait for a lower validation loss before stopping early, estimated from this task's trials.
+        """How many epochs to wait for a better value of the monitor before stopping early, estimated from this task's trials.
 
         Early stopping with every patience is simulated on the curves of all trials that trained to their last epoch without
         it. `suggestion` is the smallest patience with which 95% of the trials come within the noise of their best (the spread

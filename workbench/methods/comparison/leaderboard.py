@@ -12,7 +12,7 @@ from scipy import stats
 from workbench.core.direction import Better, best_first
 from workbench.metrics.intervals import LEVEL
 
-__all__ = ["SIGNIFICANT", "by_seed", "leaderboard", "tied_with_best", "with_ensembles"]
+__all__ = ["SIGNIFICANT", "by_seed", "leaderboard", "pooled_variance", "tied_with_best", "with_ensembles"]
 
 SIGNIFICANT = 1 - LEVEL
 """Configurations whose p-value against the best is below this differ from it."""
@@ -50,7 +50,7 @@ def leaderboard(scores: pd.DataFrame, *, better: Better = "higher", top: int | N
     table = pd.DataFrame({"seeds": groups.count(), "mean": groups.mean(), "variance": groups.var(ddof=1)})
     table["trial"] = scores.groupby("configuration", sort=False)["trial"].min()
     table = best_first(table, "mean", better, then="trial").reset_index()
-    pooled, freedom = _pooled(table["variance"].to_numpy(), table["seeds"].to_numpy())
+    pooled, freedom = pooled_variance(table["variance"].to_numpy(), table["seeds"].to_numpy())
     own = table["variance"] > 0
     variance = table["variance"].where(own, pooled if pooled > 0 else np.nan)
     half = stats.t.ppf((1 + LEVEL) / 2, np.where(own, np.maximum(table["seeds"] - 1, 1), freedom or 1)) * np.sqrt(
@@ -95,7 +95,7 @@ def tied_with_best(mean: Sequence[float], variance: Sequence[float], seeds: Sequ
     m, v, n = (np.asarray(values, float) for values in (mean, variance, seeds))
     if not len(m):
         return np.empty(0)
-    pooled, freedom = _pooled(v, n)
+    pooled, freedom = pooled_variance(v, n)
     spreads = (n > 1) & (v > 0)
     if freedom and pooled > 0:
         t = np.abs(m - m[0]) / np.sqrt(pooled * (1 / n + 1 / n[0]))
@@ -109,7 +109,7 @@ def tied_with_best(mean: Sequence[float], variance: Sequence[float], seeds: Sequ
     return p
 
 
-def _pooled(variance: np.ndarray, seeds: np.ndarray) -> tuple[float, float]:
+def pooled_variance(variance: np.ndarray, seeds: np.ndarray) -> tuple[float, float]:
     """The variance of the configurations with several seeds, pooled, and its degrees of freedom; NaN and 0 if there is none."""
     several = seeds > 1
     freedom = float((seeds[several] - 1).sum())
