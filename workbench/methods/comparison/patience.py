@@ -45,9 +45,10 @@ def patience_table(
 
     curves: one row an epoch (trial, epoch, monitored, val_metric). The rule is that of training: stop once the monitored value
     (lower is better: the validation loss, or a metric turned so) has not fallen by more than min_delta (by trial, 0 by default)
-    for so many epochs; the best epoch is that of the lowest one so far. noise: how much worse the metric may be to count as the same. Columns: patience, saved (share of all
-    epochs), best_kept (share of the trials whose best epoch came before the stop), within_noise (share whose metric at the best
-    epoch is not worse by more than the noise), metric_loss (mean over the trials of how much worse it is).
+    for so many epochs; the best epoch is that of the lowest one so far. noise: how much worse the metric may be to count as the
+    same. Columns: patience, saved (share of all epochs), best_kept (share of the trials whose best epoch came before the stop),
+    within_noise (share whose metric at the best epoch is not worse by more than the noise), metric_loss (mean over the trials of
+    how much worse it is).
     """
     return _simulated(curves, better, noise, min_delta)[0]
 

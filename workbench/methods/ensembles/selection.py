@@ -39,10 +39,10 @@ LOWEST = np.finfo(np.float64).tiny
 class Scorer:
     """A metric and a loss over weighted rows. Scores are turned so that larger is better.
 
+    groups: (rows,) the group of each row, None where rows stand alone: a bootstrap draws whole groups.
     targets: (rows,) class indices, or (rows, outputs) numbers in their own unit, or 0 and 1 by label. metric: a name in the
     metrics table. labels: whether targets are 0 and 1 by label. deviation: (outputs,) of the training targets.
-    weights: (rows,), None for equal ones. groups: (rows,) whose group each row belongs to, None where rows stand alone: a
-    bootstrap then draws whole groups, since the rows of one are no independent evidence. The loss is the cross-entropy of the mean probabilities, or the mean squared error in
+    weights: (rows,), None for equal ones. The loss is the cross-entropy of the mean probabilities, or the mean squared error in
     units of the deviation.
     """
 
@@ -51,18 +51,17 @@ class Scorer:
         targets: NDArray[Any],
         metric: str,
         *,
+        groups: NDArray[Any] | None = None,
         labels: bool = False,
         deviation: NDArray[Any] | float = 1.0,
         weights: Array | None = None,
-        groups: NDArray[Any] | None = None,
     ) -> None:
+        self.units = (
+            np.arange(len(targets)) if groups is None else np.unique(groups, return_inverse=True)[1].reshape(-1)
+        )
         self.metric, self.targets, self.labels = metric, targets, labels
         self.classes = targets.dtype.kind == "i"
         self.weights = weights
-        self.places = (
-            np.arange(len(targets)) if groups is None else np.unique(groups, return_inverse=True)[1].reshape(-1)
-        )
-        """Of each row, the number of its unit of the bootstrap, from 0: its group, or itself."""
         self.deviation = np.where(np.asarray(deviation) > 0, deviation, 1.0)
         self.sign = sign(better_of(metric))
         self._weighted = METRICS[metric].value.weighted
@@ -252,7 +251,7 @@ def estimate(
     scores, losses = scorer(combined(answers, votes)[None], np.ones((1, answers.shape[1])))
     own = Estimate(float(scorer.natural(scores)[0, 0]), float(losses[0, 0]))
     draws = int(np.clip(WORK / (answers.size * work), FEWEST, DRAWS))
-    if not scorer.places.any():  # a single row, or group
+    if not scorer.units.any():  # a single row, or group
         return own
     counts = _bootstrap(scorer, draws, seed)
     if choose is None:
@@ -286,15 +285,15 @@ def interval(answers: Array, scorer: Scorer, *, draws: int = DRAWS, seed: int = 
     scores, _ = scorer(answers, np.ones((1, answers.shape[1])))
     sampled, _ = scorer(answers, _bootstrap(scorer, draws, seed))
     ends = np.array([_middle(values) for values in scorer.natural(sampled).T])
-    if not scorer.places.any():
+    if not scorer.units.any():
         ends[:] = np.nan
     return scorer.natural(scores)[0], ends[:, 0], ends[:, 1]
 
 
 def _bootstrap(scorer: Scorer, draws: int, seed: int) -> Array:
     """How often each row is drawn, with its group if it has one: (draws, rows)."""
-    rng, units = np.random.default_rng(seed), int(scorer.places.max()) + 1
-    drawn: Array = rng.multinomial(units, np.full(units, 1 / units), size=draws)[:, scorer.places].astype(np.float64)
+    rng, count = np.random.default_rng(seed), int(scorer.units.max()) + 1
+    drawn: Array = rng.multinomial(count, np.full(count, 1 / count), size=draws)[:, scorer.units].astype(np.float64)
     return drawn
 
 
