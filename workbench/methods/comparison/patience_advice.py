@@ -39,11 +39,6 @@ class PatienceAdvice:
     reason: str
     trials: int
 
-    @property
-    def text(self) -> str:
-        """The advice as one sentence or two, for a view."""
-        return self.reason
-
     def figure(self) -> NotebookFigure:
         """Shares of trials kept and of epochs saved against the patience."""
         return patience_curve(self.table, self.suggestion, trials=self.trials)

@@ -186,7 +186,7 @@ class Reads(TaskLog):
             return []
 
     def ensembles(self) -> pd.DataFrame:
-        """One row an ensemble on this task, in the order they were made; see `Reader.ensembles`."""
+        """One row an ensemble on this task, in the order they were made; see `Workbench.ensembles`."""
         tested = self._tested({})
         names = ("metric", "score", "corrected", "optimism", "low", "high", "gain", "gain_low", "gain_high")
         rows = []
@@ -263,7 +263,7 @@ class Reads(TaskLog):
         raise ConfigError([Problem("kind", kind, f"kind={kind!r}: unknown{did_you_mean(kind, kinds)}")])
 
     def complexity(self, frame: pd.DataFrame | None = None) -> pd.DataFrame:
-        """What the trials on this task cost and reached; see `Reader.complexity`. frame: these trials only."""
+        """What the trials on this task cost and reached; see `Workbench.complexity`. frame: these trials only."""
         frame = self.trials() if frame is None else frame
         frame = frame[~frame["source"].isin(UNRANKED) & (frame["metric"] == self.task.metric)]
         trials = [int(trial) for trial in frame["trial"]]
