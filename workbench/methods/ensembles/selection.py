@@ -105,11 +105,11 @@ class Scorer:
         weighted = self.weights is not None  # no whole numbers, by which rows could be repeated; the metric takes them
         for draw, count in enumerate(counts):
             drawn = np.flatnonzero(count) if weighted else np.repeat(np.arange(len(count)), count.astype(np.int64))
-            rows, weights = torch.from_numpy(drawn), torch.from_numpy(count[drawn]) if weighted else None
+            rows, weighs = torch.from_numpy(drawn), torch.from_numpy(count[drawn]) if weighted else None
             for candidate in range(len(answers)) if len(rows) else ():
                 try:
                     found[draw, candidate] = evaluate_metric(
-                        self.metric, outputs[candidate][rows], targets[rows], weights
+                        self.metric, outputs[candidate][rows], targets[rows], weighs
                     )
                 except ModelError:  # it may raise where a class is missing
                     if (count > 0).all():
