@@ -293,10 +293,11 @@ class Session:
             **about,
         )
 
-    @staticmethod
-    def configuration_of(config: Config) -> str:
-        """What the seeds of one configuration share: the hyperparameters, and the code of the user's own choices."""
-        return " ".join([config.configuration, *(f"{field} {identity}" for field, identity in code_of(config).items())])
+    def configuration_of(self, config: Config) -> str:
+        """What the seeds of one configuration share: the hyperparameters, the code of the user's own choices, and the monitor,
+        which selects another epoch of the same training."""
+        parts = code_of(config) | ({} if self.task.monitor == "loss" else {"monitor": self.task.monitor})
+        return " ".join([config.configuration, *(f"{name} {value}" for name, value in parts.items())])
 
     def capacity(self, config: Config, device: str, wanted: int) -> int:
         """How many of `wanted` trials like this one train together, measured once for each kind and size."""

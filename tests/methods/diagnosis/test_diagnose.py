@@ -287,6 +287,34 @@ def test_an_untrained_models_loss_is_not_taken_for_thrown_up_where_a_class_is_ra
     assert verdicts[0] != "rate_too_high"
 
 
+def test_a_loss_that_weighs_classes_is_not_measured_by_the_baseline_that_does_not() -> None:
+    """A rare class that counts as much as the frequent one: the loss at rest lies above that of the class shares alone."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(600, 4))
+    rare = (X[:, 0] + rng.normal(size=600) > 1.9).astype(int)
+    bench = wb.Workbench(wb.Task.from_arrays(X, rare, metrics="balanced_accuracy"))
+    weighed = wb.Config(hidden_layers=0, epochs=12, learning_rate=0.05, class_weight="balanced")
+    bench.run(weighed)
+    assert bench.curves(1)["train_loss"].iloc[-1] > 1.1 * bench.task.baseline.loss  # so it would seem to learn nothing
+    assert bench.curves(1)["val_metric"].iloc[-1] > 0.75
+    found = bench.diagnose(1)
+    assert not any("ignores its input" in text for one in found.findings for text in one.evidence)
+    assert found.verdict != "rate_too_high"
+    bench.run(weighed.replace(class_weight={"1": 10.0}, epochs=1))
+    bench.run(weighed.replace(class_weight=None, epochs=1))
+    labels = wb.Workbench(wb.Task.from_arrays(X, np.stack([rare, X[:, 1] > 0], 1), kind="multilabel"))
+    labels.run(weighed.replace(epochs=1))
+    losses = [one.diagnose(trial).case.baseline_loss for one, trial in ((bench, 2), (bench, 3), (labels, 1))]
+    assert np.isnan(losses).tolist() == [True, False, True]
+
+
+def test_scores_of_folds_rest_on_the_rows_of_all_of_them() -> None:
+    X = np.random.default_rng(0).normal(size=(60, 3))
+    bench = wb.Workbench(wb.Task.from_arrays(X, (X[:, 0] > 0).astype(int), split=wb.Split.folds(3, test=0.2)))
+    bench.run(GOOD.replace(epochs=3))
+    assert bench.diagnose(1).case.rows == 48
+
+
 def test_validation_rows_that_are_easy_do_not_make_a_training_loss_high() -> None:
     X = np.random.default_rng(0).normal(size=(300, 3))
     task = wb.Task.from_arrays(X, X @ [1.0, -1.0, 0.5])

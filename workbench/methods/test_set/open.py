@@ -155,7 +155,7 @@ def open_test_set(
     if again and only_unseen:
         message = "again and only_unseen exclude each other"
         raise ConfigError([Problem("only_unseen", only_unseen, message)])
-    what: int | Together = whole("trial", trial) if not hasattr(trial, "predictions") else trial
+    what: int | Together = whole("trial", trial) if not hasattr(trial, "members") else trial
     sealed, keys = open_seal(session.task), session.task.row_keys["test"]
     if isinstance(what, int) and session.recall.refits.includes(what):
         sealed = open_seal(session.recall.refits.merged)  # the same rows, prepared as for its training
