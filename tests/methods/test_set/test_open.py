@@ -15,6 +15,7 @@ from sklearn.datasets import load_iris
 
 import workbench as wb
 import workbench.methods.test_set.open
+from workbench.core.registry import METRICS
 from workbench.log.openings import KIND, openings
 from workbench.methods.comparison.tab import _board
 from workbench.methods.test_set.figure import opened_scores
@@ -110,6 +111,27 @@ def test_a_second_opening_needs_again_and_is_stamped() -> None:
     assert list(bench.trials["test_set"]) == ["reused (3)", "reused (2)"]
     labels = [text.get_text() for text in third.figure().axes[0].get_yticklabels()]
     assert labels == ["trial 1\nreused (3)"]
+
+
+def test_an_opening_that_is_refused_shows_the_rows_to_no_metric() -> None:
+    called: list[int] = []
+
+    def watching(predictions: torch.Tensor, targets: torch.Tensor) -> float:
+        called.append(len(targets))
+        return 0.5
+
+    wb.register_metric("watching", watching, better="higher")
+    try:
+        bench = wb.Workbench(wb.Task.load("iris", metrics="watching"))
+        trial = bench.run(wb.Config(epochs=1)).trials[0]
+        bench.open_test_set(trial)
+        called.clear()
+        for options in ({}, {"only_unseen": True}):
+            with pytest.raises(wb.SealError, match="was opened before"):
+                bench.open_test_set(trial, **options)
+        assert not called
+    finally:
+        METRICS.unregister("watching")
 
 
 def test_a_new_kernel_does_not_reset_it(tmp_path: Path) -> None:

@@ -166,10 +166,20 @@ def open_test_set(
         if not new.any():
             raise _sealed(session, keys, "none of them is unseen; a version of the task with new rows has some")
         test, keys = sealed.part(new), keys[new]
+    data: dict[str, Any] = {**about, "keys": keys_as_text(keys)}
+
+    def check(earlier: Sequence[Finding]) -> None:
+        *others, this = openings([*earlier, Finding(0, KIND, session.task.fingerprint, data, "")])
+        if this.number > 1 and not again:
+            left = int(unseen(session.task.row_keys["test"], others).sum())
+            remedy = f"only_unseen=True evaluates on the {left:,} unseen rows alone; " if left else ""
+            remedy += "a second evaluation is biased; again=True makes it nevertheless, and its result is marked "
+            raise _sealed(session, this.keys, f"{remedy}{this.stamp!r} wherever it is shown", others)
+
+    check(session.log.findings(KIND))  # before any row is read; again when it is recorded, for who was faster meanwhile
     metric = session.task.metric
     interval: Interval = score_interval(metric, answers(test.x), test.target, test.weight, test.group)
-    data = {
-        **about,
+    data |= {
         "task": session.task.name,
         "metric": metric,
         "score": interval.score,
@@ -183,17 +193,7 @@ def open_test_set(
         "looked": session.log.results.count_measured(session.task.fingerprint),
         "baseline": session.task.baseline.metric,
         "who": f"{_user()}@{socket.gethostname()}",
-        "keys": keys_as_text(keys),
     }
-
-    def check(earlier: Sequence[Finding]) -> None:
-        *others, this = openings([*earlier, Finding(0, KIND, session.task.fingerprint, data, "")])
-        if this.number > 1 and not again:
-            left = int(unseen(session.task.row_keys["test"], others).sum())
-            remedy = f"only_unseen=True evaluates on the {left:,} unseen rows alone; " if left else ""
-            remedy += "a second evaluation is biased; again=True makes it nevertheless, and its result is marked "
-            raise _sealed(session, this.keys, f"{remedy}{this.stamp!r} wherever it is shown", others)
-
     number = session.log.add_finding(KIND, data, task_fingerprint=session.task.fingerprint, check=check)
     session.publish([LogChanged()])
     return next(result for opening, result in _results(session.log.findings(KIND)) if opening.finding.number == number)
