@@ -10,6 +10,7 @@ import pytest
 
 import workbench as wb
 from workbench.core.errors import TaskError
+from workbench.core.registry import METRICS
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(200, 4))
@@ -63,6 +64,14 @@ def test_labels_are_kept_as_they_are_and_predicted_as_0_and_1() -> None:
     ("y", "options", "message"),
     [
         (LABELS * 2, {"kind": "multilabel"}, "y has the value 2: a multilabel task needs 0 or 1"),
+        (
+            np.array(["a", "b"] * 100),
+            {"kind": "multilabel"},
+            "the type <U1: several labels are columns of 0 and 1.*MultiLabelBinarizer.*kind='classification'",
+        ),
+        (np.array([["a", "b"]] * 100 + [["b", "c"]] * 100, object), {"kind": "multilabel"}, "MultiLabelBinarizer"),
+        (np.array(["2", "3"] * 100), {"kind": "count"}, "counts are whole numbers"),
+        (np.array(["2", "3"] * 100), {"kind": "regression"}, "a regression needs numbers"),
         (np.ones((200, 2)), {"kind": "multilabel"}, "every label is the same in all rows"),
         (RNG.normal(size=200), {"kind": "count"}, "counts are whole numbers from 0 on; use kind='regression'"),
         (-np.arange(200), {"kind": "count"}, "counts are whole numbers from 0 on"),
@@ -87,9 +96,39 @@ def test_targets_that_cannot_be_used(y: Any, options: dict[str, Any], message: s
 
 
 def test_a_metric_that_does_not_fit_the_kind_names_those_that_do() -> None:
+    with pytest.raises(TaskError, match=r"metric 'rmse' is for .*regression; for classification there are 'accuracy'"):
+        wb.Task.from_arrays(X, np.arange(200) % 2, metrics=("accuracy", "rmse"))
+    with pytest.raises(TaskError, match=r"metric 'accuracy' is for .*; for multilabel there are 'f1', 'roc_auc'"):
+        wb.Task.from_arrays(X, LABELS, metrics="accuracy")
+
+
+def test_a_registered_metric_of_another_kind_is_rejected_and_one_that_may_come_is_not() -> None:
+    wb.register_metric("bias_v", lambda predictions, targets: 0.0, kinds=["regression"])
+    try:
+        with pytest.raises(TaskError, match=r"metric 'bias_v' is for regression; for classification there are"):
+            wb.Task.from_arrays(X, np.arange(200) % 2, metrics="bias_v")
+    finally:
+        METRICS.unregister("bias_v")
+    later = wb.Task.from_arrays(X, np.arange(200) % 2, metrics="roc_au")
     with pytest.raises(
-        wb.ConfigError, match=r"metric 'rmse' of 'arrays' is for .*regression; for classification there are"
+        TaskError,
+        match=r"'roc_au' of 'arrays' is unknown; for classification there are .*_metric; did you mean 'roc_auc'\?$",
     ):
-        wb.Workbench(wb.Task.from_arrays(X, np.arange(200) % 2, metrics=("accuracy", "rmse")))
-    with pytest.raises(wb.ConfigError, match=r"metric 'accuracy' of .*; for multilabel there are 'f1', 'roc_auc'"):
-        wb.Workbench(wb.Task.from_arrays(X, LABELS, metrics="accuracy"))
+        wb.Workbench(later)
+
+
+@pytest.mark.parametrize(
+    ("option", "remedy"),
+    [
+        ("groups", r"wb\.Split\.grouped"),
+        ("order", r"wb\.Split\.ordered"),
+        ("cv", r"wb\.Split\.folds"),
+        ("random_state", "seed="),
+        ("class_weight", r"wb\.Config\(class_weight="),
+        ("sample_weight", "weights="),
+        ("metric", "did you mean 'metrics'"),
+    ],
+)
+def test_options_of_other_libraries_name_what_they_are_called_here(option: str, remedy: str) -> None:
+    with pytest.raises(TaskError, match=f"unknown option '{option}' of a task; .*{remedy}"):
+        wb.Task.from_arrays(X, np.arange(200) % 2, **{option: 3})

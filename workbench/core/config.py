@@ -70,6 +70,8 @@ class Hyperparameter:
         rule = f"one of {', '.join(map(repr, self.options))}" if self.options is not None else self.domain.description  # type: ignore[union-attr]
         if self.zero:
             rule += " or 0"
+        if self.mapping:
+            rule += ", or a mapping from class to weight, such as {'rare': 5.0}"
         return rule + (" or None" if self.optional else "")
 
     def check(self, value: object, name: str = "") -> Any:
@@ -87,9 +89,8 @@ class Hyperparameter:
         try:
             return domain.check(value, name)
         except ConfigError as error:
-            message = (
-                error.problems[0].message if options is not None else f"{name}={value!r}: must be {self.description}"
-            )
+            hint = error.problems[0].message.partition("; ")[2] if options is not None else ""
+            message = f"{name}={value!r}: must be {self.description}" + (f"; {hint}" if hint else "")
             if self.default is not None:
                 message += f" (default {self.default!r})"
             raise ConfigError([Problem(name, value, message)]) from None

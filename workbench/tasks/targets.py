@@ -24,6 +24,15 @@ EVEN = 4
 """Numbers of classes occur about equally often: the rarest no less than the mean divided by this."""
 
 
+NEEDS = {
+    "multilabel": "several labels are columns of 0 and 1; scikit-learn's MultiLabelBinarizer makes these of lists of labels, and "
+    "for one label a row use kind='classification'",
+    "count": "counts are whole numbers from 0 on; for labels use kind='classification'",
+    **dict.fromkeys(("regression", "auto"), "a regression needs numbers; for labels use kind='classification'"),
+}
+"""What targets that are no numbers lack, by kind."""
+
+
 class Targets(NamedTuple):
     """y, checked. kind: what it asks for. values: class indices (rows,) int64, or (rows, *positions) of a dense task; else
     numbers (rows, outputs) float64. classes: the labels as text, None for numbers. labels: the same as y has them: whole
@@ -145,8 +154,9 @@ def _positions(y: NDArray[Any], field: str) -> tuple[NDArray[np.int64], tuple[st
 
 
 def _labels(y: NDArray[Any], field: str) -> NDArray[np.float64]:
-    if y.dtype == object:
-        y = y.astype(bool) if all(isinstance(value, (bool, np.bool_)) for value in y.flat) else _numbers(y, "", field)
+    if y.dtype.kind not in "biuf":
+        plain = all(isinstance(value, (bool, np.bool_)) for value in y.flat)
+        y = y.astype(bool) if plain else _numbers(y, "multilabel", field)
     y = y.reshape(len(y), -1)
     if not _is_zero_one(y):
         odd = (y[~np.isin(y, (0, 1))] if y.dtype.kind in "iuf" else y).flat[0].item()
@@ -200,9 +210,7 @@ def _numbers(y: NDArray[Any], kind: str, field: str) -> NDArray[np.float64]:
     except (TypeError, ValueError, OverflowError):
         numbers = None
     if numbers is None:
-        raise TaskError(
-            f"{field} has the type {y.dtype}: a regression needs numbers; for labels use kind='classification'"
-        )
+        raise TaskError(f"{field} has the type {y.dtype}: {NEEDS[kind]}")
     numbers = numbers.reshape(len(y), -1)
     if kind == "auto" and bool(np.isin(numbers, (0, 1)).all()) and bool((numbers.sum(1) == 1).all()):
         raise TaskError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import inspect
 import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from workbench.core.errors import TaskError, did_you_mean
 from workbench.core.kinds import KINDS
+from workbench.core.warn import callers_level
 from workbench.tasks import test_split as seal
 from workbench.tasks.builtin import BUILTIN
 from workbench.tasks.data_warnings import data_warnings
@@ -28,8 +30,16 @@ from workbench.tasks.frames import as_frame, check_frame, check_is_frame, read_c
 from workbench.tasks.inputs import NUMBERS, NamedArrays, as_inputs, warn_of_channels
 from workbench.tasks.merged import keep_raw
 from workbench.tasks.named_preprocessing import NamedPreprocessing, RawInputs, preprocessing_of
-from workbench.tasks.near_copies import copy_warnings
-from workbench.tasks.options import check_monitor, check_options, check_outputs, check_texts, metric_names, named
+from workbench.tasks.near_copies import are_continuous, copy_warnings
+from workbench.tasks.options import (
+    check_metrics,
+    check_monitor,
+    check_options,
+    check_outputs,
+    check_texts,
+    metric_names,
+    named,
+)
 from workbench.tasks.preprocessing import Preprocessing
 from workbench.tasks.recipe import Recipe
 from workbench.tasks.revision import Renewal, Sample, Source, renew, sample_of, sampled_targets
@@ -117,6 +127,7 @@ class Task:
         values = own_labels or (values if names == labels else names)  # numbers that have names answer with these
         flat = flat if flat_target is None else flat_target
         scores = metric_names(KINDS[found].metric if metrics is None else metrics)
+        check_metrics(scores, found, registered=False)
         monitor = check_monitor(monitor, scores)
         weight = check_weights(weights, len(X))
         described, seed = as_split(split), check_seed(seed)
@@ -158,7 +169,10 @@ class Task:
             known_rows = take_rows(X, division.open_rows)
             self.warnings = data_warnings(take_rows(X, parts[0]), known_rows, trained, target_columns)
         others = {"validation": self.validation, "test": test}
-        self.warnings += copy_warnings(self.row_keys, self.train, others, len(strata or ()))
+        copies = copy_warnings(self.row_keys, self.train, others, len(strata or ()))
+        for warning in copies if copies and renewal is None and are_continuous(self.train) else ():
+            warnings.warn(warning, UserWarning, stacklevel=callers_level())
+        self.warnings += copies
         # the address in a function's repr differs in the next session
         shown = re.sub(r" at 0x[0-9a-fA-F]+", "", repr(transform))
         settings: tuple[Any, ...] = (
