@@ -7,14 +7,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 import workbench as wb
 from workbench.core.errors import TaskError
 from workbench.core.registry import METRICS
+from workbench.training.objective import Objective
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(200, 4))
 LABELS = (RNG.random((200, 3)) < 0.4).astype(int)
+MASKS = RNG.integers(0, 3, (200, 4, 4))
 PRICES = RNG.integers(50, 950, 20_000)
 RINGS = np.r_[RNG.poisson(9, 4000) + 1, 29, 27, 26]
 
@@ -72,6 +75,13 @@ def test_labels_are_kept_as_they_are_and_predicted_as_0_and_1() -> None:
         (np.array([["a", "b"]] * 100 + [["b", "c"]] * 100, object), {"kind": "multilabel"}, "MultiLabelBinarizer"),
         (np.array(["2", "3"] * 100), {"kind": "count"}, "counts are whole numbers"),
         (np.array(["2", "3"] * 100), {"kind": "regression"}, "a regression needs numbers"),
+        (
+            MASKS + 253 * (MASKS == 2),
+            {},
+            r"y has the value 255 at .* positions.*== 255, 2, y\), .*class_weight=.'2': 0",
+        ),
+        (MASKS - 102 * (MASKS == 2), {"kind": "dense"}, r"y has the value -100 at .* positions.*class_weight"),
+        (MASKS - 3 * (MASKS == 2), {"kind": "dense"}, r"y has the value -1 at .* positions.*class_weight"),
         (np.ones((200, 2)), {"kind": "multilabel"}, "every label is the same in all rows"),
         (RNG.normal(size=200), {"kind": "count"}, "counts are whole numbers from 0 on; use kind='regression'"),
         (-np.arange(200), {"kind": "count"}, "counts are whole numbers from 0 on"),
@@ -93,6 +103,22 @@ def test_labels_are_kept_as_they_are_and_predicted_as_0_and_1() -> None:
 def test_targets_that_cannot_be_used(y: Any, options: dict[str, Any], message: str) -> None:
     with pytest.raises(TaskError, match=message):
         wb.Task.from_arrays(X, y, **options)
+
+
+@pytest.mark.parametrize("labels", [[0, 255], [1, 2, 3], [0, 1, 2, 254, 255], [-2, -1, 0], [7, 255]])
+def test_whole_numbers_that_may_be_classes_are(labels: list[int]) -> None:
+    task = wb.Task.from_arrays(X[:, None, None, :], np.array(labels)[RNG.integers(0, len(labels), (200, 2, 4))])
+    assert task.classes == tuple(map(str, labels))
+
+
+def test_a_class_without_weight_is_left_out_of_the_loss_as_by_ignore_index() -> None:
+    task = wb.Task.from_arrays(X[:, None, None, :], MASKS)
+    objective = Objective(
+        task, wb.Config(loss="cross_entropy", class_weight={"2": 0}), torch.device("cpu"), torch.float32
+    )
+    outputs = torch.randn(len(task.train.y), 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    plain = torch.nn.CrossEntropyLoss(ignore_index=2)(outputs, task.train.y)
+    torch.testing.assert_close(objective.mean(outputs, objective.targets(task.train)), plain)
 
 
 def test_a_metric_that_does_not_fit_the_kind_names_those_that_do() -> None:

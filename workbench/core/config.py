@@ -112,8 +112,8 @@ def _mapping(value: Mapping[Any, Any] | str, name: str) -> str:
         numbers = {str(key): finite(number) for key, number in given.items()}
     except (TypeError, ValueError, AttributeError):
         numbers = {}
-    if not numbers or any(number is None or number < 0 for number in numbers.values()) or not any(numbers.values()):
-        remedy = "give a weight from 0 on for each class, such as {'rare': 5.0, 'frequent': 1.0}, at least one of them above 0"
+    if not numbers or any(number is None or number < 0 for number in numbers.values()):
+        remedy = "give a weight from 0 on for each class, such as {'rare': 5.0, 'frequent': 1.0}; a class that is not named has 1"
         raise ConfigError([Problem(name, value, f"{name}={value!r}: {remedy}")])
     return json.dumps(numbers, sort_keys=True, ensure_ascii=False)
 

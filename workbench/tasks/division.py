@@ -118,7 +118,7 @@ def divide(
     if split.count:
         rest = parts[0]
         folds = folds_of(
-            split, rest, keys, labels if split.stratify or groups is not None else None, groups, order, seed
+            split, rest, keys, labels if split.stratify or groups is not None else None, classes, groups, order, seed
         )
         _check_folds(folds, labels, classes)
         parts = [*folds[0], parts[2]]

@@ -99,6 +99,8 @@ def check_frame(frame: Any, target: str | Sequence[str]) -> tuple[pd.DataFrame, 
     for name in targets:
         if name not in columns:
             raise TaskError(f"target={name!r}: there is no such column{did_you_mean(name, columns)}")
+    if len(set(targets)) < len(targets):
+        raise TaskError(f"target={list(targets)!r}: names a column twice; name each once")
     inputs = frame.drop(columns=targets)
     if not targets or frame.empty or inputs.shape[1] == 0:
         raise TaskError(

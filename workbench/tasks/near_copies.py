@@ -26,6 +26,8 @@ LIKELY, UNLIKELY = 1e-4, 1e-6
 """The probability that the nearest row is so near, in data that are locally uniform."""
 CLOSE = 0.05
 """Of the distance to the neighbours in general, that of a copy with small changes."""
+APART = 0.2
+"""Of the typical distance between neighbouring training rows: nearer than that is a copy, and not a row of the same cluster."""
 MANY, FEW = 0.1, 0.01
 """Shares of the rows above which a warning is given: rows that are closer than likely, and such that are nearly copies."""
 LEAST = 5
@@ -91,10 +93,10 @@ def near_rows(train: Rows, rows: Rows, classes: int) -> Near:
         among = x if label is None else x[y == label]
         own = others if label is None else others[labels == label]
         if len(own) and len(among) >= 24:
-            near, nearest = _probabilities(own, among)
+            near, nearest, share = _probabilities(own, among)
             checked += len(own)
             likely += int((near < LIKELY).sum())
-            close += int(((near < UNLIKELY) & (nearest < CLOSE)).sum())
+            close += int(((near < UNLIKELY) & (share < CLOSE) & (nearest < APART * _spacing(among))).sum())
     if close >= max(FEW * checked, LEAST):
         return Near(close, 0, checked)
     return Near(0, likely if likely >= max(MANY * checked, LEAST) else 0, checked)
@@ -120,11 +122,17 @@ def _continuous(rows: Rows) -> Tensor:
     return (ordered[1:] != ordered[:-1]).sum(0) >= FEW_VALUES
 
 
-def _probabilities(rows: Tensor, among: Tensor) -> tuple[Tensor, Tensor]:
-    """Of each row, how probable it is that its nearest neighbour is so near, and its distance by that of the last neighbour."""
+def _spacing(among: Tensor) -> Tensor:
+    """The typical distance of a training row from the nearest other one: small where all rows lie in small clusters."""
+    return torch.cdist(among[:CHECKED], among).topk(2, largest=False).values[:, 1].median()
+
+
+def _probabilities(rows: Tensor, among: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Of each row, how probable it is that its nearest neighbour is so near, the distance, and its share of that of the last
+    neighbour."""
     count = min(NEIGHBOURS, len(among) // 3)
     distances = torch.cdist(rows, among).topk(count, largest=False).values.double().clamp_min(1e-12)
     farther = torch.log(distances[:, -1:] / distances[:, count // 2 : -1]).mean(1)
     dimension = (1 - np.log(2)) / farther.clamp_min(1e-4)
     ratio = distances[:, 0] / distances[:, -1]
-    return -torch.expm1((count - 1) * torch.log1p(-(ratio**dimension).clamp(max=1 - 1e-12))), ratio
+    return -torch.expm1((count - 1) * torch.log1p(-(ratio**dimension).clamp(max=1 - 1e-12))), distances[:, 0], ratio

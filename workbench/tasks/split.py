@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from workbench.core.errors import TaskError, did_you_mean
 from workbench.core.text import counted
 
-__all__ = ["Split", "as_split", "check_seed", "check_shares", "row_values", "span"]
+__all__ = ["Split", "as_split", "by_row", "check_seed", "check_shares", "row_values", "span"]
 
 Method = Literal["random", "grouped", "ordered", "given"]
 TIME = (pd.Timedelta, np.timedelta64)
@@ -216,6 +216,13 @@ MOST_FOLDS = 50
 def as_split(split: Any) -> Split:
     """What was passed as `split=`. Raises: TaskError for anything but a `Split` or three shares that sum to 1."""
     return split if isinstance(split, Split) else Split("random", check_shares(split))
+
+
+def by_row(split: Any) -> dict[str, Any]:
+    """What a split has for each row, by name; empty for shares."""
+    if not isinstance(split, Split):
+        return {}
+    return {split.field: split.by, **dict(zip(("train", "validation", "test"), split.rows or (), strict=False))}
 
 
 def check_shares(split: Sequence[float]) -> tuple[float, float, float]:

@@ -22,12 +22,12 @@ from workbench.core.kinds import KINDS
 from workbench.core.warn import callers_level
 from workbench.tasks import test_split as seal
 from workbench.tasks.builtin import BUILTIN
-from workbench.tasks.data_warnings import data_warnings
+from workbench.tasks.data_warnings import data_warnings, label_warnings
 from workbench.tasks.division import divide
 from workbench.tasks.facts import Baseline, baseline_of, facts_of
 from workbench.tasks.fold_data import Folds, folds_of_task
 from workbench.tasks.frames import as_frame, check_frame, check_is_frame, read_csv
-from workbench.tasks.inputs import NUMBERS, NamedArrays, as_inputs, warn_of_channels
+from workbench.tasks.inputs import NUMBERS, NamedArrays, as_inputs, warn_of_channels, warn_of_order
 from workbench.tasks.merged import keep_raw
 from workbench.tasks.named_preprocessing import NamedPreprocessing, RawInputs, preprocessing_of
 from workbench.tasks.near_copies import are_continuous, copy_warnings
@@ -48,7 +48,7 @@ from workbench.tasks.row_weights import check_parts, check_weights, weights_dige
 from workbench.tasks.rows import Batch, shape_of
 from workbench.tasks.schema import TaskSchema
 from workbench.tasks.separate_data import joined_arrays, joined_datasets, joined_frames, split_of
-from workbench.tasks.split import Split, as_split, check_seed
+from workbench.tasks.split import Split, as_split, by_row, check_seed
 from workbench.tasks.split_rows import Rows, take_rows
 from workbench.tasks.target_scale import TargetScale
 from workbench.tasks.targets import Label, amounts_named, as_targets, rule_of
@@ -168,6 +168,7 @@ class Task:
             trained = targets[parts[0]] if found == "regression" else None
             known_rows = take_rows(X, division.open_rows)
             self.warnings = data_warnings(take_rows(X, parts[0]), known_rows, trained, target_columns)
+        self.warnings += label_warnings(names or ())
         others = {"validation": self.validation, "test": test}
         copies = copy_warnings(self.row_keys, self.train, others, len(strata or ()))
         for warning in copies if copies and renewal is None and are_continuous(self.train) else ():
@@ -277,6 +278,7 @@ class Task:
         """
         check_options(options)
         separate = {"validation": validation, "test": test}
+        warn_of_order(X, y=y, weights=options.get("weights"), **by_row(options.get("split")))
         recipe = Recipe.of("from_arrays", ("X", "y"), (), options, separate)
         joined = joined_arrays(X, y, separate, options.get("inputs", NUMBERS))
         return cls._of_arrays(*joined, named(options, "arrays"), recipe)
@@ -331,10 +333,15 @@ class Task:
         check_options(options)
         frame = as_frame(frame)
         check_is_frame(frame)
+        warn_of_order(frame, weights=options.get("weights"), **by_row(options.get("split")))
         frame, sizes = joined_frames(frame, separate)
+        split = split_of(options, sizes)
+        if split.column is not None and split.column == options.get("weights"):
+            raise TaskError(
+                f"weights={split.column!r}: is also {split.field} of the split; give one of them a column of its own"
+            )
         frame, weights = weights_of_frame(frame, options.get("weights"), target)
         options = {**options, "weights": weights}
-        split = split_of(options, sizes)
         by = split.values_of(frame)
         frame = split.without_column(frame, target)
         inputs, targets = check_frame(frame, target)

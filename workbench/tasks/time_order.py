@@ -5,7 +5,9 @@ from __future__ import annotations
 import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from decimal import Decimal
+from numbers import Real
+from typing import Any, NoReturn
 
 import numpy as np
 import pandas as pd
@@ -132,6 +134,8 @@ def _times(values: NDArray[Any], field: str) -> tuple[NDArray[Any], bool]:
     """Numbers as they are, or dates as nanoseconds in int64, and whether they are dates."""
     if values.dtype.kind == "M":
         return values.astype("datetime64[ns]").astype(np.int64), True
+    if values.dtype.kind == "m":
+        return values.astype("timedelta64[ns]").astype(np.int64), True
     if values.dtype.kind in "iuf":
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             raise TaskError(f"{field} has infinite values; give a date or a finite number a row")
@@ -140,21 +144,33 @@ def _times(values: NDArray[Any], field: str) -> tuple[NDArray[Any], bool]:
     if all(isinstance(value, pd.Period) for value in objects):
         return np.array([value.start_time.value for value in objects], np.int64), True
     if all(isinstance(value, datetime.date) for value in objects):
+        zones = [getattr(value, "tzinfo", None) is not None for value in objects]
+        if any(zones) and not all(zones):
+            _raise_mixed_zones(field, objects, zones)
         try:
             return np.array([pd.Timestamp(value).as_unit("ns").value for value in objects], np.int64), True
         except (ValueError, OverflowError) as error:
             raise TaskError(f"{field} has a date that cannot be used: {error}") from None
-    if all(not isinstance(value, (str, bool)) and isinstance(value, (int, float)) for value in objects):
+    if all(not isinstance(value, bool) and isinstance(value, (Real, Decimal)) for value in objects):
         return np.array(objects, np.float64), False
     if all(isinstance(value, str) for value in objects):
         return _parsed(objects, field), True
     kinds = sorted({type(value).__name__ for value in objects})
+    if len(kinds) == 1:
+        raise TaskError(f"{field} holds {kinds[0]}s, such as {objects[0]!r}; give one date or one number a row")
     odd = next(row for row, value in enumerate(objects) if type(value) is not type(objects[0]))
     raise TaskError(
         f"{field} holds {', '.join(kinds)}, such as {objects[0]!r} in row 0 and {objects[odd]!r} in row {odd}; give one date or "
         "one number a row, all of one type"
-        if len(kinds) > 1
-        else f"{field} holds {kinds[0]}s, such as {objects[0]!r}; give one date or one number a row"
+    )
+
+
+def _raise_mixed_zones(field: str, dates: Sequence[Any], zones: Sequence[bool]) -> NoReturn:
+    """Raises: TaskError naming a date without a time zone, and one that has one."""
+    row, other = zones.index(False), zones.index(True)
+    raise TaskError(
+        f"{field} has no time zone in row {row}, {str(dates[row])!r}, and one in row {other}, {str(dates[other])!r}; give all "
+        "dates with one, or none"
     )
 
 
@@ -172,11 +188,7 @@ def _parsed(texts: Sequence[str], field: str) -> NDArray[np.int64]:
         )
     zoned = column.str.contains(ZONE).to_numpy()
     if zoned.any() and not zoned.all():
-        row, other = int(zoned.argmin()), int(zoned.argmax())
-        raise TaskError(
-            f"{field} has no time zone in row {row}, {texts[row]!r}, and one in row {other}, {texts[other]!r}; give all "
-            "dates with one, or none"
-        )
+        _raise_mixed_zones(field, texts, zoned.tolist())
     try:
         return dates.dt.as_unit("ns").astype(np.int64).to_numpy()
     except (ValueError, OverflowError) as error:

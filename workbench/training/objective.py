@@ -103,4 +103,8 @@ def class_weights(task: TaskData, config: Config) -> Tensor | None:
                 f"class_weight: there is no class {name!r}; the classes are {', '.join(names)}{nearest(name, names)}"
             )
             raise ConfigError([Problem("class_weight", config.class_weight, message)])
-    return torch.tensor([given.get(name, 1.0) for name in names], dtype=torch.float64)
+    found = torch.tensor([given.get(name, 1.0) for name in names], dtype=torch.float64)
+    if not found.any():
+        message = "class_weight: the weight of every class is 0; give one of them a weight above 0"
+        raise ConfigError([Problem("class_weight", config.class_weight, message)])
+    return found
