@@ -343,3 +343,26 @@ def test_a_large_model_gets_the_users_threads_whatever_another_thread_has_set(mo
     finally:
         torch.set_num_threads(before)
     assert set(seen) == {2}
+
+
+@pytest.mark.parametrize("options", [{"monitor": "accuracy"}, {"metrics": "f1"}, {"metrics": ("accuracy", "f1")}])
+def test_a_workbench_with_other_metrics_attaches_to_what_trains_and_says_so(
+    bench: wb.Workbench, tmp_path: Path, options: dict[str, Any]
+) -> None:
+    run = bench.start(LONG)
+    try:
+        with pytest.warns(UserWarning, match=r"metrics=\('accuracy',\) and monitor='loss'"):
+            other = wb.Workbench(wb.Task.load("iris", **options), log=tmp_path / "trials.db")
+        assert (other.task.metrics, other.task.monitor) == (
+            ("accuracy",),
+            "loss",
+        )  # those that its trials are measured by
+        assert other.active == [run]
+    finally:
+        run.stop()
+    run.wait()
+    later = wb.Workbench(wb.Task.load("iris", **options), log=tmp_path / "trials.db")
+    assert {"metrics": later.task.metrics, "monitor": later.task.monitor} != {
+        "metrics": ("accuracy",),
+        "monitor": "loss",
+    }

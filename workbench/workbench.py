@@ -14,6 +14,7 @@ from workbench.core.config import Config
 from workbench.core.errors import ConfigError, LogError, Problem, RunError
 from workbench.core.registration import register_models
 from workbench.core.registry import Scoped, user_choices
+from workbench.core.warn import callers_level
 from workbench.log import TrialLog
 from workbench.methods.comparison.patience_advice import PatienceAdvice, patience_advice
 from workbench.methods.comparison.reads import Reads
@@ -82,6 +83,19 @@ __all__ = ["Workbench"]
 MAX_SEEDS = 1000
 
 
+def _attached(training: Task, given: Task) -> Task:
+    """The task of a training that goes on. A UserWarning if the one that was given has other metrics, or another monitor."""
+    under_way, wanted = ((task.metrics, task.monitor) for task in (training, given))
+    if under_way != wanted:
+        message = (
+            f"trials train on {training.name!r} in this log, with metrics={under_way[0]!r} and monitor={under_way[1]!r}: this "
+            f"Workbench attaches to them and keeps these; make it again after their end for metrics={wanted[0]!r} and "
+            f"monitor={wanted[1]!r}"
+        )
+        warnings.warn(message, UserWarning, stacklevel=callers_level())
+    return training
+
+
 class Workbench(Scoped):
     """Tune one task's model by hand and by search; display it as a cell's last value.
 
@@ -107,12 +121,13 @@ class Workbench(Scoped):
     ) -> None:
         self.choices = user_choices().for_workbench()
         with self.choices.active():
-            self.task = a_task(task)
+            task = a_task(task)
             log = a_place(log, "log", "for a log in memory")
             checkpoints = a_place(checkpoints, "checkpoints", "to keep them next to the log")
             self.device = check_device(device)
             register_models(models)
             self._session = Session.of(task, log, checkpoints)
+            self.task = _attached(self._session.task, task)
             self._presenter, self._reads = Presenter.of(self._session), Reads.of(self._session)
 
     # --- training ---------------------------------------------------------------------------------------------------
@@ -762,7 +777,7 @@ class Workbench(Scoped):
         return self._reads.complexity()
 
     def suggest_patience(self) -> PatienceAdvice:
-        """How many epochs to wait for a lower validation loss before stopping early, estimated from this task's trials.
+        """How many epochs to wait for a better value of the monitor before stopping early, estimated from this task's trials.
 
         Early stopping with every patience is simulated on the curves of all trials that trained to their last epoch without
         it. `suggestion` is the smallest patience with which 95% of the trials come within the noise of their best (the spread
@@ -808,8 +823,6 @@ class Workbench(Scoped):
         """
         model = self._session.recall.model(whole("trial", trial), epoch, fold)
         if model.mismatch:
-            from workbench.core.warn import callers_level
-
             warnings.warn(f"trial {trial}: {model.mismatch}", UserWarning, stacklevel=callers_level())
         return model
 

@@ -12,7 +12,10 @@ import numpy as np
 import pytest
 import torch
 
+import workbench as wb
 from workbench.core.identity import identity_of
+from workbench.core.registry import LOSSES
+from workbench.models import code_of
 
 SOURCE = '''
 from torch import nn
@@ -144,3 +147,24 @@ def test_threads_may_ask_at_once() -> None:
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda n: identity_of(typed(SOURCE)), range(400)))
     assert len(set(found)) == 1
+
+
+def test_the_identity_of_a_loss_is_that_of_its_link_and_targets_too() -> None:
+    """Predictions of a trial follow from the link of its loss."""
+
+    def loss(outputs: Any, targets: Any) -> Any:
+        return (outputs - targets).square().mean(1)
+
+    registered: list[dict[str, Any]] = [
+        {}, {"link": "exp"}, {"link": "identity"}, {"link": {"count": "exp"}}, {"transformed": False}, {"width": 2},
+        {"link": lambda outputs: outputs.exp()}, {"link": lambda outputs: outputs.exp() + 1},
+    ]  # fmt: skip
+    found = []
+    try:
+        for options in (*registered, *registered):
+            wb.register_loss("linked", loss, **options)
+            found.append(code_of(wb.Config(loss="linked"))["loss"])
+    finally:
+        LOSSES.unregister("linked")
+    assert found[: len(registered)] == found[len(registered) :]
+    assert len(set(found)) == len(registered)

@@ -138,3 +138,15 @@ def test_rows_of_one_group_count_as_one(metric: str) -> None:
         assert "30 groups" in copies.method
     finally:
         METRICS.unregister("own_of_groups")
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "balanced_accuracy", "log_loss"])
+def test_groups_without_a_row_are_not_resampled(metric: str) -> None:
+    """Of the rows that no opening has seen, for instance, only some groups are left."""
+    generator = torch.Generator().manual_seed(1)
+    targets = torch.randint(0, 2, (60,), generator=generator)
+    predictions = (torch.randn(60, 2, generator=generator) + torch.nn.functional.one_hot(targets, 2)).softmax(1)
+    groups = torch.arange(6).repeat_interleave(10)
+    alone = score_interval(metric, predictions, targets, groups=groups)
+    assert score_interval(metric, predictions, targets, groups=groups * 7 + 3) == alone
+    assert "6 groups" in alone.method

@@ -14,8 +14,10 @@ from torch import Tensor
 import workbench as wb
 from workbench.core.direction import sign
 from workbench.core.errors import ModelError
+from workbench.core.registration import LINK_NAMES
 from workbench.core.registry import METRICS
 from workbench.metrics.evaluation import evaluate, evaluate_metric
+from workbench.metrics.predictions import LINKS
 from workbench.metrics.table import weighted_mean
 
 Reference = Callable[..., float]
@@ -214,3 +216,7 @@ def test_a_metric_that_returns_no_number_is_named(returned: Any) -> None:
             evaluate_metric("broken", torch.zeros(3, 2), torch.zeros(3))
     finally:
         METRICS.unregister("broken")
+
+
+def test_every_link_that_a_loss_may_name_is_computed() -> None:
+    assert tuple(LINKS) == LINK_NAMES

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import namedtuple
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 import workbench as wb
-from workbench.models import build_model
+from workbench.core.registry import MODELS
+from workbench.models import Facts, build_model
 
 Pair = namedtuple("Pair", ["scores", "hidden"])
 RETURNS: dict[str, Any] = {
@@ -184,3 +186,33 @@ def test_a_trial_of_such_a_model_can_be_fine_tuned(flowers: wb.Task) -> None:
     bench.finetune(1, freeze=None, seeds=2).wait()
     assert bench.trials.state.tolist() == ["completed"] * 3
     assert bench.model(3).outputs(flowers.validation.x).shape == (len(flowers.validation), 3)
+
+
+class Keeps(nn.Module):
+    """Keeps its task, and asks it for the shape of its outputs."""
+
+    def __init__(self, task: Any) -> None:
+        super().__init__()
+        self.task, self.layer = task, nn.Linear(3, task.output_shape[0])
+
+    def forward(self, x: Tensor) -> Tensor:
+        outputs: Tensor = self.layer(x)
+        return outputs
+
+
+@pytest.mark.parametrize(("loss", "size"), [("mse", 2), ("gaussian", 4)])
+def test_a_task_with_more_outputs_for_a_loss_can_be_copied_and_gives_their_shape(loss: str, size: int) -> None:
+    X = np.random.default_rng(0).normal(size=(60, 3))
+    task = wb.Task.from_arrays(X, X[:, :2] + 1)
+    wb.register_model("keeps_task", lambda task: Keeps(task))
+    try:
+        module = build_model(task, wb.Config(model="keeps_task", loss=loss))
+        twin = copy.deepcopy(module)
+        assert twin.task.output_shape == (size,)
+        assert twin.task.output_size == size
+        assert twin.task.name == task.name
+        assert module(torch.zeros(5, 3)).shape == (5, size)
+        facts = Facts.of(task)
+        assert (facts.output_shape, facts.is_image) == (task.output_shape, task.is_image)
+    finally:
+        MODELS.unregister("keeps_task")

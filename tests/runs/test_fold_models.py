@@ -10,6 +10,8 @@ import torch
 from scipy import stats
 
 import workbench as wb
+from workbench.core.events import EpochEnd
+from workbench.log import NewTrial
 from workbench.methods.comparison.fold_test import corrected_error, corrected_p_value
 from workbench.ui.figures import learning_curves
 
@@ -117,9 +119,30 @@ def test_a_search_and_its_pruner_work_on_the_mean(bench: wb.Workbench) -> None:
     assert frame["best_val_metric"].max() > 0.8
 
 
+def test_the_handle_of_a_run_gives_no_model_of_a_single_fold(bench: wb.Workbench) -> None:
+    run = bench.run(CONFIG.replace(seed=1))
+    with pytest.raises(wb.RunError, match=r"trial 2 was cross-validated and has 4 models: bench.model\(2, fold=1\)"):
+        run.model()
+    again = bench.refit(2).wait()
+    assert torch.equal(again.model()(torch.ones(1, 4)), bench.model(3).module(torch.ones(1, 4)))
+
+
 def test_a_replay_is_identical(bench: wb.Workbench) -> None:
     replay = bench.replay(1).wait()
     assert replay.identical
+    last = replay.weights_of(2, fold=3)
+    assert last is not None
+    last.vector[0] += 1e-6
+    assert not replay.same_weights
+
+
+def test_the_spread_of_folds_of_which_one_diverged_has_no_value(bench: wb.Workbench) -> None:
+    folds = {"loss": (np.inf, 0.5, 0.4, 0.3), "accuracy": (0.5, 0.75, 0.5, 0.25)}
+    (trial,) = bench.log.create([NewTrial({}, "t", "f", "accuracy")])
+    bench.log.append([EpochEnd(trial, 1, 9, 0.1, 0, 0.5, np.inf, 0.5, 0.1, 0.1, 0.1, folds=folds)])
+    (row,) = bench.curves(trial).to_dict("records")
+    assert np.isnan(row["val_loss_std"])
+    assert row["val_metric_std"] == row["val_accuracy_std"] == pytest.approx(np.std(folds["accuracy"], ddof=1))
 
 
 def test_the_leaderboard_compares_by_folds(bench: wb.Workbench) -> None:

@@ -18,7 +18,7 @@ from torch import nn
 
 import workbench as wb
 from workbench.core.events import EpochEnd
-from workbench.core.registry import MODELS
+from workbench.core.registry import LOSSES, METRICS, MODELS
 
 SHORT = wb.Config(epochs=8, hidden_units=16, learning_rate=0.01)
 NUMBERS = [
@@ -374,6 +374,30 @@ def test_the_script_on_data_in_memory_says_what_it_needs() -> None:
     scope: dict[str, Any] = {"X": X, "y": y}
     exec(text, scope)
     assert scope["bench"].curves(1)["val_loss"].tolist() == bench.curves(1)["val_loss"].tolist()
+
+
+def test_the_script_names_all_that_has_to_be_registered_before_the_task_is_made() -> None:
+    def squared(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return (outputs - targets).square().mean(1)
+
+    wb.register_loss("squared", squared, kinds=["regression"], link="identity")
+    for name in ("first", "second"):
+        wb.register_metric(name, lambda predictions, targets: float((predictions - targets).abs().mean()))
+    try:
+        X = np.random.default_rng(0).normal(size=(60, 3))
+        task = wb.Task.from_arrays(X, X.sum(1), metrics=("mae", "first", "second"), monitor="second")
+        bench = wb.Workbench(task)
+        bench.run(wb.Config(epochs=1, loss="squared"))
+        lines = bench.code(1).splitlines()
+        made = next(index for index, line in enumerate(lines) if line.startswith("task = "))
+        for kind, name in (("loss", "squared"), ("metric", "first"), ("metric", "second")):
+            comment = f"# {kind} {name!r} is your own: wb.register_{kind}({name!r}, ...) has to come first"
+            assert lines.index(comment) < made
+        assert sum("is your own" in line for line in lines) == 3
+    finally:
+        LOSSES.unregister("squared")
+        METRICS.unregister("first")
+        METRICS.unregister("second")
 
 
 @pytest.mark.parametrize(

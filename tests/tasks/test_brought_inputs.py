@@ -206,7 +206,7 @@ def arrays_of_weights_and_groups() -> Task:
         (table(a=X[:, 0] * 1e300), r"input 'a' has values up to .*e\+300, whose deviation no float64 holds"),
         (arrays(x=X * 1e60, standardize=False), "after preprocessing, which no float32 can hold"),
         (arrays(y=X[:, 0] * 1e60, target_transform=None), r"the target \S+e.[56]\d has no finite value after it, in float32"),
-        (arrays(y=np.where(OFTEN == 12, -5, X[:, 1] ** 2), target_transform="log1p", split=LATE), "the target -5.0 has no"),
+        (arrays(y=np.where(OFTEN == 12, -5, X[:, 1] ** 2), target_transform="log1p", split=LATE), "the target -5 has no"),
         (arrays(y=X[:, 1], target_transform=FunctionTransformer(np.square)), "its inverse misses y by up to"),
         (arrays(split=Split.given(train=(np.arange(N) < 100).astype(int), validation=[199])), "a mask of 0 and 1, give"),
         (arrays(split=Split.given(train=np.ones(9, bool), validation=[199])), "train= is a mask of 9 values"),

@@ -63,12 +63,13 @@ def test_images_and_several_inputs_are_the_tasks_of_their_arrays() -> None:
     assert several.fingerprint == Task.from_arrays(arrays, y, inputs={"ids": "tokens"}).fingerprint
 
 
-@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.float16, torch.int16, torch.bool])
 def test_what_does_not_fit_is_named_before_it_is_read(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
     data = Items(lambda index: (torch.zeros(3, 32, 32, dtype=dtype), index % 2), 10**6)
-    size = 3 * 32 * 32 * torch.zeros(1, dtype=dtype).element_size()
+    size = torch.zeros(1, dtype=dtype).element_size()
+    values = 3 * 32 * 32 * (size + (size if dtype == torch.uint8 else 4))  # as read, and as stored
     monkeypatch.setattr("workbench.tasks.datasets.free_memory", lambda: 2**30)
-    needed = f"{2 * 10**6 * (size + 8) / 2**30:.2g}"
+    needed = f"{10**6 * (values + 16) / 2**30:.2g}"
     with pytest.raises(
         TaskError, match=f"1,000,000 items .*, for which some {needed} GiB .* are needed, and 1 GiB are free"
     ):

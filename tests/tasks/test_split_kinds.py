@@ -509,7 +509,7 @@ DAYLESS = pd.DataFrame(X, columns=list("abcd")).assign(patient=GROUPS, y=Y)
         (lambda: Split.ordered([*DAYS.astype(str)[:-1], "now"]), "order has the text 'now' in row 299"),
         (lambda: Split.ordered([*DAYS.astype(str)[:-1], None]), "order has 1 missing value, first in row 299"),
         (lambda: Split.ordered([*DAYS.strftime("%FT%TZ")[:-1], "2024-01-01T10:00"]), "no time zone in row 299.*one in row 0"),
-        (lambda: Split.ordered([f"0{year:03}-01-01" for year in range(300)]), "order has a date that cannot be used"),
+        (lambda: Split.ordered([f"0{year:03}-01-01" for year in range(300)]), "order has the (date|text) .?0"),
         (lambda: Split.ordered([*DAYS[:-1], "2024-01-01"]), "order holds Timestamp, str, such as .* in row 299"),
         (lambda: Split.ordered([1, "b"] * 150), "order has the text '1' in row 0, which is no date.*pd.to_numeric"),
         (lambda: Split.ordered(np.zeros(300)), "order has 1 different value: too few for 3 splits"),
@@ -549,7 +549,7 @@ def test_what_bad_splits_get(make: Any, message: str) -> None:
 
 def test_a_fold_without_a_class_is_named() -> None:
     y = np.where(np.arange(300) < 8, "rare", "usual")
-    with pytest.raises(TaskError, match="count=10: a class has 6 rows outside the test set.*at most 6 folds"):
+    with pytest.raises(TaskError, match="count=10: class 'rare' has 6 rows outside the test set.*at most 6 folds"):
         Task.from_arrays(X, y, split=Split.folds(10))
     with pytest.raises(
         TaskError, match=r"fold 2 of 3 has no validation row of class 'rare', which has 8 rows in the data; use"
@@ -599,3 +599,85 @@ def test_a_division_says_which_rows_are_open() -> None:
     found = divide(Split.folds(3, order=np.arange(300)), keys_of(300), None, None, 0, np.arange(300))
     assert isinstance(found, Division)
     assert found.open_rows.tolist() == list(range(240))
+
+
+@pytest.mark.parametrize(
+    ("near", "far"),
+    [
+        (np.datetime64("2020-01-01", "s"), np.datetime64("9999-12-31", "s")),
+        (np.datetime64("2020-01-01", "us"), np.datetime64("2500-01-01", "us")),
+        (np.datetime64("2020-01-01", "D"), np.datetime64("0700-01-01", "D")),
+        (datetime.date(2020, 1, 1), datetime.date(9999, 12, 31)),
+        (pd.Period("2020-01", "M"), pd.Period("2500-01", "M")),
+    ],
+)
+def test_dates_beyond_what_nanoseconds_hold_are_rejected(near: Any, far: Any) -> None:
+    """Their nanoseconds would wrap around: rows of the year 2500 would come first, and train."""
+    order = np.array([near] * 200 + [far] * 100)
+    with pytest.raises(TaskError, match="order has the date .*: the years 1678 to 2261 can be used"):
+        Task.from_arrays(X, Y, split=Split.ordered(order))
+
+
+class Seen:
+    """A splitter that keeps the y it is given: alternate rows in the order of y, as stratifying by numbers does."""
+
+    def __init__(self) -> None:
+        self.seen: Any = None
+
+    def get_n_splits(self, *_: Any) -> int:
+        return 2
+
+    def split(self, X: Any, y: Any = None, groups: Any = None) -> Any:
+        self.seen = y
+        even = np.argsort(np.asarray(y).reshape(len(X), -1)[:, 0])[::2]
+        odd = np.setdiff1d(np.arange(len(X)), even)
+        return iter([(even, odd), (odd, even)])
+
+
+@pytest.mark.parametrize("kind", ["regression", "count", "classification", "multilabel"])
+def test_a_splitter_is_given_the_targets_of_its_rows_in_the_order_of_the_data(kind: str) -> None:
+    y = np.stack([Y > 0, Y > 1], 1).astype(float) if kind == "multilabel" else Y + (0.5 if kind == "regression" else 0)
+    splitter = Seen()
+    task = Task.from_arrays(X, y, kind=kind, split=Split.folds(splitter=splitter, test=0.2))
+    assert task.folds is not None
+    rest = np.sort(np.concatenate(list(task.row_numbers.values())))
+    np.testing.assert_array_equal(splitter.seen, y[rest])
+    with pytest.raises(TaskError, match="splitter=StratifiedKFold.*ValueError"):
+        Task.from_arrays(X, X[:, 0], split=Split.folds(splitter=StratifiedKFold(3), test=0))
+
+
+@pytest.mark.filterwarnings("ignore:.*copies of training rows:UserWarning")
+def test_copies_between_any_two_folds_and_of_test_rows_are_counted() -> None:
+    rows = X[:100].copy()
+    rows[60], rows[90] = rows[30], rows[10]  # of five pieces, in the second, third, fifth and first
+    target = np.arange(100.0) / 7
+    target[60], target[90] = target[30], target[10]
+    split = Split.folds(splitter=KFold(5), test=0)
+    (says, *_) = Task.from_arrays(rows, target, split=split).warnings
+    assert says.startswith("4 of 100 validation rows are copies of training rows")
+    halves = Split.folds(splitter=KFold(2), test=0)
+    assert Task.from_arrays(rows, target, split=halves).warnings[0].startswith("4 of 100 validation rows")
+    near = rows.copy()
+    near[60], near[90], target[60], target[90] = X[160], X[190], 0.01, 0.02
+    assert not Task.from_arrays(near, target, split=split).warnings
+
+
+@pytest.mark.parametrize("named", [False, True])
+@pytest.mark.parametrize(
+    "types", [(np.uint8, np.float32), (np.float64, np.uint8), (np.uint8, np.uint8), (np.int64, np.float64)]
+)
+@pytest.mark.filterwarnings("ignore:.*copies of training rows:UserWarning")
+def test_pictures_in_0_to_255_and_in_0_to_1_are_not_joined(named: bool, types: tuple[Any, Any]) -> None:
+    parts = [np.ones((30, 1, 4, 4), dtype) for dtype in types]
+    given = [{"image": part, "table": X[:30]} for part in parts] if named else parts
+    y = np.arange(30) % 2
+
+    def make() -> Task:
+        return Task.from_arrays(given[0], y, validation=(given[1], y))
+
+    if types[0] is types[1] or np.uint8 not in types:
+        assert make().sizes["validation"] == 30
+        return
+    shown = "X\\['image'\\]" if named else "X"
+    with pytest.raises(TaskError, match=f"validation: {shown} has the type {np.dtype(types[1])}, .* make them alike"):
+        make()

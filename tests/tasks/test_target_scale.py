@@ -80,3 +80,16 @@ def test_a_model_file_keeps_it(tmp_path: Any) -> None:
         bench.save(1, tmp_path / "model.pt")
         loaded = wb.load_model(tmp_path / "model.pt")
         np.testing.assert_allclose(loaded.predict(X), bench.predict(1, X))
+
+
+@pytest.mark.parametrize("how", ["standardize", "log1p"])
+@pytest.mark.parametrize("value", [0.1, 1 / 3, 1e6 + 0.1, 0.0])
+@pytest.mark.parametrize("rows", [3, 37, 1000])
+def test_a_target_that_the_training_rows_have_one_value_of_is_not_divided_by_rounding(
+    how: str, value: float, rows: int
+) -> None:
+    scale = TargetScale(how, 1).fit(np.full((rows, 1), value))
+    assert scale.std.item() == 1
+    later = np.array([[value], [value + 1]])
+    assert scale.apply(later).abs().max() <= 1.001
+    np.testing.assert_allclose(scale.inverse(scale.apply(later)).numpy(), later, rtol=1e-6, atol=1e-6)

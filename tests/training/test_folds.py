@@ -81,6 +81,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "momentum": {"optimizer": "sgd", "momentum": 0.9, "batch_size": 7},
     "batch normalization": {"model": "normalizing", "batch_size": 20},
     "own module": {"model": "own"},
+    "balanced": {"class_weight": "balanced"},
 }
 
 
@@ -293,3 +294,13 @@ def test_many_trials_on_folds_are_cut_into_shards() -> None:
     for trial in configs:
         losses = [[epoch.val_loss for epoch in epochs(events, trial)] for events in (cut, whole)]
         assert losses[0] == pytest.approx(losses[1], rel=1e-10)
+
+
+@pytest.mark.parametrize("fold", [0, 1, 2])
+def test_targets_that_a_loss_is_not_made_for_are_found_in_any_fold(fold: int) -> None:
+    pieces = np.repeat([0, 1, 2], 20)
+    counts = np.where(np.arange(60) == 20 * fold, -1.0, np.arange(60) % 7)
+    split = Split.folds(3, test=0, groups=pieces)
+    task = Task.from_arrays(X[:60], counts, kind="regression", target_transform=None, split=split)
+    with pytest.raises(wb.ConfigError, match="loss='poisson': needs targets from 0 on, the smallest is -1"):
+        prepare(task, CONFIG.replace(loss="poisson"))

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,6 +14,7 @@ import torch
 import workbench as wb
 from workbench.core.registry import METRICS
 from workbench.runs.runner import stopped_now
+from workbench.training import plateau_drops
 
 RNG = np.random.default_rng(3)
 X = RNG.normal(size=(300, 10))
@@ -98,3 +103,100 @@ def test_views_name_both() -> None:
     bench, row, _ = trained("log_loss")
     summary = repr(bench)
     assert f"at epoch {row['best_epoch']} (lowest validation log loss)" in summary
+
+
+# --- a log whose trials had another monitor or headline metric than the task has now ---------------------------------
+
+PLATEAU = wb.Config(epochs=10, learning_rate=0.3, schedule="plateau", plateau_patience=0, hidden_units=8)
+
+
+def on(log: Path | None, monitor: str, *metrics: str) -> wb.Workbench:
+    return wb.Workbench(
+        wb.Task.from_arrays(X, Y, metrics=metrics or ("accuracy", "log_loss"), monitor=monitor), log=log
+    )
+
+
+@pytest.mark.parametrize(
+    ("config", "then", "now"),
+    [
+        (PLATEAU, "loss", "accuracy"),
+        (PLATEAU, "accuracy", "loss"),
+        (PLATEAU.replace(gamma=0.1), "log_loss", "accuracy"),
+        (PLATEAU.replace(schedule="constant", patience=3, min_delta=0.05), "accuracy", "loss"),
+    ],
+)
+def test_an_epoch_that_is_trained_again_follows_the_monitor_of_its_trial(
+    tmp_path: Path, config: wb.Config, then: str, now: str
+) -> None:
+    first = on(tmp_path / "t.db", then)
+    first.run(config)
+    last = int(first.trials["epochs_run"].iloc[0])
+    wanted = first.model(1, epoch=last).outputs(first.task.validation.x)
+    first.checkpoints.forget(1)
+    other = on(tmp_path / "t.db", now, "accuracy")  # the trial's monitor need not be among its metrics
+    assert other.task.fingerprint == first.task.fingerprint
+    assert torch.equal(other.model(1, epoch=last).outputs(other.task.validation.x), wanted)
+    assert other.task.monitor == now
+    assert other.task.metrics == ("accuracy",)
+
+
+@pytest.mark.parametrize(
+    ("monitor", "metrics", "message"),
+    [
+        (
+            "accuracy",
+            (),
+            "monitor='loss', and the task has 'accuracy' and monitor='accuracy'; to {} it, make the task with",
+        ),
+        ("loss", ("log_loss", "accuracy"), "headline metric 'accuracy' .* the task has 'log_loss' and monitor='loss'"),
+        ("f1", ("f1",), r"make the task with metrics=\('accuracy', ...\), monitor='loss'"),
+    ],
+)
+def test_a_trial_is_not_continued_by_another_score(
+    tmp_path: Path, monitor: str, metrics: tuple[str, ...], message: str
+) -> None:
+    first = on(tmp_path / "t.db", "loss")
+    first.run(PLATEAU)
+    other = on(tmp_path / "t.db", monitor, *metrics)
+    with pytest.raises(wb.RunError, match=message.format("replay")):
+        other.replay(1)
+    begun = replace(other._session.new_trial(other.config(1)), metric="accuracy", monitor="loss")
+    other._session.log.create([begun])
+    with pytest.raises(wb.RunError, match=message.format("resume")):
+        other.resume()
+    assert other.trials["state"].tolist() == ["completed", "interrupted"]
+
+
+def test_a_branch_under_another_monitor_counts_its_plateau_from_its_first_epoch(tmp_path: Path) -> None:
+    on(tmp_path / "t.db", "accuracy").run(PLATEAU)
+    other = on(tmp_path / "t.db", "loss")
+    other.branch(1, epoch=5, learning_rate=0.01, l2=0.01, epochs=14).wait()
+    before, curve = other.curves(1), other.curves(2)
+    path = [(PLATEAU, "accuracy", before["monitored"][:5], ()), (PLATEAU, "loss", curve["monitored"], ())]
+    drops = plateau_drops(path)
+    rates = [0.01 * 0.5 ** sum(drop < epoch for drop in drops) for epoch in curve["epoch"]]
+    np.testing.assert_allclose(curve["learning_rate"], rates)
+    loss = list(curve["val_loss"])
+    later = [6 + at for at, value in enumerate(loss) if at and value >= min(loss[:at])]  # of each epoch without a fall
+    assert [drop for drop in drops if drop > 5] == later
+
+
+@pytest.mark.parametrize(
+    ("monitor", "metrics"),
+    [("accuracy", ("accuracy", "log_loss")), ("loss", ("log_loss",)), ("log_loss", ("log_loss",))],
+)
+@pytest.mark.parametrize("place", ["file", "memory"])
+def test_a_workbench_made_while_another_one_trains_has_the_metrics_and_the_monitor_of_its_own_task(
+    tmp_path: Path, monitor: str, metrics: tuple[str, ...], place: str
+) -> None:
+    log: Any = tmp_path / "t.db" if place == "file" else None
+    first = on(log, "loss")
+    run = first.start(wb.Config(epochs=100_000))
+    same, other = on(log, "loss"), on(log, monitor, *metrics)
+    assert same._session is first._session
+    other.run(wb.Config(epochs=1))
+    run.stop()
+    run.wait()
+    row = other.trials.iloc[-1]
+    assert (row["metric"], row["monitor"]) == (metrics[0], monitor)
+    assert row["best_val_metric"] == other.curves(int(row["trial"]))[f"val_{metrics[0]}"].iloc[0]

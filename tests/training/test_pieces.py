@@ -15,6 +15,7 @@ from workbench.tasks import Task
 from workbench.training import filled
 from workbench.training.batches import PIECE_BATCHES, in_pieces
 from workbench.training.cohort import Cohort
+from workbench.training.fold_cohort import FoldCohort
 
 RNG = np.random.default_rng(4)
 X, Y = RNG.normal(size=(500, 6)), np.arange(500) % 3
@@ -67,6 +68,23 @@ def test_pieces_are_halved_where_memory_runs_out(kind: str, trials: int, limit: 
     Limited.seen = []
     cohort.evaluate()
     assert max(Limited.seen) <= limit  # the size that fitted is kept
+
+
+@pytest.mark.parametrize("kind", SHORT)
+@pytest.mark.parametrize("limit", [5, 40])
+def test_folds_are_evaluated_in_pieces_too(kind: str, limit: int) -> None:
+    task = Task.from_arrays(X, Y, split=wb.Split.folds(2))
+    config = wb.Config(model="limited", batch_size=16, loss="cross_entropy")
+    cohort = FoldCohort(task, {1: config, 2: config}, torch.device("cpu"), torch.float64)
+    whole = cohort.evaluate()
+    assert max(Limited.seen) == PIECE_BATCHES * 16
+    Limited.limit, Limited.error = limit, SHORT[kind]
+    for (loss, metrics), (wanted, others) in zip(cohort.evaluate(), whole, strict=True):
+        assert loss == pytest.approx(wanted, rel=1e-12)
+        assert metrics == pytest.approx(others, rel=1e-12)
+    Limited.seen = []
+    cohort.evaluate()
+    assert max(Limited.seen) <= limit
 
 
 def test_another_error_is_not_taken_for_a_lack_of_memory() -> None:

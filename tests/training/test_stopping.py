@@ -38,6 +38,15 @@ def test_patience_counts_the_epochs_since_the_last_fall(patience: int, min_delta
         assert (watch.best_epoch, watch.best_loss, watch.best_metric) == (best + 1, LOSSES[best], -LOSSES[best])
 
 
+@pytest.mark.parametrize("loss", [math.inf, -math.inf, math.nan])
+@pytest.mark.parametrize("monitored", [-0.99, 0.1])
+def test_an_epoch_without_a_finite_loss_is_never_the_best_one(loss: float, monitored: float) -> None:
+    watch = Watch(None, 0.0, 99, "accuracy")
+    watch.update(1, 0.5, 0.8, monitored + 0.1)
+    assert not watch.update(2, loss, 0.99, monitored)
+    assert (watch.best_epoch, watch.best_loss, watch.best_metric) == (1, 0.5, 0.8)
+
+
 def test_without_patience_nothing_stops() -> None:
     watch = Watch(None, 0.0, 1)
     assert not any((watch.update(epoch, 1.0, 0.0) and epoch > 1) or watch.ran_out for epoch in range(1, 50))
@@ -135,7 +144,7 @@ def test_a_row_that_begins_later_has_the_earlier_changes_in_its_configuration() 
 
 def test_an_epochs_loss_is_the_mean_over_its_rows_and_its_metric_that_of_all_outputs() -> None:
     generator = torch.Generator().manual_seed(0)
-    record, sizes = EpochRecord(direct=False), (8, 8, 3)
+    record, sizes = EpochRecord(False, lambda y: None), (8, 8, 3)
     outputs = [torch.randn(2, size, 3, generator=generator) for size in sizes]
     targets = [torch.randint(0, 3, (2, size), generator=generator) for size in sizes]
     by_row = [torch.rand(2, size, generator=generator, dtype=torch.float64) for size in sizes]

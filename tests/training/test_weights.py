@@ -15,7 +15,9 @@ from sklearn.utils.class_weight import compute_class_weight
 
 import workbench as wb
 from workbench.core.errors import ConfigError, TaskError
+from workbench.core.events import EpochEnd
 from workbench.core.registry import METRICS
+from workbench.training import Training
 from workbench.training.cohort import Cohort
 
 RNG = np.random.default_rng(0)
@@ -84,6 +86,29 @@ def test_training_with_weights_is_that_of_a_plain_loop(trials: int, given: Any, 
     for found, scores in results:
         assert found == pytest.approx(loss.item(), rel=1e-10)
         assert scores["accuracy"] == pytest.approx(accuracy)
+
+
+@pytest.mark.parametrize("trials", [1, 2])
+@pytest.mark.parametrize("given", [None, "balanced", {"2": 40.0}])
+@pytest.mark.parametrize("rows", [None, W, np.where(np.arange(150) % 9 < 2, W, 0.0)], ids=["equal", "drawn", "few"])
+def test_the_training_loss_is_the_mean_over_the_weighted_rows_of_an_epoch(trials: int, given: Any, rows: Any) -> None:
+    task = wb.Task.from_arrays(X, Y, weights=rows)
+    config = CONFIG.replace(class_weight=given, batch_size=4, epochs=1)
+    weight = torch.tensor([1.0, 1.0, 40.0 if given else 1.0], dtype=DOUBLE)
+    if given == "balanced":
+        weight = len(task.train.y) / (3 * task.train.y.bincount().double())
+    sums = torch.zeros(2, dtype=DOUBLE)
+
+    def step(outputs: Any, targets: Any, own: Any) -> Any:
+        counts = weight[targets] if own is None else weight[targets] * own
+        values = F.cross_entropy(outputs, targets, reduction="none") * counts
+        sums.add_(torch.stack([values.sum(), counts.sum()]).detach())
+        return values.sum() / counts.sum().clamp_min(1e-300)
+
+    rowwise(task, config, step, epochs=1)
+    training = Training(task, dict.fromkeys(range(1, trials + 1), config), dtype=DOUBLE)
+    found = [event.train_loss for moment in training.moments() for event in moment if isinstance(event, EpochEnd)]
+    assert found == pytest.approx([float(sums[0] / sums[1])] * trials, rel=1e-10)
 
 
 @pytest.mark.parametrize("trials", [1, 2])

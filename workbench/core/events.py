@@ -1,8 +1,8 @@
 """What a training run reports: small frozen records, without torch, a database or a widget.
 
 `trial` is the key the caller gave to the row it trains (the log's trial number). `epoch` counts finished epochs from 1,
-`step` counts optimizer steps from 1. Losses and metrics are means weighted by sample count and never rounded; NaN and
-infinity are legal values.
+`step` counts optimizer steps from 1. Losses and metrics are means over rows, with the weights of rows and classes if there are
+any, and never rounded; NaN and infinity are legal values.
 """
 
 from __future__ import annotations

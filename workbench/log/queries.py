@@ -206,12 +206,16 @@ def _curves(result: CursorResult[Any]) -> pd.DataFrame:
         }
     folds = [json.loads(text) for text in by_fold]
     for name in dict.fromkeys(chain.from_iterable(folds)):
-        spreads = [np.std(own[name], ddof=1) if name in own else math.nan for own in folds]
-        arrays[f"val_{name}_std"] = np.array(spreads, np.float64)
+        arrays[f"val_{name}_std"] = _spreads([own.get(name, ()) for own in folds])
     if any(folds):  # the headline metric is the first one after the loss
-        spreads = [np.std([*own.values()][1], ddof=1) if own else math.nan for own in folds]
-        arrays["val_metric_std"] = np.array(spreads, np.float64)
+        arrays["val_metric_std"] = _spreads([[*own.values()][1] if own else () for own in folds])
     return pd.DataFrame(arrays)
+
+
+def _spreads(values: Sequence[Sequence[float]]) -> NDArray[np.float64]:
+    """The standard deviation of each sequence, NaN for an empty one and where a fold has diverged."""
+    with np.errstate(invalid="ignore"):
+        return np.array([np.std(own, ddof=1) if len(own) else math.nan for own in values], np.float64)
 
 
 def _events(result: CursorResult[Any]) -> pd.DataFrame:

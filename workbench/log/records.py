@@ -32,6 +32,7 @@ from workbench.log import schema
 
 __all__ = [
     "ID_CHUNK",
+    "REFIT",
     "UNRANKED",
     "NewTrial",
     "SearchStep",
@@ -47,7 +48,9 @@ __all__ = [
 ]
 
 EPOCH_FIELDS = tuple(field.name for field in dataclasses.fields(EpochEnd))
-UNRANKED = ("replay", "refit")
+REFIT = "refit"
+"""The source of trials that were trained on the validation rows as well."""
+UNRANKED = ("replay", REFIT)
 """Sources of trials without a result of their own: a replay repeats another trial's, a refit has no validation score."""
 ID_CHUNK = 500
 """Trial numbers in one SQL condition; databases limit their count."""
@@ -88,14 +91,15 @@ class NewTrial:
 class TrialRecord(NamedTuple):
     """What was recorded when a trial was created.
 
-    config: its hyperparameters. task_fingerprint: of the data it was trained on. metric: a name in the metrics table. device:
-    where it was trained. builder: identity of the user's builder, None for a built-in model. configuration, source, parent,
-    parent_epoch: as in `NewTrial`.
+    config: its hyperparameters. task_fingerprint: of the data it was trained on. metric: the headline metric. monitor: "loss" or
+    a metric. device: where it was trained. builder: identity of the user's builder, None for a built-in model. configuration,
+    source, parent, parent_epoch: as in `NewTrial`.
     """
 
     config: dict[str, Any]
     task_fingerprint: str
     metric: str
+    monitor: str
     device: str
     builder: str | None
     configuration: str

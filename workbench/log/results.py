@@ -13,7 +13,7 @@ from workbench.core.events import TrialState
 from workbench.log import findings, schema
 from workbench.log.conditions import outside_trash
 from workbench.log.database import Database
-from workbench.log.records import UNRANKED
+from workbench.log.records import REFIT, UNRANKED
 from workbench.log.trash import REMOVED
 
 __all__ = ["Results"]
@@ -40,7 +40,7 @@ class Results:
     def count_measured(self, task_fingerprint: str) -> int:
         """The number of trials measured on a task's validation split, also those in the trash and removed from it."""
         measured = select(schema.epochs.c.trial).where(schema.epochs.c.trial == schema.trials.c.id).exists()
-        own = schema.trials.c.task_fingerprint == task_fingerprint, schema.trials.c.source != "refit"
+        own = schema.trials.c.task_fingerprint == task_fingerprint, schema.trials.c.source != REFIT
         statement = select(func.count()).where(*own, measured)
         with self._database.read() as connection:
             removed = findings.read(connection, REMOVED, task_fingerprint)

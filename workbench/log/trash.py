@@ -14,7 +14,7 @@ from workbench.core.events import ENDED, TrialState
 from workbench.log import findings, queries, schema
 from workbench.log.conditions import outside_trash, states, trashed
 from workbench.log.database import Database
-from workbench.log.records import chunks, now
+from workbench.log.records import REFIT, chunks, now
 
 __all__ = ["REMOVED", "Trash"]
 
@@ -107,7 +107,7 @@ def _needed(connection: Connection, inside: set[int]) -> set[int]:
 def _measured(trials: Sequence[int]) -> Select[Any]:
     """The task of each of some trials that was measured on its validation rows: it has an epoch, and is no refit."""
     measured = select(schema.epochs.c.trial).where(schema.epochs.c.trial == schema.trials.c.id).exists()
-    own = schema.trials.c.id.in_(trials), schema.trials.c.source != "refit"
+    own = schema.trials.c.id.in_(trials), schema.trials.c.source != REFIT
     return select(schema.trials.c.task_fingerprint).where(*own, measured)
 
 

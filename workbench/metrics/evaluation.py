@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import NamedTuple
@@ -58,6 +59,11 @@ class Evaluation:
         found = self.outputs if self._predict is None else self._predict(self.outputs)
         return found.double()
 
+    def is_lacking(self, probabilities: bool) -> Tensor:
+        """Of each trial, whether outputs are NaN, or probabilities if these matter: it has no metrics (trials,)."""
+        lacking = self.outputs.isnan().flatten(1).any(1)
+        return lacking | self.predictions.isnan().flatten(1).any(1) if probabilities else lacking
+
     @cached_property
     def weights(self) -> Tensor:
         """(trials, rows) float64, ones by default."""
@@ -69,11 +75,11 @@ class Evaluation:
         return self.outputs.argmax(-1) if self.classes else (self.predictions > 0.5).double()
 
     def mean(self, by_row: Tensor) -> Tensor:
-        """Means over the rows of values (trials, rows, ...): (trials, ...) float64."""
+        """Means over the rows of values (trials, rows, ...): (trials, ...) float64. A row of weight 0 may have any value."""
         if not self.weighted:
             return by_row.double().mean(1)
         weights = self.weights.view(*self.weights.shape, *[1] * (by_row.dim() - 2))
-        return (by_row.double() * weights).sum(1) / weights.sum(1)
+        return torch.where(weights > 0, by_row.double() * weights, 0.0).sum(1) / weights.sum(1)
 
     @cached_property
     def tallies(self) -> Tallies:
@@ -125,7 +131,10 @@ def evaluate(
     with torch.no_grad():
         for name in names:
             metric: Metric = METRICS[name].value
-            values = metric.function(of).tolist() if metric.batched else _one_by_one(name, metric, of, targets)
+            if metric.batched:
+                values = torch.where(of.is_lacking(metric.probabilities), math.nan, metric.function(of)).tolist()
+            else:
+                values = _one_by_one(name, metric, of, targets)
             for own, value in zip(found, values, strict=True):
                 own[name] = value
     return found
@@ -145,11 +154,12 @@ def takes_weights(metric: Metric) -> bool:
 def _one_by_one(name: str, metric: Metric, of: Evaluation, targets: Tensor) -> list[float]:
     """A registered metric, called for each trial with predictions as it was promised."""
     found = []
-    predictions = of.predictions
-    if of.classes and targets.dim() > 2:  # back to (trials, rows, classes, *positions)
+    predictions, weights = of.predictions, of.weights
+    if of.classes and targets.dim() > 2:  # back to (trials, rows, classes, *positions), and to one weight a row
         predictions = predictions.view(*targets.shape, -1).movedim(-1, 2)
+        weights = weights.view(*targets.shape[:2], -1)[..., 0]
     for at, (own, target) in enumerate(zip(predictions, targets.cpu(), strict=True)):
-        more = {"weights": of.weights[at]} if of.weighted and takes_weights(metric) else {}
+        more = {"weights": weights[at]} if of.weighted and takes_weights(metric) else {}
         try:
             found.append(float(metric.function(own, target, **more)))
         except Exception as error:

@@ -44,7 +44,7 @@ def score_interval(
     metric: a name in the metrics table. weights: (rows,), None for equal ones. If there are none and its entry has an exact
     interval, that is used (accuracy). Any other metric is bootstrapped: the 2.5% and 97.5% quantiles over 2,000 resamples of
     the rows (Efron 1979), drawn from seed 0, so that the same rows give the same interval. Resamples on which the metric is
-    not defined are left out. groups: (rows,) numbers from 0 of the groups that rows belong to: then whole groups are
+    not defined are left out. groups: (rows,) numbers of the groups that rows belong to: then whole groups are
     resampled in place of rows, since rows of one group are no independent evidence (Field and Welsh 2007). NaN ends: it was
     defined on none, or there is a single row. Raises: ModelError if a metric of the user's raises on the rows themselves.
     """
@@ -72,6 +72,8 @@ def _of_groups(
     metric: str, predictions: Tensor, targets: Tensor, weights: Tensor | None, groups: Tensor, score: float
 ) -> Interval:
     """The interval by resamples of whole groups."""
+    # of some rows of a split, not all groups are left
+    groups = torch.from_numpy(np.unique(groups.numpy(), return_inverse=True)[1])
     count = int(groups.max()) + 1
     random = np.random.default_rng(0)
     found: list[float] = []
@@ -111,9 +113,9 @@ def scores_of_resamples(
     with suppress(ModelError):  # of one of them
         return [own[metric] for own in evaluate([metric], predictions, targets, weights)]
     found = []
-    for own, target in zip(predictions, targets, strict=True):
+    for at, (own, target) in enumerate(zip(predictions, targets, strict=True)):
         try:
-            found.append(evaluate_metric(metric, own, target))
+            found.append(evaluate_metric(metric, own, target, None if weights is None else weights[at]))
         except ModelError:
             found.append(math.nan)
     return found

@@ -8,7 +8,7 @@ scikit-learn, weighted and not.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -77,34 +77,64 @@ def log_loss(of: Evaluation) -> Tensor:
     return of.mean(-found.log())
 
 
+class Thresholds(NamedTuple):
+    """The scores of the rows that belong to a column, filled up with inf of weight 0: (trials, columns, most of them).
+
+    scores, weights: of these rows. below, upto: the weight of all rows with a lower score, and with one that is not higher.
+    positive, negative: (trials, columns), the weight of the rows that belong, and of the others.
+    """
+
+    scores: Tensor
+    weights: Tensor
+    below: Tensor
+    upto: Tensor
+    positive: Tensor
+    negative: Tensor
+
+
+def thresholds(of: Evaluation) -> Thresholds:
+    """Each row that belongs to a column, against all rows. With ten classes these are a tenth of the rows, and unweighted
+    scores need no order of the rows: together that is a quarter of the time of sorting and looking up all of them."""
+    scores, belongs = of.one_against_rest
+    scores, belongs = scores.contiguous(), belongs.expand(scores.shape)
+    counts = belongs.sum(-1)
+    trial, column, row = belongs.nonzero(as_tuple=True)
+    first = (counts.flatten().cumsum(0) - counts.flatten()).view_as(counts)
+    place = trial, column, torch.arange(len(row)) - first[trial, column]
+    shape = (*counts.shape, max(int(counts.max()), 1))
+    own = torch.full(shape, math.inf, dtype=scores.dtype).index_put(place, scores[trial, column, row])
+    weights = torch.zeros(shape, dtype=torch.float64).index_put(place, of.weights[trial, row])
+    if of.weighted:
+        ordered, order = scores.sort(-1)
+        rows = of.weights[:, None].expand(scores.shape).gather(-1, order)
+        total = torch.nn.functional.pad(rows.cumsum(-1), (1, 0))
+        below, upto = (total.gather(-1, torch.searchsorted(ordered, own, right=right)) for right in (False, True))
+    else:
+        ordered = torch.from_numpy(np.sort(scores.numpy()))
+        below, upto = (torch.searchsorted(ordered, own, right=right).double() for right in (False, True))
+    negative = torch.where(belongs, 0.0, of.weights[:, None]).sum(-1)
+    return Thresholds(own, weights, below, upto, weights.sum(-1), negative)
+
+
 def roc_auc(of: Evaluation) -> Tensor:
     """Area under the ROC curve, ties counted by half (Hanley and McNeil 1982): of the second of two classes, else the mean of
     each class or label against the rest, over those with rows on both sides."""
-    scores, positive = of.one_against_rest
-    ordered, order = scores.sort(-1)
-    weights = of.weights[:, None].expand(positive.shape)
-    negative = torch.where(positive, 0.0, weights).gather(-1, order).cumsum(-1)
-    negative = torch.nn.functional.pad(negative, (1, 0))
-    ordered, scores = ordered.contiguous(), scores.contiguous()
-    below = negative.gather(-1, torch.searchsorted(ordered, scores))
-    upto = negative.gather(-1, torch.searchsorted(ordered, scores, right=True))
-    positives = torch.where(positive, weights, 0.0)
-    wins = (positives * (below + upto) / 2).sum(-1)
-    return (wins / (positives.sum(-1) * negative[..., -1])).nanmean(1)
+    at = thresholds(of)
+    # among themselves the rows that belong win half of their comparisons
+    wins = (at.weights * (at.below + at.upto)).sum(-1) / 2 - at.positive**2 / 2
+    pairs = at.positive * at.negative
+    return torch.where(pairs > 0, wins / pairs, math.nan).nanmean(1)  # rounding leaves weighted wins without pairs
 
 
 def average_precision(of: Evaluation) -> Tensor:
     """Sum over the thresholds of the precision times the gain in recall: of the second of two classes, else the mean of each
     class or label against the rest, over those that occur."""
-    scores, positive = of.one_against_rest
-    ordered, order = scores.sort(-1)
-    weights = of.weights[:, None].expand(positive.shape)
-    pad = torch.nn.functional.pad
-    everything = pad(weights.gather(-1, order).cumsum(-1), (1, 0))
-    hits = pad(torch.where(positive, weights, 0.0).gather(-1, order).cumsum(-1), (1, 0))
-    places = torch.searchsorted(ordered.contiguous(), scores.contiguous())
-    above, hits_above = (total[..., -1:] - total.gather(-1, places) for total in (everything, hits))
-    precision = torch.where(positive & (weights > 0), weights * hits_above / above, 0.0)
+    at = thresholds(of)
+    scores, order = at.scores.sort(-1)
+    hits = torch.nn.functional.pad(at.weights.gather(-1, order).cumsum(-1), (1, 0))
+    hits_above = hits[..., -1:] - hits.gather(-1, torch.searchsorted(scores, at.scores))
+    above = (at.positive + at.negative)[..., None] - at.below
+    precision = torch.where(at.weights > 0, at.weights * hits_above / above, 0.0)
     return (precision.sum(-1) / hits[..., -1]).nanmean(1)
 
 

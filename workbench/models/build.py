@@ -21,6 +21,7 @@ from workbench.core.registration import BUILT_IN, Loss, read_arguments
 from workbench.core.registry import LOSSES, MODELS, user_choices
 from workbench.models.backbone import Backbone
 from workbench.models.builtin import DataShape
+from workbench.models.layer_groups import NORMALISATIONS
 from workbench.models.outputs import attach_output, describe_outputs
 from workbench.models.randomness import SeededRandomness
 from workbench.models.stacking import stacked_forward
@@ -42,7 +43,6 @@ __all__ = [
 ]
 
 WEIGHTS = "# digest of its weights without the head: "
-_NORMALISATIONS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.LocalResponseNorm)
 
 
 def build_model(task: DataShape, config: Config, builder: Callable[..., Any] | None = None) -> nn.Module:
@@ -119,7 +119,13 @@ class _Sized:
     def __init__(self, task: DataShape, output_size: int) -> None:
         self._task, self.output_size = task, output_size
 
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        return (self.output_size, *self._task.positions)
+
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name == "_task":  # a copy asks for these before it has a task
+            raise AttributeError(name)
         return getattr(self._task, name)
 
 
@@ -228,7 +234,7 @@ def _remedy(module: nn.Module, task: DataShape, error: Exception) -> str:
 def is_penalised(module: nn.Module, name: str, parameter: Tensor) -> bool:
     """Whether L1 and L2 act on a parameter: on weights of two or more axes, not on biases or normalisation layers."""
     owner = module.get_submodule(name.rpartition(".")[0])
-    return parameter.dim() >= 2 and not isinstance(owner, _NORMALISATIONS) and "bias" not in name.rpartition(".")[2]
+    return parameter.dim() >= 2 and not isinstance(owner, NORMALISATIONS) and "bias" not in name.rpartition(".")[2]
 
 
 def count_parameters(module: nn.Module) -> int:
@@ -269,7 +275,9 @@ def code_of(config: Config) -> dict[str, str]:
         name = getattr(config, field)
         if field != "model" and name in registry and not registry.is_built_in(name):
             value = registry[name].value
-            found[field] = identity_of(value.function if isinstance(value, Loss) else value)
+            # predictions follow from the link of a loss
+            made = partial(value.function, *value[1:]) if isinstance(value, Loss) else value
+            found[field] = identity_of(made)
     return {field: identity for field, identity in found.items() if identity is not None}
 
 

@@ -11,9 +11,19 @@ from torch import nn
 
 from workbench.core.errors import ModelError, did_you_mean
 
-__all__ = ["Group", "expected", "flat", "head_of", "is_listened_to", "layer_groups", "place_of", "without"]
+__all__ = [
+    "NORMALISATIONS",
+    "Group",
+    "expected",
+    "flat",
+    "head_of",
+    "is_listened_to",
+    "layer_groups",
+    "place_of",
+    "without",
+]
 
-_NORMALISATIONS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.LocalResponseNorm)
+NORMALISATIONS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.LocalResponseNorm)
 
 
 @dataclass(frozen=True)
@@ -124,4 +134,4 @@ def _has_parameters(module: nn.Module) -> bool:
 
 def _only_normalises(module: nn.Module) -> bool:
     owners = [part for part in module.modules() if next(part.parameters(recurse=False), None) is not None]
-    return all(isinstance(part, _NORMALISATIONS) for part in owners)
+    return all(isinstance(part, NORMALISATIONS) for part in owners)

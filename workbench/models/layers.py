@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from workbench.core.errors import ModelError
 from workbench.core.registry import ACTIVATIONS
 from workbench.models.build import is_penalised
+from workbench.models.layer_groups import NORMALISATIONS
 from workbench.models.randomness import SeededRandomness
 from workbench.tasks.rows import Batch, Inputs, batch_device, batch_shape, call, moved, ready
 
@@ -30,7 +31,6 @@ FLAT = 0.01
 MOST_VALUES = 2**22
 """So many outputs are kept of a layer, evenly spaced rows of them; shares of dead units are counted before."""
 
-_NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 _MIXING = (nn.MultiheadAttention, nn.Softmax, nn.LogSoftmax, nn.Softmin, nn.Softmax2d, nn.GLU)
 _STEEPEST: dict[type[nn.Module], float] = {nn.Sigmoid: 0.25, nn.Hardsigmoid: 1 / 6}
 
@@ -189,7 +189,7 @@ def _role(part: nn.Module) -> Role:
         return "linear"
     if isinstance(part, nn.modules.conv._ConvNd):
         return "conv"
-    if isinstance(part, _NORMS):
+    if isinstance(part, NORMALISATIONS):
         return "norm"
     registered = tuple(entry.value for entry in ACTIVATIONS.values() if isinstance(entry.value, type))
     known = type(part).__module__ == nn.ReLU.__module__ or isinstance(part, registered)

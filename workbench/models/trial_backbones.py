@@ -56,6 +56,14 @@ class Facts:
     categories: Mapping[str, int] = field(default_factory=dict)
     positions: tuple[int, ...] = ()
 
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        return (self.output_size, *self.positions)
+
+    @property
+    def is_image(self) -> bool:
+        return isinstance(self.input_shape, tuple) and len(self.input_shape) == 3
+
     @classmethod
     def of(cls, task: Any) -> Facts:
         names = [one.name for one in fields(cls) if one.name != "standardisation"]

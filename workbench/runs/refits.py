@@ -20,6 +20,8 @@ from workbench.training.devices import fitting_threads
 from workbench.training.stages import rows_per_epoch
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from workbench.tasks import Task
 
 __all__ = ["SOURCE", "Refits"]
@@ -69,8 +71,11 @@ class Refits:
         until, one = epoch, trial
         while True:
             curve = self._log.curves(one)
-            losses = curve.loc[curve["epoch"] <= until, "monitored"].tolist()
-            path.append((Config(**self._log.record(one).config), losses))
+            values = curve.loc[curve["epoch"] <= until, "monitored"].tolist()
+            steps = _steps_per_epoch(curve)
+            set_in = {step // steps + 1 for step, name, _ in self._log.history.changes(one) if name == "learning_rate"}
+            record = self._log.record(one)
+            path.append((Config(**record.config), record.monitor, values, set_in))
             origin = self._log.history.origin(one)
             if origin is None:
                 return FixedLength(epoch, plateau_drops(path[::-1]))
@@ -80,7 +85,7 @@ class Refits:
         """The live changes of a trial before the end of an epoch, at the same share of the same epoch of a refit, which has more
         steps in an epoch. config: as the trial began."""
         curve = self._log.curves(trial)
-        before = int(curve["step"].iloc[0]) // int(curve["epoch"].iloc[0])  # steps in an epoch
+        before = _steps_per_epoch(curve)
         rows = rows_per_epoch(len(self.merged.train), build_model(self.merged, config), config)
         now = math.ceil(rows / config.batch_size)
         changes = [Change(*change) for change in self._log.history.changes(trial)]
@@ -121,3 +126,8 @@ class Refits:
                 f"trial {trial} is a refit of trial {record.parent}: it was trained on the validation rows as well, and {call} "
                 f"needs rows that it has not seen; use trial {record.parent}"
             )
+
+
+def _steps_per_epoch(curve: pd.DataFrame) -> int:
+    """Optimizer steps in an epoch of a trial, by its curve; a branch counts those of its path as its own."""
+    return int(curve["step"].iloc[0]) // int(curve["epoch"].iloc[0])

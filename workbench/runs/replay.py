@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -14,7 +14,7 @@ import torch
 from workbench.core.config import Config
 from workbench.core.errors import RunError
 from workbench.core.events import ENDED, Branched, Event, TrialState
-from workbench.core.registry import LOSSES, METRICS, MODELS, OPTIMIZERS, SCHEDULES
+from workbench.core.registry import LOSSES, METRICS, MODELS, OPTIMIZERS, SCHEDULES, Registry
 from workbench.core.text import counted
 from workbench.log import environment
 from workbench.models import Backbone, is_builtin, read_source, source_of
@@ -62,14 +62,17 @@ class Replay(Run):
 
     @property
     def same_weights(self) -> bool:
-        """Whether the best weights are equal to the last bit."""
-        try:
-            (one, first), (other, second) = (
-                self.session.recall.weights(trial) for trial in (self.original, self.trials[0])
-            )
-        except RunError:  # neither has a best epoch
-            return True
-        return first == second and torch.equal(one.vector.cpu(), other.vector.cpu())
+        """Whether the best weights, of all folds, are equal to the last bit."""
+        for fold in range(len(self.session.task.folds or [None])):
+            try:
+                (one, first), (other, second) = (
+                    self.session.recall.weights(trial, fold=fold) for trial in (self.original, self.trials[0])
+                )
+            except RunError:  # neither has a best epoch
+                return True
+            if first != second or not torch.equal(one.vector.cpu(), other.vector.cpu()):
+                return False
+        return True
 
     @property
     def identical(self) -> bool:
@@ -136,6 +139,7 @@ def replay(session: Session, trial: int, *, device: str | None = None) -> Replay
         )
     config = prepare(session.task, logged_config(trial, log.record(trial).config))
     recall.check_outside_trash(trial)
+    recall.check_scores("replay", trial)
     recall.check_code(trial)
     origin, changes, stop = recall.origin(trial), recall.changes(trial), _stop_after(session, trial)
     device = device or log.record(trial).device
@@ -211,6 +215,7 @@ def script(session: Session, trial: int) -> str:
         path.append(origin[0])
     configs = {one: logged_config(one, log.record(one).config) for one in path}
     lines = [f'"""Does trial {trial} again, live changes included."""', "", "import workbench as wb", ""]
+    lines += _own(configs.values(), task.metrics)
     needs = task.recipe_needs
     if needs:
         lines.append(f"# {', '.join(needs)}: your data, which the log does not hold")
@@ -219,7 +224,6 @@ def script(session: Session, trial: int) -> str:
     begun = {name: trained for name in models if (trained := source_of(name)) is not None}
     if models:
         lines[2:3] = ["import torch", "from torch import nn", "", "import workbench as wb"]
-    lines += _own(configs.values(), task.metric)
     for name in sorted(models - begun.keys()):
         source, _ = read_source(log.builder_source(trial))
         lines += ["", *(source or f"# the source of model {name!r} is not known; give its builder").splitlines()]
@@ -274,16 +278,16 @@ def _refit_script(session: Session, trial: int) -> str:
     return "\n".join([f'"""Does trial {trial} again, a refit of trial {record.parent}."""', *lines]) + "\n"
 
 
-def _own(configs: Any, metric: str) -> list[str]:
+def _own(configs: Iterable[Config], metrics: Sequence[str]) -> list[str]:
     """Comments on what the user has registered and the script cannot hold."""
-    chosen = {("loss", config.loss) for config in configs} | {("optimizer", config.optimizer) for config in configs}
-    chosen |= {("schedule", config.schedule) for config in configs} | {("metric", metric)}
-    tables = {"loss": LOSSES, "optimizer": OPTIMIZERS, "schedule": SCHEDULES, "metric": METRICS}
+    tables: dict[str, Registry[Any]] = {"loss": LOSSES, "optimizer": OPTIMIZERS, "schedule": SCHEDULES}
+    chosen = {(kind, getattr(config, kind)) for config in configs for kind in tables}
+    tables["metric"] = METRICS
+    chosen |= {("metric", metric) for metric in metrics}
     lines = []
     for kind, name in sorted(chosen):
-        table: Any = tables[kind]
-        value = table[name].value if name in table else None
-        function = value.function if kind == "metric" and value is not None else value
+        value = tables[kind][name].value if name in tables[kind] else None
+        function = getattr(value, "function", value)  # losses and metrics are entries with more than a function
         if not str(getattr(function, "__module__", "")).startswith("workbench."):
             lines.append(f"# {kind} {name!r} is your own: wb.register_{kind}({name!r}, ...) has to come first")
     return lines

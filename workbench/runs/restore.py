@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping
+from copy import copy
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -187,6 +189,19 @@ class Recall:
         """Raises RunError if a trial is of other data than this task; LogError for an unknown one."""
         self.check_task(f"trial {trial}", self.log.record(trial).task_fingerprint)
 
+    def check_scores(self, what: str, *trials: int) -> None:
+        """For calls that go on with the record of trials. what: the call, such as "resume"; trials not in the log are left out.
+
+        Raises: RunError if one was ranked by another headline metric or monitored by another score than the task has now.
+        """
+        for trial, record in self.log.records(trials).items():
+            if (record.metric, record.monitor) != (self.task.metric, self.task.monitor):
+                raise RunError(
+                    f"trial {trial} was started with the headline metric {record.metric!r} and monitor={record.monitor!r}, and "
+                    f"the task has {self.task.metric!r} and monitor={self.task.monitor!r}; to {what} it, make the task with "
+                    f"metrics=({record.metric!r}, ...), monitor={record.monitor!r}"
+                )
+
     def check_outside_trash(self, *trials: int) -> None:
         """For calls that begin work from trials; calls that only read them accept trials in the trash too.
 
@@ -299,18 +314,19 @@ class Recall:
         """Train a trial again up to an epoch, without a record: from `start`, or from the first step."""
         self.check_code(trial, None if start is None else start.weights)
         config, changes = logged_config(trial, self.log.record(trial).config), self.changes(trial)
-        catcher, device = Catcher(epoch), torch.device(self.log.record(trial).device)
+        record, catcher = self.log.record(trial), Catcher(epoch)
+        task, device = _monitored_by(self.refits.task_of(trial), record.monitor), torch.device(record.device)
         options: dict[str, Any] = {"device": device, "around": partial(fitting_threads, device), "keeper": catcher}
         if start is not None:
             logged = {trial: LoggedTrial(start.progress.epoch, changes)}
             one = ResumedCohort({trial: config}, CohortState.alone(start), start.progress.epoch, logged=logged)
-            training = Training(self.refits.task_of(trial), {}, resumed=[one], **options)
+            training = Training(task, {}, resumed=[one], **options)
         else:
             origin, fixed = self.origin(trial), self.refits.length_of(trial)
             begin = self.refits.origin_of(trial) if origin is None else partial(self.again, *origin)
             origins = {} if begin is None else {trial: begin}
             training = Training(
-                self.refits.task_of(trial), {trial: config}, origins=origins, changes={trial: changes}, fixed=fixed, **options
+                task, {trial: config}, origins=origins, changes={trial: changes}, fixed=fixed, **options
             )  # fmt: skip
         return catcher.row(training, trial, fold)
 
@@ -411,3 +427,13 @@ class Recall:
             if (finding.data["trial"], finding.data["epoch"]) == (trial, epoch):
                 found = Decision.of_json(finding.data["decision"])
         return found
+
+
+def _monitored_by(task: Task, monitor: str) -> Task:
+    """The task with the monitor that a trial had, which decides its plateaus and its early stopping."""
+    if task.monitor == monitor:
+        return task
+    found = copy(task)
+    metrics = task.metrics if monitor in ("loss", *task.metrics) else (*task.metrics, monitor)
+    found.schema = replace(task.schema, monitor=monitor, metrics=metrics)
+    return found

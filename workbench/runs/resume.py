@@ -40,15 +40,18 @@ def resume(session: Session, search: SearchResumer) -> Runs:
     search: restores the state of one search (see `workbench.methods.search.resume`).
 
     Raises: ConfigError naming what is not registered here or not available on this machine; ModelError for a model that has
-    changed; LogError if another kernel continues them already. Warns of a search that cannot be restored.
+    changed; RunError for a task with another headline metric or monitor; LogError if another kernel continues them already.
+    Warns of a search that cannot be restored.
     """
     with session.lock:
         trials, searches = unfinished(session)
         log = session.log
         configs = {trial: logged_config(trial, record.config) for trial, record in log.records(trials).items()}
         frame = log.trials(task_fingerprint=session.task.fingerprint).set_index("trial").loc[trials]
-        _check(session, configs, frame)
         journals = {number: log.searches.steps(number) for number in searches}
+        begun = [trial for steps in journals.values() for step in steps for trial in step.data.get("trials", [])[:1]]
+        session.recall.check_scores("resume", *trials, *begun)
+        _check(session, configs, frame)
         of_search = {
             t: number for number, steps in journals.items() for step in steps for t in step.data.get("trials", [])
         }

@@ -105,7 +105,7 @@ class Run(Waiting):
     def model(self, trial: int | None = None) -> nn.Module:
         """An ended trial's `nn.Module` with its best weights (those of its best epoch), on the CPU, in evaluation mode.
 
-        Raises: RunError while the trial has not ended, or if it failed.
+        Raises: RunError while the trial has not ended, if it failed, or if it was cross-validated: it has several models.
         """
         trial = self.trials[0] if trial is None else trial
         training = self._training  # read first: the results are there before it is let go
@@ -113,6 +113,11 @@ class Run(Waiting):
         if trained is None or trial not in trained.weights:
             state = self._states.get(trial, "not part of this run")
             raise RunError(f"trial {trial} has no trained model (it is {state}); wait for it to end")
+        if (count := len(trained.fold_weights.get(trial, ()))) > 1:
+            raise RunError(
+                f"trial {trial} was cross-validated and has {count} models: bench.model({trial}, fold=1) to fold={count} gives "
+                f"one of them, bench.refit({trial}) trains one on all rows outside the test set"
+            )
         return trained.module(trial)
 
     @property

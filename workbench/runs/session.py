@@ -31,6 +31,12 @@ if TYPE_CHECKING:
 __all__ = ["Session", "checkpoint_folder", "notes_without_effect", "scripted", "warn_without_effect"]
 
 R = TypeVar("R", bound=Run)
+Asked = tuple[str, tuple[str, ...], str]
+
+
+def _asked(task: Task) -> Asked:
+    """What a session trains on and by: data, metrics and monitor."""
+    return (task.fingerprint, task.metrics, task.monitor)
 
 
 class Session:
@@ -39,16 +45,16 @@ class Session:
     It knows no view: what happens is published to its subscribers (see `subscribe`).
     """
 
-    _going: ClassVar[weakref.WeakValueDictionary[tuple[str, str], Session]] = weakref.WeakValueDictionary()
+    _going: ClassVar[weakref.WeakValueDictionary[tuple[str, Asked], Session]] = weakref.WeakValueDictionary()
 
     @classmethod
     def of(
         cls, task: Task, target: str | os.PathLike[str] | None, checkpoints: str | os.PathLike[str] | None = None
     ) -> Session:
-        """The session that is still training on this log and task, else a new one."""
+        """The session that is still training on this log and task, by the same metrics and monitor, else a new one."""
         target = None if in_memory(target) else target
         text = "" if target is None else os.fspath(target)
-        key = (text if "://" in text or not text else os.path.abspath(os.path.expanduser(text)), task.fingerprint)
+        key = (text if "://" in text or not text else os.path.abspath(os.path.expanduser(text)), _asked(task))
         session = cls._going.get(key)
         if session is None or not session.runner.runs:
             log = TrialLog.open(target)
@@ -62,14 +68,14 @@ class Session:
     def on(self, task: Task) -> Session:
         """The session for another task on the same log (one in memory too) and checkpoints; it has a runner of its own."""
         with self.lock:
-            session = self._family.get(task.fingerprint)
+            session = self._family.get(_asked(task))
             if session is None:
                 session = Session(task, self.log, self._folder)
                 if session.checkpoints.budget != self.checkpoints.budget:
                     session.checkpoints.budget = self.checkpoints.budget
                 session.lock, session._family, session._place = self.lock, self._family, self._place
-                self._family[task.fingerprint] = session
-                key = (self._place, task.fingerprint)
+                self._family[_asked(task)] = session
+                key = (self._place, _asked(task))
                 going = self._going.get(key)
                 if going is None or not going.runner.runs:
                     self._going[key] = session
@@ -77,8 +83,9 @@ class Session:
 
     def known(self, fingerprint: str) -> Session | None:
         """The session on a task of this log, if there is one in this process."""
-        found = self._family.get(fingerprint) or self._going.get((self._place, fingerprint))
-        return found if found is not None and found.log.identity == self.log.identity else None
+        going = [session for (place, _), session in list(self._going.items()) if place == self._place]
+        own = [session for session in [*self._family.values(), *going] if session.task.fingerprint == fingerprint]
+        return own[0] if own and own[0].log.identity == self.log.identity else None
 
     @property
     def trials_going(self) -> frozenset[int]:
@@ -104,8 +111,8 @@ class Session:
             message = f"{file}: trials that were fine-tuned from it cannot be used: {error}"
             warnings.warn(message, UserWarning, stacklevel=4)
         self._folder, self._place = folder, ""
-        self._family: weakref.WeakValueDictionary[str, Session] = weakref.WeakValueDictionary()
-        self._family[task.fingerprint] = self
+        self._family: weakref.WeakValueDictionary[Asked, Session] = weakref.WeakValueDictionary()
+        self._family[_asked(task)] = self
 
     # --- subscribers --------------------------------------------------------------------------------------
 
@@ -286,10 +293,11 @@ class Session:
             **about,
         )
 
-    @staticmethod
-    def configuration_of(config: Config) -> str:
-        """What the seeds of one configuration share: the hyperparameters, and the code of the user's own choices."""
-        return " ".join([config.configuration, *(f"{field} {identity}" for field, identity in code_of(config).items())])
+    def configuration_of(self, config: Config) -> str:
+        """What the seeds of one configuration share: the hyperparameters, the code of the user's own choices, and the monitor,
+        which selects another epoch of the same training."""
+        parts = code_of(config) | ({} if self.task.monitor == "loss" else {"monitor": self.task.monitor})
+        return " ".join([config.configuration, *(f"{name} {value}" for name, value in parts.items())])
 
     def capacity(self, config: Config, device: str, wanted: int) -> int:
         """How many of `wanted` trials like this one train together, measured once for each kind and size."""

@@ -17,8 +17,6 @@ from workbench.tasks.inputs import array_of
 
 __all__ = ["materialise"]
 
-COPIES = 2
-"""Of the data that are in memory at the peak: as read, and as the splits store them."""
 READ_TWICE = 4
 """Items that are read once more at the start, to find out whether an item differs each time."""
 
@@ -95,12 +93,12 @@ def _widened(values: NDArray[Any], dtype: np.dtype[Any], index: int, name: str) 
 
 
 def _check_memory(first: Mapping[str, NDArray[Any]], count: int) -> None:
-    if COPIES * count * _size(first) > free_memory():
+    if count * _size(first) > free_memory():
         raise TaskError(_too_large(first, count))
 
 
 def _too_large(first: Mapping[str, NDArray[Any]], count: int) -> str:
-    need, free = COPIES * count * _size(first) / 2**30, free_memory() / 2**30
+    need, free = count * _size(first) / 2**30, free_memory() / 2**30
     types = ", ".join(f"{name} {part.shape} {part.dtype}" for name, part in first.items())
     return (
         f"the data set has {count:,} items ({types}), for which some {need:.2g} GiB of memory are needed, and {free:.2g} GiB are "
@@ -109,7 +107,12 @@ def _too_large(first: Mapping[str, NDArray[Any]], count: int) -> str:
 
 
 def _size(first: Mapping[str, NDArray[Any]]) -> int:
-    return sum(part.nbytes for part in first.values())
+    """The bytes of an item in memory at the peak: as read, and as the splits store it, images of uint8 as they are and all other
+    numbers in 4 bytes at least."""
+    return sum(
+        part.nbytes + (part.nbytes if part.dtype == np.uint8 else max(part.nbytes, 4 * part.size))
+        for part in first.values()
+    )
 
 
 def _check_repeatable(dataset: Any, first: Mapping[str, NDArray[Any]], count: int) -> None:

@@ -84,12 +84,14 @@ def divide(
     seed: int,
     by: Any = None,
     known: NDArray[np.int64] | None = None,
+    targets: NDArray[Any] | None = None,
 ) -> Division:
     """The rows of each split, disjoint. The same rows in another order are divided in the same way (rows given by number, and
     the folds of a splitter, excepted).
 
     keys: of the rows, see `row_keys`. labels: class indices, `classes` their names; None for numbers. by: a group, time or word
-    a row. known: the split of each row, as an index into `SPLITS` and -1 for not used, if it is decided already.
+    a row. known: the split of each row, as an index into `SPLITS` and -1 for not used, if it is decided already. targets: of the
+    rows, class indices or numbers, which a splitter is given as its y, by default the labels.
     Raises: TaskError when a split would be empty or lack a class, naming field, value and remedy.
     """
     rows = len(keys)
@@ -118,8 +120,9 @@ def divide(
     if split.count:
         rest = parts[0]
         folds = folds_of(
-            split, rest, keys, labels if split.stratify or groups is not None else None, classes, groups, order, seed
-        )
+            split, rest, keys, labels if split.stratify or groups is not None else None, classes, groups, order, seed,
+            labels if targets is None else targets,
+        )  # fmt: skip
         _check_folds(folds, labels, classes)
         parts = [*folds[0], parts[2]]
     else:

@@ -39,7 +39,8 @@ class Baseline:
     """What a model achieves on the validation split that ignores its input.
 
     metric: the headline metric of a constant prediction: the training split's class shares, the share of each label, or the
-    training mean (R² is then 0 or just below); NaN where the metric is not defined on it, as R² is not on equal targets.
+    training mean, all weighted as the rows are (R² is then 0 or just below); NaN where the metric is not defined on it, as R²
+    is not on equal targets.
     loss: the default loss of the kind of task: cross-entropy of these shares, Poisson deviance of the mean, or the squared
     error of the mean in the units that losses see (standardised by default).
     """
@@ -67,7 +68,7 @@ def baseline_of(task: Task | Fold) -> Baseline:
         target = target.double()
     predictions = predictions_of(task, "auto", outputs)
     if task.kind == "regression":  # the mean of equal targets is then the same number, and their R² not defined
-        predictions = task.train.target.mean(0).expand(target.shape)
+        predictions = _mean(task.train.target, task.train.weight).expand(target.shape)
     with torch.no_grad():
         loss = LOSSES[KINDS[task.kind].loss].value.function
         more = {"label_smoothing": 0.0, "class_weight": None} if KINDS[task.kind].has_classes else {}
@@ -79,19 +80,26 @@ def baseline_of(task: Task | Fold) -> Baseline:
 
 def _constant(task: Task | Fold) -> tuple[Tensor, str]:
     """Outputs (1, ...) of a model that ignores its input, and what it answers in words."""
-    y = task.train.y
+    y, weight = task.train.y, task.train.weight
     if task.classes is not None:
-        shares = torch.bincount(y.flatten(), minlength=task.output_size).double() / y.numel()
+        rows = None if weight is None else weight.view(-1, *[1] * (y.dim() - 1)).expand(y.shape).flatten()
+        counts = torch.bincount(y.flatten(), rows, minlength=task.output_size).double()
+        shares = (counts / counts.sum()).clamp_min(1e-12)  # a class may have rows of weight 0 alone
         answer = task.classes[int(shares.argmax())]
         return shares.log().view(1, -1, *[1] * len(task.positions)).expand(
             1, *task.output_shape
         ), f"always answers {answer!r}"
-    mean = y.double().mean(0, keepdim=True)
+    mean = _mean(y, weight)[None]
     if task.kind == "multilabel":
         return torch.logit(mean, 1e-12), "always answers with the share of each label in the training rows"
     if task.kind == "count":
         return mean.log(), "always answers with the training mean"
     return mean, "always answers with the training mean"
+
+
+def _mean(values: Tensor, weight: Tensor | None) -> Tensor:
+    """The mean over the rows (outputs,), float64."""
+    return values.double().mean(0) if weight is None else (values.double() * weight[:, None]).sum(0) / weight.sum()
 
 
 def _score(metric: str, predictions: Tensor, targets: Tensor, weight: Tensor | None) -> float:

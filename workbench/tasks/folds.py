@@ -30,15 +30,16 @@ def folds_of(
     groups: NDArray[np.uint64] | None,
     order: TimeOrder | None,
     seed: int,
+    targets: NDArray[Any] | None = None,
 ) -> tuple[tuple[Rows, Rows], ...]:
     """The training and validation rows of each fold, in the order of `rows`.
 
     rows: all but the test rows. keys, labels, groups: of all rows of the data. labels: None where classes do not matter;
-    classes: their names.
+    classes: their names. targets: of all rows, the y of a splitter.
     Raises: TaskError for fewer groups or rows than folds, and what a splitter raises.
     """
     if split.splitter is not None:
-        return _of_splitter(split, np.sort(rows), labels, groups)
+        return _of_splitter(split, np.sort(rows), targets, groups)
     if len(rows) < split.count:
         raise TaskError(f"count={split.count}: more folds than the {counted(len(rows), 'row')} outside the test set")
     if order is not None:
@@ -110,17 +111,16 @@ def _of_groups(split: Split, groups: NDArray[np.uint64], strata: NDArray[np.int6
 
 
 def _of_splitter(
-    split: Split, rows: Rows, labels: NDArray[np.int64] | None, groups: NDArray[np.uint64] | None
+    split: Split, rows: Rows, targets: NDArray[Any] | None, groups: NDArray[np.uint64] | None
 ) -> tuple[tuple[Rows, Rows], ...]:
     """The folds of a scikit-learn splitter, checked."""
     name = f"splitter={split.splitter!r}"
-    targets = np.zeros(len(rows)) if labels is None else labels[rows]
+    y = None if targets is None else targets[rows]
+    y = y[:, 0] if y is not None and y.ndim == 2 and y.shape[1] == 1 else y
     codes = None if groups is None else np.unique(groups[rows], return_inverse=True)[1]
 
     def once() -> list[tuple[NDArray[Any], NDArray[Any]]]:
-        return [
-            (np.asarray(a), np.asarray(b)) for a, b in split.splitter.split(np.zeros((len(rows), 1)), targets, codes)
-        ]
+        return [(np.asarray(a), np.asarray(b)) for a, b in split.splitter.split(np.zeros((len(rows), 1)), y, codes)]
 
     try:
         found, again = once(), once()

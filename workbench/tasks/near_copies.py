@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -36,14 +36,24 @@ REMEDY = "wb.Split.grouped keeps rows that belong together in one split."
 
 
 def copy_warnings(
-    keys: Mapping[str, NDArray[np.uint64]], train: Rows, others: Mapping[str, Rows], classes: int
+    keys: Mapping[str, NDArray[np.uint64]],
+    train: Rows,
+    others: Mapping[str, Rows],
+    classes: int,
+    folds: Sequence[tuple[NDArray[np.uint64], NDArray[np.uint64]]] = (),
 ) -> tuple[str, ...]:
     """Sentences with the number of rows that are copies of training rows, or nearly.
 
-    keys: of each row with its target, by split. others: rows by split. classes: their number, 0 for numbers.
+    keys: of each row with its target, by split. others: rows by split. classes: their number, 0 for numbers. folds: the keys of
+    training and validation rows of each, if there are folds; `train` and `others` are then those of the first one.
     """
     copies = {split: int(np.isin(keys[split], keys["train"]).sum()) for split in others}
-    found = [f"{count:,} of {counted(len(keys[split]), f'{split} row')}" for split, count in copies.items() if count]
+    sizes = {split: len(keys[split]) for split in others}
+    if folds:
+        copies["validation"] = sum(int(np.isin(own, trained).sum()) for trained, own in folds)
+        copies["test"] = int(np.isin(keys["test"], np.concatenate([own for fold in folds for own in fold])).sum())
+        sizes["validation"] = sum(len(own) for _, own in folds)
+    found = [f"{count:,} of {counted(sizes[split], f'{split} row')}" for split, count in copies.items() if count]
     if found:
         verb = "is a copy" if sum(copies.values()) == 1 else "are copies"
         says = f"{verb} of training rows, target included; scores on these say little of new rows"

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator
 
-from workbench.tasks.split import Split
+from workbench.tasks.split import Split, is_name
 
 __all__ = ["Recipe"]
 
@@ -46,6 +46,9 @@ class Recipe(NamedTuple):
                 text, own_values = value.source()
                 variables += own_values
                 named.append(f"{name}={text}")
+            elif name == "weights" and not (value is None or is_name(value)):
+                variables.append(name)
+                named.append(f"{name}={name}")
             else:
                 named.append(f"{name}={_source(value)}")
         return cls(f"wb.Task.{maker}({', '.join([*needs, *values, *named])})", tuple(variables))

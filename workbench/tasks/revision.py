@@ -123,7 +123,7 @@ def renew(task: Task, source: Source, new_data: Any) -> tuple[RawInputs, NDArray
         raise TaskError(f"the new data has no new row: all {len(keys)} were in {task.name!r} before")
     needed = (True, not source.split.count, task.sizes["test"] > 0)
     _check_parts([int((places == index).sum()) for index in range(3)], needed, strata, targets[places == 0])
-    division = divide(source.split, keys, labels, strata, seed, by, places)
+    division = divide(source.split, keys, labels, strata, seed, by, places, targets)
     unsealed = np.flatnonzero(fresh & np.isin(places, (0, 1)))
     kept = sampled_targets(targets, task.kind, task.classes)
     arrivals = sample_of(X, kept, unsealed, strata, task.feature_names, source.targets, seed)

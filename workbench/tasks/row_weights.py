@@ -11,7 +11,10 @@ from numpy.typing import NDArray
 
 from workbench.core.errors import TaskError, did_you_mean
 from workbench.core.text import counted
+from workbench.tasks.division import Division
 from workbench.tasks.inputs import array_of
+from workbench.tasks.row_identity import SPLITS
+from workbench.tasks.split import is_name
 
 __all__ = ["check_parts", "check_weights", "weights_digest", "weights_of_frame"]
 
@@ -43,24 +46,30 @@ def check_weights(weights: Any, rows: int) -> NDArray[np.float64] | None:
 
 def weights_of_frame(frame: pd.DataFrame, weights: Any, target: Any) -> tuple[pd.DataFrame, Any]:
     """The table without the column that weights= names, and the weights. Raises: TaskError for a column that there is not."""
-    if not isinstance(weights, str):
+    if not is_name(weights):
         return frame, weights
     names = [str(name) for name in frame.columns]
-    if weights not in names:
-        raise TaskError(f"weights={weights!r}: there is no such column{did_you_mean(weights, names)}")
-    if weights in ([target] if isinstance(target, str) else list(target)):
+    if str(weights) not in names:
+        raise TaskError(f"weights={weights!r}: there is no such column{did_you_mean(str(weights), names)}")
+    targets = target if isinstance(target, (list, tuple, pd.Index)) else [target]
+    if str(weights) in [str(name) for name in targets]:
         raise TaskError(f"weights={weights!r}: is the target; name a column of its own")
-    place = names.index(weights)
+    place = names.index(str(weights))
     return frame.drop(columns=frame.columns[place]), frame.iloc[:, place]
 
 
-def check_parts(weights: NDArray[np.float64], parts: Any) -> None:
-    """Raises: TaskError if the weights of a split are all 0. parts: row numbers by split."""
-    for name, rows in parts.items():
+def check_parts(weights: NDArray[np.float64], division: Division) -> None:
+    """Raises: TaskError if the weights of a split, also of a fold, are all 0."""
+    named = [
+        (f"{name} row of fold {number}", rows)
+        for number, fold in enumerate(division.folds, 1)
+        for name, rows in zip(SPLITS, fold, strict=False)
+    ]
+    for name, rows in [*named, *((f"{name} row", rows) for name, rows in zip(SPLITS, division.parts, strict=True))]:
         if len(rows) and not weights[rows].any():
-            raise TaskError(f"weights is 0 in every {name} row; give some of them a weight above 0")
+            raise TaskError(f"weights is 0 in every {name}; give some of them a weight above 0")
 
 
-def weights_digest(weights: NDArray[np.float64] | None) -> str:
-    """What of the weights is part of a task's identity, "" without any."""
-    return "" if weights is None else hashlib.sha256(np.sort(weights).tobytes()).hexdigest()
+def weights_digest(weights: NDArray[np.float64] | None, keys: NDArray[np.uint64]) -> str:
+    """What of the weights is part of a task's identity, "" without any. keys: of the rows, whose order does not count."""
+    return "" if weights is None else hashlib.sha256(weights[np.lexsort((weights, keys))].tobytes()).hexdigest()

@@ -127,6 +127,12 @@ def _check_shapes(
     if own != known:
         remedy = "" if isinstance(own, dict) or isinstance(known, dict) else to_shape(own, known)
         raise TaskError(f"{name}: its rows have the shape {own}, those of the training data {known}{remedy}")
+    for (field, dtype), own_dtype in zip(_types(X).items(), _types(more).values(), strict=True):
+        if np.uint8 in (dtype, own_dtype) and "f" in (dtype.kind, own_dtype.kind):
+            raise TaskError(
+                f"{name}: {field} has the type {own_dtype}, that of the training data {dtype}: one may be from 0 to 255 and the "
+                "other from 0 to 1; make them alike"
+            )
     if labels.ndim == 0 or len(labels) != len(more):
         count = 1 if labels.ndim == 0 else len(labels)
         raise TaskError(f"{name}: X has {len(more)} rows and y has {count}: give one target for each row")
@@ -135,3 +141,10 @@ def _check_shapes(
     text = {"U", "S", "O"}
     if (labels.dtype.kind in text) != (y.dtype.kind in text):
         raise TaskError(f"{name}: y has the type {labels.dtype}, that of the training data {y.dtype}; make them alike")
+
+
+def _types(X: NDArray[Any] | NamedArrays) -> dict[str, np.dtype[Any]]:
+    """The type of each input, by its name in messages."""
+    if isinstance(X, NamedArrays):
+        return {f"X[{name!r}]": part.dtype for name, part in sorted(X.parts.items())}
+    return {"X": X.dtype}

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from workbench.core.errors import TaskError, did_you_mean
 from workbench.core.text import counted
 
-__all__ = ["Split", "as_split", "by_row", "check_seed", "check_shares", "row_values", "span"]
+__all__ = ["Split", "as_split", "by_row", "check_seed", "check_shares", "is_name", "row_values", "span"]
 
 Method = Literal["random", "grouped", "ordered", "given"]
 TIME = (pd.Timedelta, np.timedelta64)
@@ -117,7 +117,7 @@ class Split:
             )
         if splitter is not None and order is not None:
             raise TaskError(
-                "Split.folds: splitter and order exclude each other; sort the rows and give TimeSeriesSplit()"
+                "Split.folds: splitter and order exclude each other; order= alone goes forward in time, as TimeSeriesSplit does"
             )
         whole = isinstance(count, Integral) and not isinstance(count, bool)
         if not whole or not 2 <= count <= MOST_FOLDS:
@@ -135,7 +135,7 @@ class Split:
     @property
     def column(self) -> str | None:
         """The column that rows are divided by, None without one."""
-        return str(self.by) if _is_name(self.by) else None
+        return str(self.by) if is_name(self.by) else None
 
     @property
     def field(self) -> str:
@@ -171,7 +171,7 @@ class Split:
         needs: list[str] = []
 
         def value(name: str, given: Any) -> str:
-            if _is_name(given):
+            if is_name(given):
                 return repr(given)
             needs.append(name)
             return name
@@ -251,7 +251,8 @@ def check_seed(seed: Any) -> int:
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _is_name(given: Any) -> bool:
+def is_name(given: Any) -> bool:
+    """Whether it names a column, and is not one value a row."""
     return isinstance(given, str) or (isinstance(given, Integral) and not isinstance(given, bool))
 
 

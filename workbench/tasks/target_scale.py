@@ -51,7 +51,9 @@ class TargetScale:
         if isinstance(self.how, str):
             values = np.log1p(targets) if self.how == "log1p" else targets
             spread = values.std(0)
-            self.mean, self.std = torch.from_numpy(values.mean(0)), torch.from_numpy(np.where(spread > 0, spread, 1.0))
+            # rounding leaves equal targets a deviation just above 0, which must not be divided by
+            spread = np.where(spread > 1e-12 * np.abs(values).max(0), spread, 1.0)
+            self.mean, self.std = torch.from_numpy(values.mean(0)), torch.from_numpy(spread)
         elif self.how is not None:
             self._fit_estimator(targets, field)
         return self
@@ -94,7 +96,7 @@ class TargetScale:
         if not fits.all():
             bad = np.asarray(targets)[~fits.reshape(len(values), -1).all(1)].flat[0].item()
             raise TaskError(
-                f"target_transform={self.how!r}: the target {bad!r} has no finite value after it, in float32; remove such rows "
+                f"target_transform={self.how!r}: the target {bad:g} has no finite value after it, in float32; remove such rows "
                 "or choose another transformation"
             )
         return torch.from_numpy(values).float()

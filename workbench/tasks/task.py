@@ -136,13 +136,13 @@ class Task:
         keys = row_keys(X, targets, labels if strata else None)
         with amounts_named(labels):
             division = (
-                divide(described, keys, targets if strata else None, strata, seed, by)
+                divide(described, keys, targets if strata else None, strata, seed, by, targets=targets)
                 if renewal is None
                 else renewal.division
             )
         parts = division.parts
         if weight is not None:
-            check_parts(weight, dict(zip(SPLITS, parts, strict=True)))
+            check_parts(weight, division)
         seen = division.open_rows if division.folds else None
 
         def fit(rows: NDArray[np.int64]) -> tuple[Any, TargetScale]:
@@ -170,7 +170,8 @@ class Task:
             self.warnings = data_warnings(take_rows(X, parts[0]), known_rows, trained, target_columns)
         self.warnings += label_warnings(names or ())
         others = {"validation": self.validation, "test": test}
-        copies = copy_warnings(self.row_keys, self.train, others, len(strata or ()))
+        in_folds = [(keys[trained], keys[own]) for trained, own in division.folds]
+        copies = copy_warnings(self.row_keys, self.train, others, len(strata or ()), in_folds)
         for warning in copies if copies and renewal is None and are_continuous(self.train) else ():
             warnings.warn(warning, UserWarning, stacklevel=callers_level())
         self.warnings += copies
@@ -185,7 +186,7 @@ class Task:
             shown,
             names,
             scale.name,
-            weights_digest(weight),
+            weights_digest(weight, keys),
             *([] if fitted.inputs == NUMBERS else [fitted.inputs]),
         )
         self.schema = TaskSchema(

@@ -130,9 +130,24 @@ class TimeOrder:
         return repr(span(self.gap)) if self.timed_gap else repr(self.gap)
 
 
+YEARS = 1678, 2261
+"""The first and last year whose dates are all nanoseconds in an int64."""
+
+
+def _far(field: str, date: Any) -> str:
+    return (
+        f"{field} has the date {date}: the years {YEARS[0]} to {YEARS[1]} can be used; give a number a row, such as the year, or "
+        "drop these rows"
+    )
+
+
 def _times(values: NDArray[Any], field: str) -> tuple[NDArray[Any], bool]:
     """Numbers as they are, or dates as nanoseconds in int64, and whether they are dates."""
     if values.dtype.kind == "M":
+        years = values.astype("datetime64[Y]").astype(np.int64) + 1970
+        far = values[(years < YEARS[0]) | (years > YEARS[1])]
+        if len(far):
+            raise TaskError(_far(field, far[0]))
         return values.astype("datetime64[ns]").astype(np.int64), True
     if values.dtype.kind == "m":
         return values.astype("timedelta64[ns]").astype(np.int64), True
@@ -141,16 +156,15 @@ def _times(values: NDArray[Any], field: str) -> tuple[NDArray[Any], bool]:
             raise TaskError(f"{field} has infinite values; give a date or a finite number a row")
         return values, False
     objects = values.tolist()
-    if all(isinstance(value, pd.Period) for value in objects):
-        return np.array([value.start_time.value for value in objects], np.int64), True
-    if all(isinstance(value, datetime.date) for value in objects):
+    if all(isinstance(value, (datetime.date, pd.Period)) for value in objects):
         zones = [getattr(value, "tzinfo", None) is not None for value in objects]
         if any(zones) and not all(zones):
             _raise_mixed_zones(field, objects, zones)
-        try:
-            return np.array([pd.Timestamp(value).as_unit("ns").value for value in objects], np.int64), True
-        except (ValueError, OverflowError) as error:
-            raise TaskError(f"{field} has a date that cannot be used: {error}") from None
+        beyond = next((value for value in objects if not YEARS[0] <= value.year <= YEARS[1]), None)
+        if beyond is not None:
+            raise TaskError(_far(field, beyond))
+        stamps = [value.start_time if isinstance(value, pd.Period) else pd.Timestamp(value) for value in objects]
+        return np.array([stamp.as_unit("ns").value for stamp in stamps], np.int64), True
     if all(not isinstance(value, bool) and isinstance(value, (Real, Decimal)) for value in objects):
         return np.array(objects, np.float64), False
     if all(isinstance(value, str) for value in objects):
@@ -189,7 +203,7 @@ def _parsed(texts: Sequence[str], field: str) -> NDArray[np.int64]:
     zoned = column.str.contains(ZONE).to_numpy()
     if zoned.any() and not zoned.all():
         _raise_mixed_zones(field, texts, zoned.tolist())
-    try:
-        return dates.dt.as_unit("ns").astype(np.int64).to_numpy()
-    except (ValueError, OverflowError) as error:
-        raise TaskError(f"{field} has a date that cannot be used: {error}") from None
+    far = ((dates.dt.year < YEARS[0]) | (dates.dt.year > YEARS[1])).to_numpy()
+    if far.any():
+        raise TaskError(_far(field, texts[int(far.argmax())]))
+    return np.asarray(dates.dt.as_unit("ns").astype(np.int64).to_numpy())

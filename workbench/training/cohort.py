@@ -262,7 +262,7 @@ class Cohort:
 
     def record(self) -> EpochRecord:
         """Takes what the steps of an epoch give."""
-        return EpochRecord(self.direct)
+        return EpochRecord(self.direct, self.objective.weights)
 
     def _states(self) -> list[RowState | None]:
         return [state for shard in self.shards for state in shard.states()]

@@ -48,7 +48,7 @@ def _stops_before_plateau(config: Config) -> str:
         return ""
     return (
         f"patience={config.patience}: training stops before the plateau schedule lowers the learning rate, which takes "
-        f"{counted(wait + 1, 'epoch')} without a lower loss; raise patience above {wait + 1}, or lower plateau_patience"
+        f"{counted(wait + 1, 'epoch')} without an improvement; raise patience above {wait + 1}, or lower plateau_patience"
     )
 
 

@@ -36,11 +36,13 @@ def by_fold(rows: Sequence[Row], own: Sequence[int], scores: Sequence[Scores]) -
 class EpochRecord:
     """The steps of one epoch. direct: whether the cohort has one trial, whose batches have no axis of trials.
 
+    weights: gives what the rows of packed targets count in a mean, see `Objective.weights`.
     Of each step: losses, norms (trials,): mean loss, and gradient norm before clipping; outputs, targets: of its batch.
     """
 
-    def __init__(self, direct: bool) -> None:
-        self.direct = direct
+    def __init__(self, direct: bool, weights: Callable[[Tensor], Tensor | None]) -> None:
+        self.direct, self._weights = direct, weights
+        self._totals: list[Tensor] = []  # of the steps so far, when they were last asked for
         self.losses: list[Tensor] = []
         self.norms: list[Tensor] = []
         self.outputs: list[Tensor] = []
@@ -52,9 +54,16 @@ class EpochRecord:
         return losses.double().cpu() if losses.device.type == "cpu" else losses.cpu().double()
 
     def mean_losses(self, by_step: Tensor) -> Tensor:
-        """The training loss (trials,) over the epoch's rows. by_step: as `loss_by_step` returns it."""
-        rows = torch.tensor([y.shape[0 if self.direct else 1] for y in self.targets], dtype=torch.float64)[:, None]
-        return (by_step * rows).sum(0) / rows.sum()
+        """The training loss (trials,), the weighted mean over the epoch's rows. by_step: as `loss_by_step` returns it."""
+        for y in self.targets[len(self._totals) :]:
+            self._totals.append(self._total(y[None] if self.direct else y))
+        totals = torch.stack(self._totals)
+        return (by_step * totals).sum(0) / totals.sum(0).clamp_min(torch.finfo(totals.dtype).tiny)
+
+    def _total(self, y: Tensor) -> Tensor:
+        """What the rows of the next step's batch (trials, rows, ...) count together, (trials,) or (1,) float64."""
+        weights = self._weights(y)
+        return torch.tensor([y.shape[1]]).double() if weights is None else weights.cpu().double().sum(1)
 
     def mean_norms(self) -> list[float]:
         """The gradient norm of each trial, averaged over the steps."""

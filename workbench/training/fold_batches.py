@@ -52,8 +52,14 @@ class FoldRecord(EpochRecord):
     """The steps of one epoch of rows on different folds. used: data rows of each row's epoch. same: rows of the cohort whose
     folds share their size and the unit of their targets, with functions as those of `EpochRecord.metrics`."""
 
-    def __init__(self, used: Sequence[int], batch_size: int, same: Sequence[tuple[list[int], Predict, Own]]) -> None:
-        super().__init__(direct=False)
+    def __init__(
+        self,
+        used: Sequence[int],
+        batch_size: int,
+        same: Sequence[tuple[list[int], Predict, Own]],
+        weights: Callable[[Tensor], Tensor | None],
+    ) -> None:
+        super().__init__(False, weights)
         self._used, self._batch, self._same = torch.tensor(used), batch_size, same
 
     def _counts(self) -> Tensor:
@@ -65,9 +71,12 @@ class FoldRecord(EpochRecord):
         """As `EpochRecord.loss_by_step`; 0 where a row took no step."""
         return torch.where(self._counts() > 0, super().loss_by_step(), 0.0)
 
-    def mean_losses(self, by_step: Tensor) -> Tensor:
-        counts = self._counts()
-        return (by_step * counts).sum(0) / counts.sum(0)
+    def _total(self, y: Tensor) -> Tensor:
+        counts = (self._used - len(self._totals) * self._batch).clamp(0, self._batch)
+        weights = self._weights(y)
+        if weights is None:
+            return counts.double()
+        return (weights.cpu().double() * (torch.arange(y.shape[1]) < counts[:, None])).sum(1)
 
     def mean_norms(self) -> list[float]:
         stepped = (self._counts() > 0).double()

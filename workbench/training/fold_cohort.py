@@ -16,9 +16,9 @@ from workbench.metrics.evaluation import evaluate
 from workbench.metrics.predictions import predictor
 from workbench.models import build_model
 from workbench.tasks.rows import Batch as InputBatch
-from workbench.tasks.rows import row_bytes, select
+from workbench.tasks.rows import select
 from workbench.training.agreement import sample_rows
-from workbench.training.batches import GATHER_BYTES
+from workbench.training.batches import in_pieces
 from workbench.training.cohort import Batch, Cohort
 from workbench.training.epoch import EpochRecord
 from workbench.training.filling import constants_of
@@ -183,7 +183,14 @@ class FoldCohort(Cohort):
         own = [
             (rows, self._predictors[fold], self._objectives[fold].in_own_unit) for rows, fold in self._alike("train")
         ]
-        return FoldRecord(used, self.batch_size, own)
+        return FoldRecord(used, self.batch_size, own, self._weights)
+
+    def _weights(self, y: Tensor) -> Tensor | None:
+        """What rows count in a mean, see `Objective.weights`."""
+        if not self.objective.by_class:
+            return self.objective.weights(y)
+        found = [self._objectives[row.fold].weights(y[i : i + 1]) for i, row in enumerate(self.rows)]
+        return None if found[0] is None else torch.cat([one for one in found if one is not None])
 
     def _alike(self, split: str) -> list[tuple[list[int], int]]:
         """Rows that can be measured together, with one of their folds: those of one fold; of classes, of folds of one size."""
@@ -205,16 +212,20 @@ class FoldCohort(Cohort):
             [torch.arange(most).where(torch.arange(most) < span.rows, 0) + span.first for span in spans]
         )
         places = places[[row.fold for row in self.rows]].to(self.device)
-        piece = max(1, GATHER_BYTES // max(1, row_bytes(self.x_val) * len(self.rows)))
 
-        def work(shard: Shard) -> Tensor:
+        def work(shard: Shard) -> tuple[Tensor, int]:
             count = max(spans[row.fold].rows for row in self.rows[shard.first : shard.last])
-            own = torch.split(places[shard.first : shard.last, :count], piece, 1)
-            found = shard.evaluate_own(self.inputs.through(self.x_val[part], stacked=True) for part in own)
-            missing = found.new_zeros(len(found), most - count, *found.shape[2:])
-            return torch.cat([found, missing], 1) if count < most else found
+            own = places[shard.first : shard.last]
 
-        stacked = torch.cat(side_by_side(self.shards, work, self._cores if self.rebuilt.known else 1))
+            def outputs_of(at: Any) -> Tensor:
+                return shard.evaluate_own(self.inputs.through(self.x_val[own[:, at]], stacked=True))
+
+            found, fitted = in_pieces(torch.arange(count, device=self.device), self._piece_rows, outputs_of, 1)
+            missing = found.new_zeros(len(found), most - count, *found.shape[2:])
+            return torch.cat([found, missing], 1) if count < most else found, fitted
+
+        parts, fitted = zip(*side_by_side(self.shards, work, self._cores if self.rebuilt.known else 1), strict=True)
+        stacked, self._piece_rows = torch.cat(parts), min(fitted)
         self.module.train()
         self._outputs = stacked[:, self._sample(stacked[0, 0].numel()).to(self.device)]
         found: dict[int, tuple[float, dict[str, float]]] = {}

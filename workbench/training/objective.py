@@ -61,15 +61,25 @@ class Objective:
         values = self._by_row(outputs.flatten(0, 1), targets.flatten(0, 1)).view(len(outputs), -1)
         if counted is not None:
             weights = counted if weights is None else weights * counted
-        if weights is None and not self._divides:
+        total = self._total(targets, weights)
+        if total is None:
             return values.mean(1)
-        total = torch.ones_like(values) if weights is None else weights
-        values = values * total
-        if self._divides:
-            assert self._class_weight is not None
-            total = total * self._class_weight[targets].view(*targets.shape[:2], -1).mean(2)
+        if weights is not None:
+            values = values * weights
         # a batch whose rows weigh nothing teaches nothing
         return values.sum(1) / total.sum(1).clamp_min(torch.finfo(values.dtype).tiny)
+
+    def weights(self, packed: Tensor) -> Tensor | None:
+        """What each row counts in a mean, (trials, rows), None if all count the same. packed: targets (trials, rows, ...)."""
+        return self._total(*self.labels.unpack(packed))
+
+    def _total(self, targets: Tensor, weights: Tensor | None) -> Tensor | None:
+        """The weights of rows (trials, rows) times those of their classes, None for equal ones."""
+        if not self._divides:
+            return weights
+        assert self._class_weight is not None
+        of_class = self._class_weight[targets].view(*targets.shape[:2], -1).mean(2)
+        return of_class if weights is None else weights * of_class
 
     def in_own_unit(self, packed: Tensor) -> tuple[Tensor, Tensor | None]:
         """Targets that the loss saw, in their own unit, and the weights of their rows."""

@@ -75,10 +75,9 @@ def check(task: TaskData, config: Config) -> Config:
 def _check_targets(task: TaskData, config: Config) -> None:
     """Raises: ConfigError for targets that the loss is not made for, or metrics that need probabilities it does not give."""
     class_weights(task, config)  # a class that there is not fails here
-    if config.loss == "poisson" and bool((task.train.target < 0).any()):
-        message = (
-            f"loss='poisson': needs targets from 0 on, the smallest is {float(task.train.target.min()):g}; use 'mse'"
-        )
+    trained = (getattr(task, "folds", None) or task).train.target
+    if config.loss == "poisson" and bool((trained < 0).any()):
+        message = f"loss='poisson': needs targets from 0 on, the smallest is {float(trained.min()):g}; use 'mse'"
         raise ConfigError([Problem("loss", config.loss, message)])
     if not gives_probabilities(task.kind, config.loss) and task.kind not in ("regression", "count"):
         for name in task.metrics:

@@ -102,7 +102,7 @@ class Row:
 
     def rate_was_set(self) -> None:
         """Continue from a learning rate that was set live: the plateau schedule counts its drops from here."""
-        self.watch.plateaus = self.watch._plateau.waited = 0
+        self.watch.rate_was_set()
         self.peak = self.rate(self.config.learning_rate, self.step, 0)
 
     @classmethod
@@ -154,9 +154,9 @@ class Row:
         before = origin.progress.restored_watch()
         row.epoch = origin.progress.epoch
         row.step = row.epoch * steps_per_epoch
-        row.watch.plateaus, row.watch._plateau = before.plateaus, before._plateau
+        row.watch.plateaus = before.plateaus
         if before.monitor == monitor:
-            row.watch._stop.reference = before._stop.reference
+            row.watch._plateau, row.watch._stop.reference = before._plateau, before._stop.reference
         if all(getattr(config, name) == getattr(origin.config, name) for name in ("learning_rate", "schedule")):
             row.peak = origin.progress.peak
         if config.seed == origin.config.seed:

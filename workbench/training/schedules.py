@@ -23,7 +23,7 @@ class Progress(NamedTuple):
     """Where the coming step stands.
 
     step: index from 0, after warm-up. total: number of steps after warm-up. steps_per_epoch: steps in an epoch.
-    plateaus: how many times the validation loss has stalled for `plateau_patience` epochs.
+    plateaus: how many times the monitored value has stalled for more than `plateau_patience` epochs.
     """
 
     step: int
@@ -88,7 +88,7 @@ def one_cycle(rate: float, progress: Progress) -> float:
 
 
 def plateau(rate: float, progress: Progress, *, gamma: float, plateau_patience: int, min_learning_rate: float) -> float:
-    """Drops by γ each time the validation loss has not fallen for more than plateau_patience epochs."""
+    """Drops by γ each time the monitor (the validation loss by default) has not improved for over plateau_patience epochs."""
     for _ in range(progress.plateaus):
         lower = max(rate * gamma, min_learning_rate)
         if rate - lower <= SMALLEST_DROP:

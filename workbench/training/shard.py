@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
 from functools import cache
@@ -154,11 +154,11 @@ class Shard:
         with torch.no_grad():
             return self._forward(self.parameters, self._buffers, expanded(x, self.last - self.first))
 
-    def evaluate_own(self, pieces: Iterable[Batch]) -> Tensor:
-        """As `evaluate`, for pieces (rows, data rows, ...) of each row's own data."""
+    def evaluate_own(self, x: Batch) -> Tensor:
+        """As `evaluate`, for data (rows, data rows, ...) of each row's own."""
         assert self._forward is not None
         with torch.no_grad():
-            return torch.cat([self._forward(self.parameters, self._buffers, x) for x in pieces], 1)
+            return self._forward(self.parameters, self._buffers, x)
 
     def penalties(self) -> Tensor:
         """λ1 Σ|w| + λ2 Σw² of each row, at the present weights."""

@@ -56,7 +56,7 @@ class RowProgress:
     fold: int = 0
 
     def restored_watch(self) -> Watch:
-        """The row's monitor of its validation loss, restored."""
+        """The row's monitor, restored."""
         plain = dict(self.watch)
         stop, plateau = Patience(**plain.pop("_stop")), Patience(**plain.pop("_plateau"))
         return Watch(**plain, _stop=stop, _plateau=plateau)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -73,10 +73,10 @@ class Watch:
         """
         if self.fixed_epochs is not None:
             self.best_epoch = epoch
-            self.plateaus = sum(drop <= epoch for drop in self.drops)
+            self.plateaus += sum(drop == epoch for drop in self.drops)
             return True
         value = loss if monitored is None else monitored
-        improved = value < self.best_value
+        improved = value < self.best_value and math.isfinite(loss)  # without a finite loss, the trial has diverged
         if improved:
             self.best_epoch, self.best_value, self.best_loss, self.best_metric = epoch, value, loss, metric
         self._stop.update(value)
@@ -84,6 +84,10 @@ class Watch:
             self.plateaus += 1
             self._plateau.waited = 0
         return improved
+
+    def rate_was_set(self) -> None:
+        """The learning rate was set live: the plateau schedule counts its drops from here."""
+        self.plateaus = self._plateau.waited = 0
 
     def as_dict(self) -> dict[str, Any]:
         """Its state as plain values (`dataclasses.asdict`, ten times as fast)."""
@@ -95,21 +99,26 @@ class Watch:
         return self.patience is not None and self._stop.waited >= self.patience
 
 
-def plateau_drops(path: Iterable[tuple[Config, Iterable[float]]]) -> list[int]:
+def plateau_drops(path: Iterable[tuple[Config, str, Iterable[float], Collection[int]]]) -> list[int]:
     """The epochs, from 1, after which the plateau schedule of a trial dropped.
 
-    path: the configuration and the validation loss by epoch; of a branch, those of the trials that it came from first, up to the
-    epoch at which the next one began.
+    path: the configuration, the monitor, its value by epoch (lower is better), and the epochs in which the learning rate was set
+    live, from where the schedule counts anew (see `Row.rate_was_set`); of a branch, those of the trials that it came from first,
+    up to the epoch at which the next one began.
     """
     found: list[int] = []
     epoch, before = 0, None
-    for config, losses in path:
-        watch = Watch(config.patience, config.min_delta, config.plateau_patience)
+    for config, monitor, values, set_in in path:
+        watch = Watch(config.patience, config.min_delta, config.plateau_patience, monitor)
         if before is not None:
-            watch.plateaus, watch._plateau = before.plateaus, before._plateau
-        for loss in losses:
-            epoch, plateaus = epoch + 1, watch.plateaus
-            watch.update(epoch, loss, math.nan)
+            watch.plateaus = before.plateaus
+            watch._plateau = before._plateau if before.monitor == monitor else watch._plateau
+        for value in values:
+            epoch += 1
+            if epoch in set_in:
+                watch.rate_was_set()
+            plateaus = watch.plateaus
+            watch.update(epoch, value, math.nan)
             found += [epoch] * (watch.plateaus - plateaus)
         before = watch
     return found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pandas as pd
 import pytest
 
@@ -88,3 +90,18 @@ def test_the_groups_of_a_model_that_is_not_registered_are_not_known() -> None:
 
     MODELS.unregister("passing")
     assert reads.layer_groups(1) == []
+
+
+def test_trials_under_another_monitor_are_another_configuration(tmp_path: Path) -> None:
+    """The same training, of which another epoch counts: neither the same draw nor a further seed."""
+    log = tmp_path / "trials.db"
+    steep = QUICK.replace(learning_rate=0.05, epochs=8)
+    wb.Workbench(wb.Task.load("iris"), log).run(steep, seeds=2)
+    bench = wb.Workbench(wb.Task.load("iris", monitor="accuracy"), log)
+    bench.run(steep, seeds=2)
+    frame, board = bench.trials.set_index("trial"), bench.leaderboard().set_index("trial")
+    assert board["seeds"].to_dict() == {1: 2, 3: 2}
+    for first in (1, 3):
+        assert board.loc[first, "mean"] == pytest.approx(frame.loc[[first, first + 1], "best_val_metric"].mean())
+    search = bench.search("tpe", {"learning_rate": wb.LogRange(1e-3, 1)}, steep, trials=1, blocking=True)
+    assert search.progress.learned == 2

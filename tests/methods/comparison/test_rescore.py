@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from torch import Tensor, nn
 
 import workbench as wb
 from workbench.core.registry import METRICS
@@ -56,3 +57,21 @@ def test_a_metric_that_was_registered_later() -> None:
         assert found["val_bias"].tolist() == pytest.approx([expected])
     finally:
         METRICS.unregister("bias")
+
+
+def test_a_model_that_is_not_the_measured_one_is_not_measured_again() -> None:
+    class OfTheBatch(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(13, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            outputs: Tensor = self.layer(x - x.max(0).values)
+            return outputs
+
+    bench = wb.Workbench(wb.Task.load("wine"), models={"of_the_batch": lambda task: OfTheBatch()})
+    bench.run(wb.Config(model="of_the_batch", epochs=2))
+    with pytest.raises(wb.ModelError, match="trial 1 cannot be measured again: .* depends on the other rows"):
+        bench.rescore("f1", trials=[1])
+    assert bench.rescore("f1")["reason"].str.contains("cannot be measured again").all()
+    assert "val_f1" not in bench.trials

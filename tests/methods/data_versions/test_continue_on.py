@@ -546,3 +546,23 @@ def test_a_single_row_is_no_evidence() -> None:
     assert change.change == pytest.approx(-0.5)
     assert np.isnan([change.low, change.high, change.change_low, change.change_high]).all()
     assert not change.beyond_noise
+
+
+@pytest.mark.parametrize("metric", ["f1", "rmse"])
+def test_rows_of_a_group_are_one_piece_of_evidence(metric: str) -> None:
+    """Eight copies of each row, in groups: as sure as one copy of each, and not nearly as sure as of rows that stand alone."""
+    rng = np.random.default_rng(0)
+    truth = torch.from_numpy(rng.normal(size=(60, 1)) if metric == "rmse" else rng.integers(0, 2, 60))
+    models = [torch.from_numpy(rng.normal(size=(60, 1 if metric == "rmse" else 2))) for _ in range(2)]
+    copies = np.repeat(np.arange(60), 8)
+    once = score_change(metric, models[0], models[1:], truth)
+    many = [one[copies] for one in models]
+    grouped, alone = (score_change(metric, many[0], many[1:], truth[copies], own) for own in (copies, None))
+
+    def width(change: Any) -> float:
+        return float(change.change_high - change.change_low)
+
+    assert grouped.change == pytest.approx(once.change)
+    assert width(grouped) == pytest.approx(width(once), rel=0.15)  # of other draws
+    assert width(alone) < 0.8 * width(grouped)
+    assert np.isnan(score_change(metric, many[0], many[1:], truth[copies], np.zeros(480)).change_low)

@@ -327,3 +327,47 @@ def test_a_single_row_says_nothing_of_new_ones() -> None:
         by_hand = estimate(answers, scorer, np.array([1, 1, 0]), None)
         assert np.isnan([low, high]).all()
         assert np.isnan([by_hand.low, by_hand.high]).all()
+
+
+@pytest.fixture
+def weighted_metric() -> Iterator[str]:
+    """Accuracy as a function of the user's own that weighs rows."""
+
+    def weighed(outputs: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None = None) -> float:
+        hit = (outputs.argmax(-1) == targets).double().numpy()
+        return float(np.average(hit, weights=None if weights is None else weights.numpy()))
+
+    wb.register_metric("weighed", weighed)
+    yield "weighed"
+    METRICS.unregister("weighed")
+
+
+@pytest.mark.parametrize("largest", [0.9, 1.0, 7.5])
+def test_a_metric_of_the_users_weighs_rows_as_the_built_in_one(weighted_metric: str, largest: float) -> None:
+    """Weights below 1, around it, and of a row that does not count."""
+    answers, targets = classes(4, 60)
+    weights = np.random.default_rng(1).uniform(0, largest, 60)
+    weights[7] = 0.0
+    scorers = [Scorer(targets, metric, weights=weights) for metric in ("accuracy", weighted_metric)]
+    for counts in (np.ones((1, 60)), sampled(60, 5)):
+        built_in, own = (scorer(answers, counts)[0] for scorer in scorers)
+        np.testing.assert_allclose(own, built_in, atol=1e-9)
+    votes = [WAYS["greedy"](answers, scorer)(np.ones((1, 60)))[0] for scorer in scorers]
+    np.testing.assert_array_equal(*votes)
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "f1", "rmse"])
+def test_rows_of_a_group_are_drawn_together(metric: str) -> None:
+    """Ten copies of each row, as of ten visits of a patient that are all alike, are no more evidence than one."""
+    answers, single = case(metric, 3, 40)
+    copies = np.repeat(np.arange(40), 10)
+    together = Scorer(single.targets[copies], metric, groups=np.array([f"patient {one:02}" for one in copies]))
+    alone = Scorer(single.targets[copies], metric)
+    ends = [interval(answers, single), interval(answers[:, copies], together), interval(answers[:, copies], alone)]
+    np.testing.assert_allclose(ends[1], ends[0])
+    assert (ends[2][2] - ends[2][1] < 0.6 * (ends[0][2] - ends[0][1])).all()
+    choose = [WAYS["greedy"](one, scorer) for one, scorer in ((answers, single), (answers[:, copies], together))]
+    votes = choose[0](np.ones((1, 40)))[0]
+    first = estimate(answers, single, votes, choose[0])
+    second = estimate(answers[:, copies], together, votes, choose[1])
+    assert second[2:9] == pytest.approx(first[2:9])

@@ -206,10 +206,33 @@ def test_live_changes_and_plateaus_are_repeated_in_the_same_epochs() -> None:
     changed = bench.events(2).query("kind == 'change'")
     wanted = [(8 * 2, "l2"), (8 * 3 + 4, "l1")]
     assert list(zip(changed["step"], changed["name"], strict=True)) == [one for one in wanted if one[0] < 8 * best]
-    drops = plateau_drops([(bench.config(1), old["val_loss"])])
+    drops = plateau_drops([(bench.config(1), "loss", old["val_loss"], ())])
     rates = [0.3 * 0.5 ** sum(drop < epoch for drop in drops) for epoch in old["epoch"]]
     assert drops
     assert old["learning_rate"].tolist() == pytest.approx(rates)
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        [(26, "learning_rate", 0.2)],
+        [(24, "learning_rate", 0.2)],
+        [(20, "learning_rate", 0.3), (41, "learning_rate", 0.05)],
+        [(31, "learning_rate", 0.3), (31, "l2", 0.01)],
+    ],
+)
+@pytest.mark.parametrize("monitor", ["loss", "accuracy"])
+def test_the_drops_before_a_rate_that_was_set_live_do_not_act_on_it(script: list[Any], monitor: str) -> None:
+    bench = bench_on(wb.Task.from_arrays(X, CLASSES, monitor=monitor))
+    bench.run(
+        QUICK.replace(schedule="plateau", plateau_patience=0, gamma=0.5, epochs=10, learning_rate=0.3), changes=script
+    )
+    refits, config = bench._session.recall.refits, bench.config(1)
+    length, changes = refits.length_until(1, 10), refits.changes_until(1, 10, config)
+    assert min(length.drops) < 4  # before the first change, in epoch 4, 5 or 6
+    training = Training(merged(bench.task), {1: config}, fixed=length, changes={1: changes})
+    rates = [e.learning_rate for moment in training.moments() for e in moment if isinstance(e, EpochEnd)]
+    assert rates == pytest.approx(bench.curves(1)["learning_rate"].tolist())
 
 
 def test_a_branch_is_refitted_on_its_whole_path(tmp_path: Path) -> None:

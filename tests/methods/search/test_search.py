@@ -14,6 +14,7 @@ import numpy as np
 import optuna
 import pytest
 import torch
+from scipy import stats
 
 import workbench as wb
 from tests.training import reference
@@ -542,6 +543,29 @@ def test_a_fair_comparison_tunes_each_value_and_decides_by_fresh_seeds(bench: wb
         mean = table.set_index("optimizer").loc[optimizer, "mean"]
         assert mean == pytest.approx(group["best_val_metric"].mean())
     assert comparison.figure()._repr_png_()[:4] == b"\x89PNG"
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_a_fair_comparison_of_cross_validated_values_is_decided_by_the_folds(seeds: int) -> None:
+    """The corrected resampled t-test and its interval, written out (Nadeau and Bengio 2003)."""
+    X = np.random.default_rng(0).normal(size=(90, 3))
+    task = wb.Task.from_arrays(X, (X[:, 0] + X[:, 1] ** 2 > 1).astype(int), split=wb.Split.folds(4, test=0.2))
+    bench = wb.Workbench(task)
+    options: dict[str, Any] = {"nuisance": {"learning_rate": [1e-3, 1e-2]}, "base": BASE, "trials": 2, "seeds": seeds}
+    table = bench.compare("optimizer", ["sgd", "adam"], **options).wait(60).table
+    finals = bench.trials[bench.trials["source"] == "replicate"]
+    epochs = bench.log.history.folds(*finals["trial"]).merge(finals[["trial", "optimizer", "best_epoch"]])
+    epochs = epochs[epochs["epoch"] == epochs["best_epoch"]]
+    folds = epochs.groupby(["optimizer", "fold"])["val_accuracy"].mean().unstack("fold")
+    best, other = (folds.loc[name].to_numpy() for name in table["optimizer"])
+    ratio = 1 / 4 + 1 / 3  # of the mean of four folds, and validation by training rows
+
+    def error(values: np.ndarray) -> float:
+        return float(np.sqrt(ratio * values.var(ddof=1)))
+
+    wanted = 2 * stats.t.sf(abs((other - best).mean()) / error(other - best), 3)
+    assert table["p_value"].iloc[1] == pytest.approx(wanted)
+    assert table["high"].iloc[0] - table["mean"].iloc[0] == pytest.approx(stats.t.ppf(0.975, 3) * error(best))
 
 
 def test_pruning_settings_whose_seeds_do_not_train_together(bench: wb.Workbench) -> None:

@@ -18,6 +18,7 @@ import workbench.methods.test_set.open
 from workbench.log.openings import KIND, openings
 from workbench.methods.comparison.tab import _board
 from workbench.methods.test_set.figure import opened_scores
+from workbench.metrics.evaluation import evaluate_metric
 from workbench.metrics.intervals import score_interval
 from workbench.tasks.test_split import open_seal
 
@@ -61,6 +62,27 @@ def test_the_baseline_beside_the_score_is_by_the_same_metric() -> None:
         bench.task.baseline.loss**0.5 * deviation, rel=1e-5
     )  # not an R², which is about 0
     assert bench.openings["baseline"].tolist() == [result.baseline]
+
+
+@pytest.mark.parametrize(
+    ("name", "then", "now"),
+    [("iris", "accuracy", "log_loss"), ("iris", "log_loss", "f1"), ("diabetes", "r2", "mae")],
+)
+def test_under_another_headline_metric_both_scores_are_by_that_one(
+    tmp_path: Path, name: str, then: str, now: str
+) -> None:
+    first = wb.Workbench(wb.Task.load(name, metrics=(then, now)), tmp_path / "t.db")
+    first.run(QUICK, seeds=3)
+    made = first.ensemble(trials=[2, 3])
+    bench = wb.Workbench(wb.Task.load(name, metrics=now), tmp_path / "t.db")
+    result = bench.open_test_set(1)
+    wanted = first.trials[f"val_{now}"].iloc[0]
+    worse = -1 if now == "f1" else 1
+    assert (result.metric, result.validation) == (now, pytest.approx(wanted, rel=1e-5))
+    assert result.optimism == pytest.approx(worse * (result.score - wanted), abs=1e-6)
+    together = bench.open_test_set(made, again=True)
+    rows = bench.task.validation
+    assert together.validation == pytest.approx(evaluate_metric(now, made.predictions(rows.x), rows.target))
 
 
 def test_it_is_told_in_every_table(once: tuple[wb.Workbench, Any]) -> None:

@@ -42,17 +42,24 @@ def corrected_p_value(first: Array, second: Array, ratio: float) -> float:
 
 
 def compared_by_folds(
-    board: pd.DataFrame, scores: pd.DataFrame, folds: pd.DataFrame, ratio: float, significant: float
+    board: pd.DataFrame,
+    scores: pd.DataFrame,
+    folds: pd.DataFrame,
+    ratio: float,
+    significant: float,
+    reference: str | None = None,
 ) -> pd.DataFrame:
     """A leaderboard whose intervals and p-values are those of the folds, instead of the seeds.
 
     scores: trial and configuration. folds: trial, fold and score at the trial's best epoch; of several seeds of a configuration
-    the mean of each fold counts. ratio: see `corrected_error`. The interval is approximate.
+    the mean of each fold counts. ratio: see `corrected_error`. The interval is approximate. reference: the configuration that
+    the p-values compare with, by default the first.
     """
     table = folds.merge(scores[["trial", "configuration"]], on="trial")
     by_fold = table.groupby(["configuration", "fold"])["score"].mean().unstack("fold")
     own = {name: by_fold.loc[name].to_numpy(float) for name in board["configuration"] if name in by_fold.index}
-    best = own.get(board["configuration"].iloc[0]) if len(board) else None
+    first = board["configuration"].iloc[0] if len(board) else None
+    best = own.get(first if reference is None else reference)
     low, high, p = [], [], []
     for name, mean in zip(board["configuration"], board["mean"], strict=True):
         values = own.get(name)

@@ -12,7 +12,7 @@ from scipy import stats
 from workbench.core.direction import Better, best_first
 from workbench.metrics.intervals import LEVEL
 
-__all__ = ["SIGNIFICANT", "by_seed", "leaderboard", "tied_with_best", "with_ensembles"]
+__all__ = ["SIGNIFICANT", "by_seed", "leaderboard", "pooled_variance", "tied_with_best", "with_ensembles"]
 
 SIGNIFICANT = 1 - LEVEL
 """Configurations whose p-value against the best is below this differ from it."""
@@ -30,7 +30,9 @@ def by_seed(scores: pd.DataFrame) -> pd.DataFrame:
     return table[["trial", "configuration", "seed", "score"]].sort_values("trial", ignore_index=True)
 
 
-def leaderboard(scores: pd.DataFrame, *, better: Better = "higher", top: int | None = None) -> pd.DataFrame:
+def leaderboard(
+    scores: pd.DataFrame, *, better: Better = "higher", top: int | None = None, reference: str | None = None
+) -> pd.DataFrame:
     """Configurations by their mean score over seeds.
 
     scores: one row an ended trial, with the columns trial, configuration (what the trials of one configuration share), seed and
@@ -44,13 +46,15 @@ def leaderboard(scores: pd.DataFrame, *, better: Better = "higher", top: int | N
 
     A mean of one seed is one draw: at the top of many configurations stand those that were good and lucky. Add seeds
     (`bench.add_seeds`) before you believe an order.
+
+    reference: the configuration that the p-values compare with, by default the best one.
     """
     scores = by_seed(scores[np.isfinite(scores["score"].astype(float))])
     groups = scores.groupby("configuration", sort=False)["score"]
     table = pd.DataFrame({"seeds": groups.count(), "mean": groups.mean(), "variance": groups.var(ddof=1)})
     table["trial"] = scores.groupby("configuration", sort=False)["trial"].min()
     table = best_first(table, "mean", better, then="trial").reset_index()
-    pooled, freedom = _pooled(table["variance"].to_numpy(), table["seeds"].to_numpy())
+    pooled, freedom = pooled_variance(table["variance"].to_numpy(), table["seeds"].to_numpy())
     own = table["variance"] > 0
     variance = table["variance"].where(own, pooled if pooled > 0 else np.nan)
     half = stats.t.ppf((1 + LEVEL) / 2, np.where(own, np.maximum(table["seeds"] - 1, 1), freedom or 1)) * np.sqrt(
@@ -58,7 +62,8 @@ def leaderboard(scores: pd.DataFrame, *, better: Better = "higher", top: int | N
     )
     half = np.where(table["seeds"] > 1, half, np.nan)
     table["low"], table["high"] = table["mean"] - half, table["mean"] + half
-    table["p_value"] = tied_with_best(table["mean"], table["variance"], table["seeds"])
+    place = 0 if reference is None else int(np.flatnonzero(table["configuration"] == reference)[0])
+    table["p_value"] = tied_with_best(table["mean"], table["variance"], table["seeds"], place)
     table["tied"] = ~(table["p_value"] < SIGNIFICANT)
     table.insert(0, "rank", np.arange(1, len(table) + 1))
     columns = ["rank", "configuration", "trial", "seeds", "mean", "low", "high", "p_value", "tied"]
@@ -83,33 +88,35 @@ def with_ensembles(board: pd.DataFrame, ensembles: pd.DataFrame, *, better: Bett
     return both[names].astype({"tied": bool})
 
 
-def tied_with_best(mean: Sequence[float], variance: Sequence[float], seeds: Sequence[int]) -> np.ndarray:
-    """p-values of each configuration against the first one, which is the best: are their means the same?
+def tied_with_best(
+    mean: Sequence[float], variance: Sequence[float], seeds: Sequence[int], reference: int = 0
+) -> np.ndarray:
+    """p-values of each configuration against the one at the place `reference`, by default the first: are their means the same?
 
     Welch's two-sided t-test where both have two seeds or more, and those differ (`scipy.stats.ttest_ind(equal_var=False)`).
     Where one has a single seed, or seeds without any spread, its variance is taken to be the pooled variance of all
     configurations with more seeds, and the t-test is that of equal variances with the pooled degrees of freedom. NaN (unknown)
     when no configuration has two seeds that differ; equal means are equal all the same. Not corrected for the number of
-    configurations, and the best was picked as the best: read a small p as "probably worse", not as proof.
+    configurations; if the reference was picked as the best, read a small p as "probably worse", not as proof.
     """
     m, v, n = (np.asarray(values, float) for values in (mean, variance, seeds))
     if not len(m):
         return np.empty(0)
-    pooled, freedom = _pooled(v, n)
+    pooled, freedom = pooled_variance(v, n)
     spreads = (n > 1) & (v > 0)
     if freedom and pooled > 0:
-        t = np.abs(m - m[0]) / np.sqrt(pooled * (1 / n + 1 / n[0]))
+        t = np.abs(m - m[reference]) / np.sqrt(pooled * (1 / n + 1 / n[reference]))
         p: np.ndarray = 2 * stats.t.sf(t, freedom)
     else:
-        p = np.where((m == m[0]) & (n > 1), 1.0, np.nan)
-    if spreads[0]:
-        s, best = np.sqrt(v), (m[0], np.sqrt(v[0]), n[0])
+        p = np.where((m == m[reference]) & (n > 1), 1.0, np.nan)
+    if spreads[reference]:
+        s, best = np.sqrt(v), (m[reference], np.sqrt(v[reference]), n[reference])
         p[spreads] = stats.ttest_ind_from_stats(m[spreads], s[spreads], n[spreads], *best, equal_var=False).pvalue
-    p[0] = 1.0
+    p[reference] = 1.0
     return p
 
 
-def _pooled(variance: np.ndarray, seeds: np.ndarray) -> tuple[float, float]:
+def pooled_variance(variance: np.ndarray, seeds: np.ndarray) -> tuple[float, float]:
     """The variance of the configurations with several seeds, pooled, and its degrees of freedom; NaN and 0 if there is none."""
     several = seeds > 1
     freedom = float((seeds[several] - 1).sum())

@@ -43,11 +43,12 @@ def patience_table(
 ) -> pd.DataFrame:
     """One row a patience from 1 to the longest trial's epochs less one: early stopping simulated on curves that ran without it.
 
-    curves: one row an epoch (trial, epoch, val_loss, val_metric). The rule is that of training: stop once the validation loss
-    has not fallen by more than min_delta (by trial, 0 by default) for so many epochs; the best epoch is that of the lowest
-    validation loss so far. noise: how much worse the metric may be to count as the same. Columns: patience, saved (share of all
-    epochs), best_kept (share of the trials whose best epoch came before the stop), within_noise (share whose metric at the best
-    epoch is not worse by more than the noise), metric_loss (mean over the trials of how much worse it is).
+    curves: one row an epoch (trial, epoch, monitored, val_metric). The rule is that of training: stop once the monitored value
+    (lower is better: the validation loss, or a metric turned so) has not fallen by more than min_delta (by trial, 0 by default)
+    for so many epochs; the best epoch is that of the lowest one so far. noise: how much worse the metric may be to count as the
+    same. Columns: patience, saved (share of all epochs), best_kept (share of the trials whose best epoch came before the stop),
+    within_noise (share whose metric at the best epoch is not worse by more than the noise), metric_loss (mean over the trials of
+    how much worse it is).
     """
     return _simulated(curves, better, noise, min_delta)[0]
 
@@ -60,10 +61,10 @@ def _simulated(
     patiences = np.arange(1, max(2, max(len(group) for group in groups)))
     epochs, kept, lost = [], [], []
     for group in groups:
-        losses, metrics = group["val_loss"].to_numpy(float), group["val_metric"].to_numpy(float)
+        monitored, metrics = group["monitored"].to_numpy(float), group["val_metric"].to_numpy(float)
         delta = (min_delta or {}).get(int(group["trial"].iloc[0]), 0.0)
-        ends = _ends(losses, patiences, delta)
-        best = _best_so_far(losses)
+        ends = _ends(monitored, patiences, delta)
+        best = _best_so_far(monitored)
         epochs.append(ends + 1)
         kept.append(best[ends] == best[-1])
         lost.append(sign(better) * (metrics[best[-1]] - metrics[best[ends]]))
@@ -109,7 +110,7 @@ def suggest_patience(
         noise, source = _jumps(curves), "its jumps from epoch to epoch"
     table, worse = _simulated(curves, better, noise, min_delta)
     good = table[(table["within_noise"] >= SHARE) & (table["saved"] > 0)]
-    late = float(np.mean([_is_late(group["val_loss"].to_numpy(float)) for _, group in curves.groupby("trial")]))
+    late = float(np.mean([_is_late(group["monitored"].to_numpy(float)) for _, group in curves.groupby("trial")]))
     still = (
         f" In {late:.0%} of the trials the best epoch is among the last tenth: more epochs may help them."
         if late > 0.5
@@ -133,19 +134,19 @@ def suggest_patience(
 # --------------------------------------------------------------------------------------------------------------------
 
 
-def _ends(losses: NDArray[Any], patiences: NDArray[Any], min_delta: float) -> NDArray[np.int64]:
+def _ends(monitored: NDArray[Any], patiences: NDArray[Any], min_delta: float) -> NDArray[np.int64]:
     """The index of the last epoch with each patience (increasing), that of the whole trial where it never runs out."""
     watch = Patience(min_delta)
-    waited = np.maximum.accumulate([watch.update(loss) for loss in losses])
-    found: NDArray[np.int64] = np.minimum(np.searchsorted(waited, patiences), len(losses) - 1)
+    waited = np.maximum.accumulate([watch.update(value) for value in monitored])
+    found: NDArray[np.int64] = np.minimum(np.searchsorted(waited, patiences), len(monitored) - 1)
     return found
 
 
-def _best_so_far(losses: NDArray[Any]) -> NDArray[np.int64]:
-    """The index of the lowest loss up to each epoch, the first of equals."""
+def _best_so_far(monitored: NDArray[Any]) -> NDArray[np.int64]:
+    """The index of the lowest value up to each epoch, the first of equals."""
     best, found = 0, []
-    for index, loss in enumerate(losses):
-        best = index if loss < losses[best] or not np.isfinite(losses[best]) else best
+    for index, value in enumerate(monitored):
+        best = index if value < monitored[best] or not np.isfinite(monitored[best]) else best
         found.append(best)
     return np.array(found)
 
@@ -188,5 +189,5 @@ def _ordered(low: float, high: float, mean: float) -> str:
     return f"{low:.2g} to {high:.2g}"
 
 
-def _is_late(losses: NDArray[Any]) -> bool:
-    return bool(np.nanargmin(losses) + 1 > LATE * len(losses))
+def _is_late(monitored: NDArray[Any]) -> bool:
+    return bool(np.nanargmin(monitored) + 1 > LATE * len(monitored))

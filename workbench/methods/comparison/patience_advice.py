@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-import json
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from workbench.core.errors import RunError
 from workbench.core.events import TrialState
 from workbench.log import UNRANKED, TrialLog
 from workbench.methods.comparison.cost_figure import patience_curve
+from workbench.methods.comparison.leaderboard import by_seed, pooled_variance
 from workbench.methods.comparison.patience import Stops, suggest_patience
 from workbench.ui.figures import NotebookFigure
 
@@ -38,11 +39,6 @@ class PatienceAdvice:
     reason: str
     trials: int
 
-    @property
-    def text(self) -> str:
-        """The advice as one sentence or two, for a view."""
-        return self.reason
-
     def figure(self) -> NotebookFigure:
         """Shares of trials kept and of epochs saved against the patience."""
         return patience_curve(self.table, self.suggestion, trials=self.trials)
@@ -64,6 +60,7 @@ def patience_advice(task: Task, log: TrialLog, *, better: Better, metric_label: 
         (frame["state"] == str(TrialState.COMPLETED)) & frame["patience"].isna() & frame["parent_epoch"].isna()
     ]
     frame = frame[~frame["source"].isin(UNRANKED) & (frame["metric"] == task.metric) & (frame["epochs_run"] > 1)]
+    frame = frame[np.isfinite(frame["best_val_metric"].astype(float))]  # else there is nothing to come near to
     if frame.empty:
         raise RunError(
             "there is no trial that ran all its epochs without early stopping to learn a patience from; train some with "
@@ -71,23 +68,17 @@ def patience_advice(task: Task, log: TrialLog, *, better: Better, metric_label: 
         )
     curves = log.curves(*(int(trial) for trial in frame["trial"]))
     deltas = {int(trial): float(delta) for trial, delta in zip(frame["trial"], frame["min_delta"], strict=True)}
-    found: Stops = suggest_patience(
-        curves, better=better, noise=_noise_over_seeds(log, frame), min_delta=deltas, metric_label=metric_label
-    )
+    scores = log.results.scores(task.fingerprint, task.metric)
+    noise = _noise_over_seeds(scores[scores["trial"].isin(frame["trial"])])
+    found: Stops = suggest_patience(curves, better=better, noise=noise, min_delta=deltas, metric_label=metric_label)
     return PatienceAdvice(found.table, found.suggestion, found.reason, len(frame))
 
 
 # --------------------------------------------------------------------------------------------------------------------
 
 
-def _noise_over_seeds(log: TrialLog, frame: pd.DataFrame) -> float | None:
+def _noise_over_seeds(scores: pd.DataFrame) -> float | None:
     """The standard deviation of the best validation metric over the seeds of a configuration, pooled; None without replicates."""
-    records = log.records([int(trial) for trial in frame["trial"]])
-    configurations = [json.dumps({**records[int(trial)].config, "seed": 0}, sort_keys=True) for trial in frame["trial"]]
-    scores = frame.assign(configuration=configurations)
-    scores = scores[np.isfinite(scores["best_val_metric"].astype(float))]
-    groups = scores.groupby("configuration")["best_val_metric"]
-    freedom = (groups.count() - 1).clip(lower=0)
-    if freedom.sum() < 2:
-        return None
-    return float(np.sqrt((groups.var(ddof=1).fillna(0) * freedom).sum() / freedom.sum()))
+    groups = by_seed(scores).groupby("configuration")["score"]
+    variance, freedom = pooled_variance(groups.var(ddof=1).to_numpy(), groups.count().to_numpy())
+    return math.sqrt(variance) if freedom >= 2 else None

@@ -70,19 +70,29 @@ class Reads(TaskLog):
 
     def leaderboard(self, top: int | None) -> pd.DataFrame:
         scores = self.log.results.scores(self.task.fingerprint, self.task.metric)
-        board = leaderboard(scores, better=self.better, top=top)
+        return self.ranked(scores, self.task.metric, top=top)
+
+    def ranked(
+        self, scores: pd.DataFrame, metric: str, *, top: int | None = None, reference: str | None = None
+    ) -> pd.DataFrame:
+        """The leaderboard by one of the task's metrics; under a cross-validation with what the folds say.
+
+        scores: as `log.results.scores` returns them. reference: see `leaderboard`.
+        """
+        board = leaderboard(scores, better=better_of(metric), top=top, reference=reference)
         if self.task.folds is None or board.empty:
             return board
         shown = scores[scores["configuration"].isin(board["configuration"])]
-        return compared_by_folds(board, shown, self._fold_scores(shown), self.task.folds.ratio, SIGNIFICANT)
+        folds = self._fold_scores(shown, metric)
+        return compared_by_folds(board, shown, folds, self.task.folds.ratio, SIGNIFICANT, reference)
 
-    def _fold_scores(self, scores: pd.DataFrame) -> pd.DataFrame:
-        """The headline metric of each fold at the trial's best epoch: trial, fold and score."""
+    def _fold_scores(self, scores: pd.DataFrame, metric: str) -> pd.DataFrame:
+        """A metric of each fold at the trial's best epoch: trial, fold and score."""
         trials = [int(trial) for trial in scores["trial"]]
         epochs = self.log.history.folds(*trials)
         best = {trial: end.best_epoch for trial, end in self.log.history.ends(*trials).items()}
         at_best = epochs[epochs["epoch"] == epochs["trial"].map(best)]
-        return at_best.rename(columns={f"val_{self.task.metric}": "score"})[["trial", "fold", "score"]]
+        return at_best.rename(columns={f"val_{metric}": "score"}).reindex(columns=["trial", "fold", "score"])
 
     def leaderboard_with_configurations(self, top: int | None) -> pd.DataFrame:
         """The leaderboard with the hyperparameters in which its configurations differ."""
@@ -176,7 +186,7 @@ class Reads(TaskLog):
             return []
 
     def ensembles(self) -> pd.DataFrame:
-        """One row an ensemble on this task, in the order they were made; see `Reader.ensembles`."""
+        """One row an ensemble on this task, in the order they were made; see `Workbench.ensembles`."""
         tested = self._tested({})
         names = ("metric", "score", "corrected", "optimism", "low", "high", "gain", "gain_low", "gain_high")
         rows = []
@@ -253,7 +263,7 @@ class Reads(TaskLog):
         raise ConfigError([Problem("kind", kind, f"kind={kind!r}: unknown{did_you_mean(kind, kinds)}")])
 
     def complexity(self, frame: pd.DataFrame | None = None) -> pd.DataFrame:
-        """What the trials on this task cost and reached; see `Reader.complexity`. frame: these trials only."""
+        """What the trials on this task cost and reached; see `Workbench.complexity`. frame: these trials only."""
         frame = self.trials() if frame is None else frame
         frame = frame[~frame["source"].isin(UNRANKED) & (frame["metric"] == self.task.metric)]
         trials = [int(trial) for trial in frame["trial"]]

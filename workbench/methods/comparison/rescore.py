@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from workbench.core.errors import ConfigError, Problem, WorkbenchError, nearest
+from workbench.core.errors import ConfigError, ModelError, Problem, WorkbenchError, nearest
 from workbench.core.registry import METRICS
 from workbench.log.rescored import KIND
 from workbench.metrics.evaluation import evaluate_metric, takes_weights
@@ -73,6 +73,9 @@ def _scores(session: Session, trial: int, names: Sequence[str]) -> tuple[int, di
     else:
         members = enumerate(task.folds.members, 1)
         pairs = [(session.recall.model(trial, fold=number), member.validation) for number, member in members]
+    for model, _ in pairs:
+        if model.mismatch:
+            raise ModelError(f"trial {trial} cannot be measured again: {model.mismatch}")
     loss = pairs[0][0].config.loss
     for name in names:
         if METRICS[name].value.probabilities and not gives_probabilities(task.kind, loss):

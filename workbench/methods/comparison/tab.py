@@ -321,7 +321,7 @@ class CompareTab(TabBody):
                 panel.show_leaderboard(reads.leaderboard_with_configurations(20), reads.metric_label, left_out)
             elif chosen.kind == "patience":
                 advice = self._bench.suggest_patience()
-                panel.show_patience(advice._repr_png_(), advice.text, advice.suggestion)
+                panel.show_patience(advice._repr_png_(), advice.reason, advice.suggestion)
             elif chosen.kind == "parallel":
                 frame = reads.trials_of(chosen.search, last=None if chosen.search else TABLE_TRIALS)
                 panel.show_parallel(

@@ -187,7 +187,8 @@ class Continuation(Job[pd.DataFrame], Generic[W]):
                 row["old_model"], row["old_model_new_rows"] = self._scored(before)
             if before is not None and ended:
                 after = [found for rerun in reruns if (found := self._new_predictions(rerun)) is not None]
-                change = score_change(self.task.metric, before, after, self.task.validation.target)
+                groups = None if self.task.groups is None else self.task.groups["validation"]
+                change = score_change(self.task.metric, before, after, self.task.validation.target, groups)
                 row |= {"rerun": change.after, "low": change.low, "high": change.high, "seeds": len(after)}
                 row |= {"change": change.change, "change_low": change.change_low, "change_high": change.change_high}
                 row |= {

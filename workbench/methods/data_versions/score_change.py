@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -40,17 +40,20 @@ class Change(NamedTuple):
         return self.change_low > 0 or self.change_high < 0
 
 
-def score_change(metric: str, before: Tensor, after: Sequence[Tensor], targets: Tensor) -> Change:
+def score_change(
+    metric: str, before: Tensor, after: Sequence[Tensor], targets: Tensor, groups: NDArray[Any] | None = None
+) -> Change:
     """Compare a model with its successors, one a seed, on rows that none was trained on.
 
     before, and each of after: predictions (rows, outputs); targets (rows,) or (rows, outputs) in their own unit. metric: a
-    name in the table.
+    name in the table. groups: (rows,) the group of each row, None where rows stand alone.
 
     Two sources of noise are added in quadrature: which rows these happen to be, and, with two seeds or more, the seed
     (Student's t over seeds). With one seed the noise of training is not in the intervals. The rows' part of the difference
     is that of pairs, since both models answer the same rows: for accuracy Agresti and Min's interval (2005: half a row added
     to each cell of the table of pairs), for any other metric by 1,000 resamples of the rows; the rows' part of the score
-    itself is that of `score_interval`. A single row says nothing of the others: the difference has no interval then (NaN).
+    itself is that of `score_interval`. If rows belong to groups, whole groups are resampled, for any metric. A single row, or
+    group, says nothing of the others: the difference has no interval then (NaN).
     """
     old = evaluate_metric(metric, before, targets)
     scores = np.array([evaluate_metric(metric, one, targets) for one in after])
@@ -60,12 +63,17 @@ def score_change(metric: str, before: Tensor, after: Sequence[Tensor], targets: 
     seeds = 0.0
     if len(scores) > 1:
         seeds = float(stats.t.ppf((1 + LEVEL) / 2, len(scores) - 1) * scores.std(ddof=1) / math.sqrt(len(scores)))
-    found = [score_interval(metric, one, targets) for one in after]
+    units = None if groups is None else torch.from_numpy(np.unique(groups, return_inverse=True)[1].reshape(-1))
+    found = [score_interval(metric, one, targets, None, units) for one in after]
     down = float(np.mean([one.score - one.low for one in found]))
     up = float(np.mean([one.high - one.score for one in found]))
-    middle, rows = (
-        _pairs(before, after, targets) if metric == "accuracy" else _resampled(metric, before, after, targets)
-    )
+    middle: float | None = None
+    if units is not None:
+        rows = _error(_of_groups(metric, [before, *after], targets, units.numpy()))
+    elif metric == "accuracy":
+        middle, rows = _pairs(before, after, targets)
+    else:
+        rows = _error(_of_rows(metric, [before, *after], targets))
     half = math.hypot(Z * rows, seeds)
     centre = mean - old if middle is None else middle
     return Change(
@@ -82,7 +90,7 @@ def score_change(metric: str, before: Tensor, after: Sequence[Tensor], targets: 
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _pairs(before: Tensor, after: Sequence[Tensor], targets: Tensor) -> tuple[float | None, float]:
+def _pairs(before: Tensor, after: Sequence[Tensor], targets: Tensor) -> tuple[float, float]:
     """Centre and standard error of a difference of accuracies; a row's difference is a mean over seeds, from -1 to 1."""
     right = [(one.argmax(-1) == targets).double() for one in (before, *after)]
     difference = torch.stack(right[1:]).mean(0) - right[0]
@@ -92,18 +100,32 @@ def _pairs(before: Tensor, after: Sequence[Tensor], targets: Tensor) -> tuple[fl
     return centre, math.sqrt(max(0.0, squares / rows - centre**2) / rows)
 
 
-def _resampled(metric: str, before: Tensor, after: Sequence[Tensor], targets: Tensor) -> tuple[None, float]:
-    """Standard error of a difference over resamples of the rows (Efron 1979), drawn from seed 0; NaN if it is unknown."""
+def _of_rows(metric: str, models: Sequence[Tensor], targets: Tensor) -> NDArray[np.float64]:
+    """The metric of each model over resamples of the rows (Efron 1979), drawn from seed 0: (models, resamples)."""
     rows = len(targets)
     if rows < 2:
-        return None, math.nan
+        return np.empty((len(models), 0))
     draws = torch.from_numpy(np.random.default_rng(0).integers(0, rows, (RESAMPLES, rows)))
-    step = max(1, PIECE // (rows * max(1, before.shape[-1])))
-    found: list[NDArray[np.float64]] = []
-    for piece in torch.split(draws, step):
-        drawn = targets[piece]
-        values = [np.array(scores_of_resamples(metric, one[piece], drawn)) for one in (before, *after)]
-        found.append(np.mean(values[1:], axis=0) - values[0])
-    differences = np.concatenate(found)
+    step = max(1, PIECE // (rows * max(1, models[0].shape[-1])))
+    pieces = [
+        [scores_of_resamples(metric, one[piece], targets[piece]) for one in models]
+        for piece in torch.split(draws, step)
+    ]
+    return np.concatenate([np.array(piece, float) for piece in pieces], axis=1)
+
+
+def _of_groups(metric: str, models: Sequence[Tensor], targets: Tensor, units: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The same over resamples of whole groups. units: (rows,) numbers of the groups, from 0."""
+    count, found = int(units.max()) + 1, []
+    draws = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), size=RESAMPLES)
+    for times in draws if count > 1 else ():
+        rows = torch.from_numpy(np.repeat(np.arange(len(units)), times[units]))
+        found.append([scores_of_resamples(metric, one[rows][None], targets[rows][None])[0] for one in models])
+    return np.array(found, float).reshape(-1, len(models)).T
+
+
+def _error(scores: NDArray[np.float64]) -> float:
+    """Standard error of the difference of the first model's score to the mean of the others'; NaN if it is unknown."""
+    differences = scores[1:].mean(0) - scores[0]
     differences = differences[np.isfinite(differences)]
-    return None, float(differences.std(ddof=1)) if len(differences) > 1 else math.nan
+    return float(differences.std(ddof=1)) if len(differences) > 1 else math.nan

@@ -26,7 +26,7 @@ CHANGES = [
 
 
 def versions(session: Session) -> pd.DataFrame:
-    """The versions of the session's task that the log knows, oldest first; see `Reader.versions`."""
+    """The versions of the session's task that the log knows, oldest first; see `Workbench.versions`."""
     found = _chain(session)
     rows: list[dict[str, Any]] = []
     for fingerprint, about in found.items():
@@ -49,7 +49,7 @@ def number_of(session: Session) -> int:
 
 
 def version_changes(session: Session) -> pd.DataFrame:
-    """What each version of the task has changed for each configuration; see `Reader.version_changes`."""
+    """What each version of the task has changed for each configuration; see `Workbench.version_changes`."""
     chain = _chain(session)
     rows = []
     ended: set[tuple[str, tuple[int, ...]]] = set()
@@ -70,7 +70,7 @@ def version_changes(session: Session) -> pd.DataFrame:
 
 
 def version_drift(session: Session) -> pd.DataFrame:
-    """How the columns of each version of the task moved, as the log keeps it; see `Reader.drift`."""
+    """How the columns of each version of the task moved, as the log keeps it; see `Workbench.drift`."""
     chain = _chain(session)
     seen: set[str] = set()
     rows = []

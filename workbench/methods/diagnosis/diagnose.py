@@ -44,7 +44,7 @@ LAYER_ROWS = 256
 """Training rows on which layers are measured."""
 FLUSH_SECONDS = 2.0
 EXACT_LOSSES = {"classification": "cross_entropy", "regression": "mse", "multilabel": "binary_cross_entropy"}
-"""The losses that the task's baseline is measured by."""
+"""The losses that the task's baseline is measured by, without smoothing and weights of classes."""
 
 
 class Diagnosis(RuleFindings):
@@ -133,8 +133,8 @@ def case_of(session: Session, trial: int) -> tuple[Case, list[str]]:
         notes.append(f"the trial is {state}: diagnosed from its first {counted(len(curve), 'epoch')}")
     if not curve.empty:
         config = session.recall.config(trial, int(curve["epoch"].iloc[-1]))
-    measured = config.loss == EXACT_LOSSES.get(task.kind) and not (
-        config.uses("label_smoothing") and config.label_smoothing
+    measured = config.loss == EXACT_LOSSES.get(task.kind) and not any(
+        config.uses(name) and getattr(config, name) for name in ("label_smoothing", "class_weight")
     )
     board = reads.leaderboard(None)
     logged = log.results.scores(task.fingerprint, task.metric)
@@ -170,7 +170,7 @@ def case_of(session: Session, trial: int) -> tuple[Case, list[str]]:
         baseline_loss=baseline if measured else math.nan,
         baseline_score=task.baseline.metric,
         best_score=best_score(known, reads.better),
-        rows=len(task.validation),
+        rows=sum(len(member.validation) for member in ([task] if task.folds is None else task.folds.members)),
         reason="" if ended is None else ended.reason,
         seeds=[rows for _, rows in curves.groupby("trial")],
         scores=tuple(float(score) for score in own["score"]),

@@ -1,7 +1,7 @@
 """The rules of the diagnosis: one table, one function each, from a case to a finding or to nothing.
 
-Thresholds were set on planted runs (the calibration half in `tests/analysis/planted.py`) and checked on others. Losses are
-measured in units of the baseline's, scores by the share of the way from the baseline to the best known score on the task, and
+Thresholds were set on planted runs (the calibration half in `tests/methods/diagnosis/planted.py`) and checked on others. Losses
+are measured in units of the baseline's, scores by the share of the way from the baseline to the best known score on the task, and
 against the standard error that so many validation rows give. Weights say how near a finding is to the cause: a network whose
 units are dead underfits because they are dead.
 """

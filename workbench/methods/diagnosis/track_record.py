@@ -15,7 +15,8 @@ from scipy import stats
 from workbench.core.events import ENDED, TrialState
 from workbench.core.registry import METRICS
 from workbench.core.text import counted
-from workbench.methods.comparison.leaderboard import by_seed, tied_with_best
+from workbench.methods.comparison.leaderboard import by_seed, leaderboard
+from workbench.methods.comparison.reads import Reads
 from workbench.methods.diagnosis.effect import MEASURE_WORDS, Reached, helped, measure_of
 from workbench.methods.diagnosis.rules import all_rules
 from workbench.metrics.intervals import LEVEL
@@ -156,9 +157,12 @@ class _Reader:
             f"best validation {data['metric']}: {own.mean():.3g} ({counted(len(own), 'seed')}) against {other.mean():.3g} "
             f"({len(other)})"
         )
-        groups = (own, other)
-        averages, variances, seeds = zip(*((one.mean(), one.var(), len(one)) for one in groups), strict=True)
-        chance = float(tied_with_best(averages, variances, seeds)[1])
+        two = draws[draws["configuration"].isin([configurations[data["trial"]], configurations[data["rival"]]])]
+        if (fingerprint, data["metric"]) == (self.session.task.fingerprint, self.session.task.metric):
+            board = Reads.of(self.session).ranked(two, data["metric"])  # of a cross-validation by its folds
+        else:
+            board = leaderboard(two)
+        chance = float(board["p_value"].iloc[-1])
         if not math.isfinite(chance):
             return pd.NA, f"{means}, both without spread: no test is possible"
         return chance < 1 - LEVEL, f"{means}, p = {chance:.2g} by the leaderboard's t-test"

@@ -88,6 +88,7 @@ def assemble(
         labels=task.kind == "multilabel",
         deviation=deviation,
         weights=weights,
+        groups=None if task.groups is None else task.groups["validation"],
     )
     answers = crowd.answers()
     choose: Choice | None

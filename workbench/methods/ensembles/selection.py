@@ -39,6 +39,7 @@ LOWEST = np.finfo(np.float64).tiny
 class Scorer:
     """A metric and a loss over weighted rows. Scores are turned so that larger is better.
 
+    groups: (rows,) the group of each row, None where rows stand alone: a bootstrap draws whole groups.
     targets: (rows,) class indices, or (rows, outputs) numbers in their own unit, or 0 and 1 by label. metric: a name in the
     metrics table. labels: whether targets are 0 and 1 by label. deviation: (outputs,) of the training targets.
     weights: (rows,), None for equal ones. The loss is the cross-entropy of the mean probabilities, or the mean squared error in
@@ -50,10 +51,14 @@ class Scorer:
         targets: NDArray[Any],
         metric: str,
         *,
+        groups: NDArray[Any] | None = None,
         labels: bool = False,
         deviation: NDArray[Any] | float = 1.0,
         weights: Array | None = None,
     ) -> None:
+        self.units = (
+            np.arange(len(targets)) if groups is None else np.unique(groups, return_inverse=True)[1].reshape(-1)
+        )
         self.metric, self.targets, self.labels = metric, targets, labels
         self.classes = targets.dtype.kind == "i"
         self.weights = weights
@@ -97,11 +102,15 @@ class Scorer:
                 weights = torch.from_numpy(count).expand(len(answers), -1)
                 found[draw] = [own[self.metric] for own in evaluate([self.metric], outputs, everyone, weights)]
             return found
+        weighted = self.weights is not None  # no whole numbers, by which rows could be repeated; the metric takes them
         for draw, count in enumerate(counts):
-            rows = torch.from_numpy(np.repeat(np.arange(len(count)), count.astype(np.int64)))
+            drawn = np.flatnonzero(count) if weighted else np.repeat(np.arange(len(count)), count.astype(np.int64))
+            rows, weighs = torch.from_numpy(drawn), torch.from_numpy(count[drawn]) if weighted else None
             for candidate in range(len(answers)) if len(rows) else ():
                 try:
-                    found[draw, candidate] = evaluate_metric(self.metric, outputs[candidate][rows], targets[rows])
+                    found[draw, candidate] = evaluate_metric(
+                        self.metric, outputs[candidate][rows], targets[rows], weighs
+                    )
                 except ModelError:  # it may raise where a class is missing
                     if (count > 0).all():
                         raise
@@ -242,9 +251,9 @@ def estimate(
     scores, losses = scorer(combined(answers, votes)[None], np.ones((1, answers.shape[1])))
     own = Estimate(float(scorer.natural(scores)[0, 0]), float(losses[0, 0]))
     draws = int(np.clip(WORK / (answers.size * work), FEWEST, DRAWS))
-    counts = _bootstrap(answers.shape[1], draws, seed)
-    if answers.shape[1] < 2:
+    if not scorer.units.any():  # a single row, or group
         return own
+    counts = _bootstrap(scorer, draws, seed)
     if choose is None:
         low, high = _middle(scorer.natural(_scores_of(answers, scorer, np.repeat(votes[None], draws, 0), counts)))
         return own._replace(low=low, high=high, draws=draws)
@@ -271,20 +280,21 @@ def estimate(
 def interval(answers: Array, scorer: Scorer, *, draws: int = DRAWS, seed: int = 0) -> tuple[Array, Array, Array]:
     """Each member's score by itself with its 95% percentile interval over bootstrap samples of the rows: (members,) each.
 
-    NaN ends where the metric is a number on no sample, or there is a single row.
+    NaN ends where the metric is a number on no sample, or there is a single row or group.
     """
     scores, _ = scorer(answers, np.ones((1, answers.shape[1])))
-    sampled, _ = scorer(answers, _bootstrap(answers.shape[1], draws, seed))
+    sampled, _ = scorer(answers, _bootstrap(scorer, draws, seed))
     ends = np.array([_middle(values) for values in scorer.natural(sampled).T])
-    if answers.shape[1] < 2:
+    if not scorer.units.any():
         ends[:] = np.nan
     return scorer.natural(scores)[0], ends[:, 0], ends[:, 1]
 
 
-def _bootstrap(rows: int, draws: int, seed: int) -> Array:
-    """How often each row is drawn: (draws, rows)."""
-    rng = np.random.default_rng(seed)
-    return rng.multinomial(rows, np.full(rows, 1 / rows), size=draws).astype(np.float64)
+def _bootstrap(scorer: Scorer, draws: int, seed: int) -> Array:
+    """How often each row is drawn, with its group if it has one: (draws, rows)."""
+    rng, count = np.random.default_rng(seed), int(scorer.units.max()) + 1
+    drawn: Array = rng.multinomial(count, np.full(count, 1 / count), size=draws)[:, scorer.units].astype(np.float64)
+    return drawn
 
 
 def _scores_of(answers: Array, scorer: Scorer, votes: Votes, counts: Array) -> Array:

@@ -6,7 +6,6 @@ import pandas as pd
 
 from workbench.core.config import Config
 from workbench.methods.comparison.figure import intervals
-from workbench.methods.comparison.leaderboard import leaderboard
 from workbench.methods.comparison.reads import Reads
 from workbench.methods.search.campaign import Campaign
 from workbench.methods.search.handle import Search
@@ -36,8 +35,8 @@ class Comparison(Search):
     def table(self) -> pd.DataFrame:
         """One row a value, best first, from the new seeds alone.
 
-        Columns: the compared field, mean, low and high (95% confidence interval), seeds, p_value and tied (Welch's t-test
-        against the best, as in `bench.leaderboard`), tuned_score (the best of the tuning, too good, since it was selected for),
+        Columns: the compared field, mean, low and high (95% confidence interval), seeds, p_value and tied (against the best, by
+        the test of `bench.leaderboard`), tuned_score (the best of the tuning, too good, since it was selected for),
         configurations (budget of the tuning), epochs (all that the value's trials trained for), trial, and
         the tuned values (missing where the value does not read one).
         """
@@ -47,7 +46,7 @@ class Comparison(Search):
         finals = frame[frame["source"] == "replicate"]
         names = {"trial": "trial", "value": "configuration", "seed": "seed", "best_val_metric": "score"}
         scores = finals[list(names)].rename(columns=names)
-        board = leaderboard(scores, better=self._reads.better)
+        board = self._reads.ranked(scores, self._reads.task.metric)
         rows = []
         for row in board.itertuples(index=False):
             tuning = frame[(frame["value"] == row.configuration) & (frame["source"] != "replicate")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 import pandas as pd
 
@@ -21,11 +21,6 @@ from workbench.methods.search.strategies import PRUNERS, STRATEGIES, pruning, st
 from workbench.runs.arguments import search_numbers
 from workbench.runs.session import Session
 from workbench.training.losses import resolve_loss
-
-if TYPE_CHECKING:
-    pass
-
-T = TypeVar("T")
 
 __all__ = ["TRIALS", "SearchRequest", "continued"]
 

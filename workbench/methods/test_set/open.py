@@ -8,6 +8,7 @@ import math
 import socket
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -41,7 +42,7 @@ __all__ = ["TestResult", "Together", "history", "open_test_set"]
 
 
 class Together(Protocol):
-    """What of an ensemble is asked here. number: in the log, None if it is not recorded there."""
+    """What of an ensemble is asked here. number: in the log, None if it is not recorded there. facts: its `EnsembleFacts`."""
 
     @property
     def number(self) -> int | None: ...
@@ -51,6 +52,8 @@ class Together(Protocol):
     def models(self) -> Iterable[Any]: ...
     @property
     def schema(self) -> TaskSchema: ...
+    @property
+    def facts(self) -> Any: ...
     @property
     def val_metric(self) -> float: ...
     def predictions(self, x: Inputs) -> Tensor: ...
@@ -153,7 +156,7 @@ def open_test_set(
     if again and only_unseen:
         message = "again and only_unseen exclude each other"
         raise ConfigError([Problem("only_unseen", only_unseen, message)])
-    what: int | Together = whole("trial", trial) if not hasattr(trial, "predictions") else trial
+    what: int | Together = whole("trial", trial) if not hasattr(trial, "members") else trial
     sealed, keys = open_seal(session.task), session.task.row_keys["test"]
     if isinstance(what, int) and session.recall.refits.includes(what):
         sealed = open_seal(session.recall.refits.merged)  # the same rows, prepared as for its training
@@ -243,7 +246,8 @@ def _model(session: Session, what: int | Together) -> tuple[Callable[[Inputs], T
             _check_measured(model)
         words = f"ensemble {what.number}" if what.number is not None else "an ensemble"
         about = {"trial": None, "ensemble": what.number, "epoch": None, "what": words, "decision": ""}
-        return what.predictions, about, what.val_metric
+        same = what.facts.metric == session.task.metric
+        return what.predictions, about, what.val_metric if same else _validation_score(session, what.predictions)
     state = session.log.state(what)
     if state not in ENDED:
         raise RunError(f"trial {what} is {state}; wait for its end, then open the test set")
@@ -262,15 +266,17 @@ def _model(session: Session, what: int | Together) -> tuple[Callable[[Inputs], T
         )
     decision = model.decision.description
     about = {"trial": what, "ensemble": None, "epoch": model.epoch, "what": f"trial {what}", "decision": decision}
-    if model.decision:
-        rows = session.task.validation
-        decides = not METRICS[session.task.metric].value.probabilities
-        score = evaluate_metric(
-            session.task.metric, model.predictions(rows.x, decided=decides), rows.target, rows.weight
-        )
-        return lambda x: model.predictions(x, decided=decides), about, score
+    if model.decision or session.log.record(what).metric != session.task.metric:
+        answers = partial(model.predictions, decided=not METRICS[session.task.metric].value.probabilities)
+        return answers, about, _validation_score(session, answers)
     curve = session.log.curves(what).set_index("epoch")
     return model.predictions, about, float(curve.loc[model.epoch, "val_metric"])
+
+
+def _validation_score(session: Session, answers: Callable[[Inputs], Tensor]) -> float:
+    """The task's headline metric of predictions on its validation rows."""
+    rows = session.task.validation
+    return evaluate_metric(session.task.metric, answers(rows.x), rows.target, rows.weight)
 
 
 def _check_measured(model: TrainedModel) -> None:
