@@ -322,22 +322,12 @@ def test_a_log_in_memory_may_be_called_as_sqlite_does(
         (
             "acuracy",
             "classes",
-            r"metric 'acuracy' of 'data' is unknown; did you mean 'accuracy'\?; for classification there are",
+            r"metric 'acuracy' of 'data' is unknown; for classification there are .*; did you mean 'accuracy'\?",
         ),
         (
             "auc",
             "classes",
-            "metric 'auc' of 'data' is unknown; did you mean 'roc_auc'.; for classification .*wb.register_metric",
-        ),
-        (
-            "rmse",
-            "classes",
-            "metric 'rmse' of 'data' is for count and regression; for classification there are 'accuracy'",
-        ),
-        (
-            "accuracy",
-            "numbers",
-            "metric 'accuracy' of 'data' is for classification and dense; for regression there are 'r2', 'rmse'",
+            "metric 'auc' of 'data' is unknown; for classification .*wb.register_metric; did you mean 'roc_auc'",
         ),
     ],
 )
@@ -345,9 +335,9 @@ def test_a_metric_suits_its_task_from_the_start(metric: str, target: str, messag
     rng = np.random.default_rng(0)
     y = rng.integers(0, 3, 60) if target == "classes" else rng.normal(size=60)
     task = wb.Task.from_arrays(rng.normal(size=(60, 4)), y, name="data", metrics=metric)
-    with pytest.raises(wb.ConfigError, match=message):
+    with pytest.raises(wb.TaskError, match=message):
         wb.Workbench(task)
-    refused(bench, lambda bench: bench.finetune(1, task), wb.ConfigError, message)
+    refused(bench, lambda bench: bench.finetune(1, task), wb.TaskError, message)
 
 
 # --- a builder that returns what it returned before -----------------------------------------------------------------------

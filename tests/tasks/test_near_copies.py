@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -38,9 +39,10 @@ def test_near_copies_are_counted(noise: float, classes: int) -> None:
     labels = RNG.integers(0, 3, 900)
     others[:40] = train[:40] + noise * RNG.normal(size=(40, 8))
     own = np.concatenate([labels[:40], RNG.integers(0, 3, 160)])
-    found, checked = near_rows(rows(train, labels), rows(others, own), classes)
-    assert checked == 200
-    assert 35 <= found <= 40
+    found = near_rows(rows(train, labels), rows(others, own), classes)
+    assert found.checked == 200
+    assert found.alike == 0
+    assert 35 <= found.copies <= 40
 
 
 @pytest.mark.parametrize(
@@ -61,16 +63,28 @@ def test_independent_rows_are_none(name: str) -> None:
 )
 def test_rows_of_other_distributions_are_none(x: np.ndarray) -> None:
     train, others = rows(x[:800]), rows(x[800:])
-    assert near_rows(train, others, 0)[0] == 0
+    assert near_rows(train, others, 0)[:2] == (0, 0)
+
+
+@pytest.mark.parametrize(("rows", "rare"), [(300, 0.1), (1000, 0.03), (3000, 0.01)])
+def test_a_rare_category_makes_no_row_suspicious(rows: int, rare: float) -> None:
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        town = rng.choice(["usual", "rare", "rarer"], rows, p=[1 - 1.5 * rare, rare, rare / 2])
+        frame = pd.DataFrame(rng.normal(size=(rows, 5)), columns=list("abcde")).assign(
+            town=town, y=rng.normal(size=rows)
+        )
+        assert Task.from_frame(frame, "y").warnings == ()
 
 
 def test_rows_of_a_group_are_near_and_groups_kept_together_are_not() -> None:
     group = np.repeat(np.arange(60), 20)
     centre, label = RNG.normal(size=(60, 8)), RNG.integers(0, 2, 60)
     x, y = centre[group] + 0.2 * RNG.normal(size=(1200, 8)), label[group]
-    (says,) = Task.from_arrays(x, y).warnings
-    assert "lie much closer to a training row" in says
-    assert "wb.Split.grouped" in says
+    with pytest.warns(UserWarning, match=r"lie closer to a training row.* wb\.Split\.grouped") as raised:
+        (says,) = Task.from_arrays(x, y).warnings
+    assert says == str(raised[0].message)
+    assert raised[0].filename == __file__
     assert Task.from_arrays(x, y, split=wb.Split.grouped(group)).warnings == ()
 
 

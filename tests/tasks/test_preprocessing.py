@@ -152,6 +152,7 @@ def test_regression_targets_are_standardised_with_the_training_rows() -> None:
 # --- clipping -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore:.*training row:UserWarning")
 def test_clipping_holds_outliers_at_the_training_rows_bounds() -> None:
     spiked = X.copy()
     spiked[::10, 0] = 1e4

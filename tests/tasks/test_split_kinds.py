@@ -214,6 +214,45 @@ def test_a_gap_is_left_out(order: Any, gap: Any) -> None:
     assert [max(part) for part in parts] == [173, 233, 299]
 
 
+@pytest.mark.parametrize("form", ["%Y-%m-%d", "%Y%m%d", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M:%S.%f", "%Y-%m-%dT%H:%M:%SZ"])
+def test_dates_as_text_are_dates(form: str) -> None:
+    text = DAYS.strftime(form)
+    for values in (list(text), pd.Series(text, dtype="string"), pd.Series(pd.Categorical(text)), text.to_numpy()):
+        task = numbered(split=Split.ordered(values, gap="7D"))
+        assert parts_of(task) == parts_of(numbered(split=Split.ordered(DAYS, gap="7D")))
+
+
+def test_a_date_column_of_a_file_orders_rows(tmp_path: Any) -> None:
+    order = RNG.permutation(300)
+    frame = pd.DataFrame(X, columns=list("abcd")).assign(day=DAYS, y=Y).iloc[order]
+    frame.to_csv(tmp_path / "days.csv", index=False)
+    task = Task.from_csv(tmp_path / "days.csv", "y", split=Split.ordered("day", gap="30D"))
+    assert task.feature_names == ("a", "b", "c", "d")
+    assert [sorted(order[rows]) for rows in task.row_numbers.values()] == [list(range(151)), list(range(180, 211))]
+    assert str(task.split) == "ordered by 'day', gap 30 days"
+
+
+def test_text_with_time_zones_is_ordered_by_the_instant() -> None:
+    zones = [f"{day:%Y-%m-%dT}{12 + place % 7:02}:00+0{place % 7}:00" for place, day in enumerate(DAYS)]
+    assert parts_of(numbered(split=Split.ordered(zones))) == parts_of(numbered(split=Split.ordered(DAYS)))
+
+
+@pytest.mark.parametrize(
+    ("gap", "words"),
+    [
+        ("30D", "30 days"),
+        ("1D", "1 day"),
+        ("36h", "1 day 12 hours"),
+        ("90min", "1 hour 30 minutes"),
+        ("1500ms", "1 second 500 milliseconds"),
+    ],
+)
+def test_a_gap_in_words_is_read_back(gap: str, words: str) -> None:
+    split = Split.ordered("day", gap=gap)
+    assert str(split).endswith(f"gap {words}")
+    assert eval(repr(split)).gap == pd.Timedelta(gap)
+
+
 def test_ordered_folds_are_those_of_scikit_learn() -> None:
     for gap in (0, 4):
         found = divide(
@@ -411,7 +450,7 @@ def test_a_version_keeps_given_words() -> None:
     [
         (Split.random(0.5, 0.25, 0.25, stratify=False), "wb.Split.random(0.5, 0.25, 0.25, stratify=False)", ()),
         (Split.grouped(GROUPS), "wb.Split.grouped(groups, 0.6, 0.2, 0.2)", ("groups",)),
-        (Split.ordered(DAYS, gap="7D"), "wb.Split.ordered(order, 0.6, 0.2, 0.2, gap='7 days 00:00:00')", ("order",)),
+        (Split.ordered(DAYS, gap="7D"), "wb.Split.ordered(order, 0.6, 0.2, 0.2, gap='7 days')", ("order",)),
         (
             Split.given(train=range(100), validation=range(100, 300)),
             "wb.Split.given(train=train_rows, validation=validation_rows)",
@@ -465,12 +504,18 @@ DAYLESS = pd.DataFrame(X, columns=list("abcd")).assign(patient=GROUPS, y=Y)
         (lambda: Split.grouped(None), "groups=None: give a column's name, or one value a row"),
         (lambda: Split.grouped(Y), "leaves no training row of class|lacks|too few|class"),
         (lambda: Split.ordered([None, *DAYS[1:]]), "order has 1 missing value, first in row 0"),
-        (lambda: Split.ordered(DAYS.astype(str)), "order holds text, such as '2021-01-01'.*pd.to_datetime"),
-        (lambda: Split.ordered([1, "b"] * 150), "order holds int, str|order holds text"),
+        (lambda: Split.ordered(DAYS.strftime("%d.%m.%Y")), r"order has the text '01\.01\.2021' in row 0.*pd.to_datetime"),
+        (lambda: Split.ordered([*DAYS.astype(str)[:-1], "later"]), "order has the text 'later' in row 299, which is no date"),
+        (lambda: Split.ordered([*DAYS.astype(str)[:-1], "now"]), "order has the text 'now' in row 299"),
+        (lambda: Split.ordered([*DAYS.astype(str)[:-1], None]), "order has 1 missing value, first in row 299"),
+        (lambda: Split.ordered([*DAYS.strftime("%FT%TZ")[:-1], "2024-01-01T10:00"]), "no time zone in row 299.*one in row 0"),
+        (lambda: Split.ordered([f"0{year:03}-01-01" for year in range(300)]), "order has the (date|text) .?0"),
+        (lambda: Split.ordered([*DAYS[:-1], "2024-01-01"]), "order holds Timestamp, str, such as .* in row 299"),
+        (lambda: Split.ordered([1, "b"] * 150), "order has the text '1' in row 0, which is no date.*pd.to_numeric"),
         (lambda: Split.ordered(np.zeros(300)), "order has 1 different value: too few for 3 splits"),
-        (lambda: Split.ordered(np.arange(300), gap="7D"), "gap='7 days 00:00:00': is a time, and order holds numbers"),
+        (lambda: Split.ordered(np.arange(300), gap="7D"), "gap='7 days': is a time, and order holds numbers"),
         (lambda: Split.ordered(DAYS, gap=200), "gap=200: leaves no training row; give a smaller gap"),
-        (lambda: Split.ordered(DAYS, gap="99D"), "gap='99 days 00:00:00': leaves no validation row"),
+        (lambda: Split.ordered(DAYS, gap="99D"), "gap='99 days': leaves no validation row"),
         (lambda: Split.ordered(DAYS, gap=-1), "gap=-1: must be a number of rows from 0"),
         (lambda: Split.ordered(DAYS, gap=1.5), "gap=1.5: must be a number of rows from 0"),
         (lambda: Split.ordered(np.where(Y == 2, 1.0, 0) + np.arange(300) / 1e3), "no training row of class '2'"),
@@ -504,7 +549,7 @@ def test_what_bad_splits_get(make: Any, message: str) -> None:
 
 def test_a_fold_without_a_class_is_named() -> None:
     y = np.where(np.arange(300) < 8, "rare", "usual")
-    with pytest.raises(TaskError, match="count=10: a class has 6 rows outside the test set.*at most 6 folds"):
+    with pytest.raises(TaskError, match="count=10: class 'rare' has 6 rows outside the test set.*at most 6 folds"):
         Task.from_arrays(X, y, split=Split.folds(10))
     with pytest.raises(
         TaskError, match=r"fold 2 of 3 has no validation row of class 'rare', which has 8 rows in the data; use"
@@ -601,6 +646,7 @@ def test_a_splitter_is_given_the_targets_of_its_rows_in_the_order_of_the_data(ki
         Task.from_arrays(X, X[:, 0], split=Split.folds(splitter=StratifiedKFold(3), test=0))
 
 
+@pytest.mark.filterwarnings("ignore:.*copies of training rows:UserWarning")
 def test_copies_between_any_two_folds_and_of_test_rows_are_counted() -> None:
     rows = X[:100].copy()
     rows[60], rows[90] = rows[30], rows[10]  # of five pieces, in the second, third, fifth and first
@@ -620,6 +666,7 @@ def test_copies_between_any_two_folds_and_of_test_rows_are_counted() -> None:
 @pytest.mark.parametrize(
     "types", [(np.uint8, np.float32), (np.float64, np.uint8), (np.uint8, np.uint8), (np.int64, np.float64)]
 )
+@pytest.mark.filterwarnings("ignore:.*copies of training rows:UserWarning")
 def test_pictures_in_0_to_255_and_in_0_to_1_are_not_joined(named: bool, types: tuple[Any, Any]) -> None:
     parts = [np.ones((30, 1, 4, 4), dtype) for dtype in types]
     given = [{"image": part, "table": X[:30]} for part in parts] if named else parts

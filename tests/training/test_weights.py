@@ -200,9 +200,7 @@ def test_a_split_of_rows_without_weight_is_rejected() -> None:
             wb.Task.from_frame(frame, "y", weights=name)
 
 
-@pytest.mark.parametrize(
-    "value", [{"0": -1}, {"0": 0.0}, {}, {"0": "x"}, {"0": float("nan")}, {"0": True}, '{"0": ', "equal", 3]
-)
+@pytest.mark.parametrize("value", [{"0": -1}, {}, {"0": "x"}, {"0": float("nan")}, {"0": True}, '{"0": ', "equal", 3])
 def test_class_weights_that_cannot_be_used(value: Any) -> None:
     with pytest.raises(ConfigError, match="class_weight="):
         wb.Config(class_weight=value)

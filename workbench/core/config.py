@@ -70,6 +70,8 @@ class Hyperparameter:
         rule = f"one of {', '.join(map(repr, self.options))}" if self.options is not None else self.domain.description  # type: ignore[union-attr]
         if self.zero:
             rule += " or 0"
+        if self.mapping:
+            rule += ", or a mapping from class to weight, such as {'rare': 5.0}"
         return rule + (" or None" if self.optional else "")
 
     def check(self, value: object, name: str = "") -> Any:
@@ -87,9 +89,8 @@ class Hyperparameter:
         try:
             return domain.check(value, name)
         except ConfigError as error:
-            message = (
-                error.problems[0].message if options is not None else f"{name}={value!r}: must be {self.description}"
-            )
+            hint = error.problems[0].message.partition("; ")[2] if options is not None else ""
+            message = f"{name}={value!r}: must be {self.description}" + (f"; {hint}" if hint else "")
             if self.default is not None:
                 message += f" (default {self.default!r})"
             raise ConfigError([Problem(name, value, message)]) from None
@@ -111,8 +112,8 @@ def _mapping(value: Mapping[Any, Any] | str, name: str) -> str:
         numbers = {str(key): finite(number) for key, number in given.items()}
     except (TypeError, ValueError, AttributeError):
         numbers = {}
-    if not numbers or any(number is None or number < 0 for number in numbers.values()) or not any(numbers.values()):
-        remedy = "give a weight from 0 on for each class, such as {'rare': 5.0, 'frequent': 1.0}, at least one of them above 0"
+    if not numbers or any(number is None or number < 0 for number in numbers.values()):
+        remedy = "give a weight from 0 on for each class, such as {'rare': 5.0, 'frequent': 1.0}; a class that is not named has 1"
         raise ConfigError([Problem(name, value, f"{name}={value!r}: {remedy}")])
     return json.dumps(numbers, sort_keys=True, ensure_ascii=False)
 

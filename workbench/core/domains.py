@@ -16,7 +16,7 @@ from numbers import Integral, Real
 from types import NoneType
 from typing import Any, Literal, get_args
 
-from workbench.core.errors import ConfigError, Problem, did_you_mean
+from workbench.core.errors import ConfigError, Problem, nearest
 
 __all__ = ["Choice", "Domain", "IntRange", "LogRange", "Range", "Scale", "ambiguous", "finite", "frozen", "listed"]
 
@@ -224,12 +224,9 @@ class Choice:
         for option in self.options:
             if _equal(option, wanted):
                 return option
-        hint = (
-            did_you_mean(value, self.options)
-            if isinstance(value, str) and all(isinstance(option, str) for option in self.options)
-            else ""
-        )
-        raise _invalid(f"must be {self.description}{hint if 'did you mean' in hint else ''}", name, value)
+        texts = [option for option in self.options if isinstance(option, str)]
+        hint = nearest(value, texts) if isinstance(value, str) else ""
+        raise _invalid(f"must be {self.description}{hint}", name, value)
 
 
 def _is_option(value: object) -> bool:

@@ -23,6 +23,7 @@ __all__ = [
     "TaskError",
     "WorkbenchError",
     "did_you_mean",
+    "nearest",
 ]
 
 
@@ -96,7 +97,14 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     "; did you mean 'batch_size'?"
     """
     names = sorted(known)
-    close = get_close_matches(str(name), names, n=1, cutoff=0.6)
-    if close:
-        return f"; did you mean {close[0]!r}?"
-    return f"; known: {', '.join(names)}" if names else ""
+    return nearest(name, names) or (f"; known: {', '.join(names)}" if names else "")
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The tail of an error message that lists the known names already: the nearest one, "" where none is near.
+
+    >>> nearest("batchsize", ["batch_size", "seed"])
+    "; did you mean 'batch_size'?"
+    """
+    close = get_close_matches(str(name), sorted(known), n=1, cutoff=0.6)
+    return f"; did you mean {close[0]!r}?" if close else ""

@@ -141,24 +141,49 @@ def output_shape(task: DataShape, config: Config) -> tuple[int, ...]:
 
 
 def probe(module: nn.Module, task: DataShape, config: Config) -> None:
-    """Run two rows of zeros through the module (evaluation mode). Raises: ModelError on a raise or a wrong shape."""
-    outputs = _evaluated(module, task, config.model)
+    """Run two rows through the module (evaluation mode): zeros, and tokens from 0 to the largest one.
+
+    Raises: ModelError on a raise, outputs of a wrong shape or type or without a gradient, and changes of the input, which would
+    be changes of the task's rows.
+    """
+    outputs = _evaluated(module, task, config.model, gradient=True)
     wanted = (2, *output_shape(task, config))
     if not isinstance(outputs, Tensor) or tuple(outputs.shape) != wanted:
         raise ModelError(
             f"model {config.model!r}: must return a tensor of shape {wanted} for a batch of 2 rows "
             f"(task.output_size = {wanted[1]}), got {describe_outputs(outputs)}"
         )
+    if not outputs.is_floating_point():
+        raise ModelError(
+            f"model {config.model!r}: must return floating-point numbers, got {outputs.dtype}; return what the last layer "
+            "gives"
+        )
+    if not outputs.requires_grad and any(weights.requires_grad for weights in module.parameters()):
+        raise ModelError(
+            f"model {config.model!r}: its outputs have no gradient, so that nothing could be trained; leave out .detach(), "
+            ".data, torch.no_grad() and NumPy in its forward pass"
+        )
 
 
-def _evaluated(module: nn.Module, task: DataShape, name: str) -> Any:
-    """What a module returns for two rows of zeros in evaluation mode. Raises: ModelError if it raises."""
+def _evaluated(module: nn.Module, task: DataShape, name: str, *, gradient: bool = False) -> Any:
+    """What a module returns for two rows in evaluation mode. Raises: ModelError if it raises, or changes them."""
     first = next((own for own in module.parameters() if not is_lazy(own)), torch.empty(0))
     rows = blank_inputs(task, 2, first)
+    parts = {"": rows} if isinstance(rows, Tensor) else rows
+    for key, part in parts.items():
+        if not part.is_floating_point():
+            part[1] = max(0, getattr(task, "categories", {}).get(key or "tokens", 1) - 1)
+    before = [part._version for part in parts.values()]
     was_training = module.training
     try:
-        with torch.no_grad():
-            return call(module.eval(), rows)
+        with torch.set_grad_enabled(gradient):
+            outputs = call(module.eval(), rows)
+        if [part._version for part in parts.values()] != before:
+            raise ModelError(
+                f"model {name!r}: changes its input in place, and with it the rows of the task; write x = x + 1 instead of "
+                "x += 1, leave out inplace=True before the first layer with weights, or use x.clone()"
+            )
+        return outputs
     except WorkbenchError:
         raise
     except Exception as error:

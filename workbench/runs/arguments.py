@@ -13,9 +13,10 @@ from workbench.core.config import CHOICES, Config
 from workbench.core.domains import finite
 from workbench.core.errors import ConfigError, Problem, TaskError, did_you_mean
 from workbench.core.identity import identity_of
-from workbench.core.registry import METRICS, user_choices
+from workbench.core.registry import user_choices
 from workbench.runs.restore import whole
 from workbench.tasks import Task
+from workbench.tasks.options import check_metrics
 from workbench.training import Change, live_value
 from workbench.training.devices import available_devices
 
@@ -62,20 +63,11 @@ def a_config(value: object, name: str = "config") -> Config:
 
 
 def a_task(value: object, name: str = "task") -> Task:
-    """A task that was given. Raises: TaskError for anything else; ConfigError for a metric that is unknown or of another kind."""
+    """A task that was given. Raises: TaskError for anything else, and for a metric that is unknown or of another kind."""
     if not isinstance(value, Task):
         remedy = "give a wb.Task, such as wb.Task.load('digits'), or wb.Task.from_frame(table, target=...)"
         raise TaskError(f"{name} is a {_kind(value)}: {remedy}")
-    suited = METRICS.suited_to(value.kind)
-    for metric in value.metrics:
-        if metric in suited:
-            continue
-        why = f"is for {' and '.join(sorted(METRICS[metric].kinds))}" if metric in METRICS else "is unknown"
-        known = ", ".join(map(repr, suited))
-        near = did_you_mean(metric, suited)
-        near = near if "did you mean" in near else ""
-        message = f"metric {metric!r} of {value.name!r} {why}{near}; for {value.kind} there are {known}"
-        raise ConfigError([Problem("metrics", metric, f"{message}, and those of wb.register_metric")])
+    check_metrics(value.metrics, value.kind, f" of {value.name!r}")
     return value
 
 

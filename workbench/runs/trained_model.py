@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from workbench.core import files
 from workbench.core.config import Config
-from workbench.core.errors import CheckpointError, ConfigError, ModelError, WorkbenchError
+from workbench.core.errors import CheckpointError, ConfigError, ModelError, TaskError, WorkbenchError
 from workbench.core.registration import Loss
 from workbench.core.registry import LOSSES, MODELS
 from workbench.core.version import __version__
@@ -136,7 +136,11 @@ class TrainedModel(nn.Module):
         first = next(self.module.parameters())
 
         def work(piece: Inputs) -> Tensor:
-            outputs: Tensor = call(self.module, ready(piece.to(first.device), first.dtype))
+            batch = ready(piece.to(first.device), first.dtype)
+            try:
+                outputs: Tensor = call(self.module, batch)
+            except IndexError as error:
+                raise TaskError(f"the model raised IndexError: {error}{_too_large(batch, self.schema)}") from error
             return outputs.cpu()
 
         stored = InputRows(x, {}) if isinstance(x, dict) else x
@@ -149,6 +153,19 @@ class TrainedModel(nn.Module):
         goal = f"inputs {self.schema.input_shape}, {self.schema.goal}"
         decision = f"; {self.decision.description}" if self.decision else ""
         return f"<TrainedModel{trial} ({self.config.model}{epoch}) on {self.schema.name!r}: {goal}{decision}>"
+
+
+def _too_large(batch: Batch, schema: TaskSchema) -> str:
+    """Which token is beyond those that the task was made with, as the end of a message; empty if none is."""
+    parts = batch if isinstance(batch, dict) else {"tokens": batch}
+    for name, part in parts.items():
+        known = schema.categories.get(name)
+        if known is not None and not part.is_floating_point() and part.numel() and int(part.max()) >= known:
+            return (
+                f"; X has the token {int(part.max())}, and those of the task are 0 to {known - 1}: map unknown tokens to an id "
+                "of their own, or give nn.Embedding more entries"
+            )
+    return ""
 
 
 @contextmanager

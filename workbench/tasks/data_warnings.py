@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from workbench.core.text import counted
 from workbench.tasks.frames import is_number
 
-__all__ = ["data_warnings"]
+__all__ = ["data_warnings", "label_warnings"]
 
 FEW = 20
 """Texts in fewer rows than this may all differ by chance."""
@@ -60,15 +60,31 @@ def _on_texts(name: str, column: pd.Series[Any], trained: pd.Series[Any]) -> lis
         inputs = counted(int(trained.nunique()), "input")
         says = f"{len(counts):,} different texts in {counted(rows, 'row')}, which become {inputs}"
         found.append(f"Column {name!r} has {says}; drop it if it names the rows.")
+    if alike := _alike(counts):
+        found.append(f"Column {name!r} has values that differ by case or blanks alone: {alike}.")
+    return found
+
+
+def _alike(texts: Iterable[str]) -> str:
+    """The texts that differ by case or blanks alone, in words; empty if there are none."""
     groups: dict[str, list[str]] = {}
-    for text in sorted(counts):
+    for text in sorted(texts):
         groups.setdefault(" ".join(text.split()).casefold(), []).append(text)
     alike = [group for group in groups.values() if len(group) > 1]
-    if alike:
-        shown = ", ".join(_clipped(text) for text in alike[0][:SHOWN])
-        more = f" and {counted(len(alike) - 1, 'more group')}" if len(alike) > 1 else ""
-        found.append(f"Column {name!r} has values that differ by case or blanks alone: {shown}{more}.")
-    return found
+    if not alike:
+        return ""
+    shown = ", ".join(_clipped(text) for text in alike[0][:SHOWN])
+    return shown + (f" and {counted(len(alike) - 1, 'more group')}" if len(alike) > 1 else "")
+
+
+def label_warnings(classes: Sequence[str]) -> tuple[str, ...]:
+    """A sentence on classes whose labels may be one, spelled differently."""
+    alike = _alike(classes)
+    return (
+        (f"Classes differ by case or blanks alone: {alike}; give them one spelling if they are one class.",)
+        if alike
+        else ()
+    )
 
 
 def _constant(trained: pd.DataFrame) -> list[str]:

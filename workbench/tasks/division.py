@@ -120,7 +120,7 @@ def divide(
     if split.count:
         rest = parts[0]
         folds = folds_of(
-            split, rest, keys, labels if split.stratify or groups is not None else None, groups, order, seed,
+            split, rest, keys, labels if split.stratify or groups is not None else None, classes, groups, order, seed,
             labels if targets is None else targets,
         )  # fmt: skip
         _check_folds(folds, labels, classes)

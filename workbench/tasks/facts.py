@@ -17,7 +17,7 @@ from workbench.core.direction import selected_by
 from workbench.core.errors import ModelError
 from workbench.core.kinds import KINDS
 from workbench.core.registry import LOSSES, METRICS
-from workbench.core.text import in_sentence
+from workbench.core.text import in_sentence, rounded
 from workbench.metrics.evaluation import evaluate_metric
 from workbench.metrics.predictions import predictions_of
 
@@ -50,7 +50,7 @@ class Baseline:
     description: str
 
     def __repr__(self) -> str:
-        return f"Baseline(metric={self.metric:.3f}, loss={self.loss:.3f}, {self.description!r})"
+        return f"Baseline(metric={rounded(self.metric, 4)}, loss={rounded(self.loss, 4)}, {self.description!r})"
 
 
 def baseline_of(task: Task | Fold) -> Baseline:
@@ -143,7 +143,7 @@ def facts_of(task: Task) -> pd.DataFrame:
         *_inputs(task),
         ("metrics", ", ".join(task.metrics)),
         ("best epoch by", selected_by(task.monitor)),
-        ("baseline", f"{in_sentence(label)} {baseline.metric:.3f}, loss {baseline.loss:.3f}"),
+        ("baseline", f"{in_sentence(label)} {rounded(baseline.metric, 4)}, loss {rounded(baseline.loss, 4)}"),
         ("", baseline.description),
     ]
     if task.kind == "multilabel":

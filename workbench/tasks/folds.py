@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ def folds_of(
     rows: Rows,
     keys: NDArray[np.uint64],
     labels: NDArray[np.int64] | None,
+    classes: Sequence[str] | None,
     groups: NDArray[np.uint64] | None,
     order: TimeOrder | None,
     seed: int,
@@ -32,8 +34,8 @@ def folds_of(
 ) -> tuple[tuple[Rows, Rows], ...]:
     """The training and validation rows of each fold, in the order of `rows`.
 
-    rows: all but the test rows. keys, labels, groups: of all rows of the data. labels: None where classes do not matter.
-    targets: of all rows, the y of a splitter.
+    rows: all but the test rows. keys, labels, groups: of all rows of the data. labels: None where classes do not matter;
+    classes: their names. targets: of all rows, the y of a splitter.
     Raises: TaskError for fewer groups or rows than folds, and what a splitter raises.
     """
     if split.splitter is not None:
@@ -46,18 +48,20 @@ def folds_of(
     if groups is not None:
         places = _of_groups(split, groups[rows], strata, seed)
     else:
-        _check_rare(strata, labels, split.count)
+        _check_rare(strata, None if labels is None else classes, split.count)
         places = _dealt(keys[rows], strata, split.count, seed)
     return tuple((rows[places != fold], rows[places == fold]) for fold in range(split.count))
 
 
-def _check_rare(strata: NDArray[np.int64], labels: NDArray[np.int64] | None, count: int) -> None:
+def _check_rare(strata: NDArray[np.int64], classes: Sequence[str] | None, count: int) -> None:
     counts = np.bincount(strata)
-    least = int(counts[counts > 0].min())
-    if labels is not None and least < count:
+    rarest = int(np.where(counts > 0, counts, len(strata) + 1).argmin())
+    least = int(counts[rarest])
+    if classes is not None and least < count:
+        fewer = f"use at most {least} folds, " if least > 1 else ""
         raise TaskError(
-            f"count={count}: a class has {counted(least, 'row')} outside the test set, too few for one in each fold; use at most "
-            f"{max(2, least)} folds, merge the class with another one, or drop it"
+            f"count={count}: class {classes[rarest]!r} has {counted(least, 'row')} outside the test set, too few for one in each "
+            f"fold; {fewer}merge the class with another one, or drop it"
         )
 
 

@@ -27,6 +27,9 @@ MAX_CATEGORIES = 1000
 DATE = re.compile(r"\d{4}-\d{1,2}-\d{1,2}([ T].*)?|\d{1,2}([./-])\d{1,2}\2\d{4}([ T].*)?")
 
 
+_BY_TIME = "; to divide the rows by it, give split=wb.Split.ordered({!r})"
+
+
 def is_number(column: pd.Series[Any]) -> bool:
     """Whether a column is used as numbers: all others, booleans among them, are one-hot encoded."""
     return pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
@@ -96,6 +99,8 @@ def check_frame(frame: Any, target: str | Sequence[str]) -> tuple[pd.DataFrame, 
     for name in targets:
         if name not in columns:
             raise TaskError(f"target={name!r}: there is no such column{did_you_mean(name, columns)}")
+    if len(set(targets)) < len(targets):
+        raise TaskError(f"target={list(targets)!r}: names a column twice; name each once")
     inputs = frame.drop(columns=targets)
     if not targets or frame.empty or inputs.shape[1] == 0:
         raise TaskError(
@@ -155,7 +160,9 @@ def _checked(name: str, column: pd.Series[Any]) -> pd.Series[Any]:
         raise TaskError(f"column {name!r} holds durations; turn them into numbers: {plain}.dt.total_seconds()")
     if pd.api.types.is_datetime64_any_dtype(categories) or isinstance(categories.dtype, pd.PeriodDtype):
         what, part = ("periods", "year") if isinstance(categories.dtype, pd.PeriodDtype) else ("dates", "dayofyear")
-        raise TaskError(f"column {name!r} holds {what}; turn them into numbers, such as {plain}.dt.{part}, or drop it")
+        raise TaskError(
+            f"column {name!r} holds {what}; turn them into numbers, such as {plain}.dt.{part}, or drop it{_BY_TIME.format(name)}"
+        )
     if pd.api.types.is_complex_dtype(categories):
         raise TaskError(f"column {name!r} holds complex numbers; split it into real and imaginary parts")
     if is_number(column):
@@ -177,7 +184,7 @@ def _checked(name: str, column: pd.Series[Any]) -> pd.Series[Any]:
     if len(values) and all(DATE.fullmatch(value) for value in values):
         raise TaskError(
             f"column {name!r} holds dates as text, such as {values[0]!r}; parse it with pd.to_datetime and turn it "
-            "into numbers, such as .dt.dayofyear, or drop it"
+            f"into numbers, such as .dt.dayofyear, or drop it{_BY_TIME.format(name)}"
         )
     if len(values) > MAX_CATEGORIES:
         raise TaskError(
@@ -214,6 +221,9 @@ def _check_objects(name: str, present: pd.Series[Any] | pd.Index[Any]) -> None:
                 datetime.time: ("times of a day", "the minute of a day"),
                 pd.Period: ("periods", "the year"),
             }.get(type(value), ("dates", "the day of a year"))
-            raise TaskError(f"column {name!r} holds {what}; turn them into numbers, such as {example}, or drop it")
+            raise TaskError(
+                f"column {name!r} holds {what}; turn them into numbers, such as {example}, or drop it"
+                + (_BY_TIME.format(name) if what != "times of a day" else "")
+            )
         if isinstance(value, complex):
             raise TaskError(f"column {name!r} holds complex numbers; split it into real and imaginary parts")

@@ -41,6 +41,8 @@ def _numbers(given: Any, rows: int, name: str) -> NDArray[np.int64]:
     """Row numbers, of numbers or a mask."""
     if hasattr(given, "detach"):
         given = given.detach().cpu().numpy()
+    if isinstance(given, slice):
+        given = range(rows)[given]
     found = np.asarray(given)
     if found.ndim != 1:
         raise TaskError(
@@ -67,7 +69,9 @@ def _numbers(given: Any, rows: int, name: str) -> NDArray[np.int64]:
     numbers: NDArray[np.int64] = found.astype(np.int64)
     unique, counts = np.unique(numbers, return_counts=True)
     if len(unique) < len(numbers):
-        raise TaskError(f"{name}= names row {unique[counts.argmax()]} {counts.max()} times; give each row once")
+        is_mask = len(numbers) == rows and unique.tolist() == [0, 1]
+        remedy = f"if it is a mask of 0 and 1, give {name}.astype(bool)" if is_mask else "give each row once"
+        raise TaskError(f"{name}= names row {unique[counts.argmax()]} {counts.max()} times; {remedy}")
     return numbers
 
 

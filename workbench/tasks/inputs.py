@@ -19,7 +19,7 @@ from workbench.core.errors import TaskError, did_you_mean
 from workbench.core.text import counted
 from workbench.core.warn import callers_level
 
-__all__ = ["NUMBERS", "TOKENS", "NamedArrays", "array_of", "as_inputs", "to_shape", "warn_of_channels"]
+__all__ = ["NUMBERS", "TOKENS", "NamedArrays", "array_of", "as_inputs", "to_shape", "warn_of_channels", "warn_of_order"]
 
 NUMBERS, TOKENS = "numbers", "tokens"
 """The kinds of input: standardized, or passed on as whole numbers."""
@@ -188,6 +188,24 @@ def _tokens(values: Any, name: str) -> NDArray[np.int64]:
     if largest >= 2**63:
         raise TaskError(f"{name} has a token {largest}, which no int64 holds: {remedy}; number the tokens from 0 on")
     return X.astype(np.int64, copy=False)
+
+
+def warn_of_order(X: Any, **others: Any) -> None:
+    """Warns (UserWarning) of values a row whose index has the labels of the table's in another order.
+
+    X: a DataFrame or Series, anything else is left alone. others: Series and DataFrames by the name of their argument.
+    """
+    for name, values in others.items():
+        if not isinstance(X, (pd.DataFrame, pd.Series)) or not isinstance(values, (pd.DataFrame, pd.Series)):
+            continue
+        own, other = X.index, values.index
+        if len(own) == len(other) and not own.equals(other) and own.is_unique and own.isin(other).all():
+            warnings.warn(
+                f"the rows of {name} have the index of the data in another order; rows belong together by their position here, "
+                f"not by their index: give {name}.loc[data.index] if that is meant",
+                UserWarning,
+                stacklevel=callers_level(),
+            )
 
 
 def warn_of_channels(shape: tuple[int, ...]) -> None:

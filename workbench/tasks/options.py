@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
 
-from workbench.core.errors import TaskError, did_you_mean
+from workbench.core.errors import TaskError, did_you_mean, nearest
+from workbench.core.registry import METRICS
 
-__all__ = ["check_monitor", "check_options", "check_outputs", "check_texts", "metric_names", "named"]
+__all__ = ["check_metrics", "check_monitor", "check_options", "check_outputs", "check_texts", "metric_names", "named"]
 
 OPTIONS = frozenset(
     {
@@ -30,10 +31,29 @@ OPTIONS = frozenset(
 )
 
 
+_GROUPED = "to keep rows that belong together in one split, give split=wb.Split.grouped(...)"
+_ORDERED = "to divide rows by time, give split=wb.Split.ordered(...)"
+_FOLDS = "for a cross-validation, give split=wb.Split.folds(...)"
+ELSEWHERE = {
+    **dict.fromkeys(("group", "groups"), _GROUPED),
+    **dict.fromkeys(("order", "time", "date", "gap"), _ORDERED),
+    **dict.fromkeys(("folds", "cv", "splitter"), _FOLDS),
+    **dict.fromkeys(("stratify", "shuffle"), "the division is described by split=wb.Split.random(..., stratify=...)"),
+    **dict.fromkeys(("test_size", "val_size"), "give the shares of all splits, such as split=(0.6, 0.2, 0.2)"),
+    "random_state": "give seed=",
+    "class_weight": "it is a hyperparameter of the losses: wb.Config(class_weight='balanced')",
+    "loss": "it is a hyperparameter: wb.Config(loss=...)",
+    "sample_weight": "give weights=",
+}
+"""Where what other libraries call so stands here."""
+
+
 def check_options(options: Mapping[str, Any], also: frozenset[str] = frozenset()) -> None:
     """Raises: TaskError for an option that no task has. also: further options of a built-in data set."""
     for option in options:
         if option not in OPTIONS | also:
+            if option in ELSEWHERE:
+                raise TaskError(f"unknown option {option!r} of a task; {ELSEWHERE[option]}")
             raise TaskError(f"unknown option {option!r} of a task{did_you_mean(option, OPTIONS | also)}")
 
 
@@ -74,6 +94,21 @@ def metric_names(metrics: object) -> tuple[str, ...]:
     if len(set(names)) < len(names):
         raise TaskError(f"metrics={metrics!r}: names a metric twice")
     return tuple(map(str, names))
+
+
+def check_metrics(metrics: Sequence[str], kind: str, of: str = "", *, registered: bool = True) -> None:
+    """Raises: TaskError for a metric of another kind of task, or one that there is not. registered: whether all are registered by
+    now; else those that are not known are left out."""
+    suited = METRICS.suited_to(kind)
+    for name in metrics:
+        known = name in METRICS
+        if name in suited or not (known or registered):
+            continue
+        why = f"is for {' and '.join(sorted(METRICS[name].kinds))}" if known else "is unknown"
+        choices = ", ".join(map(repr, suited))
+        raise TaskError(
+            f"metric {name!r}{of} {why}; for {kind} there are {choices}, and those of wb.register_metric{nearest(name, suited)}"
+        )
 
 
 def check_monitor(monitor: object, metrics: tuple[str, ...]) -> str:

@@ -130,6 +130,13 @@ class Preprocessing:
         else:
             statistics = _statistics(self._clipped(X, rows), axes)
         mean, spread, least, largest = statistics
+        if self.standardize and not np.isfinite(spread).all():
+            column = int((~np.isfinite(spread.ravel())).argmax())
+            name = column if self.feature_names is None else repr(self.feature_names[column])
+            raise TaskError(
+                f"input {name} has values up to {largest.ravel()[column]:.3g}, whose deviation no float64 holds; divide it, or "
+                "take its logarithm"
+            )
         # rounding leaves a constant feature a deviation just above 0, which must not be divided by, and another mean
         constant = spread <= 1e-12 * largest
         self._mean = np.where(constant, least, mean) if self.standardize else np.zeros_like(mean)
@@ -318,7 +325,8 @@ def _statistics(
     count = 0
     for part in parts:
         number = math.prod(part.shape[axis] for axis in axes)
-        own = part.mean(axes, keepdims=True)[0], part.std(axes, keepdims=True)[0]
+        with np.errstate(over="ignore", invalid="ignore"):  # the caller looks at the result
+            own = part.mean(axes, keepdims=True)[0], part.std(axes, keepdims=True)[0]
         ends = part.min(axes, keepdims=True)[0], np.abs(part).max(axes, keepdims=True)[0]
         if found:
             mean, deviation, least, largest = found

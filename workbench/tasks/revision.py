@@ -338,8 +338,8 @@ def _indices(
     for label in labels:
         if label not in known:
             raise TaskError(
-                f"{source.field} has the class {label!r}, which this task does not know{did_you_mean(label, known)}; a new "
-                "class is a new task"
+                f"{source.field} has the class {label!r}, which this task does not know (a new class is a new task)"
+                f"{did_you_mean(label, known)}"
             )
     for label, name in zip(known, schema.classes, strict=True):
         if label not in labels:

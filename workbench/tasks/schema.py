@@ -185,7 +185,9 @@ class TaskSchema:
         """
         if self.classes is not None:
             own = self.labels or self.classes
-            text = any(isinstance(label, str) for label in own)
+            # numpy makes floats of whole numbers on both sides of 2**63
+            whole = all(isinstance(label, int) for label in own) and np.array(own).dtype.kind == "f"
+            text = whole or any(isinstance(label, str) for label in own)
             axis = 1 if self.kind == "dense" else -1
             places = predictions.argmax(axis).cpu().numpy()
             labels: NDArray[Any] = np.array(own, dtype=object if text else None)[places]

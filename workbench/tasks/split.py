@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from workbench.core.errors import TaskError, did_you_mean
 from workbench.core.text import counted
 
-__all__ = ["Split", "as_split", "check_seed", "check_shares", "is_name", "row_values"]
+__all__ = ["Split", "as_split", "by_row", "check_seed", "check_shares", "is_name", "row_values", "span"]
 
 Method = Literal["random", "grouped", "ordered", "given"]
 TIME = (pd.Timedelta, np.timedelta64)
@@ -71,8 +71,9 @@ class Split:
     ) -> Split:  # fmt: skip
         """The first rows train, later ones validate, the last ones test. Rows of the same time stay together.
 
-        order: a column's name, or one date or number a row. gap: rows left out before the validation and before the test
-        rows, as a number of rows, or as a time (a Timedelta or text such as "7D") for dates.
+        order: a column's name, or one date or number a row; text is read as dates in ISO 8601, such as "2024-03-31". gap: rows
+        left out before the validation and before the test rows, as a number of rows, or as a time (a Timedelta or text such as
+        "7D") for dates.
         """
         shares = check_shares((train, validation, test))
         keep = _flag("keep_column", keep_column)
@@ -186,7 +187,7 @@ class Split:
         else:
             arguments += [] if self.by is None else [value(VALUES[self.method], self.by)]
             arguments += [] if self.method == "given" else [f"{share:g}" for share in self.shares]
-        arguments += [] if self.gap == 0 else [f"gap={(str(self.gap) if isinstance(self.gap, TIME) else self.gap)!r}"]
+        arguments += [] if self.gap == 0 else [f"gap={(span(self.gap) if isinstance(self.gap, TIME) else self.gap)!r}"]
         arguments += [] if self.stratify else ["stratify=False"]
         arguments += ["keep_column=True"] if self.keep_column else []
         return f"wb.Split.{'folds' if self.count else self.method}({', '.join(arguments)})", tuple(needs)
@@ -215,6 +216,13 @@ MOST_FOLDS = 50
 def as_split(split: Any) -> Split:
     """What was passed as `split=`. Raises: TaskError for anything but a `Split` or three shares that sum to 1."""
     return split if isinstance(split, Split) else Split("random", check_shares(split))
+
+
+def by_row(split: Any) -> dict[str, Any]:
+    """What a split has for each row, by name; empty for shares."""
+    if not isinstance(split, Split):
+        return {}
+    return {split.field: split.by, **dict(zip(("train", "validation", "test"), split.rows or (), strict=False))}
 
 
 def check_shares(split: Sequence[float]) -> tuple[float, float, float]:
@@ -276,7 +284,14 @@ def _gap(gap: Any) -> Any:
 
 
 def _in_words(gap: Any) -> str:
-    return str(gap) if isinstance(gap, TIME) else counted(gap, "row")
+    return span(gap) if isinstance(gap, TIME) else counted(gap, "row")
+
+
+def span(time: Any) -> str:
+    """A length of time as text that `pd.Timedelta` reads: "30 days", "1 day 12 hours"."""
+    delta = pd.Timedelta(time)
+    parts = delta.components._asdict()
+    return " ".join(f"{value} {unit if value != 1 else unit[:-1]}" for unit, value in parts.items() if value)
 
 
 def row_values(values: Any, rows: int, field: str) -> NDArray[Any]:

@@ -92,11 +92,12 @@ class TargetScale:
             with np.errstate(invalid="ignore", divide="ignore"):
                 values = np.log1p(values) if self.how == "log1p" else values
             values = (values - self.mean.numpy()) / self.std.numpy()
-        if not np.isfinite(values).all():
-            bad = np.asarray(targets)[~np.isfinite(values).reshape(len(values), -1).all(1)]
+        fits = np.abs(values) <= np.finfo(np.float32).max
+        if not fits.all():
+            bad = np.asarray(targets)[~fits.reshape(len(values), -1).all(1)].flat[0].item()
             raise TaskError(
-                f"target_transform={self.how!r}: the target {bad.flat[0]:g} has no finite value after it; remove such rows or "
-                "choose another transformation"
+                f"target_transform={self.how!r}: the target {bad:g} has no finite value after it, in float32; remove such rows "
+                "or choose another transformation"
             )
         return torch.from_numpy(values).float()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -22,6 +23,18 @@ MANY_VALUES = 20
 """Whole numbers with more different values than this are amounts, unless they look like the numbers of classes."""
 EVEN = 4
 """Numbers of classes occur about equally often: the rarest no less than the mean divided by this."""
+
+
+VOID, MOST_CLASSES = (255, -100, -1), 254
+"""Values that mean "no label" in data sets of segmentation, and in PyTorch, and the number of classes next to which they do."""
+NEEDS = {
+    "multilabel": "several labels are columns of 0 and 1; scikit-learn's MultiLabelBinarizer makes these of lists of labels, and "
+    "for one label a row use kind='classification'",
+    "count": "counts are whole numbers from 0 on; for labels use kind='classification'",
+    **dict.fromkeys(("regression", "auto"), "a regression needs numbers; for labels use kind='classification'"),
+}
+"""What targets that are no numbers lack, by kind."""
+SEVERAL = "several targets are numbers, or labels of 0 and 1; for classes make one task for each column"
 
 
 class Targets(NamedTuple):
@@ -116,7 +129,11 @@ def as_targets(values: Any, rows: int, kind: str, field: str = "y") -> Targets:
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
     if y.ndim == 0 or len(y) != rows:
-        count = "one value" if y.ndim == 0 else counted(len(y), "row")
+        if y.ndim == 0:
+            given = y.item()
+            shown = f"{field}=None" if given is None else f"{field} is a {type(given).__name__}"
+            raise TaskError(f"{shown}: give an array or a list with one target for each row of X")
+        count = counted(len(y), "row")
         raise TaskError(f"X has {counted(rows, 'row')} and {field} has {count}: give one target for each row")
     if not isinstance(kind, str):
         raise TaskError(f"kind={kind!r}: must be one of auto, {', '.join(KINDS)}")
@@ -140,13 +157,29 @@ def _positions(y: NDArray[Any], field: str) -> tuple[NDArray[np.int64], tuple[st
             f"{field} has the shape {y.shape} and the type {y.dtype}: a dense task needs a whole number for each position of a "
             "row, such as (rows, height, width); for one label a row use kind='classification'"
         )
+    _check_void(y, field)
     indices, classes, labels = _classes(y.reshape(-1), field)
     return indices.reshape(y.shape), classes, labels
 
 
+def _check_void(y: NDArray[Any], field: str) -> None:
+    """Raises: TaskError for a value that other libraries leave out of losses and metrics, next to classes counted from 0."""
+    present = np.unique(y).tolist()
+    for void in VOID:
+        others = [value for value in present if value != void]
+        if void in present and len(others) > 1 and others[0] >= 0 and others[-1] < MOST_CLASSES:
+            own, count = others[-1] + 1, counted(int((y == void).sum()), "position")
+            raise TaskError(
+                f"{field} has the value {void} at {count}, which often means that a position has no label; here every position "
+                f"has a class. Make it a class, {field} = np.where({field} == {void}, {own}, {field}), without a weight in the "
+                f"loss, wb.Config(class_weight={{'{own}': 0}}); metrics count it"
+            )
+
+
 def _labels(y: NDArray[Any], field: str) -> NDArray[np.float64]:
-    if y.dtype == object:
-        y = y.astype(bool) if all(isinstance(value, (bool, np.bool_)) for value in y.flat) else _numbers(y, "", field)
+    if y.dtype.kind not in "biuf":
+        plain = all(isinstance(value, (bool, np.bool_)) for value in y.flat)
+        y = y.astype(bool) if plain else _numbers(y, "multilabel", field)
     y = y.reshape(len(y), -1)
     if not _is_zero_one(y):
         odd = (y[~np.isin(y, (0, 1))] if y.dtype.kind in "iuf" else y).flat[0].item()
@@ -180,6 +213,8 @@ def _check_values(y: NDArray[Any], field: str, dense: bool) -> None:
         raise TaskError(f"{field} holds durations; turn them into numbers: a pandas column has .dt.total_seconds()")
     if y.dtype.kind == "M":
         raise TaskError(f"{field} holds dates; turn them into numbers, such as days since a first one, or into labels")
+    if y.dtype.kind == "S":
+        raise TaskError(f"{field} holds bytes, such as {bytes(y.flat[0])!r}; give text: {field}.astype(str)")
     if y.dtype.kind in "cV":
         raise TaskError(f"{field} has the type {y.dtype}; it must hold labels or real numbers")
     if y.dtype.kind == "f" and not np.isfinite(y).all():
@@ -189,6 +224,22 @@ def _check_values(y: NDArray[Any], field: str, dense: bool) -> None:
         odd = next((value for value in y.flat if isinstance(value, (list, tuple, dict, set, np.ndarray))), None)
         if odd is not None:
             raise TaskError(f"{field} holds {type(odd).__name__}s, such as {odd!r}; give one target a row")
+        odd = next(
+            (value for value in y.flat if isinstance(value, (bytes, pd.Period, datetime.date, datetime.time))), None
+        )
+        if isinstance(odd, bytes):
+            raise TaskError(f"{field} holds bytes, such as {odd!r}; give text: [label.decode() for label in {field}]")
+        if odd is not None and odd is not pd.NaT:
+            what = (
+                "periods"
+                if isinstance(odd, pd.Period)
+                else "dates"
+                if isinstance(odd, datetime.date)
+                else "times of a day"
+            )
+            raise TaskError(
+                f"{field} holds {what}, such as {str(odd)!r}; turn them into numbers, or into text for labels"
+            )
         missing = int(pd.isna(pd.Series(list(y.flat), dtype=object)).sum())
         if missing:
             raise TaskError(f"{field} has {counted(missing, 'missing value')}; remove those rows")
@@ -200,9 +251,8 @@ def _numbers(y: NDArray[Any], kind: str, field: str) -> NDArray[np.float64]:
     except (TypeError, ValueError, OverflowError):
         numbers = None
     if numbers is None:
-        raise TaskError(
-            f"{field} has the type {y.dtype}: a regression needs numbers; for labels use kind='classification'"
-        )
+        needed = NEEDS[kind] if y.ndim == 1 or kind == "multilabel" else SEVERAL
+        raise TaskError(f"{field} has the type {y.dtype}: {needed}")
     numbers = numbers.reshape(len(y), -1)
     if kind == "auto" and bool(np.isin(numbers, (0, 1)).all()) and bool((numbers.sum(1) == 1).all()):
         raise TaskError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import inspect
 import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,18 +19,27 @@ from torch import Tensor
 
 from workbench.core.errors import TaskError, did_you_mean
 from workbench.core.kinds import KINDS
+from workbench.core.warn import callers_level
 from workbench.tasks import test_split as seal
 from workbench.tasks.builtin import BUILTIN
-from workbench.tasks.data_warnings import data_warnings
+from workbench.tasks.data_warnings import data_warnings, label_warnings
 from workbench.tasks.division import divide
 from workbench.tasks.facts import Baseline, baseline_of, facts_of
 from workbench.tasks.fold_data import Folds, folds_of_task
 from workbench.tasks.frames import as_frame, check_frame, check_is_frame, read_csv
-from workbench.tasks.inputs import NUMBERS, NamedArrays, as_inputs, warn_of_channels
+from workbench.tasks.inputs import NUMBERS, NamedArrays, as_inputs, warn_of_channels, warn_of_order
 from workbench.tasks.merged import keep_raw
 from workbench.tasks.named_preprocessing import NamedPreprocessing, RawInputs, preprocessing_of
-from workbench.tasks.near_copies import copy_warnings
-from workbench.tasks.options import check_monitor, check_options, check_outputs, check_texts, metric_names, named
+from workbench.tasks.near_copies import are_continuous, copy_warnings
+from workbench.tasks.options import (
+    check_metrics,
+    check_monitor,
+    check_options,
+    check_outputs,
+    check_texts,
+    metric_names,
+    named,
+)
 from workbench.tasks.preprocessing import Preprocessing
 from workbench.tasks.recipe import Recipe
 from workbench.tasks.revision import Renewal, Sample, Source, renew, sample_of, sampled_targets
@@ -38,7 +48,7 @@ from workbench.tasks.row_weights import check_parts, check_weights, weights_dige
 from workbench.tasks.rows import Batch, shape_of
 from workbench.tasks.schema import TaskSchema
 from workbench.tasks.separate_data import joined_arrays, joined_datasets, joined_frames, split_of
-from workbench.tasks.split import Split, as_split, check_seed
+from workbench.tasks.split import Split, as_split, by_row, check_seed
 from workbench.tasks.split_rows import Rows, take_rows
 from workbench.tasks.target_scale import TargetScale
 from workbench.tasks.targets import Label, amounts_named, as_targets, rule_of
@@ -117,6 +127,7 @@ class Task:
         values = own_labels or (values if names == labels else names)  # numbers that have names answer with these
         flat = flat if flat_target is None else flat_target
         scores = metric_names(KINDS[found].metric if metrics is None else metrics)
+        check_metrics(scores, found, registered=False)
         monitor = check_monitor(monitor, scores)
         weight = check_weights(weights, len(X))
         described, seed = as_split(split), check_seed(seed)
@@ -157,9 +168,13 @@ class Task:
             trained = targets[parts[0]] if found == "regression" else None
             known_rows = take_rows(X, division.open_rows)
             self.warnings = data_warnings(take_rows(X, parts[0]), known_rows, trained, target_columns)
+        self.warnings += label_warnings(names or ())
         others = {"validation": self.validation, "test": test}
         in_folds = [(keys[trained], keys[own]) for trained, own in division.folds]
-        self.warnings += copy_warnings(self.row_keys, self.train, others, len(strata or ()), in_folds)
+        copies = copy_warnings(self.row_keys, self.train, others, len(strata or ()), in_folds)
+        for warning in copies if copies and renewal is None and are_continuous(self.train) else ():
+            warnings.warn(warning, UserWarning, stacklevel=callers_level())
+        self.warnings += copies
         # the address in a function's repr differs in the next session
         shown = re.sub(r" at 0x[0-9a-fA-F]+", "", repr(transform))
         settings: tuple[Any, ...] = (
@@ -264,6 +279,7 @@ class Task:
         """
         check_options(options)
         separate = {"validation": validation, "test": test}
+        warn_of_order(X, y=y, weights=options.get("weights"), **by_row(options.get("split")))
         recipe = Recipe.of("from_arrays", ("X", "y"), (), options, separate)
         joined = joined_arrays(X, y, separate, options.get("inputs", NUMBERS))
         return cls._of_arrays(*joined, named(options, "arrays"), recipe)
@@ -318,10 +334,15 @@ class Task:
         check_options(options)
         frame = as_frame(frame)
         check_is_frame(frame)
+        warn_of_order(frame, weights=options.get("weights"), **by_row(options.get("split")))
         frame, sizes = joined_frames(frame, separate)
+        split = split_of(options, sizes)
+        if split.column is not None and split.column == options.get("weights"):
+            raise TaskError(
+                f"weights={split.column!r}: is also {split.field} of the split; give one of them a column of its own"
+            )
         frame, weights = weights_of_frame(frame, options.get("weights"), target)
         options = {**options, "weights": weights}
-        split = split_of(options, sizes)
         by = split.values_of(frame)
         frame = split.without_column(frame, target)
         inputs, targets = check_frame(frame, target)

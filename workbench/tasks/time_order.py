@@ -5,7 +5,9 @@ from __future__ import annotations
 import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from decimal import Decimal
+from numbers import Real
+from typing import Any, NoReturn
 
 import numpy as np
 import pandas as pd
@@ -14,8 +16,14 @@ from numpy.typing import NDArray
 from workbench.core.errors import TaskError
 from workbench.core.text import counted
 from workbench.tasks.row_identity import drawn
+from workbench.tasks.split import span
 
 __all__ = ["TimeOrder"]
+
+YEAR = r"\s*\d{4}"
+"""How a date in ISO 8601 begins, unlike "now"."""
+ZONE = r"[T ]\d\d.*(?:Z|[+-]\d\d:?(?:\d\d)?)\s*$"
+"""How a date with a time zone ends."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +46,7 @@ class TimeOrder:
         timed = isinstance(gap, pd.Timedelta)
         if timed and not dates:
             raise TaskError(
-                f"gap={str(gap)!r}: is a time, and {field} holds numbers; give a number of rows, or dates as the order"
+                f"gap={span(gap)!r}: is a time, and {field} holds numbers; give a number of rows, or dates as the order"
             )
         return cls(times, gap.as_unit("ns").value if timed else gap, timed, keys, field)
 
@@ -119,7 +127,7 @@ class TimeOrder:
         return places
 
     def _shown(self) -> str:
-        return repr(str(pd.Timedelta(self.gap))) if self.timed_gap else repr(self.gap)
+        return repr(span(self.gap)) if self.timed_gap else repr(self.gap)
 
 
 YEARS = 1678, 2261
@@ -141,24 +149,61 @@ def _times(values: NDArray[Any], field: str) -> tuple[NDArray[Any], bool]:
         if len(far):
             raise TaskError(_far(field, far[0]))
         return values.astype("datetime64[ns]").astype(np.int64), True
+    if values.dtype.kind == "m":
+        return values.astype("timedelta64[ns]").astype(np.int64), True
     if values.dtype.kind in "iuf":
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             raise TaskError(f"{field} has infinite values; give a date or a finite number a row")
         return values, False
     objects = values.tolist()
     if all(isinstance(value, (datetime.date, pd.Period)) for value in objects):
+        zones = [getattr(value, "tzinfo", None) is not None for value in objects]
+        if any(zones) and not all(zones):
+            _raise_mixed_zones(field, objects, zones)
         beyond = next((value for value in objects if not YEARS[0] <= value.year <= YEARS[1]), None)
         if beyond is not None:
             raise TaskError(_far(field, beyond))
         stamps = [value.start_time if isinstance(value, pd.Period) else pd.Timestamp(value) for value in objects]
         return np.array([stamp.as_unit("ns").value for stamp in stamps], np.int64), True
-    if all(not isinstance(value, (str, bool)) and isinstance(value, (int, float)) for value in objects):
+    if all(not isinstance(value, bool) and isinstance(value, (Real, Decimal)) for value in objects):
         return np.array(objects, np.float64), False
+    if all(isinstance(value, str) for value in objects):
+        return _parsed(objects, field), True
     kinds = sorted({type(value).__name__ for value in objects})
-    if kinds == ["str"]:
-        raise TaskError(
-            f"{field} holds text, such as {objects[0]!r}, which has no order of time; parse dates with pd.to_datetime first"
-        )
+    if len(kinds) == 1:
+        raise TaskError(f"{field} holds {kinds[0]}s, such as {objects[0]!r}; give one date or one number a row")
+    odd = next(row for row, value in enumerate(objects) if type(value) is not type(objects[0]))
     raise TaskError(
-        f"{field} holds {', '.join(kinds)}, such as {objects[0]!r}; give one date or one number a row, all of one type"
+        f"{field} holds {', '.join(kinds)}, such as {objects[0]!r} in row 0 and {objects[odd]!r} in row {odd}; give one date or "
+        "one number a row, all of one type"
     )
+
+
+def _raise_mixed_zones(field: str, dates: Sequence[Any], zones: Sequence[bool]) -> NoReturn:
+    """Raises: TaskError naming a date without a time zone, and one that has one."""
+    row, other = zones.index(False), zones.index(True)
+    raise TaskError(
+        f"{field} has no time zone in row {row}, {str(dates[row])!r}, and one in row {other}, {str(dates[other])!r}; give all "
+        "dates with one, or none"
+    )
+
+
+def _parsed(texts: Sequence[str], field: str) -> NDArray[np.int64]:
+    """Dates as text in ISO 8601, as nanoseconds. Raises: TaskError naming the row of a text that is no such date, or that has no
+    time zone where others have one."""
+    column = pd.Series(texts, dtype=object)
+    dates = pd.to_datetime(column, format="ISO8601", errors="coerce", utc=True)
+    wrong = (dates.isna() | ~column.str.match(YEAR)).to_numpy()
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise TaskError(
+            f"{field} has the text {texts[row]!r} in row {row}, which is no date in ISO 8601, such as '2024-03-31' or "
+            "'2024-03-31 14:05'; parse the dates with pd.to_datetime(..., format=...), or make numbers with pd.to_numeric, first"
+        )
+    zoned = column.str.contains(ZONE).to_numpy()
+    if zoned.any() and not zoned.all():
+        _raise_mixed_zones(field, texts, zoned.tolist())
+    far = ((dates.dt.year < YEARS[0]) | (dates.dt.year > YEARS[1])).to_numpy()
+    if far.any():
+        raise TaskError(_far(field, texts[int(far.argmax())]))
+    return np.asarray(dates.dt.as_unit("ns").astype(np.int64).to_numpy())

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from workbench.core.config import Config
-from workbench.core.errors import ConfigError, Problem, did_you_mean
+from workbench.core.errors import ConfigError, Problem, nearest
 from workbench.core.kinds import KINDS
 from workbench.metrics.predictions import loss_entry
 from workbench.training.labels import Labels
@@ -109,6 +109,12 @@ def class_weights(task: TaskData, config: Config) -> Tensor | None:
     given = json.loads(config.class_weight)
     for name in given:
         if name not in names:
-            message = f"class_weight: there is no class {name!r}{did_you_mean(name, names)}; the classes are {', '.join(names)}"
+            message = (
+                f"class_weight: there is no class {name!r}; the classes are {', '.join(names)}{nearest(name, names)}"
+            )
             raise ConfigError([Problem("class_weight", config.class_weight, message)])
-    return torch.tensor([given.get(name, 1.0) for name in names], dtype=torch.float64)
+    found = torch.tensor([given.get(name, 1.0) for name in names], dtype=torch.float64)
+    if not found.any():
+        message = "class_weight: the weight of every class is 0; give one of them a weight above 0"
+        raise ConfigError([Problem("class_weight", config.class_weight, message)])
+    return found

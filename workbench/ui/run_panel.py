@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import ipywidgets as widgets
 
-from workbench.core.text import counted, in_sentence
+from workbench.core.text import counted, in_sentence, rounded
 from workbench.ui.branch_bar import BranchBar
 from workbench.ui.parts import button, labelled, make
 from workbench.ui.status import Status, duration
@@ -139,7 +139,7 @@ def _line(status: Status) -> str:
         trial = f" (trial {status.best_trial})" if len(numbers) > 1 else ""
         label = html.escape(in_sentence(status.metric_label))
         selected = f" ({html.escape(status.selected)})" if status.selected else ""
-        parts.append(f"best {label} <b>{status.best_metric:.4f}</b> at epoch {status.best_epoch}{selected}{trial}")
+        parts.append(f"best {label} <b>{rounded(status.best_metric)}</b> at epoch {status.best_epoch}{selected}{trial}")
     if status.queued:
         parts.append(f"{status.queued} waiting")
     return " · ".join(parts)

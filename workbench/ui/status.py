@@ -10,7 +10,7 @@ from typing import Protocol
 from workbench.core.config import Config
 from workbench.core.direction import Better, rank
 from workbench.core.events import ENDED, EpochEnd, TrialState
-from workbench.core.text import in_sentence
+from workbench.core.text import in_sentence, rounded
 
 __all__ = ["COLUMNS", "SearchProgress", "Shown", "Status", "duration", "run_status", "search_status"]
 
@@ -129,7 +129,7 @@ def search_status(
     if state not in ENDED and left is not None:
         parts.append(f"{duration(left)} left")
     if progress.best_trial is not None:
-        value = f"best {html.escape(in_sentence(metric_label))} <b>{progress.best_value:.4f}</b>"
+        value = f"best {html.escape(in_sentence(metric_label))} <b>{rounded(progress.best_value)}</b>"
         parts.append(f"{value} (trial {progress.best_trial})")
     if progress.learned:
         parts.append(f"learns from {progress.learned} earlier trials")

@@ -11,7 +11,7 @@ import pandas as pd
 from workbench.core.config import Config
 from workbench.core.direction import better_of, selected_by
 from workbench.core.registry import LOSSES, METRICS
-from workbench.core.text import counted, in_sentence
+from workbench.core.text import counted, in_sentence, rounded
 from workbench.log import TrialLog
 from workbench.training import resolve_loss
 from workbench.ui.figures import NotebookFigure, learning_curves
@@ -92,6 +92,6 @@ class TaskLog:
         if best is not None:
             label = in_sentence(METRICS[self.task.metric].label)
             line += f", best trial {best['trial']} "
-            line += f"with validation {label} {best['best_val_metric']:.3f} at epoch {best['best_epoch']} "
+            line += f"with validation {label} {rounded(best['best_val_metric'], 4)} at epoch {best['best_epoch']} "
             line += f"({selected_by(self.task.monitor)})"
         return line

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from workbench.core.errors import ConfigError, ModelError, Problem, WorkbenchError, did_you_mean
+from workbench.core.errors import ConfigError, ModelError, Problem, WorkbenchError, nearest
 from workbench.core.registry import METRICS
 from workbench.log.rescored import KIND
 from workbench.metrics.evaluation import evaluate_metric, takes_weights
@@ -31,7 +31,7 @@ def rescore(session: Session, metrics: str | Sequence[str], trials: Sequence[int
     for name in names:
         if name not in suited:
             known = ", ".join(map(repr, suited))
-            message = f"metric {name!r} does not suit a {task.kind} task{did_you_mean(name, suited)}; there are {known}"
+            message = f"metric {name!r} does not suit a {task.kind} task; there are {known}{nearest(name, suited)}"
             raise ConfigError([Problem("metrics", name, message)])
         if task.train.weight is not None and not takes_weights(METRICS[name].value):
             message = (

@@ -14,7 +14,7 @@ import pandas as pd
 
 from workbench.core.direction import Better
 from workbench.core.errors import WorkbenchError
-from workbench.core.text import counted
+from workbench.core.text import counted, rounded
 from workbench.methods.comparison.importance import varied
 from workbench.methods.comparison.parallel import ParallelCoordinates
 from workbench.methods.comparison.range_edges import RangeEdge
@@ -238,11 +238,11 @@ def _board(board: pd.DataFrame, metric_label: str) -> str:
     best = None
     for row in board.to_dict("records"):
         ensemble = row.get("ensemble", pd.NA)
-        interval = f"{row['low']:.4f} to {row['high']:.4f}" if math.isfinite(row["low"]) else "needs 2 seeds"
+        interval = f"{rounded(row['low'])} to {rounded(row['high'])}" if math.isfinite(row["low"]) else "needs 2 seeds"
         if not pd.isna(ensemble):
             row |= {"trial": f"ensemble {ensemble}", "seeds": ""}
             known = math.isfinite(row["corrected"])
-            verdict = f"expect {row['corrected']:.4f} on new rows" if known else "members chosen by hand"
+            verdict = f"expect {rounded(row['corrected'])} on new rows" if known else "members chosen by hand"
         elif best is None:
             best = row["trial"]
             verdict = "best" if row["rank"] == 1 else "best configuration"
@@ -250,9 +250,9 @@ def _board(board: pd.DataFrame, metric_label: str) -> str:
             verdict = "unknown: needs more seeds"
         else:
             verdict = f"{'no significant difference' if row['tied'] else 'worse'} (p = {row['p_value']:.2g})"
-        cells = [str(row["rank"]), str(row["trial"]), str(row["seeds"]), f"{row['mean']:.4f}", interval, verdict]
+        cells = [str(row["rank"]), str(row["trial"]), str(row["seeds"]), rounded(row["mean"]), interval, verdict]
         if "test_set" in board:
-            cells.append(f"{row['test_metric']:.4f}, {row['test_set']}" if row["test_set"] else "")
+            cells.append(f"{rounded(row['test_metric'])}, {row['test_set']}" if row["test_set"] else "")
         cells += [_short(row[name]) for name in configurations]
         kind = "" if row["tied"] else ' class="wb-worse"'
         rows.append(f"<tr{kind}>{''.join(f'<td>{html.escape(cell)}</td>' for cell in cells)}</tr>")

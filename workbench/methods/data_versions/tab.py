@@ -14,6 +14,7 @@ import pandas as pd
 
 from workbench.core.config import Config
 from workbench.core.errors import ConfigError
+from workbench.core.text import rounded
 from workbench.methods.data_versions.namespace import as_code
 from workbench.methods.finetuning.tab import TransferPanel, finetune_call
 from workbench.ui.parts import labelled, make
@@ -201,7 +202,7 @@ def _changes(frame: pd.DataFrame, metric_label: str) -> str:
     for row in frame.to_dict("records"):
         rerun = _number(row["rerun"])
         if math.isfinite(row["low"]):
-            rerun += f" ({row['low']:.4f} to {row['high']:.4f})"
+            rerun += f" ({rounded(row['low'])} to {rounded(row['high'])})"
         change = f"{row['change']:+.4f}" if math.isfinite(row["change"]) else ""
         if math.isfinite(row["change_low"]):
             change += f" ({row['change_low']:+.4f} to {row['change_high']:+.4f})"

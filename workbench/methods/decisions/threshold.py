@@ -95,7 +95,7 @@ def choose_threshold(
         message = f"by={by!r} and costs= exclude each other; give one of them"
         raise ConfigError([Problem("by", by, message)])
     if checked is None and by is not None and (not isinstance(by, str) or by not in SCORES):
-        message = f"by={by!r}: unknown{did_you_mean(str(by), SCORES)}; or give costs="
+        message = f"by={by!r}: unknown, and there is no costs={did_you_mean(str(by), SCORES)}"
         raise ConfigError([Problem("by", by, message)])
     classes = session.task.classes
     if classes is not None and session.task.kind == "classification" and len(classes) != 2:

@@ -37,6 +37,8 @@ UNSCORED = "unscored"
 """The verdict on a trial whose metric is not defined in any epoch, if no rule finds anything."""
 FAR_FROM_BASELINE = 1.2
 """So many times the baseline's loss, an untrained model's is another level."""
+RANKS = 0.05
+"""Rows that are ranked so well with a smaller probability than this are not ranked by chance."""
 Learned = tuple[int | None, int]
 """A patience and the number of trials it was learned from; None: none saves epochs there."""
 
@@ -99,7 +101,9 @@ class Case:
     learned_patience: asks the log for one, None while it has too few trials; asked only where it is needed, since it goes
     through all curves. classes: None for a regression. output_bounds: the smallest and the largest output that its module can
     return, whatever its weights; None where they have no bounds, or these are not known. unreachable: share of the training
-    targets beyond those bounds, of a regression.
+    targets beyond those bounds, of a regression. chance: asks for the probability that predictions which know nothing rank the
+    validation rows as well as the trial's (`relation.chance_of_ranking`), None where that is not known; asked only where the
+    score does not differ from the baseline's.
     """
 
     trial: int
@@ -125,6 +129,7 @@ class Case:
     classes: int | None = None
     output_bounds: OutputBounds | None = None
     unreachable: float = 0.0
+    chance: Callable[[], float | None] = lambda: None
 
     # --- the curve --------------------------------------------------------------------------------------------------
 
@@ -236,6 +241,12 @@ class Case:
             return False
         noise = self.error_of(self.baseline_score)
         return not self._sign * (score - self.baseline_score) > 2 * (noise if math.isfinite(noise) else 0.0)
+
+    @cached_property
+    def ranks(self) -> bool:
+        """Whether the predictions rank the validation rows by their targets, whatever the score says."""
+        chance = self.chance()
+        return chance is not None and chance < RANKS
 
     @property
     def is_above_baseline(self) -> bool:

@@ -147,14 +147,15 @@ ENOUGH_ROWS = 50
 
 
 def unpredictable(case: Case) -> Finding | None:
-    """The training rows are learned, and validation is no better than a model that ignores its input, as in all other trials."""
+    """The training rows are learned, and validation is no better than a model that ignores its input, as in all other trials: not
+    by the score, not by the loss, and not by the order in which it puts the rows."""
     if len(case.epoch) < CURVE or not case.is_finite or not (case.at_baseline and case.best_is_baseline):
         return None
     if case.rows < ENOUGH_ROWS:
         return None
     train, unit = float(np.median(case.train_loss[case.tail])), case.unit
     lowest = float(case.val_loss.min())
-    if not (train < LEARNED * unit and lowest > TRANSFERRED * unit):
+    if not (train < LEARNED * unit and lowest > TRANSFERRED * unit) or case.ranks:
         return None
     evidence = (
         f"the training loss fell to {train / unit:.2f} of the baseline's, the validation loss never below {lowest / unit:.2f}",

@@ -19,6 +19,7 @@ from workbench.methods.comparison.reads import Reads
 from workbench.methods.diagnosis.case import Case, Finding, Learned, OutputBounds, Prescription, Rival, RuleFindings
 from workbench.methods.diagnosis.figure import diagnosis_figure
 from workbench.methods.diagnosis.outputs import output_bounds
+from workbench.methods.diagnosis.relation import chance_of_ranking, class_weighted_losses
 from workbench.methods.diagnosis.rules import all_rules, apply_rules
 from workbench.methods.diagnosis.track_record import KIND, prescriptions, record, rules_table
 from workbench.models import build_model, is_builtin
@@ -155,6 +156,8 @@ def case_of(session: Session, trial: int) -> tuple[Case, list[str]]:
     seeds = [int(other) for other in own.loc[own["seed"] != begun.seed, "trial"]]
     curves = log.curves(*seeds) if seeds else curve.iloc[:0]
     ended = log.history.ends(trial).get(trial)
+    weighted = class_weighted_losses(task, config) if measured else None
+    baseline, untrained = weighted or (task.baseline.loss, _untrained_loss(session))
     layers = _layers(session, trial, config)
     bounds = layers.bounds
     case = Case(
@@ -164,7 +167,7 @@ def case_of(session: Session, trial: int) -> tuple[Case, list[str]]:
         metric=task.metric,
         better=reads.better,
         curve=curve,
-        baseline_loss=task.baseline.loss if measured else math.nan,
+        baseline_loss=baseline if measured else math.nan,
         baseline_score=task.baseline.metric,
         best_score=best_score(known, reads.better),
         rows=sum(len(member.validation) for member in ([task] if task.folds is None else task.folds.members)),
@@ -176,11 +179,12 @@ def case_of(session: Session, trial: int) -> tuple[Case, list[str]]:
         initial=layers.initial,
         trained=layers.trained,
         trained_epoch=layers.epoch,
-        untrained_loss=_untrained_loss(session) if measured else math.nan,
+        untrained_loss=untrained if measured else math.nan,
         learned_patience=lambda: _learned_patience(session),
         classes=None if task.classes is None else len(task.classes),
         output_bounds=bounds,
         unreachable=0.0 if bounds is None else _share_beyond(task.train.y, bounds),
+        chance=lambda: _chance(session, trial, config),
     )
     return case, [*notes, *layers.notes]
 
@@ -242,6 +246,16 @@ def _layers(session: Session, trial: int, config: Config) -> _Layers:
         return found._replace(trained=inspect_layers(filled(module, weights), x, y, loss), epoch=epoch)
     except WorkbenchError as error:
         return found._replace(notes=[f"its layers were not examined: {error}"])
+
+
+def _chance(session: Session, trial: int, config: Config) -> float | None:
+    """See `chance_of_ranking`; None where the weights are not available."""
+    try:
+        session.recall.check_code(trial)
+        weights = session.weights_at_hand(trial)
+        return None if weights is None else chance_of_ranking(session.task, config, weights)
+    except WorkbenchError:
+        return None  # why the model cannot be built is among the notes on its layers
 
 
 def _weights(session: Session, trial: int) -> tuple[Weights, int] | None:

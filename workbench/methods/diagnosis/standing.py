@@ -52,4 +52,11 @@ def at_baseline(case: Case) -> Finding | None:
         f"its best validation {case.metric} is {case.score:.3g}; a model that ignores its input has {case.baseline_score:.3g}",
         f"no rule about curves or layers finds anything in its {counted(n, 'epoch')}",
     )
+    if n >= SHORT_RUN and case.classes is not None and case.ranks:
+        ranked = "its probabilities do rank the validation rows by their class, which this metric does not see"
+        says = (
+            "measure it by a metric that sees the order of the rows: make the task with metrics='roc_auc' or "
+            "'average_precision', or choose another threshold between two classes with bench.threshold"
+        )
+        return Finding("at_baseline", title, (*evidence, ranked), Prescription(says, "code"), 0.3)
     return Finding("at_baseline", title, evidence, learn_more(case), 0.3)

@@ -18,7 +18,7 @@ from workbench.core import files
 from workbench.core.errors import CheckpointError
 from workbench.core.registration import register_models
 from workbench.core.registry import METRICS, user_choices
-from workbench.core.text import counted, in_sentence
+from workbench.core.text import counted, in_sentence, rounded
 from workbench.metrics.predictions import check_probabilities
 from workbench.runs.trained_model import TrainedModel, model_of, model_path, model_state, schema_of, unreadable
 from workbench.tasks.rows import Batch, Inputs
@@ -247,10 +247,10 @@ class Ensemble(nn.Module):
         count = len(self.members)
         trials = ", ".join(f"{m.trial}" + (f" x{m.votes}" if m.votes > 1 else "") for m in self.members)
         head = f"<Ensemble{'' if self.number is None else f' {self.number}'} of {counted(count, 'trial')} ({trials})"
-        return f"{head} on {self.schema.name!r}: {self._label} {self.val_metric:.4f}, corrected {self.corrected:.4f}>"
+        return f"{head} on {self.schema.name!r}: {self._label} {rounded(self.val_metric)}, corrected {rounded(self.corrected)}>"
 
     def _repr_html_(self) -> str:
-        table = self.table.to_html(index=False, escape=True, float_format=lambda value: f"{value:.4f}", na_rep="")
+        table = self.table.to_html(index=False, escape=True, float_format=rounded, na_rep="")
         title = f"{self._title.capitalize()} {self.facts.name}".rstrip()
         words = "".join(f"<p>{html.escape(line)}</p>" for line in self.description)
         return f"<b>{html.escape(title)} on {html.escape(self.schema.name)}</b>{words}{table}"

@@ -10,6 +10,7 @@ import ipywidgets as widgets
 
 from workbench.core.config import Config
 from workbench.core.errors import ConfigError, Problem
+from workbench.core.text import rounded
 from workbench.methods.comparison.reads import Reads
 from workbench.ui.bench import Bench
 from workbench.ui.parts import labelled, make, number_of, offer
@@ -154,7 +155,9 @@ class FinetunePart(TabBody):
         sources = []
         for row in self._reads.origins(SOURCES).itertuples(index=False):
             where = "" if row.own else f" on {row.task}"
-            sources.append((f"trial {row.trial}{where} ({row.metric} {row.best_val_metric:.3f})", int(row.trial)))
+            sources.append(
+                (f"trial {row.trial}{where} ({row.metric} {rounded(row.best_val_metric, 4)})", int(row.trial))
+            )
         self.panel.show(sources)
         self._offer_groups()
 

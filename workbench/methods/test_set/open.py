@@ -19,7 +19,7 @@ from workbench.core.direction import better_of, sign
 from workbench.core.errors import ConfigError, ModelError, Problem, RunError, SealError
 from workbench.core.events import ENDED, TrialState
 from workbench.core.registry import METRICS
-from workbench.core.text import counted, in_sentence
+from workbench.core.text import counted, in_sentence, rounded
 from workbench.log import Finding
 from workbench.log.openings import KIND, Opening, keys_as_text, openings, unseen
 from workbench.methods.test_set.figure import opened_scores
@@ -107,16 +107,17 @@ class TestResult:
         if self.rows < self.split_rows:
             rows = f"{self.rows:,} of the split's {self.split_rows:,} rows, those that were never evaluated before"
         lines = [
-            f"Test {label} of {self.what} on {self.task!r}: {self.score:.4f}, 95% interval {self.low:.4f} to {self.high:.4f}, "
-            f"{self.method}, {rows}.",
+            f"Test {label} of {self.what} on {self.task!r}: {rounded(self.score)}, 95% interval {rounded(self.low)} to "
+            f"{rounded(self.high)}, {self.method}, {rows}.",
         ]
         looked = f"{counted(self.looked, 'trial')} evaluated on the validation set"
         if math.isnan(self.validation):
             lines.append(f"No validation score: it was trained on the validation rows as well, after {looked}.")
         else:
             within = " (within what the interval allows)" if self.low <= self.validation <= self.high else ""
+            optimism = rounded(self.optimism, sign=True)
             lines.append(
-                f"Validation {label}: {self.validation:.4f}; optimism {self.optimism:+.4f}, after {looked}{within}."
+                f"Validation {label}: {rounded(self.validation)}; optimism {optimism}, after {looked}{within}."
             )
         if self.decision:
             chosen = (
@@ -231,7 +232,7 @@ def _sealed(
     seen = int((~unseen(keys, known)).sum())
     return SealError(
         f"the test set of {session.task.name!r} was opened before: {last.data['what']} on "
-        f"{last.created[:16].replace('T', ' ')} UTC by {last.data['who']} ({last.data['metric']} {last.data['score']:.4f}; "
+        f"{last.created[:16].replace('T', ' ')} UTC by {last.data['who']} ({last.data['metric']} {rounded(last.data['score'])}; "
         f"{seen:,} of these {len(keys):,} rows were seen); {remedy}"
     )
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import ipywidgets as widgets
 import pandas as pd
 
-from workbench.core.text import counted
+from workbench.core.text import counted, rounded
 from workbench.methods.comparison.reads import Reads
 from workbench.methods.test_set.figure import opened_scores
 from workbench.ui.bench import Bench
@@ -174,9 +174,9 @@ def _words(head: str, text: str) -> str:
     return f'<div role="status"><b>{html.escape(head)}</b><br><span class="wb-hint">{html.escape(text)}</span></div>'
 
 
-def _number(value: float, form: str) -> str:
+def _number(value: float, *, sign: bool = False) -> str:
     """A number as text, "" for NaN: a refit has no validation score."""
-    return "" if math.isnan(value) else format(value, form)
+    return "" if math.isnan(value) else rounded(value, sign=sign)
 
 
 def _when(text: str) -> str:
@@ -200,9 +200,9 @@ def _table(openings: pd.DataFrame, metric_label: str, metric: str) -> str:
     for row in openings[::-1].to_dict("records"):
         other = f" ({row['metric']})" if metric and row["metric"] != metric else ""
         cells = [
-            _when(row["when"]), row["what"], f"{row['score']:.4f}{other}", f"{row['low']:.4f} to {row['high']:.4f}",
-            _number(row["validation"], ".4f"), _number(row["optimism"], "+.4f"), f"{row['looked']:,}", row["who"],
-            row["stamp"],
+            _when(row["when"]), row["what"], f"{rounded(row['score'])}{other}",
+            f"{rounded(row['low'])} to {rounded(row['high'])}", _number(row["validation"]),
+            _number(row["optimism"], sign=True), f"{row['looked']:,}", row["who"], row["stamp"],
         ]  # fmt: skip
         rows.append(f"<tr>{''.join(f'<td>{html.escape(str(cell))}</td>' for cell in cells)}</tr>")
     head = "".join(f"<th>{html.escape(text)}</th>" for text in heads)
