@@ -22,6 +22,8 @@ from workbench.methods.comparison.rescore import rescore
 from workbench.methods.data_versions.continue_on import Continuation, continue_on
 from workbench.methods.data_versions.versions import version_changes, version_drift, versions
 from workbench.methods.diagnosis.diagnose import Diagnosis, diagnose, prescriptions, rules_table, try_it
+from workbench.methods.diff.diff import diff
+from workbench.methods.diff.view import TrialDiff
 from workbench.methods.ensembles.build import TOP, assemble, assembled, nothing_to_choose
 from workbench.methods.errors.errors import TrialErrors, trial_errors
 from workbench.methods.finetuning.finetune import ALL_BUT_THE_HEAD, finetune
@@ -731,6 +733,17 @@ class Workbench(Scoped):
         if number not in set(self._session.log.searches.table()["search"]):
             raise LogError(f"search {number} is not in the log; see bench.searches")
         return number
+
+    def diff(self, *trials: int) -> TrialDiff:
+        """What two or more trials differ in: `bench.diff(7, 9).table`, one row for each difference and one column a trial.
+
+        Hyperparameters, live changes, branch points, code of your own builders, version of the data, and the scores of all
+        metrics with the mean of the configuration over its seeds, its 95% interval, and the p-value against the first trial,
+        as `leaderboard` computes them. Only what differs is listed, the scores always. Trials on other versions of this task's
+        data (see `continue_on`) and trials in the trash are accepted; their scores are not compared.
+        Raises: ConfigError for fewer than two different trials; LogError for an unknown one; RunError for one on another task.
+        """
+        return diff(self._session, trial_numbers("diff", trials))
 
     def diagnose(self, trial: int) -> Diagnosis:
         """What is wrong with a trial, if anything: a verdict with evidence and a prescription that `try_it` starts.
