@@ -65,6 +65,7 @@ from workbench.runs.resume import resume
 from workbench.runs.run import Run, Runs
 from workbench.runs.session import Session
 from workbench.training import prepare
+from workbench.ui.control_limits import ControlLimits, control_limits
 from workbench.ui.figures import NotebookFigure
 from workbench.ui.presenter import Presenter
 
@@ -105,7 +106,9 @@ class Workbench(Scoped):
     own builders by name, `build(task, *, width=wb.IntRange(8, 256)) -> nn.Module`; of a list of builders the last one trains,
     and the earlier ones restore trials that were trained with them. They belong to this Workbench. device: where new trials
     train by default ("cpu", "cuda", "cuda:1", "mps"). checkpoints: the folder for the states of the trials, by default next
-    to the log; see `bench.checkpoints` for its size.
+    to the log; see `bench.checkpoints` for its size. controls: the hyperparameters that the interface shows, by default all;
+    the others keep their values. ranges: (low, high) by hyperparameter, for a control and a search that is set up by hand:
+    `Workbench(task, controls=["learning_rate", "l2"], ranges={"learning_rate": (1e-4, 1)})`. Calls are not limited by them.
 
     A Workbench that is made while another one trains on the same log and task (a cell that is run again) attaches to the
     running training; nothing is started twice.
@@ -120,6 +123,8 @@ class Workbench(Scoped):
         models: Mapping[str, Callable[..., Any] | Sequence[Callable[..., Any]]] | None = None,
         device: str = "cpu",
         checkpoints: str | os.PathLike[str] | None = None,
+        controls: Sequence[str] | None = None,
+        ranges: Mapping[str, tuple[float, float]] | None = None,
     ) -> None:
         self.choices = user_choices().for_workbench()
         with self.choices.active():
@@ -128,6 +133,7 @@ class Workbench(Scoped):
             checkpoints = a_place(checkpoints, "checkpoints", "to keep them next to the log")
             self.device = check_device(device)
             register_models(models)
+            self.control_limits = control_limits(controls, ranges, Config(), self.task.kind)
             self._session = Session.of(task, log, checkpoints)
             self.task = _attached(self._session.task, task)
             self._presenter, self._reads = Presenter.of(self._session), Reads.of(self._session)
@@ -614,7 +620,7 @@ class Workbench(Scoped):
         device, name, note = self._device(device), a_text(name, "name"), a_text(note, "note")
         found: Continuation[Workbench] = continue_on(
             self._session, new_data, top=top, seeds=seeds, name=name, note=note, device=device,
-            workbench=lambda session: Workbench._of(session, self.device),
+            workbench=lambda session: Workbench._of(session, self.device, self.control_limits),
         )  # fmt: skip
         return found.wait() if blocking else found
 
@@ -623,10 +629,11 @@ class Workbench(Scoped):
         return check_device(self.device if device is None else device)
 
     @classmethod
-    def _of(cls, session: Session, device: str) -> Workbench:
+    def _of(cls, session: Session, device: str, limits: ControlLimits) -> Workbench:
         """A Workbench on an existing session."""
         bench: Workbench = cls.__new__(cls)
         bench.task, bench.device, bench._session = session.task, device, session
+        bench.control_limits = limits
         bench._presenter, bench._reads = Presenter.of(session), Reads.of(session)
         return bench
 
