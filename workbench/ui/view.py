@@ -59,6 +59,7 @@ class WorkbenchView:
         self.controls = Controls(
             presenter.task.kind, changed=self.refresh_code, live=self._set_live, limits=bench.control_limits
         )
+        self.controls.load(presenter.task.suggested_config())
         self.table = TrialTable(
             presenter.select,
             load=self._request(lambda trial: self.load(bench.config(trial))),
