@@ -872,6 +872,41 @@ class Workbench(Scoped):
             return save_ensemble(trial, path)
         return save_model(self.model(trial, epoch, fold=fold), path)
 
+    def report(
+        self, trials: int | Sequence[int] | Run | None, path: str | os.PathLike[str], *, search: int | None = None
+    ) -> Path:
+        """Write a report into one HTML file that opens in any browser, without a kernel or a network.
+
+        trials: a number, a list of numbers, a run or a search; None with the number of a search of the log, `search`. The
+        report has scores, configuration, learning curves, the facts of the data and the environment; of one trial also its live
+        changes, epochs, script and, if its best weights are at hand, its errors on the validation rows; of up to six trials
+        what they differ in; of a search its set-up and figures. Nothing is trained. A file of that name is replaced. Returns
+        the path. Raises: ConfigError, LogError, RunError for a trial or search that is unknown, on another task or in the
+        trash, or a file that cannot be written.
+        """
+        from workbench.methods.report.report import report
+
+        place = a_place(path, "path", "")
+        if place is None:
+            raise ConfigError([Problem("path", path, "path=None: give the path of a file, such as 'report.html'")])
+        if isinstance(trials, Run) and trials.search is not None:
+            trials, search = None, trials.search
+        if trials is None:
+            if search is None:
+                remedy = "give the number of a trial, a list of numbers, a run or a search"
+                raise ConfigError([Problem("trials", None, f"trials=None: {remedy}, or search=3 with trials=None")])
+            search = self._search(search)
+            numbers = [int(trial) for trial in self._reads.trials_of(search)["trial"]]
+        elif search is not None:
+            raise ConfigError(
+                [Problem("search", search, f"search={search!r}: give trials=None with it, or leave it out")]
+            )
+        elif isinstance(trials, Run):
+            numbers = list(trials.trials)
+        else:
+            numbers = listed_trials(trials) if isinstance(trials, (list, tuple)) else [whole("trial", trials)]
+        return report(self._session, list(dict.fromkeys(numbers)), search, place)
+
     def errors(self, trial: int, epoch: int | None = None, *, split: str = "validation", top: int = 20) -> TrialErrors:
         """Where a trial's model is wrong: confusion matrix, scores by class and calibration, or residuals, and the worst rows.
 
