@@ -889,18 +889,18 @@ class Workbench(Scoped):
         place = a_place(path, "path", "")
         if place is None:
             raise ConfigError([Problem("path", path, "path=None: give the path of a file, such as 'report.html'")])
-        if isinstance(trials, Run) and trials.search is not None:
-            trials, search = None, trials.search
-        if trials is None:
-            if search is None:
-                remedy = "give the number of a trial, a list of numbers, a run or a search"
-                raise ConfigError([Problem("trials", None, f"trials=None: {remedy}, or search=3 with trials=None")])
-            search = self._search(search)
-            numbers = [int(trial) for trial in self._reads.trials_of(search)["trial"]]
-        elif search is not None:
+        if trials is not None and search is not None:
             raise ConfigError(
                 [Problem("search", search, f"search={search!r}: give trials=None with it, or leave it out")]
             )
+        if isinstance(trials, Run) and trials.search is not None:
+            search = trials.search
+        elif trials is None and search is None:
+            remedy = "give the number of a trial, a list of numbers, a run or a search"
+            raise ConfigError([Problem("trials", None, f"trials=None: {remedy}, or search=3 with trials=None")])
+        if search is not None:
+            search = self._search(search)
+            numbers = [int(trial) for trial in self._reads.trials_of(search)["trial"]]
         elif isinstance(trials, Run):
             numbers = list(trials.trials)
         else:
