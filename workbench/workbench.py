@@ -629,11 +629,11 @@ class Workbench(Scoped):
         return check_device(self.device if device is None else device)
 
     @classmethod
-    def _of(cls, session: Session, device: str, limits: ControlLimits) -> Workbench:
+    def _of(cls, session: Session, device: str, limits: ControlLimits | None = None) -> Workbench:
         """A Workbench on an existing session."""
         bench: Workbench = cls.__new__(cls)
         bench.task, bench.device, bench._session = session.task, device, session
-        bench.control_limits = limits
+        bench.control_limits = limits or ControlLimits()
         bench._presenter, bench._reads = Presenter.of(session), Reads.of(session)
         return bench
 
