@@ -21,6 +21,16 @@ Written by `make docs` from the declarations in `workbench/core/config.py`; do n
 Every hyperparameter is a field of `wb.Config`. *Live* ones may change while a trial runs (`run.set(learning_rate=3e-3)` or the
 control itself); the change takes force at the next optimizer step and stands in the log. A hyperparameter that the present
 choices do not read (momentum under Adam) is ignored and hidden in the user interface.
+
+The interface begins with `task.suggested_config()`: these defaults, with so many epochs that a run lasts some 10 seconds
+on two cores (digits: 300), so that a control can be moved while it trains. For a lesson, it can be limited to some
+hyperparameters, with ranges of its own:
+
+    wb.Workbench(task, controls=["learning_rate", "l2"], ranges={"learning_rate": (1e-4, 1)})
+
+The others keep their values. A range limits the slider, what is typed, and a search that is set up by hand; 0 or "off"
+stays possible where it is allowed below. A trial that is loaded into the controls is loaded whole, and a value outside its
+range is marked. Calls such as `bench.start` are not limited.
 """
 
 

@@ -22,6 +22,8 @@ from workbench.methods.comparison.rescore import rescore
 from workbench.methods.data_versions.continue_on import Continuation, continue_on
 from workbench.methods.data_versions.versions import version_changes, version_drift, versions
 from workbench.methods.diagnosis.diagnose import Diagnosis, diagnose, prescriptions, rules_table, try_it
+from workbench.methods.diff.diff import diff
+from workbench.methods.diff.view import TrialDiff
 from workbench.methods.ensembles.build import TOP, assemble, assembled, nothing_to_choose
 from workbench.methods.errors.errors import TrialErrors, trial_errors
 from workbench.methods.finetuning.finetune import ALL_BUT_THE_HEAD, finetune
@@ -63,6 +65,7 @@ from workbench.runs.resume import resume
 from workbench.runs.run import Run, Runs
 from workbench.runs.session import Session
 from workbench.training import prepare
+from workbench.ui.control_limits import ControlLimits, control_limits
 from workbench.ui.figures import NotebookFigure
 from workbench.ui.presenter import Presenter
 
@@ -103,7 +106,9 @@ class Workbench(Scoped):
     own builders by name, `build(task, *, width=wb.IntRange(8, 256)) -> nn.Module`; of a list of builders the last one trains,
     and the earlier ones restore trials that were trained with them. They belong to this Workbench. device: where new trials
     train by default ("cpu", "cuda", "cuda:1", "mps"). checkpoints: the folder for the states of the trials, by default next
-    to the log; see `bench.checkpoints` for its size.
+    to the log; see `bench.checkpoints` for its size. controls: the hyperparameters that the interface shows, by default all;
+    the others keep their values. ranges: (low, high) by hyperparameter, for a control and a search that is set up by hand:
+    `Workbench(task, controls=["learning_rate", "l2"], ranges={"learning_rate": (1e-4, 1)})`. Calls are not limited by them.
 
     A Workbench that is made while another one trains on the same log and task (a cell that is run again) attaches to the
     running training; nothing is started twice.
@@ -118,6 +123,8 @@ class Workbench(Scoped):
         models: Mapping[str, Callable[..., Any] | Sequence[Callable[..., Any]]] | None = None,
         device: str = "cpu",
         checkpoints: str | os.PathLike[str] | None = None,
+        controls: Sequence[str] | None = None,
+        ranges: Mapping[str, tuple[float, float]] | None = None,
     ) -> None:
         self.choices = user_choices().for_workbench()
         with self.choices.active():
@@ -126,6 +133,7 @@ class Workbench(Scoped):
             checkpoints = a_place(checkpoints, "checkpoints", "to keep them next to the log")
             self.device = check_device(device)
             register_models(models)
+            self.control_limits = control_limits(controls, ranges, self.task.suggested_config(), self.task.kind)
             self._session = Session.of(task, log, checkpoints)
             self.task = _attached(self._session.task, task)
             self._presenter, self._reads = Presenter.of(self._session), Reads.of(self._session)
@@ -612,7 +620,7 @@ class Workbench(Scoped):
         device, name, note = self._device(device), a_text(name, "name"), a_text(note, "note")
         found: Continuation[Workbench] = continue_on(
             self._session, new_data, top=top, seeds=seeds, name=name, note=note, device=device,
-            workbench=lambda session: Workbench._of(session, self.device),
+            workbench=lambda session: Workbench._of(session, self.device, self.control_limits),
         )  # fmt: skip
         return found.wait() if blocking else found
 
@@ -621,10 +629,11 @@ class Workbench(Scoped):
         return check_device(self.device if device is None else device)
 
     @classmethod
-    def _of(cls, session: Session, device: str) -> Workbench:
+    def _of(cls, session: Session, device: str, limits: ControlLimits | None = None) -> Workbench:
         """A Workbench on an existing session."""
         bench: Workbench = cls.__new__(cls)
         bench.task, bench.device, bench._session = session.task, device, session
+        bench.control_limits = limits or ControlLimits()
         bench._presenter, bench._reads = Presenter.of(session), Reads.of(session)
         return bench
 
@@ -731,6 +740,17 @@ class Workbench(Scoped):
         if number not in set(self._session.log.searches.table()["search"]):
             raise LogError(f"search {number} is not in the log; see bench.searches")
         return number
+
+    def diff(self, *trials: int) -> TrialDiff:
+        """What two or more trials differ in: `bench.diff(7, 9).table`, one row for each difference and one column a trial.
+
+        Hyperparameters, live changes, branch points, code of your own builders, version of the data, and the scores of all
+        metrics with the mean of the configuration over its seeds, its 95% interval, and the p-value against the first trial,
+        as `leaderboard` computes them. Only what differs is listed, the scores always. Trials on other versions of this task's
+        data (see `continue_on`) and trials in the trash are accepted; their scores are not compared.
+        Raises: ConfigError for fewer than two different trials; LogError for an unknown one; RunError for one on another task.
+        """
+        return diff(self._session, trial_numbers("diff", trials))
 
     def diagnose(self, trial: int) -> Diagnosis:
         """What is wrong with a trial, if anything: a verdict with evidence and a prescription that `try_it` starts.
@@ -851,6 +871,41 @@ class Workbench(Scoped):
         if isinstance(trial, Ensemble):
             return save_ensemble(trial, path)
         return save_model(self.model(trial, epoch, fold=fold), path)
+
+    def report(
+        self, trials: int | Sequence[int] | Run | None, path: str | os.PathLike[str], *, search: int | None = None
+    ) -> Path:
+        """Write a report into one HTML file that opens in any browser, without a kernel or a network.
+
+        trials: a number, a list of numbers, a run or a search; None with the number of a search of the log, `search`. The
+        report has scores, configuration, learning curves, the facts of the data and the environment; of one trial also its live
+        changes, epochs, script and, if its best weights are at hand, its errors on the validation rows; of up to six trials
+        what they differ in; of a search its set-up and figures. Nothing is trained. A file of that name is replaced. Returns
+        the path. Raises: ConfigError, LogError, RunError for a trial or search that is unknown, on another task or in the
+        trash, or a file that cannot be written.
+        """
+        from workbench.methods.report.report import report
+
+        place = a_place(path, "path", "")
+        if place is None:
+            raise ConfigError([Problem("path", path, "path=None: give the path of a file, such as 'report.html'")])
+        if trials is not None and search is not None:
+            raise ConfigError(
+                [Problem("search", search, f"search={search!r}: give trials=None with it, or leave it out")]
+            )
+        if isinstance(trials, Run) and trials.search is not None:
+            search = trials.search
+        elif trials is None and search is None:
+            remedy = "give the number of a trial, a list of numbers, a run or a search"
+            raise ConfigError([Problem("trials", None, f"trials=None: {remedy}, or search=3 with trials=None")])
+        if search is not None:
+            search = self._search(search)
+            numbers = [int(trial) for trial in self._reads.trials_of(search)["trial"]]
+        elif isinstance(trials, Run):
+            numbers = list(trials.trials)
+        else:
+            numbers = listed_trials(trials) if isinstance(trials, (list, tuple)) else [whole("trial", trials)]
+        return report(self._session, list(dict.fromkeys(numbers)), search, place)
 
     def errors(self, trial: int, epoch: int | None = None, *, split: str = "validation", top: int = 20) -> TrialErrors:
         """Where a trial's model is wrong: confusion matrix, scores by class and calibration, or residuals, and the worst rows.

@@ -124,6 +124,7 @@ def test_what_the_table_is_searched_for_is_kept_when_rows_come_in(lab: Lab) -> N
     search = notebook.root.locator(".dt-search input")
     search.fill("manual")
     expect(notebook.rows).to_have_count(1)  # the others are its replicates
+    notebook.type_number("epochs", "2")
     notebook.press("Train")
     notebook.expect_status("Trial 13 completed")
     expect(notebook.rows).to_have_count(2)

@@ -105,6 +105,7 @@ def test_a_trial_is_fine_tuned_by_mouse_as_by_call(bench: wb.Workbench, view: Wo
     assert "nine" in panel.message.value
     panel.unfreeze_at.value = ""
     view.panel.seeds.value = 2
+    view.put(epochs=20)
     panel.button.click()
     until(bench, lambda: len(bench.trials) == 3 and not bench.active)
     frame = bench.trials.set_index("trial")
@@ -122,6 +123,7 @@ def test_why_a_trial_cannot_be_fine_tuned_is_shown_in_the_tab(bench: wb.Workbenc
     front(bench, view, "Transfer")
     panel = view.body("Transfer").finetuning.panel
     panel.unfreeze_at.value = "400"
+    view.put(epochs=20)
     panel.button.click()
     until(bench, lambda: "unfreeze_at=400" in panel.message.value)
     assert len(bench.trials) == 1

@@ -6,6 +6,7 @@ from workbench.methods.comparison.tab import COMPARE
 from workbench.methods.data.tab import DATA
 from workbench.methods.data_versions.transfer_tab import TRANSFER
 from workbench.methods.diagnosis.tab import DIAGNOSE
+from workbench.methods.diff.tab import DIFF
 from workbench.methods.errors.tab import ERRORS
 from workbench.methods.layers.live_tab import LAYERS
 from workbench.methods.search.tab import SEARCH
@@ -15,5 +16,5 @@ from workbench.ui.builtin_tabs import CODE, HISTORY, TRIALS
 __all__ = ["TABS"]
 
 TABS = (
-    TRIALS, HISTORY, SEARCH, COMPARE, DIAGNOSE, ERRORS, LAYERS, TRANSFER, TEST_SET, CODE, DATA,
+    TRIALS, HISTORY, SEARCH, COMPARE, DIFF, DIAGNOSE, ERRORS, LAYERS, TRANSFER, TEST_SET, CODE, DATA,
 )  # fmt: skip

@@ -32,6 +32,7 @@ from workbench.training.batches import PIECE_BATCHES, in_pieces
 
 __all__ = [
     "TrainedModel",
+    "library_versions",
     "model_of",
     "model_path",
     "model_state",
@@ -72,7 +73,7 @@ class TrainedModel(nn.Module):
         super().__init__()
         self.module = module
         self.config, self.schema, self.trial, self.epoch, self.builder = config, schema, trial, epoch, builder
-        self.versions = _versions() if versions is None else dict(versions)
+        self.versions = library_versions() if versions is None else dict(versions)
         self.decision = decision or Decision()
         self.mismatch = mismatch
         self.loss = loss_entry(config.loss, schema.kind) if loss is None else loss
@@ -180,7 +181,8 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
             part.training = mode
 
 
-def _versions() -> dict[str, str]:
+def library_versions() -> dict[str, str]:
+    """The versions of the workbench, Python and the libraries in this process."""
     found = {"workbench": __version__, "python": platform.python_version()}
     return found | {name: _version_of(name) for name in LIBRARIES}
 

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from workbench.core.config import Config
 from workbench.core.errors import TaskError, did_you_mean
 from workbench.core.kinds import KINDS
 from workbench.core.warn import callers_level
@@ -50,6 +51,7 @@ from workbench.tasks.schema import TaskSchema
 from workbench.tasks.separate_data import joined_arrays, joined_datasets, joined_frames, split_of
 from workbench.tasks.split import Split, as_split, by_row, check_seed
 from workbench.tasks.split_rows import Rows, take_rows
+from workbench.tasks.suggested_config import suggested_config
 from workbench.tasks.target_scale import TargetScale
 from workbench.tasks.targets import Label, amounts_named, as_targets, rule_of
 
@@ -491,6 +493,12 @@ class Task:
         """Kind, rows, inputs, metric, baseline, classes or target, and warnings; one fact a row, as text in the
         column `value`."""
         return facts_of(self)
+
+    def suggested_config(self) -> Config:
+        """The configuration that the interface begins with: `Config()`, with so many epochs that its run lasts some 10 seconds on
+        two cores (digits: 300; at least 10), so that a hyperparameter can be changed while it trains.
+        """
+        return suggested_config(self)
 
     def preprocess(self, rows: Any) -> Batch:
         """Raw rows, of the kind the task was made from, as a model takes them: (rows, *input_shape) float32, int64 for tokens, or

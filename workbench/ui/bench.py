@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from workbench.core.config import Config
     from workbench.core.registry import UserChoices
     from workbench.runs.branch import Tree
+    from workbench.ui.control_limits import ControlLimits
 
 __all__ = ["Bench"]
 
@@ -21,6 +22,7 @@ class Bench(Protocol):
 
     device: str
     choices: UserChoices
+    control_limits: ControlLimits
 
     @property
     def checkpoints(self) -> CheckpointStore: ...

@@ -15,21 +15,29 @@ from workbench.core.errors import ConfigError, Problem
 from workbench.core.registry import Scoped
 from workbench.core.text import counted
 from workbench.training import preview, resolve_loss, without_effect
+from workbench.ui.control_limits import ControlLimits
 from workbench.ui.fields import Field, Throttle, make_field, shown
-from workbench.ui.parts import make
+from workbench.ui.parts import make, show
 
 __all__ = ["Controls", "schedule_picture"]
 
 
 class Controls(Scoped):
-    """All hyperparameters as controls.
+    """All hyperparameters as controls, or those that `limits` includes; the others keep the values that are loaded.
 
     kind: of the task; the menu of losses depends on it. changed: called after each change by the user. live: called with name
     and value when a live hyperparameter has changed, at most ten times a second.
     """
 
-    def __init__(self, kind: str, *, changed: Callable[[], None], live: Callable[[str, float], None]) -> None:
-        self._kind = kind
+    def __init__(
+        self,
+        kind: str,
+        *,
+        changed: Callable[[], None],
+        live: Callable[[str, float], None],
+        limits: ControlLimits | None = None,
+    ) -> None:
+        self._kind, self.limits = kind, limits or ControlLimits()
         self._changed = changed
         self._live: dict[str, Throttle] = {}
         self._send_live = live
@@ -106,7 +114,7 @@ class Controls(Scoped):
         others = []
         for problem in error.problems:
             field = self._fields.get(problem.field)
-            if field is None:
+            if field is None or not self.limits.includes(problem.field):
                 others.append(problem)
             else:
                 field.show_problem(problem.message)
@@ -118,7 +126,8 @@ class Controls(Scoped):
             field.show_problem("")
 
     def field(self, name: str) -> Field:
-        """The control of a hyperparameter."""
+        """The control of a hyperparameter. Raises: ConfigError if it has none here."""
+        self.limits.check_included(name)
         field = self._fields[name]
         field.build()
         return field
@@ -126,7 +135,8 @@ class Controls(Scoped):
     # ----------------------------------------------------------------------------------------------------------------
 
     def _make(self, hyperparameter: Hyperparameter) -> widgets.Widget:
-        field = self._fields[hyperparameter.name] = make_field(hyperparameter, self._scoped(self._touched), self._kind)
+        narrowed = self.limits.narrowed(hyperparameter)
+        field = self._fields[hyperparameter.name] = make_field(narrowed, self._scoped(self._touched), self._kind)
         return field.widget
 
     def _add(self, hyperparameter: Hyperparameter) -> None:
@@ -179,9 +189,14 @@ class Controls(Scoped):
         for name, hyperparameter in declared(self._model).items():
             if name not in self._fields:
                 self._add(hyperparameter)
-        visible = self._visible()
+        visible = {name for name in self._visible() if self.limits.includes(name)}
+        groups = set()
         for name, field in self._fields.items():
             field.show(name in visible)
+            if name in visible:
+                groups.add(field.declaration.group)
+        for group, section in self._sections.items():
+            show(section, group in groups)
         values = {}
         for name in {*HYPERPARAMETERS, *declared(self._model)}:
             try:

@@ -150,8 +150,12 @@ class Presenter(Scoped):
         """Display the view in the running cell, and below it the picture that a saved notebook keeps."""
         from IPython.display import display
 
-        if self.view is None or bench.choices.entries != self.choices.entries:
-            self.build(bench, tabs)  # again for a Workbench that was made again with other models
+        if (
+            self.view is None
+            or bench.choices.entries != self.choices.entries
+            or bench.control_limits != self.view.controls.limits
+        ):
+            self.build(bench, tabs)  # again for a Workbench that was made again with other models or controls
         self.pump.attach()
         self._table_due = True  # another process may have written to the log
         self.tick()
@@ -175,7 +179,7 @@ class Presenter(Scoped):
             self.chosen_metric = self.task.metric
             self.view = WorkbenchView(self, bench, self._live.curves)
             self.view.add_tabs(tabs)
-            if former is not None:
+            if former is not None and former.controls.limits == bench.control_limits:
                 with suppress(ConfigError):  # of values that the new models do not take
                     self.view.controls.load(former.controls.read().checked())
         self._events.clear()  # earlier epochs are read from the log

@@ -56,7 +56,10 @@ class WorkbenchView:
         curves.on_pick(lambda trial, epoch: ask(presenter.pick, trial, int(epoch)))
         if bench.device in devices:
             self.panel.device.value = bench.device
-        self.controls = Controls(presenter.task.kind, changed=self.refresh_code, live=self._set_live)
+        self.controls = Controls(
+            presenter.task.kind, changed=self.refresh_code, live=self._set_live, limits=bench.control_limits
+        )
+        self.controls.load(presenter.task.suggested_config())
         self.table = TrialTable(
             presenter.select,
             load=self._request(lambda trial: self.load(bench.config(trial))),
@@ -155,6 +158,7 @@ class WorkbenchView:
 
     def put(self, **values: Any) -> None:
         """Put some values into the controls; the others stay as they are. Raises: ConfigError, shown."""
+        self.controls.limits.check_included(*values)
         self.load(self.controls.read().replace(**values))
 
     def open_bar(self, trial: int, epoch: int, before: Config) -> None:

@@ -138,6 +138,7 @@ def test_continuing_a_search_shows_its_options_and_an_option_that_is_changed_cou
     view.tabs.selected_index = view.tabs.titles.index("Search")
     bench.presenter.tick()
     panel = view.body("Search").panel
+    view.load(BASE)
     for name in SPACE:
         view.controls.field(name).search(SPACE[name])
     panel.continues.value = 1

@@ -1,0 +1,1 @@
+"""What trials differ in: configurations, live changes, branch points, code, data and scores."""

@@ -1,0 +1,1 @@
+"""A trial, several, or a search as one HTML file."""
