@@ -7,8 +7,10 @@ const CONTROLS = "input, select, textarea, [role=slider], img[title], .wb-toggle
 /** Gives every control inside `root` its name, and every slider its value in its own unit. Repeated calls change only what differs. */
 export function nameAll(root: HTMLElement): void {
   for (const element of root.querySelectorAll<HTMLElement>(CONTROLS)) {
-    if (element instanceof HTMLImageElement) set(element, "alt", element.title);
-    else if (element.matches(".dt-scroll-body")) {
+    if (element instanceof HTMLImageElement) {
+      set(element, "alt", element.title); // what an ipywidgets picture has for its description
+      element.removeAttribute("title");
+    } else if (element.matches(".dt-scroll-body")) {
       set(element, "tabindex", "0"); // rows that overflow are scrolled by the arrow keys
       set(element, "role", "region");
       set(element, "aria-label", "Trials");
@@ -41,14 +43,19 @@ function value(handle: HTMLElement): void {
   const text = handle.getAttribute("aria-valuetext") ?? "";
   const { base, zero, whole, unit, low, high } = label.dataset;
   // its own lower end differs from ours on every logarithmic scale
-  if (handle.getAttribute("aria-valuemin") === low && said.get(handle) === text) return;
+  if (handle.getAttribute("aria-valuemin") === decimal(Number(low)) && said.get(handle) === text) return;
   const scale: Scale = { base: Number(base ?? 0), zero: Number(zero ?? -Infinity), whole: whole !== undefined, unit: unit ?? "" };
   const position = Number(text);
   said.set(handle, textAt(position, scale));
   set(handle, "aria-valuetext", textAt(position, scale));
-  set(handle, "aria-valuenow", String(valueAt(position, scale)));
-  set(handle, "aria-valuemin", low ?? "");
-  set(handle, "aria-valuemax", high ?? "");
+  set(handle, "aria-valuenow", decimal(valueAt(position, scale)));
+  set(handle, "aria-valuemin", decimal(Number(low)));
+  set(handle, "aria-valuemax", decimal(Number(high)));
+}
+
+/** A number without an exponent, which ARIA does not allow. */
+function decimal(value: number): string {
+  return value.toLocaleString("en", { useGrouping: false, maximumSignificantDigits: 6, maximumFractionDigits: 20 });
 }
 
 function set(element: HTMLElement, attribute: string, text: string): void {

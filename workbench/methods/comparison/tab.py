@@ -152,7 +152,7 @@ class ComparePanel:
 
     def show_picture(self, png: bytes, note: str = "") -> None:
         self._turn("picture")
-        self.picture.value = png
+        self.picture.value, self.picture.tooltip = png, f"{self.kind.label} of {self.scope.label}"
         self._say(note)
 
     def show_patience(self, png: bytes, text: str, patience: int | None) -> None:

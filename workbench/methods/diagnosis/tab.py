@@ -66,7 +66,7 @@ class DiagnosisPanel:
             finding = found.findings[place] if place < len(found.findings) else None
             card.show(found.trial, finding, first=place == 0)
         if self.picture.value != png:
-            self.picture.value = png
+            self.picture.value, self.picture.tooltip = png, f"Learning curves and measurements of trial {found.trial}"
         show(self.picture, True)
         lines = "".join(f"<div>{html.escape(note)}</div>" for note in found.notes)
         self.notes.value = f'<div class="wb-note" role="note">{lines}</div>' if lines else ""

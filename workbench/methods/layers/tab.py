@@ -45,7 +45,7 @@ class LayersPanel:
         self.best.on_click(lambda _: self._look(None))
         self._past = make(widgets.Box, [labelled("epoch", self.epoch), self.best], classes="wb-options", hidden=True)
         bar = make(widgets.Box, [self.caption, self._past], classes="wb-toprow")
-        self.raster = make(widgets.Image, format="png", classes="wb-plane-raster")
+        self.raster = make(widgets.Image, format="png", tooltip="Decision boundary", classes="wb-plane-raster")
         self.frame = make(widgets.HTML, classes="wb-plane-over")
         self._plane = make(widgets.Box, [self.raster, self.frame], classes="wb-plane", hidden=True)
         self.layers = make(widgets.HTML, classes="wb-layer-list")

@@ -96,7 +96,7 @@ class SealTab:
 
     def _make(self) -> None:
         self.state = make(widgets.HTML)
-        self.choice = make(widgets.Dropdown, options=[])
+        self.choice = make(widgets.Dropdown, options=[], tooltip="Model to evaluate on the test split")
         self.choice.observe(lambda _: self._ask(False), "value")
         self.start = make(
             widgets.Button, icon="lock", description="Open the test set…", classes="wb-wide",
@@ -113,7 +113,9 @@ class SealTab:
         buttons = make(widgets.Box, [self.yes, self.fresh, self.no], classes="wb-buttons")
         self.question = make(widgets.Box, [self.sure, buttons], classes="wb-banner", hidden=True)
         self.result = make(widgets.HTML, classes="wb-seal-result")
-        self.picture = make(widgets.Image, format="png", classes="wb-picture", hidden=True)
+        self.picture = make(
+            widgets.Image, format="png", tooltip="Test scores with their intervals", classes="wb-picture", hidden=True
+        )
         self.history = make(widgets.HTML, classes="wb-board")
         row = make(widgets.Box, [labelled("model", self.choice), self.start], classes="wb-toprow")
         self.widget.children = (self.state, row, self.question, self.result, self.picture, self.history)
