@@ -43,7 +43,7 @@ function enter(root: HTMLElement, el: HTMLElement, send: (content: unknown) => v
   const links = document.createElement("div");
   links.className = "wba-links";
   links.append(
-    action("Go to Train", () => go(root, ".wb-train")),
+    action("Go to Train", () => go(root, ".wb-panel .wb-train")),
     action("Go to the learning rate", () => go(root, ".wb-field-learning_rate input")),
     action("Keyboard shortcuts", () => help.showModal()),
   );

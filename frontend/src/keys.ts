@@ -20,9 +20,9 @@ export interface Shortcut {
 
 /** The shortcuts, in the order in which the overlay lists them; they hold while the focus is on no field to type in. */
 export const SHORTCUTS: readonly Shortcut[] = [
-  { key: "t", text: "Train; during a run: queue the next trial", press: ".wb-train" },
-  { key: "p", text: "Pause or resume", press: ".wb-pause" },
-  { key: "s", text: "Stop", press: ".wb-stop" },
+  { key: "t", text: "Train; during a run: queue the next trial", press: ".wb-panel .wb-train" },
+  { key: "p", text: "Pause or resume", press: ".wb-panel .wb-pause" },
+  { key: "s", text: "Stop", press: ".wb-panel .wb-stop" },
   { key: "l", text: "Go to the learning rate", focus: ".wb-field-learning_rate input" },
   { key: "g", text: "Go to the tabs; the arrow keys move, Enter opens one", focus: ".wb-tabs .lm-TabBar-tab.lm-mod-current" },
   { key: "/", text: "Search the table of trials", focus: ".wb-table input[type=search]" },

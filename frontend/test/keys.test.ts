@@ -18,8 +18,8 @@ test("no key without Ctrl, Meta or Alt reaches the notebook, apart from Tab, Esc
 });
 
 test("a letter is a shortcut without Shift and with Caps Lock, a symbol however it is typed", () => {
-  assert.equal(shortcutOf(key("t"))?.press, ".wb-train");
-  assert.equal(shortcutOf(key("T"))?.press, ".wb-train");
+  assert.equal(shortcutOf(key("t"))?.press, ".wb-panel .wb-train");
+  assert.equal(shortcutOf(key("T"))?.press, ".wb-panel .wb-train");
   assert.equal(shortcutOf(key("T", { shiftKey: true })), undefined);
   assert.equal(shortcutOf(key("?", { shiftKey: true }))?.help, true);
   assert.ok(shortcutOf(key("/", { shiftKey: true }))?.focus);

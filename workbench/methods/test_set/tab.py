@@ -15,6 +15,7 @@ from workbench.methods.comparison.reads import Reads
 from workbench.methods.test_set.figure import opened_scores
 from workbench.ui.bench import Bench
 from workbench.ui.parts import labelled, make, offer, show
+from workbench.ui.pictures import DescribedImage
 from workbench.ui.presenter import Presenter
 from workbench.ui.tab import Tab, TabBody
 
@@ -114,7 +115,7 @@ class SealTab:
         self.question = make(widgets.Box, [self.sure, buttons], classes="wb-banner", hidden=True)
         self.result = make(widgets.HTML, classes="wb-seal-result")
         self.picture = make(
-            widgets.Image, format="png", tooltip="Test scores with their intervals", classes="wb-picture", hidden=True
+            DescribedImage, tooltip="Test scores with their intervals", classes="wb-picture", hidden=True
         )
         self.history = make(widgets.HTML, classes="wb-board")
         row = make(widgets.Box, [labelled("model", self.choice), self.start], classes="wb-toprow")
