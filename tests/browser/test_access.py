@@ -15,7 +15,7 @@ from tools.lab import Lab, Notebook
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 
 COMMAND_KEYS = [
-    *"abcdefghijkmnopqrsvxyz", *"0123456", "d", "d", "0", "0", "i", "i", "ArrowUp", "ArrowDown", "Home", "End", "Delete",
+    *"abcdefhijkmnopqrsvxyz", *"0123456", "d", "d", "0", "0", "i", "i", "ArrowUp", "ArrowDown", "Home", "End", "Delete",
     *(f"Shift+{letter}" for letter in "ACDFHIJKLMNOPRSVXZ"), "Shift+ArrowUp", "Shift+ArrowDown",
 ]  # fmt: skip
 """Of JupyterLab, apart from those that this workbench gives a meaning of its own, and from those below."""
@@ -27,7 +27,7 @@ STATE = """() => ({
         cell.className.match(/jp-\\w+Cell/)[0] + cell.querySelector('.cm-content')?.innerText),
     active: [...document.querySelectorAll('.jp-Cell')].findIndex(cell => cell.classList.contains('jp-mod-active')),
     selected: document.querySelectorAll('.jp-Cell.jp-mod-selected').length,
-    hidden: document.querySelectorAll('.jp-Cell.jp-mod-noOutputs, .jp-Placeholder, .jp-Dialog').length,
+    hidden: document.querySelectorAll('.jp-Placeholder, .jp-Dialog').length,
     numbers: document.querySelectorAll('.cm-lineNumbers').length,
     scrolled: document.querySelectorAll('.jp-mod-outputsScrolled').length,
 })"""
@@ -68,9 +68,9 @@ def test_trained_from_the_keyboard_alone(notebook: Notebook) -> None:
     keys.press("Enter")
     notebook.expect_status("Trial 1 completed")
 
-    # Enter trains from a field, with what was typed there; the first one is four Tabs from the first control
+    # Enter trains from a field, with what was typed there; the first one is three Tabs from the first control
     notebook.field("model").locator("select").focus()
-    for _ in range(4):
+    for _ in range(3):
         keys.press("Tab")
     expect(page.locator(":focus")).to_have_attribute("aria-label", "hidden layers")
     keys.press("Control+a")
@@ -101,18 +101,17 @@ def test_trained_from_the_keyboard_alone(notebook: Notebook) -> None:
 
 def test_no_plain_key_reaches_the_notebook(notebook: Notebook) -> None:
     page, root = notebook.page, notebook.root
-    before = page.evaluate(STATE)
     mode = page.locator(".jp-Notebook.jp-mod-commandMode")
     places: dict[str, tuple[Any, list[str]]] = {
         "button": (root.locator(".wb-panel .wb-train"), []),
         "slider": (notebook.field("dropout").locator("[role=slider]"), ON_CONTROLS),
         "menu": (root.locator("[aria-label=device]"), []),
         "checkbox": (notebook.field("batch_norm").locator("input[type=checkbox]"), ON_CONTROLS),
-        "tab": (root.locator(".wb-tabs .lm-TabBar-tab.lm-mod-current"), ON_CONTROLS),
         "table": (root.locator(".wb-table .dt-scroll-body"), ON_CONTROLS),
         "chart": (root.locator(".u-over").first, ON_CONTROLS),
         "label": (root.locator(".wb-label").first, ON_CONTROLS),
         "message": (root.locator(".wb-status"), ON_CONTROLS),
+        "tab": (root.locator(".wb-tabs .lm-TabBar-tab.lm-mod-current"), ON_CONTROLS),
     }
     for place, (target, more) in places.items():
         if place in ("table", "chart", "label", "message", "slider"):
@@ -120,6 +119,7 @@ def test_no_plain_key_reaches_the_notebook(notebook: Notebook) -> None:
         else:
             target.focus()
         expect(mode).to_have_count(1)
+        before = page.evaluate(STATE)
         for key in [*COMMAND_KEYS, *more]:
             page.keyboard.press(key)
             assert page.evaluate(WITHIN), f"{key} on the {place} took the focus out of the workbench"
@@ -138,8 +138,8 @@ def test_no_plain_key_reaches_the_notebook(notebook: Notebook) -> None:
 
 def test_question_mark_lists_the_shortcuts(notebook: Notebook) -> None:
     page, root = notebook.page, notebook.root
-    before = page.evaluate(STATE)
     root.locator(".wb-panel .wb-train").focus()
+    before = page.evaluate(STATE)
     page.keyboard.press("?")
     dialog = root.get_by_role("dialog", name="Keyboard shortcuts")
     expect(dialog).to_be_visible()
@@ -159,16 +159,17 @@ def test_question_mark_lists_the_shortcuts(notebook: Notebook) -> None:
 
 
 def test_a_slider_reads_out_its_value(notebook: Notebook) -> None:
-    for name, unit in (("learning_rate", ""), ("batch_size", " rows"), ("l2", ""), ("dropout", "")):
+    for name, unit in (("learning_rate", " per step"), ("batch_size", " rows"), ("l2", ""), ("dropout", "")):
         handle = notebook.field(name).get_by_role("slider", name=name.replace("_", " "))
         for key in ("ArrowRight", "ArrowRight", "PageUp", "Home"):
             handle.press(key)
-            number = notebook.number(name)
-            page_text = str(handle.get_attribute("aria-valuetext"))
-            assert page_text.endswith(unit)
             notebook.page.wait_for_function(
-                "([input, text]) => Number(input.value) === Number(text)",
-                arg=[number.element_handle(), page_text.removesuffix(unit)],
+                """([input, handle, unit]) => {
+                    const text = handle.getAttribute('aria-valuetext');
+                    return text.endsWith(unit) && Number(text.slice(0, text.length - unit.length)) === Number(input.value)
+                        && Number(handle.getAttribute('aria-valuenow')) === Number(input.value);
+                }""",
+                arg=[notebook.number(name).element_handle(), handle.element_handle(), unit],
             )
 
 
@@ -247,7 +248,7 @@ def test_no_serious_violation_in_any_tab(notebook: Notebook) -> None:
 
 def test_shift_enter_runs_the_cell(notebook: Notebook) -> None:
     cell = notebook.page.locator(".jp-Cell").nth(1)
-    expect(cell.locator(".jp-InputPrompt")).to_have_text("[2]:")
+    before = cell.locator(".jp-InputPrompt").inner_text()
     notebook.root.locator(".wb-panel .wb-train").focus()
     notebook.page.keyboard.press("Shift+Enter")
-    expect(cell.locator(".jp-InputPrompt")).to_have_text("[3]:")
+    expect(cell.locator(".jp-InputPrompt")).not_to_have_text(re.compile(rf"^({re.escape(before)}|\[\*\]:)$"))
