@@ -24,9 +24,16 @@ export default {
   render({ model, el }: { model: Model; el: HTMLElement }): () => void {
     let leave = (): void => {};
     let timer = 0;
+    function send(content: unknown): void {
+      try {
+        model.send(content);
+      } catch (error) {
+        console.warn("[workbench] no kernel to train with", error); // a notebook opened without one
+      }
+    }
     function find(): void {
       const root = el.closest<HTMLElement>(".wb-root");
-      if (root) leave = enter(root, el, (content) => model.send(content));
+      if (root) leave = enter(root, el, send);
       else timer = window.setTimeout(find, WAIT);
     }
     find();

@@ -20,7 +20,7 @@ LEAST_SIDE = 64
 """Pixels of the shorter side on the page: smaller pictures are enlarged by a whole factor, without smoothing."""
 
 
-class DescribedImage(widgets.Image):
+class DescribedImage(widgets.Image):  # type: ignore[misc]  # ipywidgets has no types
     """A PNG whose `tooltip` describes it for those who do not see it: the page makes it the `alt` text (frontend/src/names.ts).
 
     ipywidgets' front end shows no tooltip of a widget that lacks a `description`, and fails over it.
