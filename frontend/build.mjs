@@ -1,4 +1,4 @@
-// Builds the committed front end: curves.js, parallel.js, tree.js and their CSS in workbench/ui/static/, stamped with the hash of their sources.
+// Builds the committed front end: access.js, curves.js, parallel.js, tree.js and their CSS in workbench/ui/static/, stamped with the hash of their sources.
 
 import { createHash } from "node:crypto";
 import { copyFileSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
@@ -25,7 +25,7 @@ function hashOfSources() {
 const banner = `/* Built from frontend/ by "npm run build"; do not edit. sources sha256:${hashOfSources()}; curves contain uPlot (uPlot-LICENSE.txt) */`;
 mkdirSync(out, { recursive: true });
 await build({
-  entryPoints: { curves: join(here, "src", "index.ts"), parallel: join(here, "src", "parallel.ts"), tree: join(here, "src", "tree.ts") },
+  entryPoints: Object.fromEntries(Object.entries({ access: "access", curves: "index", parallel: "parallel", tree: "tree" }).map(([name, file]) => [name, join(here, "src", `${file}.ts`)])),
   outdir: out,
   bundle: true,
   minify: true,

@@ -62,9 +62,11 @@ class Field(Scoped):
             else ""
         )
         label = html.escape(self.name.replace("_", " "))
+        self._parts = self.parts()
+        scale = "".join(f' data-{key}="{html.escape(text)}"' for key, text in self.scale().items())
         self.label = make(
             widgets.HTML,
-            f'<span class="wb-label" title="{html.escape(self.tip)}">{label} '
+            f'<span class="wb-label" title="{html.escape(self.tip)}"{scale}>{label} '
             f'<i class="wb-symbol">{html.escape(hyperparameter.symbol)}</i>{badge}</span>',
         )
         self.toggle = make(
@@ -75,7 +77,6 @@ class Field(Scoped):
             classes="wb-toggle",
         )
         self.toggle.observe(self._scoped(self._toggled), "value")
-        self._parts = self.parts()
         self.load(self.declaration.default)
         self.widget.children = (self.label, *self._parts, self.toggle)
 
@@ -98,6 +99,14 @@ class Field(Scoped):
 
     def set_value(self, value: Any) -> None:
         """Show a value in the control."""
+        raise NotImplementedError
+
+    def scale(self) -> dict[str, str]:
+        """How the page reads the value of the slider out (frontend/src/names.ts); empty without a slider."""
+        return {}
+
+    def write(self, text: str) -> None:
+        """Put text into the control as if it had been typed; only for numbers."""
         raise NotImplementedError
 
     def menu(self) -> list[tuple[str, Any]] | None:
@@ -216,10 +225,28 @@ class NumberField(Field):
         base, step = (2, 1) if domain.scale == "power2" else (10, 0.05)
         low, high = math.log(domain.low, base), math.log(domain.high, base)
         low = math.floor(low) if domain.scale == "power2" else low
-        self._floor = low
+        self._zero_below = low - step / 2
         if self.declaration.zero:
             low -= 4 * step  # the left end means 0
         return make(widgets.FloatLogSlider, base**low, base=base, min=low, max=high, step=step, **options)
+
+    def scale(self) -> dict[str, str]:
+        domain = self.declaration.domain
+        assert not isinstance(domain, (Registry, Choice))
+        if isinstance(self.slider, widgets.HTML):
+            return {}
+        low = 0 if self.declaration.zero else domain.low
+        found = {"low": shown(low), "high": shown(domain.high), "unit": self.declaration.unit}
+        if isinstance(domain, IntRange):
+            found["whole"] = ""
+        if isinstance(self.slider, widgets.FloatLogSlider):
+            found["base"] = f"{self.slider.base:g}"
+            if self.declaration.zero:
+                found["zero"] = repr(self._zero_below)
+        return found
+
+    def write(self, text: str) -> None:
+        self.text.value = text
 
     def value(self) -> Any:
         if self.switch is not None and not self.switch.value:
@@ -246,7 +273,7 @@ class NumberField(Field):
     def _slider_value(self) -> Any:
         value = self.slider.value
         domain = self.declaration.domain
-        if self.declaration.zero and value < self.slider.base ** (self._floor - self.slider.step / 2):
+        if self.declaration.zero and value < self.slider.base**self._zero_below:
             return 0.0
         if isinstance(domain, IntRange):
             return min(max(round(value), domain.low), domain.high)

@@ -8,14 +8,26 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
+import ipywidgets as widgets
 import numpy as np
+import traitlets
 from matplotlib.image import imsave
 from numpy.typing import NDArray
 
-__all__ = ["as_colors", "figure_html", "png_of", "thumbnails"]
+__all__ = ["DescribedImage", "as_colors", "figure_html", "png_of", "thumbnails"]
 
 LEAST_SIDE = 64
 """Pixels of the shorter side on the page: smaller pictures are enlarged by a whole factor, without smoothing."""
+
+
+class DescribedImage(widgets.Image):  # type: ignore[misc]  # ipywidgets has no types
+    """A PNG whose `tooltip` describes it for those who do not see it: the page makes it the `alt` text (frontend/src/names.ts).
+
+    ipywidgets' front end shows no tooltip of a widget that lacks a `description`, and fails over it.
+    """
+
+    description = traitlets.Unicode().tag(sync=True)
+    format = traitlets.Unicode("png").tag(sync=True)
 
 
 def as_colors(images: NDArray[Any]) -> NDArray[np.float64]:

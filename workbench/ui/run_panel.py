@@ -25,14 +25,23 @@ class RunPanel:
     """
 
     def __init__(self, devices: list[str], bar: BranchBar, resume: Callable[[], object]) -> None:
-        self.train = button("Train", "play", "Train a new trial with this configuration", classes="wb-train")
-        self.pause = button("Pause", "pause", "Pause after the current step", disabled=True)
-        self.stop = button("Stop", "stop", "End the run; its finished epochs are kept", disabled=True)
+        self.train = button(
+            "Train", "play", "Train a new trial with this configuration (T; ? lists all keys)", classes="wb-train"
+        )
+        self.pause = button("Pause", "pause", "Pause after the current step (P)", disabled=True, classes="wb-pause")
+        self.stop = button(
+            "Stop", "stop", "End the run; its finished epochs are kept (S)", disabled=True, classes="wb-stop"
+        )
         self.name = make(
             widgets.Text, placeholder="name (optional)", tooltip="Name of the trial in the log", classes="wb-name"
         )
         self.seeds = make(
-            widgets.BoundedIntText, 1, min=1, max=1000, tooltip="Train the configuration with this many seeds together"
+            widgets.BoundedIntText,
+            1,
+            min=1,
+            max=1000,
+            tooltip="Train the configuration with this many seeds together",
+            classes="wb-seeds",
         )
         self.device = make(widgets.Dropdown, options=devices, value=devices[0], tooltip="Device to train on")
         self.progress = make(widgets.FloatProgress, 0.0, min=0.0, max=1.0, classes="wb-progress")

@@ -14,6 +14,7 @@ from workbench.core.errors import ConfigError, RunError, WorkbenchError
 from workbench.core.registry import METRICS
 from workbench.runs.run import Run
 from workbench.training.devices import available_devices
+from workbench.ui.access import Access
 from workbench.ui.bench import Bench
 from workbench.ui.branch_bar import BranchBar, Pick, branch_call
 from workbench.ui.code_tab import CodeTab, start_call
@@ -83,7 +84,8 @@ class WorkbenchView:
         charts = [self._metric_menu(presenter), curves] if len(presenter.task.metrics) > 1 else [curves]
         main = make(widgets.VBox, [self.panel.widget, *charts, self.tabs], classes="wb-main")
         body = make(widgets.Box, [side, main], classes="wb-body")
-        self.widget = make(widgets.VBox, [make(widgets.HTML, STYLE, hidden=True), body], classes="wb-root")
+        self.access = make(Access, lambda field, text: ask(self._enter, field, text), classes="wb-access")
+        self.widget = make(widgets.VBox, [make(widgets.HTML, STYLE, hidden=True), self.access, body], classes="wb-root")
         self.refresh_code()
 
     @staticmethod
@@ -244,6 +246,17 @@ class WorkbenchView:
         self._bench.start(self.controls.read(), seeds=self.panel.seeds.value, **self.about())
         if self.bar.pick is not None:
             self.close_bar()
+
+    def _enter(self, field: str, text: str) -> None:
+        """Enter was pressed in a field: train with what is typed there; a run under way takes it, if it is a live change."""
+        if field == "name":
+            self.panel.name.value = text
+        elif field == "seeds":
+            self.panel.seeds.value = int(text) if text.isdecimal() else self.panel.seeds.value
+        else:
+            self.controls.field(field).write(text)
+        if not self.active:
+            (self._train if self.bar.pick is None else self._branch)()
 
     def _branch(self) -> None:
         self.panel.clear_error()

@@ -21,6 +21,7 @@ from workbench.methods.comparison.range_edges import RangeEdge
 from workbench.methods.comparison.reads import Reads, listed_searches
 from workbench.ui.bench import Bench
 from workbench.ui.parts import labelled, make, offer, show
+from workbench.ui.pictures import DescribedImage
 from workbench.ui.presenter import Presenter
 from workbench.ui.tab import Tab, TabBody
 from workbench.ui.task_log import TABLE_TRIALS
@@ -83,7 +84,7 @@ class ComparePanel:
         self.parallel = ParallelCoordinates()
         self.parallel.observe(lambda change: brushed([int(trial) for trial in change["new"]]), "selected")
         self._coordinates = make(widgets.Box, [self.parallel], classes="wb-plain")
-        self.picture = make(widgets.Image, format="png", classes="wb-picture", hidden=True)
+        self.picture = make(DescribedImage, classes="wb-picture", hidden=True)
         self.text = make(widgets.HTML, classes="wb-board", hidden=True)
         self.top = make(widgets.BoundedIntText, 3, min=1, max=100, tooltip="Best configurations that get more seeds")
         self.more = make(widgets.BoundedIntText, 5, min=1, max=100, tooltip="Number of new seeds for each of them")
@@ -152,7 +153,7 @@ class ComparePanel:
 
     def show_picture(self, png: bytes, note: str = "") -> None:
         self._turn("picture")
-        self.picture.value = png
+        self.picture.value, self.picture.tooltip = png, f"{self.kind.label} of {self.scope.label}"
         self._say(note)
 
     def show_patience(self, png: bytes, text: str, patience: int | None) -> None:

@@ -41,7 +41,8 @@ def facts(task: Task) -> str:
     for name, value in task.summary()["value"].items():
         warned = name == "warning" or (warned and not name)  # a long one goes over several rows
         css = ' class="wb-warned"' if warned else ""
-        rows.append(f"<tr{css}><th>{html.escape(str(name))}</th><td>{html.escape(str(value))}</td></tr>")
+        head = f'<th scope="row">{html.escape(str(name))}</th>' if name else "<td></td>"
+        rows.append(f"<tr{css}>{head}<td>{html.escape(str(value))}</td></tr>")
     return f'<table class="wb-facts"><caption>{html.escape(task.name)}</caption>{"".join(rows)}</table>'
 
 

@@ -12,6 +12,7 @@ import ipywidgets as widgets
 from workbench.methods.diagnosis.case import HEALTHY, Finding, RuleFindings
 from workbench.ui.bench import Bench
 from workbench.ui.parts import error_text, make, show
+from workbench.ui.pictures import DescribedImage
 from workbench.ui.presenter import Presenter
 from workbench.ui.tab import Tab, TabBody
 
@@ -36,7 +37,7 @@ class DiagnosisPanel:
         self.verdict = make(widgets.HTML, classes="wb-diagnosis-verdict")
         self.cards: list[_Card] = []
         self._findings = make(widgets.VBox, [], classes="wb-diagnosis-findings")
-        self.picture = make(widgets.Image, format="png", classes="wb-picture", hidden=True)
+        self.picture = make(DescribedImage, classes="wb-picture", hidden=True)
         self.notes = make(widgets.HTML, classes="wb-message")
         # the state has a line of its own that is always there, so that nothing moves when it comes and goes
         self.state = make(widgets.HTML, classes="wb-diagnosis-state")
@@ -66,7 +67,7 @@ class DiagnosisPanel:
             finding = found.findings[place] if place < len(found.findings) else None
             card.show(found.trial, finding, first=place == 0)
         if self.picture.value != png:
-            self.picture.value = png
+            self.picture.value, self.picture.tooltip = png, f"Learning curves and measurements of trial {found.trial}"
         show(self.picture, True)
         lines = "".join(f"<div>{html.escape(note)}</div>" for note in found.notes)
         self.notes.value = f'<div class="wb-note" role="note">{lines}</div>' if lines else ""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import ipywidgets as widgets
 
 from workbench.ui.parts import labelled, make, show
+from workbench.ui.pictures import DescribedImage
 
 __all__ = ["LayersPanel", "Picture"]
 
@@ -45,7 +46,7 @@ class LayersPanel:
         self.best.on_click(lambda _: self._look(None))
         self._past = make(widgets.Box, [labelled("epoch", self.epoch), self.best], classes="wb-options", hidden=True)
         bar = make(widgets.Box, [self.caption, self._past], classes="wb-toprow")
-        self.raster = make(widgets.Image, format="png", classes="wb-plane-raster")
+        self.raster = make(DescribedImage, tooltip="Decision boundary", classes="wb-plane-raster")
         self.frame = make(widgets.HTML, classes="wb-plane-over")
         self._plane = make(widgets.Box, [self.raster, self.frame], classes="wb-plane", hidden=True)
         self.layers = make(widgets.HTML, classes="wb-layer-list")

@@ -11,6 +11,7 @@ import ipywidgets as widgets
 from workbench.core.config import Config
 from workbench.ui.bench import Bench
 from workbench.ui.parts import make, show
+from workbench.ui.pictures import DescribedImage
 from workbench.ui.presenter import Presenter
 from workbench.ui.tab import TabBody
 
@@ -42,7 +43,7 @@ class RangePanel:
         self.take.on_click(lambda _: self._rate is not None and self._use(self._rate))
         self.progress = make(widgets.FloatProgress, 0.0, min=0.0, max=1.0, classes="wb-progress")
         self.words = make(widgets.HTML, classes="wb-range-words")
-        self.picture = make(widgets.Image, format="png", classes="wb-picture", hidden=True)
+        self.picture = make(DescribedImage, tooltip="Loss against learning rate", classes="wb-picture", hidden=True)
         buttons = make(widgets.Box, [self.button, self.take], classes="wb-buttons")
         row = make(widgets.Box, [buttons, self.words], classes="wb-search-row")
         heading = make(widgets.HTML, '<div class="wb-heading">Learning-rate range test</div>')

@@ -15,6 +15,7 @@ from workbench.methods.comparison.reads import Reads
 from workbench.methods.test_set.figure import opened_scores
 from workbench.ui.bench import Bench
 from workbench.ui.parts import labelled, make, offer, show
+from workbench.ui.pictures import DescribedImage
 from workbench.ui.presenter import Presenter
 from workbench.ui.tab import Tab, TabBody
 
@@ -96,7 +97,7 @@ class SealTab:
 
     def _make(self) -> None:
         self.state = make(widgets.HTML)
-        self.choice = make(widgets.Dropdown, options=[])
+        self.choice = make(widgets.Dropdown, options=[], tooltip="Model to evaluate on the test split")
         self.choice.observe(lambda _: self._ask(False), "value")
         self.start = make(
             widgets.Button, icon="lock", description="Open the test set…", classes="wb-wide",
@@ -113,7 +114,9 @@ class SealTab:
         buttons = make(widgets.Box, [self.yes, self.fresh, self.no], classes="wb-buttons")
         self.question = make(widgets.Box, [self.sure, buttons], classes="wb-banner", hidden=True)
         self.result = make(widgets.HTML, classes="wb-seal-result")
-        self.picture = make(widgets.Image, format="png", classes="wb-picture", hidden=True)
+        self.picture = make(
+            DescribedImage, tooltip="Test scores with their intervals", classes="wb-picture", hidden=True
+        )
         self.history = make(widgets.HTML, classes="wb-board")
         row = make(widgets.Box, [labelled("model", self.choice), self.start], classes="wb-toprow")
         self.widget.children = (self.state, row, self.question, self.result, self.picture, self.history)
