@@ -852,18 +852,27 @@ class Workbench(Scoped):
             return save_ensemble(trial, path)
         return save_model(self.model(trial, epoch, fold=fold), path)
 
-    def errors(self, trial: int, epoch: int | None = None, *, split: str = "validation", top: int = 20) -> TrialErrors:
+    def errors(
+        self,
+        trial: int,
+        epoch: int | None = None,
+        *,
+        split: str = "validation",
+        fold: int | None = None,
+        top: int = 20,
+    ) -> TrialErrors:
         """Where a trial's model is wrong: confusion matrix, scores by class and calibration, or residuals, and the worst rows.
 
         epoch: whose weights, by default those of the best one; epochs that no checkpoint holds are trained again first,
-        without a record. split: "validation" or "train". top: how many of the worst rows are listed with their inputs. Returns
-        a `TrialErrors` with DataFrames (`summary`, `confusion`, `per_class`, `calibration`, `rows`, `worst`), `figure()` and, of
-        a task on pictures, `pictures()`. Raises: as `model`; RunError for a refit; SealError for the test split; ConfigError for
-        another split.
+        without a record. split: "validation" or "train". Of a cross-validated trial each row is judged by the model of the
+        fold that did not train on it; fold: the rows of this fold only, from 1. top: how many of the worst rows are listed with
+        their inputs. Returns a `TrialErrors` with DataFrames (`summary`, `confusion`, `per_class`, `calibration`, `rows`,
+        `worst`), `figure()` and, of a task on pictures, `pictures()`. Raises: as `model`; RunError for a refit; SealError for
+        the test split; ConfigError for another split, or for the training rows of all folds.
         """
         return trial_errors(
             self._session, whole("trial", trial), None if epoch is None else whole("epoch", epoch), split,
-            check_count("top", top),
+            check_count("top", top), None if fold is None else whole("fold", fold),
         )  # fmt: skip
 
     @property
