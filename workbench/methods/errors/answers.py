@@ -32,7 +32,8 @@ class Answers:
 
 
 def answers_of(schema: TaskSchema, config: Config, outputs: Tensor) -> Answers:
-    """What a model's outputs (rows, ...) say. schema, config: of its task and trial; its loss decides how they become predictions."""
+    """What a model's outputs (rows, ...) say. schema: of its task. config: of its trial, whose loss decides how they become
+    predictions."""
     return _ANSWERS[schema.kind](schema, config, outputs)
 
 
