@@ -442,7 +442,8 @@ class Workbench(Scoped):
         refits, with seeds from the trial's upwards, in one cohort.
 
         The result is a trial with the source "refit" and without a validation score: it stands in no leaderboard, no search
-        learns from it, and it cannot be diagnosed. `model`, `predict`, `save` and `open_test_set` take it, with the weights after
+        learns from it, and it cannot be diagnosed. It decides as the trial does, with its calibration and threshold, if it has
+        any (see `calibrate`, `threshold`). `model`, `predict`, `save` and `open_test_set` take it, with the weights after
         its last epoch. The same call while it trains returns its run.
         Raises: LogError, RunError for a trial that is unknown, not ended, diverged, in the trash, or a refit itself;
         TaskError for a copied task; ModelError if the model of the trial is another one here. Nothing is logged then.
@@ -536,10 +537,11 @@ class Workbench(Scoped):
         specificity - 1); None removes the threshold, and the most probable class is predicted again. costs: instead, what a
         mistake costs, such as {"false_positive": 1, "false_negative": 5}; the mean cost is lowest with the threshold. positive:
         the label of the positive class, by default the second one. If the probabilities are calibrated (`calibrate`, to be called
-        first), the threshold is on the calibrated ones.
+        first), the threshold is on the calibrated ones. Of a cross-validated trial the rows are the validation rows of all folds
+        together, each with the probability of the model that did not train on it (out-of-fold).
 
-        The log keeps it, and `bench.model`, `predict`, `save` and `open_test_set` use it from then on and say so. Scores of
-        trials in tables are those of the most probable class. Returns the threshold with the score before and after, which is
+        The log keeps it, and `bench.model`, `predict`, `save` and `open_test_set` use it from then on and say so, for a
+        refit of the trial as well. Scores of trials in tables are those of the most probable class. Returns the threshold with the score before and after, which is
         optimistic, since it was chosen on the same rows; None if it was removed.
         Raises: TaskError for a task without two classes, or without a validation row of one of them; ConfigError naming the
         argument; LogError, RunError for a trial that is unknown, not ended, in the trash, or a refit. Nothing is logged then.
@@ -552,8 +554,9 @@ class Workbench(Scoped):
         """Calibrate the probabilities of a trial's best model on the validation rows, with scikit-learn.
 
         method: "temperature" (one parameter; Guo et al. 2017), "sigmoid" (Platt 1999) or "isotonic" (needs many rows); None
-        removes the calibration. The log keeps it, and `bench.model`, `predict_proba`, `save` and `open_test_set` use it from then
-        on and say so. A threshold of the model is removed, since its probabilities change. Ensembles average the uncalibrated
+        removes the calibration. Of a cross-validated trial it is fitted on out-of-fold probabilities, as scikit-learn's
+        `CalibratedClassifierCV(ensemble=False)` does. The log keeps it, and `bench.model`, `predict_proba`, `save` and
+        `open_test_set` use it from then on and say so, for a refit of the trial as well. A threshold of the model is removed, since its probabilities change. Ensembles average the uncalibrated
         probabilities of their members.
         Returns log loss, Brier score and expected calibration error before and after, on the same rows and so optimistic; None if
         it was removed. Raises: TaskError for a task without classes, or without a validation row of one of them; ConfigError for

@@ -18,7 +18,7 @@ __all__ = ["Measured", "measured"]
 
 
 class Measured(NamedTuple):
-    """A model and rows as its own preprocessing gives them. numbers: of the rows in the data. fold: from 1, None without folds."""
+    """A model and rows as its own preprocessing gives them. numbers: of the rows in the data. fold: from 1, or None."""
 
     model: TrainedModel
     rows: Rows

@@ -202,7 +202,10 @@ def _source(session: Session, trial: int, target: Task) -> Source:
     own = session.known(log.record(trial).task_fingerprint)
     if own is not None:
         _check_inputs(trial, own.task.input_shape, own.task.feature_names, target)
-        own.recall.check_one_model("fine-tuning from a trial")
+        own.recall.check_one_model(
+            "fine-tuning from a trial",
+            f"train bench.config({trial}) on a task without folds, such as split=(0.8, 0.2, 0), and fine-tune that trial",
+        )
         weights, _ = own.recall.weights(trial)
         own.recall.check_builder(trial, weights)
         facts: Any = own.task

@@ -254,22 +254,25 @@ def _model(session: Session, what: int | Together) -> tuple[Callable[[Inputs], T
     refits = session.recall.refits
     if refits.includes(what) and state is not TrialState.COMPLETED:
         raise RunError(f"trial {what}, a refit, is {state}: it did not reach its last epoch; refit again, then open")
+    if not refits.includes(what):
+        session.recall.check_one_model(
+            "the test set",
+            f"bench.refit({what}) trains one model on all rows outside the test set; bench.ensemble(trials=[{what}]) averages "
+            "those of the folds",
+        )
     model = session.recall.model(what)
     _check_measured(model)
-    if refits.includes(what):
-        words = f"trial {what}, a refit of trial {session.log.record(what).parent}"
-        return (
-            model.predictions,
-            {"trial": what, "ensemble": None, "epoch": model.epoch, "what": words, "decision": ""},
-            None,
-        )
+    refit, metric = refits.includes(what), session.task.metric
+    words = f"trial {what}, a refit of trial {session.log.record(what).parent}" if refit else f"trial {what}"
     decision = model.decision.description
-    about = {"trial": what, "ensemble": None, "epoch": model.epoch, "what": f"trial {what}", "decision": decision}
-    if model.decision or session.log.record(what).metric != session.task.metric:
-        answers = partial(model.predictions, decided=not METRICS[session.task.metric].value.probabilities)
+    about = {"trial": what, "ensemble": None, "epoch": model.epoch, "what": words, "decision": decision}
+    answers = partial(model.predictions, decided=not METRICS[metric].value.probabilities)
+    if refit:
+        return answers, about, None
+    if model.decision or session.log.record(what).metric != metric:
         return answers, about, _validation_score(session, answers)
     curve = session.log.curves(what).set_index("epoch")
-    return model.predictions, about, float(curve.loc[model.epoch, "val_metric"])
+    return answers, about, float(curve.loc[model.epoch, "val_metric"])
 
 
 def _validation_score(session: Session, answers: Callable[[Inputs], Tensor]) -> float:
