@@ -504,6 +504,10 @@ class Workbench(Scoped):
         al. 2004). trials: the members instead of the leaderboard's top or, with "greedy", the candidates; a trial that is
         named twice has two votes.
 
+        Under a cross-validation each member is a trial with the models of all its folds, each with its own preprocessing, also a
+        single one: `trials=[7]` is an ensemble of the folds of trial 7. All of them vote on new rows. The score is out-of-fold:
+        the mean over the folds, where only the models vote that did not train on the fold's validation rows.
+
         A selection on the validation rows makes the score on them optimistic. The result estimates by how much: `optimism`,
         `corrected` and `interval`, from an out-of-bag bootstrap that repeats the selection; it also says whether the ensemble
         beats a best single trial that was selected in the same way. It predicts like `bench.model(trial)`, has a row in the
@@ -540,9 +544,9 @@ class Workbench(Scoped):
         first), the threshold is on the calibrated ones. Of a cross-validated trial the rows are the validation rows of all folds
         together, each with the probability of the model that did not train on it (out-of-fold).
 
-        The log keeps it, and `bench.model`, `predict`, `save` and `open_test_set` use it from then on and say so, for a
-        refit of the trial as well. Scores of trials in tables are those of the most probable class. Returns the threshold with the score before and after, which is
-        optimistic, since it was chosen on the same rows; None if it was removed.
+        The log keeps it, and `bench.model`, `predict`, `save` and `open_test_set` use it from then on and say so, for a refit of
+        the trial as well. Scores of trials in tables are those of the most probable class. Returns the threshold with the score
+        before and after, which is optimistic, since it was chosen on the same rows; None if it was removed.
         Raises: TaskError for a task without two classes, or without a validation row of one of them; ConfigError naming the
         argument; LogError, RunError for a trial that is unknown, not ended, in the trash, or a refit. Nothing is logged then.
         """
@@ -556,8 +560,8 @@ class Workbench(Scoped):
         method: "temperature" (one parameter; Guo et al. 2017), "sigmoid" (Platt 1999) or "isotonic" (needs many rows); None
         removes the calibration. Of a cross-validated trial it is fitted on out-of-fold probabilities, as scikit-learn's
         `CalibratedClassifierCV(ensemble=False)` does. The log keeps it, and `bench.model`, `predict_proba`, `save` and
-        `open_test_set` use it from then on and say so, for a refit of the trial as well. A threshold of the model is removed, since its probabilities change. Ensembles average the uncalibrated
-        probabilities of their members.
+        `open_test_set` use it from then on and say so, for a refit of the trial as well. A threshold of the model is removed,
+        since its probabilities change. Ensembles average the uncalibrated probabilities of their members.
         Returns log loss, Brier score and expected calibration error before and after, on the same rows and so optimistic; None if
         it was removed. Raises: TaskError for a task without classes, or without a validation row of one of them; ConfigError for
         an unknown method; LogError, RunError for a trial that is unknown, not ended, in the trash, or a refit. Nothing is logged
@@ -903,20 +907,21 @@ class Workbench(Scoped):
         """
         return history(self._session)
 
-    def layers(self, trial: int, epoch: int | None = None) -> Layers:
+    def layers(self, trial: int, epoch: int | None = None, *, fold: int | None = None) -> Layers:
         """The layers of a trial's network with its best weights, or those after an epoch: `frame`, `figure()`.
 
         Weights (share near zero, as L1 produces; norm, which L2 reduces), activations before and after normalization, dead
-        units; on at most 256 training rows, in evaluation mode. Raises: as `model`.
+        units; on at most 256 training rows, in evaluation mode. fold: as of `model`. Raises: as `model`.
         """
-        return read_layers(self.model(trial, epoch), self._session.recall.refits.task_of(trial))
+        model, task = self.model(trial, epoch, fold=fold), self._session.recall.refits.task_of(trial)
+        return read_layers(model, task, None if fold is None else whole("fold", fold))
 
-    def decision_boundary(self, trial: int, epoch: int | None = None) -> NotebookFigure:
+    def decision_boundary(self, trial: int, epoch: int | None = None, *, fold: int | None = None) -> NotebookFigure:
         """The decision boundary of a trial on a task with two inputs, as a matplotlib figure, with training and validation rows.
 
-        Raises: as `model`; RunError for a task with more or fewer inputs.
+        fold: as of `model`. Raises: as `model`; RunError for a task with more or fewer inputs.
         """
-        return self.layers(trial, epoch).decision_boundary()
+        return self.layers(trial, epoch, fold=fold).decision_boundary()
 
     @property
     def versions(self) -> pd.DataFrame:

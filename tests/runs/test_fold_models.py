@@ -13,6 +13,7 @@ import workbench as wb
 from workbench.core.events import EpochEnd
 from workbench.log import NewTrial
 from workbench.methods.comparison.fold_test import corrected_error, corrected_p_value
+from workbench.methods.tabs import TABS
 from workbench.ui.figures import learning_curves
 
 RNG = np.random.default_rng(9)
@@ -68,28 +69,57 @@ def test_the_model_of_a_fold_scores_on_its_fold_what_the_log_says(
 
 def test_what_needs_one_model_says_which_there_are(bench: wb.Workbench) -> None:
     message = (
-        r"trial 1 was cross-validated and has 4 models: give fold=1 to 4 .*bench.refit\(1\).*ensemble of the folds"
+        r"trial 1 was cross-validated and has 4 models: give fold=1 to 4 .*bench.refit\(1\).*"
+        r"bench.ensemble\(trials=\[1\]\) is an ensemble of the folds"
     )
     for call in (
         lambda: bench.model(1),
         lambda: bench.predict(1, X),
         lambda: bench.save(1, "nowhere.pt"),
-        lambda: bench.open_test_set(1),
+        lambda: bench.layers(1),
     ):
         with pytest.raises(wb.RunError, match=message):
             call()
     with pytest.raises(wb.RunError, match="fold=5: trial 1 has the folds 1 to 4"):
         bench.model(1, fold=5)
-    with pytest.raises(wb.RunError, match="cross-validated, .* a branch needs one; make a task without folds"):
+    with pytest.raises(wb.RunError, match=r"a branch needs one; train .* from its start, bench.run\(bench.config\(1\)"):
         bench.branch(1, epoch=1)
-    with pytest.raises(wb.RunError, match="an ensemble needs one"):
-        bench.ensemble(trials=[1])
+    with pytest.raises(
+        wb.RunError, match=r"fine-tuning from a trial needs one; train bench.config\(1\) on a task without"
+    ):
+        bench.finetune(1)
+    with pytest.raises(wb.RunError, match="a comparison of versions needs one; make a task without folds"):
+        bench.continue_on((X, Y))
     plain = wb.Workbench(wb.Task.from_arrays(X, Y))
     plain.run(CONFIG)
     with pytest.raises(wb.RunError, match="fold=1: trial 1 has no folds; leave fold= out"):
         plain.model(1, fold=1)
     assert plain.log.history.folds(1).empty
     assert "val_loss_std" not in plain.curves(1)
+
+
+def test_the_layers_of_a_fold_are_measured_on_its_own_rows() -> None:
+    task = wb.Task.from_arrays(X[:, :2] * [1, 9], Y, split=wb.Split.folds(3))
+    bench = wb.Workbench(task)
+    bench.run(CONFIG)
+    assert task.folds is not None
+    for fold in (1, 3):
+        layers, rows = bench.layers(1, fold=fold), task.folds.members[fold - 1].train.x
+        assert layers.frame["input_mean"].iloc[0] == pytest.approx(rows.mean().item(), abs=1e-6)
+        assert layers.plane is not None
+        assert np.array_equal(layers.plane.points["train"], rows.numpy())
+        answer = bench.model(1, fold=fold)(layers.plane.grid()).softmax(1).max(1).values.detach()
+        assert layers.answers is not None
+        assert torch.allclose(torch.from_numpy(layers.answers.strength).ravel(), answer, atol=1e-6)
+        assert f"fold {fold} of trial 1 after epoch" in repr(layers)
+        assert bench.decision_boundary(1, fold=fold).axes
+    with pytest.raises(wb.RunError, match="fold=4: trial 1 has the folds 1 to 3"):
+        bench.layers(1, fold=4)
+    tab = bench.presenter.build(bench, TABS).body("Layers")
+    model = tab._model_of(1, None)
+    assert torch.equal(model.module(task.train.x), bench.model(1, fold=1).module(task.train.x))
+    assert not bench.model(bench.refit(1).wait().trials[0]).mismatch
+    assert tab._model_of(2, None).trial == 2  # a refit has no folds
 
 
 @pytest.mark.parametrize("order", [None, np.arange(150)])

@@ -88,6 +88,10 @@ class Fold:
         return self.schema.target_names
 
     @property
+    def feature_names(self) -> tuple[str, ...] | None:
+        return self.schema.feature_names
+
+    @property
     def classes(self) -> tuple[str, ...] | None:
         return self.schema.classes
 

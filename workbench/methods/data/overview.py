@@ -48,14 +48,16 @@ def class_sizes(task: Task) -> pd.DataFrame | None:
         names = tuple(str(name) for name in task.sample.targets.columns)
 
         def count(targets: NDArray[Any]) -> NDArray[np.int64]:
-            return targets.sum(0).astype(np.int64)
+            found: NDArray[np.int64] = targets.sum(0).astype(np.int64)
+            return found
 
         whole = sum(len(own) for own in targets.values())
     elif names is not None:
         classes = len(names)
 
         def count(targets: NDArray[Any]) -> NDArray[np.int64]:
-            return np.bincount(targets.ravel(), minlength=classes)
+            found: NDArray[np.int64] = np.bincount(targets.ravel(), minlength=classes)
+            return found
 
         whole = sum(own.size for own in targets.values())
     else:
@@ -129,7 +131,7 @@ def sample_pictures(task: Task) -> tuple[NDArray[np.float64], list[str]] | None:
         said = [task.classes[index] for index in targets.numpy()[places]]
     else:
         places = np.arange(min(PICTURED, len(targets)))
-        rows = targets.numpy()[places] if target_values(task) is not None else []
+        rows: Any = targets.numpy()[places] if target_values(task) is not None else []
         said = [", ".join(f"{value:.4g}" for value in row) for row in rows]
     found = original_inputs(task.schema, task.train.x[places])
     return None if found is None or found.values is None else (found.values, said or [""] * len(places))

@@ -28,7 +28,7 @@ from workbench.metrics.intervals import Interval, score_interval
 from workbench.runs.publisher import LogChanged
 from workbench.runs.restore import whole
 from workbench.runs.session import Session
-from workbench.tasks.test_split import open_seal
+from workbench.tasks.test_split import open_by_fold, open_seal
 from workbench.ui.figures import NotebookFigure
 
 if TYPE_CHECKING:
@@ -42,7 +42,8 @@ __all__ = ["TestResult", "Together", "history", "open_test_set"]
 
 
 class Together(Protocol):
-    """What of an ensemble is asked here. number: in the log, None if it is not recorded there. facts: its `EnsembleFacts`."""
+    """What of an ensemble is asked here. number: in the log, None if it is not recorded there. facts: its `EnsembleFacts`.
+    folds: 0 if there are none."""
 
     @property
     def number(self) -> int | None: ...
@@ -55,8 +56,10 @@ class Together(Protocol):
     @property
     def facts(self) -> Any: ...
     @property
+    def folds(self) -> int: ...
+    @property
     def val_metric(self) -> float: ...
-    def predictions(self, x: Inputs) -> Tensor: ...
+    def predictions(self, x: Any) -> Tensor: ...
 
 
 @dataclass(frozen=True)
@@ -167,7 +170,10 @@ def open_test_set(
             raise _sealed(session, keys, "none of them is unseen; a version of the task with new rows has some")
         test, keys = sealed.part(new), keys[new]
     metric = session.task.metric
-    interval: Interval = score_interval(metric, answers(test.x), test.target, test.weight, test.group)
+    inputs: Any = test.x
+    if not isinstance(what, int) and what.folds:
+        inputs = [x[new] if only_unseen else x for x in open_by_fold(session.task)]
+    interval: Interval = score_interval(metric, answers(inputs), test.target, test.weight, test.group)
     data = {
         **about,
         "task": session.task.name,
@@ -246,6 +252,11 @@ def _model(session: Session, what: int | Together) -> tuple[Callable[[Inputs], T
         words = f"ensemble {what.number}" if what.number is not None else "an ensemble"
         about = {"trial": None, "ensemble": what.number, "epoch": None, "what": words, "decision": ""}
         same = what.facts.metric == session.task.metric
+        if what.folds and not same:
+            raise RunError(
+                f"{words} was scored out-of-fold by {what.facts.metric!r}, and the metric is {session.task.metric!r} now; make it "
+                "again with bench.ensemble(trials=...)"
+            )
         return what.predictions, about, what.val_metric if same else _validation_score(session, what.predictions)
     state = session.log.state(what)
     if state not in ENDED:
