@@ -67,7 +67,7 @@ def test_the_model_of_a_fold_scores_on_its_fold_what_the_log_says(
         assert right == pytest.approx(folds[(folds["epoch"] == 1) & (folds["fold"] == number)]["val_accuracy"].item())
 
 
-def test_what_needs_one_model_says_which_there_are(bench: wb.Workbench) -> None:
+def test_what_needs_one_model_says_which_there_are(bench: wb.Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
     message = (
         r"trial 1 was cross-validated and has 4 models: give fold=1 to 4 .*bench.refit\(1\).*"
         r"bench.ensemble\(trials=\[1\]\) is an ensemble of the folds"
@@ -88,6 +88,12 @@ def test_what_needs_one_model_says_which_there_are(bench: wb.Workbench) -> None:
         wb.RunError, match=r"fine-tuning from a trial needs one; train bench.config\(1\) on a task without"
     ):
         bench.finetune(1)
+    other = wb.Workbench(wb.Task.from_arrays(X + 1, Y), log=str(bench.log.url).removeprefix("sqlite:///"))
+    monkeypatch.setattr(
+        other._session, "known", lambda fingerprint: None
+    )  # as in a kernel without the data of the trial
+    with pytest.raises(wb.RunError, match="trial 1 was cross-validated and has a model for each fold"):
+        other.finetune(1)
     with pytest.raises(wb.RunError, match="a comparison of versions needs one; make a task without folds"):
         bench.continue_on((X, Y))
     plain = wb.Workbench(wb.Task.from_arrays(X, Y))
@@ -96,6 +102,21 @@ def test_what_needs_one_model_says_which_there_are(bench: wb.Workbench) -> None:
         plain.model(1, fold=1)
     assert plain.log.history.folds(1).empty
     assert "val_loss_std" not in plain.curves(1)
+
+
+def test_scores_are_said_to_be_means_of_the_folds(bench: wb.Workbench) -> None:
+    best = bench.trials.iloc[0]
+    words = f"validation accuracy (mean of 4 folds) {best['best_val_metric']:.3f} at epoch {best['best_epoch']}"
+    assert words in repr(bench)
+    view = bench.presenter.build(bench, TABS)
+    charts = view.curves.charts
+    assert [chart.title for chart in charts] == ["Loss, mean of 4 folds", "Accuracy, mean of 4 folds"]
+    assert bench.presenter.headline_label == "Accuracy (mean of 4 folds)"
+    assert bench.presenter.task_log.metric_label == "validation accuracy (mean of 4 folds)"
+    plain = wb.Workbench(wb.Task.from_arrays(X, Y))
+    plain.run(CONFIG)
+    assert "folds" not in repr(plain)
+    assert [chart.title for chart in plain.presenter.build(plain, TABS).curves.charts] == ["Loss", "Accuracy"]
 
 
 def test_the_layers_of_a_fold_are_measured_on_its_own_rows() -> None:
