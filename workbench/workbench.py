@@ -872,10 +872,11 @@ class Workbench(Scoped):
 
         epoch: whose weights, by default those of the best one; epochs that no checkpoint holds are trained again first,
         without a record. split: "validation" or "train". Of a cross-validated trial each row is judged by the model of the
-        fold that did not train on it; fold: the rows of this fold only, from 1. top: how many of the worst rows are listed with
-        their inputs. Returns a `TrialErrors` with DataFrames (`summary`, `confusion`, `per_class`, `calibration`, `rows`,
-        `worst`), `figure()` and, of a task on pictures, `pictures()`. Raises: as `model`; RunError for a refit; SealError for
-        the test split; ConfigError for another split, or for the training rows of all folds.
+        fold that did not train on it; fold: the rows of this fold only, from 1. A prediction is the most probable class, as in
+        all tables of scores, also where a threshold was chosen. top: how many of the worst rows are listed with their inputs.
+        Returns a `TrialErrors` with DataFrames (`summary`, `confusion`, `per_class`, `calibration`, `rows`, `worst`), `figure()`
+        and, of a task on pictures, `pictures()`. Raises: as `model`; RunError for a refit; SealError for the test split;
+        ConfigError for another split, or for the training rows of all folds.
         """
         return trial_errors(
             self._session, whole("trial", trial), None if epoch is None else whole("epoch", epoch), split,

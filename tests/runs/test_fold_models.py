@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,10 +12,15 @@ import torch
 from scipy import stats
 
 import workbench as wb
+from workbench.checkpoints import CheckpointStore
 from workbench.core.events import EpochEnd
-from workbench.log import NewTrial
+from workbench.log import NewTrial, TrialLog
 from workbench.methods.comparison.fold_test import corrected_error, corrected_p_value
+from workbench.methods.layers.watch import _Eye
 from workbench.methods.tabs import TABS
+from workbench.runs import restore
+from workbench.runs.measured import measured
+from workbench.training import Training
 from workbench.ui.figures import learning_curves
 
 RNG = np.random.default_rng(9)
@@ -141,6 +148,31 @@ def test_the_layers_of_a_fold_are_measured_on_its_own_rows() -> None:
     assert torch.equal(model.module(task.train.x), bench.model(1, fold=1).module(task.train.x))
     assert not bench.model(bench.refit(1).wait().trials[0]).mismatch
     assert tab._model_of(2, None).trial == 2  # a refit has no folds
+    assert "training rows of fold 1" in _Eye(task).picture(model.module, "caption").caption
+    assert "fold" not in _Eye(bench._session.recall.refits.merged).picture(model.module, "caption").caption
+
+
+def test_without_checkpoints_all_folds_are_trained_again_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = wb.Task.from_arrays(X, Y, split=wb.Split.folds(3))
+    first = wb.Workbench(task, log=tmp_path / "trials.db")
+    first.run(CONFIG)
+    wanted = first.errors(1, 2).rows
+    shutil.rmtree(first.checkpoints.folder)
+    log = TrialLog(f"sqlite:///{tmp_path / 'trials.db'}")
+    trained = []
+
+    def training(*arguments: Any, **options: Any) -> Training:
+        trained.append(arguments)
+        return Training(*arguments, **options)
+
+    monkeypatch.setattr(restore, "Training", training)
+    recall = restore.Recall(task, log, CheckpointStore(tmp_path / "none"))
+    for epoch in (2, 1, 2):
+        parts = list(measured(recall, 1, epoch))
+        assert [part.model.epoch for part in parts] == [epoch] * 3
+    assert len(trained) == 3
+    said = np.concatenate([part.model.predict(X[part.numbers]) for part in parts])
+    assert (said == wanted["predicted"]).all()
 
 
 @pytest.mark.parametrize("order", [None, np.arange(150)])

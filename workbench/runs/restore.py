@@ -106,6 +106,8 @@ class Recall:
         """at_hand: the best weights of an ended trial, of the fold with an index, if they are in memory."""
         self.task, self.log, self.store, self.at_hand = task, log, store, at_hand
         self.refits = Refits(task, log, self.check_code)
+        # the last trial of folds that was trained again up to an epoch: all its folds at once
+        self._folds_of: tuple[int, int, CohortState] | None = None
 
     # --- from the log -----------------------------------------------------------------------------------------------
 
@@ -313,6 +315,8 @@ class Recall:
     def again(self, trial: int, epoch: int, start: Trained | None = None, fold: int = 0) -> Trained:
         """Train a trial again up to an epoch, without a record: from `start`, or from the first step."""
         self.check_code(trial, None if start is None else start.weights)
+        if self._folds_of is not None and self._folds_of[:2] == (trial, epoch):
+            return self._folds_of[2].row(trial, fold)
         config, changes = logged_config(trial, self.log.record(trial).config), self.changes(trial)
         record, catcher = self.log.record(trial), Catcher(epoch)
         task, device = _monitored_by(self.refits.task_of(trial), record.monitor), torch.device(record.device)
@@ -328,7 +332,10 @@ class Recall:
             training = Training(
                 task, {trial: config}, origins=origins, changes={trial: changes}, fixed=fixed, **options
             )  # fmt: skip
-        return catcher.row(training, trial, fold)
+        row = catcher.row(training, trial, fold)
+        if self.task.folds is not None and catcher.found is not None:
+            self._folds_of = trial, epoch, catcher.found
+        return row
 
     def best_epoch(self, trial: int) -> int:
         """The epoch that the monitor selects; of a refit the last one. Raises: RunError if no epoch has a finite loss."""
