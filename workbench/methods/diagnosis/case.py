@@ -99,7 +99,7 @@ class Case:
     learned_patience: asks the log for one, None while it has too few trials; asked only where it is needed, since it goes
     through all curves. classes: None for a regression. output_bounds: the smallest and the largest output that its module can
     return, whatever its weights; None where they have no bounds, or these are not known. unreachable: share of the training
-    targets beyond those bounds, of a regression.
+    targets beyond those bounds, of a regression. cross_validated: whether it has a model for each fold.
     """
 
     trial: int
@@ -125,6 +125,7 @@ class Case:
     classes: int | None = None
     output_bounds: OutputBounds | None = None
     unreachable: float = 0.0
+    cross_validated: bool = False
 
     # --- the curve --------------------------------------------------------------------------------------------------
 

@@ -181,6 +181,7 @@ def case_of(session: Session, trial: int) -> tuple[Case, list[str]]:
         classes=None if task.classes is None else len(task.classes),
         output_bounds=bounds,
         unreachable=0.0 if bounds is None else _share_beyond(task.train.y, bounds),
+        cross_validated=task.folds is not None,
     )
     return case, [*notes, *layers.notes]
 
