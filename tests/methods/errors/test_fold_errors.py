@@ -32,6 +32,11 @@ def trained(task: wb.Task) -> wb.Workbench:
     return bench
 
 
+@pytest.fixture(scope="module")
+def classes() -> wb.Workbench:
+    return trained(wb.Task.from_arrays(X, CLASSES, split=FOLDS))
+
+
 def by_hand(bench: wb.Workbench, data: Any, found: TrialErrors, answer: str) -> np.ndarray:
     """What the model of each row's fold answers to the raw row, one row after the other."""
     models = {fold: bench.model(1, fold=fold) for fold in set(found.rows["fold"])}
@@ -43,8 +48,8 @@ def by_hand(bench: wb.Workbench, data: Any, found: TrialErrors, answer: str) -> 
     return np.array(said)
 
 
-def test_classes_are_out_of_fold() -> None:
-    bench = trained(wb.Task.from_arrays(X, CLASSES, split=FOLDS))
+def test_classes_are_out_of_fold(classes: wb.Workbench) -> None:
+    bench = classes
     found = bench.errors(1)
     assert found.rows["row"].is_unique
     assert len(found.rows) == ROWS - bench.task.sizes["test"]
@@ -68,8 +73,8 @@ def test_classes_are_out_of_fold() -> None:
     assert found.worst["loss"].is_monotonic_decreasing
 
 
-def test_one_fold_by_itself() -> None:
-    bench = trained(wb.Task.from_arrays(X, CLASSES, split=FOLDS))
+def test_one_fold_by_itself(classes: wb.Workbench) -> None:
+    bench = classes
     whole, one = bench.errors(1), bench.errors(1, fold=2)
     assert one.title.startswith("Fold 2 of trial 1 after its best epoch")
     of_two = whole.rows[whole.rows["fold"] == 2].drop(columns="fold").reset_index(drop=True)
@@ -127,8 +132,8 @@ def test_ordered_folds_judge_later_rows_only() -> None:
     assert found.rows["predicted"].to_numpy() == pytest.approx(by_hand(bench, X, found, "predict"), rel=1e-5)
 
 
-def test_what_cannot_be_looked_at_says_why() -> None:
-    bench = trained(wb.Task.from_arrays(X, CLASSES, split=FOLDS))
+def test_what_cannot_be_looked_at_says_why(classes: wb.Workbench) -> None:
+    bench = classes
     with pytest.raises(ConfigError, match="fold=None: the folds share their training rows; give fold=1 to 3"):
         bench.errors(1, split="train")
     with pytest.raises(RunError, match="fold=4: trial 1 has the folds 1 to 3"):

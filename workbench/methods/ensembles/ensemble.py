@@ -299,7 +299,9 @@ class Ensemble(nn.Module):
         if self.folds:
             of, how = f"{self.folds} folds of {of}", ", out-of-fold"
         head = f"<Ensemble{'' if self.number is None else f' {self.number}'} of {of} ({trials})"
-        score = f"{self._label} {self.val_metric:.4f}{how}, corrected {self.corrected:.4f}"
+        score = f"{self._label} {self.val_metric:.4f}{how}"
+        if math.isfinite(self.corrected):
+            score += f", corrected {self.corrected:.4f}"
         return f"{head} on {self.schema.name!r}: {score}>"
 
     @property
