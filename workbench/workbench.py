@@ -450,7 +450,8 @@ class Workbench(Scoped):
         refits, with seeds from the trial's upwards, in one cohort.
 
         The result is a trial with the source "refit" and without a validation score: it stands in no leaderboard, no search
-        learns from it, and it cannot be diagnosed. `model`, `predict`, `save` and `open_test_set` take it, with the weights after
+        learns from it, and it cannot be diagnosed. It decides as the trial does, with its calibration and threshold, if it has
+        any (see `calibrate`, `threshold`). `model`, `predict`, `save` and `open_test_set` take it, with the weights after
         its last epoch. The same call while it trains returns its run.
         Raises: LogError, RunError for a trial that is unknown, not ended, diverged, in the trash, or a refit itself;
         TaskError for a copied task; ModelError if the model of the trial is another one here. Nothing is logged then.
@@ -511,6 +512,10 @@ class Workbench(Scoped):
         al. 2004). trials: the members instead of the leaderboard's top or, with "greedy", the candidates; a trial that is
         named twice has two votes.
 
+        Under a cross-validation each member is a trial with the models of all its folds, each with its own preprocessing, also a
+        single one: `trials=[7]` is an ensemble of the folds of trial 7. All of them vote on new rows. The score is out-of-fold:
+        the mean over the folds, where only the models vote that did not train on the fold's validation rows.
+
         A selection on the validation rows makes the score on them optimistic. The result estimates by how much: `optimism`,
         `corrected` and `interval`, from an out-of-bag bootstrap that repeats the selection; it also says whether the ensemble
         beats a best single trial that was selected in the same way. It predicts like `bench.model(trial)`, has a row in the
@@ -544,11 +549,12 @@ class Workbench(Scoped):
         specificity - 1); None removes the threshold, and the most probable class is predicted again. costs: instead, what a
         mistake costs, such as {"false_positive": 1, "false_negative": 5}; the mean cost is lowest with the threshold. positive:
         the label of the positive class, by default the second one. If the probabilities are calibrated (`calibrate`, to be called
-        first), the threshold is on the calibrated ones.
+        first), the threshold is on the calibrated ones. Of a cross-validated trial the rows are the validation rows of all folds
+        together, each with the probability of the model that did not train on it (out-of-fold).
 
-        The log keeps it, and `bench.model`, `predict`, `save` and `open_test_set` use it from then on and say so. Scores of
-        trials in tables are those of the most probable class. Returns the threshold with the score before and after, which is
-        optimistic, since it was chosen on the same rows; None if it was removed.
+        The log keeps it, and `bench.model`, `predict`, `save` and `open_test_set` use it from then on and say so, for a refit of
+        the trial as well. Scores of trials in tables are those of the most probable class. Returns the threshold with the score
+        before and after, which is optimistic, since it was chosen on the same rows; None if it was removed.
         Raises: TaskError for a task without two classes, or without a validation row of one of them; ConfigError naming the
         argument; LogError, RunError for a trial that is unknown, not ended, in the trash, or a refit. Nothing is logged then.
         """
@@ -560,9 +566,10 @@ class Workbench(Scoped):
         """Calibrate the probabilities of a trial's best model on the validation rows, with scikit-learn.
 
         method: "temperature" (one parameter; Guo et al. 2017), "sigmoid" (Platt 1999) or "isotonic" (needs many rows); None
-        removes the calibration. The log keeps it, and `bench.model`, `predict_proba`, `save` and `open_test_set` use it from then
-        on and say so. A threshold of the model is removed, since its probabilities change. Ensembles average the uncalibrated
-        probabilities of their members.
+        removes the calibration. Of a cross-validated trial it is fitted on out-of-fold probabilities, as scikit-learn's
+        `CalibratedClassifierCV(ensemble=False)` does. The log keeps it, and `bench.model`, `predict_proba`, `save` and
+        `open_test_set` use it from then on and say so, for a refit of the trial as well. A threshold of the model is removed,
+        since its probabilities change. Ensembles average the uncalibrated probabilities of their members.
         Returns log loss, Brier score and expected calibration error before and after, on the same rows and so optimistic; None if
         it was removed. Raises: TaskError for a task without classes, or without a validation row of one of them; ConfigError for
         an unknown method; LogError, RunError for a trial that is unknown, not ended, in the trash, or a refit. Nothing is logged
@@ -907,18 +914,28 @@ class Workbench(Scoped):
             numbers = listed_trials(trials) if isinstance(trials, (list, tuple)) else [whole("trial", trials)]
         return report(self._session, list(dict.fromkeys(numbers)), search, place)
 
-    def errors(self, trial: int, epoch: int | None = None, *, split: str = "validation", top: int = 20) -> TrialErrors:
+    def errors(
+        self,
+        trial: int,
+        epoch: int | None = None,
+        *,
+        split: str = "validation",
+        fold: int | None = None,
+        top: int = 20,
+    ) -> TrialErrors:
         """Where a trial's model is wrong: confusion matrix, scores by class and calibration, or residuals, and the worst rows.
 
         epoch: whose weights, by default those of the best one; epochs that no checkpoint holds are trained again first,
-        without a record. split: "validation" or "train". top: how many of the worst rows are listed with their inputs. Returns
-        a `TrialErrors` with DataFrames (`summary`, `confusion`, `per_class`, `calibration`, `rows`, `worst`), `figure()` and, of
-        a task on pictures, `pictures()`. Raises: as `model`; RunError for a refit; SealError for the test split; ConfigError for
-        another split.
+        without a record. split: "validation" or "train". Of a cross-validated trial each row is judged by the model of the
+        fold that did not train on it; fold: the rows of this fold only, from 1. A prediction is the most probable class, as in
+        all tables of scores, also where a threshold was chosen. top: how many of the worst rows are listed with their inputs.
+        Returns a `TrialErrors` with DataFrames (`summary`, `confusion`, `per_class`, `calibration`, `rows`, `worst`), `figure()`
+        and, of a task on pictures, `pictures()`. Raises: as `model`; RunError for a refit; SealError for the test split;
+        ConfigError for another split, or for the training rows of all folds.
         """
         return trial_errors(
             self._session, whole("trial", trial), None if epoch is None else whole("epoch", epoch), split,
-            check_count("top", top),
+            check_count("top", top), None if fold is None else whole("fold", fold),
         )  # fmt: skip
 
     @property
@@ -946,20 +963,21 @@ class Workbench(Scoped):
         """
         return history(self._session)
 
-    def layers(self, trial: int, epoch: int | None = None) -> Layers:
+    def layers(self, trial: int, epoch: int | None = None, *, fold: int | None = None) -> Layers:
         """The layers of a trial's network with its best weights, or those after an epoch: `frame`, `figure()`.
 
         Weights (share near zero, as L1 produces; norm, which L2 reduces), activations before and after normalization, dead
-        units; on at most 256 training rows, in evaluation mode. Raises: as `model`.
+        units; on at most 256 training rows, in evaluation mode. fold: as of `model`. Raises: as `model`.
         """
-        return read_layers(self.model(trial, epoch), self._session.recall.refits.task_of(trial))
+        model, task = self.model(trial, epoch, fold=fold), self._session.recall.refits.task_of(trial)
+        return read_layers(model, task, None if fold is None else whole("fold", fold))
 
-    def decision_boundary(self, trial: int, epoch: int | None = None) -> NotebookFigure:
+    def decision_boundary(self, trial: int, epoch: int | None = None, *, fold: int | None = None) -> NotebookFigure:
         """The decision boundary of a trial on a task with two inputs, as a matplotlib figure, with training and validation rows.
 
-        Raises: as `model`; RunError for a task with more or fewer inputs.
+        fold: as of `model`. Raises: as `model`; RunError for a task with more or fewer inputs.
         """
-        return self.layers(trial, epoch).decision_boundary()
+        return self.layers(trial, epoch, fold=fold).decision_boundary()
 
     @property
     def versions(self) -> pd.DataFrame:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,9 +12,15 @@ import torch
 from scipy import stats
 
 import workbench as wb
+from workbench.checkpoints import CheckpointStore
 from workbench.core.events import EpochEnd
-from workbench.log import NewTrial
+from workbench.log import NewTrial, TrialLog
 from workbench.methods.comparison.fold_test import corrected_error, corrected_p_value
+from workbench.methods.layers.watch import _Eye
+from workbench.methods.tabs import TABS
+from workbench.runs import restore
+from workbench.runs.measured import measured
+from workbench.training import Training
 from workbench.ui.figures import learning_curves
 
 RNG = np.random.default_rng(9)
@@ -66,30 +74,105 @@ def test_the_model_of_a_fold_scores_on_its_fold_what_the_log_says(
         assert right == pytest.approx(folds[(folds["epoch"] == 1) & (folds["fold"] == number)]["val_accuracy"].item())
 
 
-def test_what_needs_one_model_says_which_there_are(bench: wb.Workbench) -> None:
+def test_what_needs_one_model_says_which_there_are(bench: wb.Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
     message = (
-        r"trial 1 was cross-validated and has 4 models: give fold=1 to 4 .*bench.refit\(1\).*ensemble of the folds"
+        r"trial 1 was cross-validated and has 4 models: give fold=1 to 4 .*bench.refit\(1\).*"
+        r"bench.ensemble\(trials=\[1\]\) is an ensemble of the folds"
     )
     for call in (
         lambda: bench.model(1),
         lambda: bench.predict(1, X),
         lambda: bench.save(1, "nowhere.pt"),
-        lambda: bench.open_test_set(1),
+        lambda: bench.layers(1),
     ):
         with pytest.raises(wb.RunError, match=message):
             call()
     with pytest.raises(wb.RunError, match="fold=5: trial 1 has the folds 1 to 4"):
         bench.model(1, fold=5)
-    with pytest.raises(wb.RunError, match="cross-validated, .* a branch needs one; make a task without folds"):
+    with pytest.raises(wb.RunError, match=r"a branch needs one; train .* from its start, bench.run\(bench.config\(1\)"):
         bench.branch(1, epoch=1)
-    with pytest.raises(wb.RunError, match="an ensemble needs one"):
-        bench.ensemble(trials=[1])
+    with pytest.raises(
+        wb.RunError, match=r"fine-tuning from a trial needs one; train bench.config\(1\) on a task without"
+    ):
+        bench.finetune(1)
+    other = wb.Workbench(wb.Task.from_arrays(X + 1, Y), log=str(bench.log.url).removeprefix("sqlite:///"))
+    monkeypatch.setattr(
+        other._session, "known", lambda fingerprint: None
+    )  # as in a kernel without the data of the trial
+    with pytest.raises(wb.RunError, match="trial 1 was cross-validated and has a model for each fold"):
+        other.finetune(1)
+    with pytest.raises(wb.RunError, match="a comparison of versions needs one; make a task without folds"):
+        bench.continue_on((X, Y))
     plain = wb.Workbench(wb.Task.from_arrays(X, Y))
     plain.run(CONFIG)
     with pytest.raises(wb.RunError, match="fold=1: trial 1 has no folds; leave fold= out"):
         plain.model(1, fold=1)
     assert plain.log.history.folds(1).empty
     assert "val_loss_std" not in plain.curves(1)
+
+
+def test_scores_are_said_to_be_means_of_the_folds(bench: wb.Workbench) -> None:
+    best = bench.trials.iloc[0]
+    words = f"validation accuracy (mean of 4 folds) {best['best_val_metric']:.3f} at epoch {best['best_epoch']}"
+    assert words in repr(bench)
+    view = bench.presenter.build(bench, TABS)
+    charts = view.curves.charts
+    assert [chart.title for chart in charts] == ["Loss, mean of 4 folds", "Accuracy, mean of 4 folds"]
+    assert bench.presenter.headline_label == "Accuracy (mean of 4 folds)"
+    assert bench.presenter.task_log.metric_label == "validation accuracy (mean of 4 folds)"
+    plain = wb.Workbench(wb.Task.from_arrays(X, Y))
+    plain.run(CONFIG)
+    assert "folds" not in repr(plain)
+    assert [chart.title for chart in plain.presenter.build(plain, TABS).curves.charts] == ["Loss", "Accuracy"]
+
+
+def test_the_layers_of_a_fold_are_measured_on_its_own_rows() -> None:
+    task = wb.Task.from_arrays(X[:, :2] * [1, 9], Y, split=wb.Split.folds(3))
+    bench = wb.Workbench(task)
+    bench.run(CONFIG)
+    assert task.folds is not None
+    for fold in (1, 3):
+        layers, rows = bench.layers(1, fold=fold), task.folds.members[fold - 1].train.x
+        assert layers.frame["input_mean"].iloc[0] == pytest.approx(rows.mean().item(), abs=1e-6)
+        assert layers.plane is not None
+        assert np.array_equal(layers.plane.points["train"], rows.numpy())
+        answer = bench.model(1, fold=fold)(layers.plane.grid()).softmax(1).max(1).values.detach()
+        assert layers.answers is not None
+        assert torch.allclose(torch.from_numpy(layers.answers.strength).ravel(), answer, atol=1e-6)
+        assert f"fold {fold} of trial 1 after epoch" in repr(layers)
+        assert bench.decision_boundary(1, fold=fold).axes
+    with pytest.raises(wb.RunError, match="fold=4: trial 1 has the folds 1 to 3"):
+        bench.layers(1, fold=4)
+    tab = bench.presenter.build(bench, TABS).body("Layers")
+    model = tab._model_of(1, None)
+    assert torch.equal(model.module(task.train.x), bench.model(1, fold=1).module(task.train.x))
+    assert not bench.model(bench.refit(1).wait().trials[0]).mismatch
+    assert tab._model_of(2, None).trial == 2  # a refit has no folds
+    assert "training rows of fold 1" in _Eye(task).picture(model.module, "caption").caption
+    assert "fold" not in _Eye(bench._session.recall.refits.merged).picture(model.module, "caption").caption
+
+
+def test_without_checkpoints_all_folds_are_trained_again_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = wb.Task.from_arrays(X, Y, split=wb.Split.folds(3))
+    first = wb.Workbench(task, log=tmp_path / "trials.db")
+    first.run(CONFIG)
+    wanted = first.errors(1, 2).rows
+    shutil.rmtree(first.checkpoints.folder)
+    log = TrialLog(f"sqlite:///{tmp_path / 'trials.db'}")
+    trained = []
+
+    def training(*arguments: Any, **options: Any) -> Training:
+        trained.append(arguments)
+        return Training(*arguments, **options)
+
+    monkeypatch.setattr(restore, "Training", training)
+    recall = restore.Recall(task, log, CheckpointStore(tmp_path / "none"))
+    for epoch in (2, 1, 2):
+        parts = list(measured(recall, 1, epoch))
+        assert [part.model.epoch for part in parts] == [epoch] * 3
+    assert len(trained) == 3
+    said = np.concatenate([part.model.predict(X[part.numbers]) for part in parts])
+    assert (said == wanted["predicted"]).all()
 
 
 @pytest.mark.parametrize("order", [None, np.arange(150)])

@@ -23,7 +23,9 @@ def hash_of_sources() -> str:
     return digest.hexdigest()
 
 
-@pytest.mark.parametrize("name", ["access.js", "access.css", "curves.js", "curves.css", "parallel.js", "parallel.css", "tree.js", "tree.css"])
+@pytest.mark.parametrize(
+    "name", ["access.js", "access.css", "curves.js", "curves.css", "parallel.js", "parallel.css", "tree.js", "tree.css"]
+)
 def test_built_file_is_up_to_date(name: str) -> None:
     banner = (STATIC / name).read_text(encoding="utf-8").splitlines()[0]
     found = re.search(r"sources sha256:([0-9a-f]{64})", banner)

@@ -66,7 +66,11 @@ def branch(
 ) -> Run:
     """Train branches of a trial, one for each seed from the parent's on; the same request again, while it trains, is the same
     run. Nothing is logged when it raises."""
-    session.recall.check_one_model("a branch")
+    session.recall.check_one_model(
+        "a branch",
+        f"train the changed configuration from its start, bench.run(bench.config({trial}).replace(...)), or make a task without "
+        "folds for it",
+    )
     config, epoch = branch_config(session, trial, epoch, changes)
     recall = session.recall
     begins = recall.steps(trial, epoch)

@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, softmax
 
-__all__ = ["KIND", "Calibration", "Decision", "Threshold", "class_scores"]
+__all__ = ["KIND", "OUT_OF_FOLD", "VALIDATION", "Calibration", "Decision", "Threshold", "class_scores"]
 
 KIND = "decision"
 """The kind of the findings in the log that hold the decision of a trial's model; the last one counts."""
+VALIDATION, OUT_OF_FOLD = "validation rows", "out-of-fold rows"
+"""The rows that decisions are chosen on, in words. Of a cross-validated trial, the validation rows of all folds, each with the
+answer of the model that did not train on it."""
 SMALLEST = 1e-12
 """Probabilities are kept this far from 0 and 1 before their logarithms are taken."""
 
@@ -37,14 +40,15 @@ def class_scores(probabilities: NDArray[np.float64], method: str) -> NDArray[np.
 class Calibration:
     """A fitted calibration of probabilities, as scikit-learn's `CalibratedClassifierCV` makes it.
 
-    method: "temperature", "sigmoid" or "isotonic". rows: validation rows that it was fitted on. parameters: plain numbers: the
-    inverse temperature as `beta`; or by class (for two classes the second one only) `a` and `b` of 1/(1 + exp(a s + b)), or the
-    points `x`, `y` of the isotonic function, of the scores of `class_scores`.
+    method: "temperature", "sigmoid" or "isotonic". rows: how many rows it was fitted on; on: which ones, in words. parameters:
+    plain numbers: the inverse temperature as `beta`; or by class (for two classes the second one only) `a` and `b` of
+    1/(1 + exp(a s + b)), or the points `x`, `y` of the isotonic function, of the scores of `class_scores`.
     """
 
     method: str
     rows: int
     parameters: Mapping[str, Any]
+    on: str = VALIDATION
 
     def probabilities(self, p: NDArray[np.float64]) -> NDArray[np.float64]:
         """Calibrated probabilities (rows, classes) of uncalibrated ones."""
@@ -71,7 +75,7 @@ class Calibration:
 
     @property
     def description(self) -> str:
-        return f"probabilities calibrated on {self.rows:,} validation rows ({self.method})"
+        return f"probabilities calibrated on {self.rows:,} {self.on} ({self.method})"
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,7 @@ class Threshold:
     """A threshold between two classes: the positive one is predicted if its probability is at least `value`.
 
     positive: its index among the classes; label: its name. by: the score that the threshold was chosen by, in words. rows:
-    validation rows that it was chosen on.
+    how many rows it was chosen on; on: which ones, in words.
     """
 
     value: float
@@ -87,6 +91,7 @@ class Threshold:
     label: str
     by: str
     rows: int
+    on: str = VALIDATION
 
     def decides(self, p: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Which rows (rows,) of probabilities (rows, 2) are predicted positive."""
@@ -95,7 +100,9 @@ class Threshold:
 
     @property
     def description(self) -> str:
-        return f"{self.label!r} from a probability of {self.value:.4g} on, chosen on {self.rows:,} validation rows ({self.by})"
+        return (
+            f"{self.label!r} from a probability of {self.value:.4g} on, chosen on {self.rows:,} {self.on} ({self.by})"
+        )
 
 
 @dataclass(frozen=True)
@@ -136,6 +143,14 @@ class Decision:
         """Both in words, "" for neither."""
         parts = [part.description for part in (self.calibration, self.threshold) if part is not None]
         return "; ".join(parts)
+
+    def carried_from(self, trial: int) -> Decision:
+        """The same decision for another model. trial: whose rows it was chosen on."""
+        parts = (
+            None if part is None else replace(part, on=f"{part.on} of trial {trial}")
+            for part in (self.calibration, self.threshold)
+        )
+        return Decision(*parts)  # type: ignore[arg-type]  # one of each, in their order
 
     def to_json(self) -> str:
         """As text, for a file or the log."""

@@ -31,7 +31,7 @@ from workbench.models import (
 )
 from workbench.runs.catcher import Catcher
 from workbench.runs.decision import KIND, Decision
-from workbench.runs.refits import Refits
+from workbench.runs.refits import SOURCE, Refits
 from workbench.training import (
     Change,
     CohortState,
@@ -106,6 +106,8 @@ class Recall:
         """at_hand: the best weights of an ended trial, of the fold with an index, if they are in memory."""
         self.task, self.log, self.store, self.at_hand = task, log, store, at_hand
         self.refits = Refits(task, log, self.check_code)
+        # the last trial of folds that was trained again up to an epoch: all its folds at once
+        self._folds_of: tuple[int, int, CohortState] | None = None
 
     # --- from the log -----------------------------------------------------------------------------------------------
 
@@ -313,6 +315,8 @@ class Recall:
     def again(self, trial: int, epoch: int, start: Trained | None = None, fold: int = 0) -> Trained:
         """Train a trial again up to an epoch, without a record: from `start`, or from the first step."""
         self.check_code(trial, None if start is None else start.weights)
+        if self._folds_of is not None and self._folds_of[:2] == (trial, epoch):
+            return self._folds_of[2].row(trial, fold)
         config, changes = logged_config(trial, self.log.record(trial).config), self.changes(trial)
         record, catcher = self.log.record(trial), Catcher(epoch)
         task, device = _monitored_by(self.refits.task_of(trial), record.monitor), torch.device(record.device)
@@ -328,7 +332,10 @@ class Recall:
             training = Training(
                 task, {trial: config}, origins=origins, changes={trial: changes}, fixed=fixed, **options
             )  # fmt: skip
-        return catcher.row(training, trial, fold)
+        row = catcher.row(training, trial, fold)
+        if self.task.folds is not None and catcher.found is not None:
+            self._folds_of = trial, epoch, catcher.found
+        return row
 
     def best_epoch(self, trial: int) -> int:
         """The epoch that the monitor selects; of a refit the last one. Raises: RunError if no epoch has a finite loss."""
@@ -404,24 +411,31 @@ class Recall:
         if fold is None:
             raise RunError(
                 f"trial {trial} was cross-validated and has {len(folds)} models: give fold=1 to {len(folds)} for one of them; "
-                f"bench.refit({trial}) trains one model on all rows outside the test set; for an ensemble of the folds, average "
-                f"the predictions of bench.model({trial}, fold=1) to fold={len(folds)}"
+                f"bench.refit({trial}) trains one model on all rows outside the test set; bench.ensemble(trials=[{trial}]) is an "
+                "ensemble of the folds"
             )
         number = whole("fold", fold)
         if not 1 <= number <= len(folds):
             raise RunError(f"fold={fold!r}: trial {trial} has the folds 1 to {len(folds)}")
         return number - 1
 
-    def check_one_model(self, what: str) -> None:
-        """Raises RunError where each trial has a model for every fold. what: what needs a single one, such as "a branch"."""
+    def check_one_model(self, what: str, remedy: str = "") -> None:
+        """Raises RunError where each trial has a model for every fold. what: what needs a single one, such as "a branch".
+        remedy: by default a task without folds."""
         if self.task.folds is not None:
             raise RunError(
                 f"{self.task.name!r} is cross-validated, so that each trial has {len(self.task.folds)} models, and {what} needs "
-                "one; make a task without folds for it, such as split=(0.6, 0.2, 0.2)"
+                f"one; {remedy or 'make a task without folds for it, such as split=(0.6, 0.2, 0.2)'}"
             )
 
     def decision(self, trial: int, epoch: int) -> Decision:
-        """The calibration and threshold that were last chosen for a trial's model with its weights after an epoch."""
+        """The calibration and threshold that were last chosen for a trial's model with its weights after an epoch.
+
+        Of a refit, those of the trial that it repeats, up to that trial's best epoch.
+        """
+        record = self.log.record(trial)
+        if record.source == SOURCE and record.parent is not None:
+            return self.decision(record.parent, epoch).carried_from(record.parent)
         found = Decision()
         for finding in self.log.findings(KIND, self.task.fingerprint):
             if (finding.data["trial"], finding.data["epoch"]) == (trial, epoch):

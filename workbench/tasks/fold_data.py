@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from workbench.core.errors import TaskError
+from workbench.tasks.row_identity import SPLITS
 from workbench.tasks.rows import InputRows, Inputs, ready, shape_of
 from workbench.tasks.schema import TaskSchema
 from workbench.tasks.split_rows import Rows
@@ -24,11 +25,13 @@ Part = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Fold:
-    """One fold: what training asks of a task. train, validation: its rows, as its own preprocessing in `schema` gives them."""
+    """One fold: what training asks of a task. train, validation: its rows, as its own preprocessing in `schema` gives them.
+    row_numbers: of these, where they stood in the data, from 0."""
 
     schema: TaskSchema
     train: Rows
     validation: Rows
+    row_numbers: dict[str, Part]
 
     folds: None = None
 
@@ -85,6 +88,10 @@ class Fold:
         return self.schema.target_names
 
     @property
+    def feature_names(self) -> tuple[str, ...] | None:
+        return self.schema.feature_names
+
+    @property
     def classes(self) -> tuple[str, ...] | None:
         return self.schema.classes
 
@@ -139,11 +146,14 @@ def folds_of_task(
     train_rows = _joined([one[1] for one in made])
     validation_rows = _joined([one[2] for one in made])
     members, starts = [], [0, 0]
-    for own, *pair in made:
+    for (own, *pair), numbers in zip(made, parts, strict=True):
         ends = [start + len(rows) for start, rows in zip(starts, pair, strict=True)]
         members.append(
-            Fold(own, train_rows.part(slice(starts[0], ends[0])), validation_rows.part(slice(starts[1], ends[1])))
-        )
+            Fold(
+                own, train_rows.part(slice(starts[0], ends[0])), validation_rows.part(slice(starts[1], ends[1])),
+                dict(zip(SPLITS[:2], numbers, strict=True)),
+            )
+        )  # fmt: skip
         starts = ends
     return Folds(tuple(members), train_rows, validation_rows)
 

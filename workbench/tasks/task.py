@@ -235,7 +235,12 @@ class Task:
         )  # fmt: skip
         keep_raw(self, X, targets, division, weight)
         if len(test):
-            seal.keep(self, test if groups is None else replace(test, group=_codes(groups[parts[2]])))
+            fitted_by_fold = [own.schema.preprocessing for own in self.folds.members] if self.folds else []
+            seal.keep(
+                self,
+                test if groups is None else replace(test, group=_codes(groups[parts[2]])),
+                None if self.folds is None else lambda: [one.store(X, parts[2]) for one in fitted_by_fold],  # type: ignore[arg-type]
+            )
 
     # --- where data comes from --------------------------------------------------------------------------------------
 

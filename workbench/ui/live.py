@@ -43,13 +43,15 @@ class LiveRun:
     """Feeds the live charts and keeps the state of each trial. Main thread; reads events, no database.
 
     metric: the headline metric, a name in the metrics table. monitor: what selects the best epoch. chosen: the metric of the
-    second chart. loss: a name in the losses table, for the axis. trials: of the run on show, by
-    number. overlaid: earlier trials drawn with it. message: the last one of the run.
+    second chart. loss: a name in the losses table, for the axis. folds: of the task, 0 without a cross-validation; curves are
+    means over them. trials: of the run on show, by number. overlaid: earlier trials drawn with it. message: the last one of
+    the run.
     """
 
-    def __init__(self, metric: str, loss: str, monitor: str = "loss") -> None:
+    def __init__(self, metric: str, loss: str, monitor: str = "loss", folds: int = 0) -> None:
         self.headline, self.chosen, self.monitor = metric, metric, monitor
         self.better = better_of(metric)
+        self._of_folds = f", mean of {folds} folds" if folds else ""
         self.loss_label = LOSSES[loss].label if loss in LOSSES else "loss"
         self.curves = LiveCurves(charts=self._charts(), pick_hint="Click to branch from here")
         self.trials: dict[int, Shown] = {}
@@ -62,8 +64,8 @@ class LiveRun:
         entry = METRICS[self.chosen]
         label = in_sentence(entry.label) + (f" ({entry.value.unit})" if entry.value.unit == TARGET_UNIT else "")
         return [
-            Chart(key="loss", title="Loss", y_label=in_sentence(self.loss_label)),
-            Chart(key="metric", title=entry.label, y_label=label, better=entry.value.better),
+            Chart(key="loss", title=f"Loss{self._of_folds}", y_label=in_sentence(self.loss_label)),
+            Chart(key="metric", title=f"{entry.label}{self._of_folds}", y_label=label, better=entry.value.better),
         ]
 
     def choose(self, metric: str, curves: pd.DataFrame) -> None:

@@ -175,7 +175,9 @@ class Presenter(Scoped):
         former, self.choices = self.view, bench.choices
         with self.choices.active():
             loss = resolve_loss(Config(), self.task.kind).loss
-            self._live = LiveRun(self.task.metric, loss, self.task.monitor)
+            self._live = LiveRun(
+                self.task.metric, loss, self.task.monitor, 0 if self.task.folds is None else len(self.task.folds)
+            )  # fmt: skip
             self.chosen_metric = self.task.metric
             self.view = WorkbenchView(self, bench, self._live.curves)
             self.view.add_tabs(tabs)
@@ -192,8 +194,8 @@ class Presenter(Scoped):
 
     @property
     def headline_label(self) -> str:
-        """The label of the headline metric."""
-        return METRICS[self.task.metric].label
+        """The label of the headline metric, under a cross-validation with what its values are means of."""
+        return METRICS[self.task.metric].label + self.task_log.of_folds
 
     def choose_metric(self, name: str) -> None:
         """Show another metric in the second chart, at the next tick."""

@@ -50,7 +50,12 @@ class TaskLog:
 
     @property
     def metric_label(self) -> str:
-        return f"validation {in_sentence(METRICS[self.task.metric].label)}"
+        return f"validation {in_sentence(METRICS[self.task.metric].label)}{self.of_folds}"
+
+    @property
+    def of_folds(self) -> str:
+        """What scores are under a cross-validation, in parentheses; "" without one."""
+        return "" if self.task.folds is None else f" (mean of {len(self.task.folds)} folds)"
 
     def roots(self, trials: Sequence[int]) -> pd.DataFrame:
         """The points where the branches among some trials begin, one row a branch.
@@ -76,11 +81,8 @@ class TaskLog:
 
     def figure(self, groups: Sequence[Sequence[int]]) -> NotebookFigure:
         curves = self.curves(*[trial for group in groups for trial in group])
-        metric = METRICS[self.task.metric].label
         loss = LOSSES[resolve_loss(Config(), self.task.kind).loss].label
-        return learning_curves(
-            curves, groups, loss_label=in_sentence(loss), metric_label=f"validation {in_sentence(metric)}"
-        )
+        return learning_curves(curves, groups, loss_label=in_sentence(loss), metric_label=self.metric_label)
 
     def summary(self) -> str:
         """The log in one line."""
@@ -90,8 +92,7 @@ class TaskLog:
         line = counted(count, "trial")
         best = self.log.results.best(self.task.fingerprint, self.task.metric, self.better)
         if best is not None:
-            label = in_sentence(METRICS[self.task.metric].label)
             line += f", best trial {best['trial']} "
-            line += f"with validation {label} {rounded(best['best_val_metric'], 4)} at epoch {best['best_epoch']} "
+            line += f"with {self.metric_label} {rounded(best['best_val_metric'], 4)} at epoch {best['best_epoch']} "
             line += f"({selected_by(self.task.monitor)})"
         return line

@@ -229,3 +229,45 @@ def test_the_facts_are_there_at_once_and_the_rest_when_the_tab_is_in_front() -> 
         bench.presenter.tick()
         assert time.monotonic() < deadline
     assert body.rest.value == data_html(bench.task)
+
+
+# --- folds --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"groups": "who"}, {"order": "when"}], ids=["random", "grouped", "ordered"]
+)  # fmt: skip
+def test_under_folds_all_rows_outside_the_test_set_are_counted_once(options: dict[str, str]) -> None:
+    rng = np.random.default_rng(5)
+    y = np.repeat(["a", "b", "c"], [60, 60, 30])
+    frame = pd.DataFrame({"x": rng.normal(size=150), "who": np.arange(150) % 10, "when": rng.permutation(150), "y": y})
+    task = wb.Task.from_frame(frame, "y", split=wb.Split.folds(3, **options))
+    sizes = class_sizes(task)
+    assert sizes is not None
+    assert task.folds is not None
+    members = task.folds.members
+    rows = set().union(*(set(own.row_numbers[split]) for own in members for split in ("train", "validation")))
+    assert sizes["open"].sum() == len(rows) == 150 - task.sizes["test"]
+    assert sizes["open"].to_dict() == pd.Series(y)[sorted(rows)].value_counts().to_dict()
+    for name in "abc":
+        counts = [int((y[own.row_numbers["validation"]] == name).sum()) for own in members]
+        assert sizes.loc[name, "fewest"] == min(counts)
+    assert sizes["share"].sum() == pytest.approx(1)
+    assert "outside the test set" in data_html(task)
+    assert ">training<" not in data_html(task)
+    assert "separately for each fold" in data_html(task)
+    groups = group_sizes(task)
+    assert (groups is None) == ("groups" not in options)
+    if groups is not None:
+        assert groups.loc["open", ["rows", "groups"]].tolist() == [len(rows), frame["who"][sorted(rows)].nunique()]
+
+
+def test_numbers_under_folds_are_those_of_all_rows_outside_the_test_set() -> None:
+    y = np.random.default_rng(5).normal(50, 3, 90)
+    task = wb.Task.from_arrays(y[:, None] + 1, y, split=wb.Split.folds(3))
+    values = target_values(task)
+    assert values is not None
+    assert list(values) == ["open"]
+    assert set(values["open"].iloc[:, 0]) <= set(y)
+    assert len(values["open"]) == 90 - task.sizes["test"]
+    assert "outside the test set" in target_histograms(values).axes[0].get_title(loc="left")

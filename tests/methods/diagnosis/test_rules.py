@@ -248,6 +248,9 @@ def test_bouncing_near_the_best_is_a_plateau_whose_rate_should_fall_from_there_o
     assert (found.rule, found.prescription.how, found.prescription.epoch) == ("plateau", "branch", 7)
     assert found.prescription.code(7) == "bench.branch(7, epoch=7, schedule='cosine')"
     assert apply_rules(case(losses, score=0.945, train_score=0.94)).verdict == HEALTHY
+    folds = dataclasses.replace(case(losses, score=0.85, train_score=0.85), cross_validated=True)
+    given = apply_rules(folds).findings[0].prescription
+    assert given.code(7) == "bench.start(bench.config(7).replace(schedule='cosine'))"
 
 
 def test_what_holds_the_weights_down_is_taken_away_before_the_model_grows() -> None:

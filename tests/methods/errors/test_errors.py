@@ -427,7 +427,7 @@ def test_a_model_of_nan_is_shown_and_its_rows_are_the_worst() -> None:
     outputs[2] = torch.nan
     config = wb.Config(loss="cross_entropy")
     losses = np.array([1.0, 5.0, np.nan, 2.0])
-    found = report(task, np.arange(4), np.zeros(4, int), answers_of(task, config, outputs), losses)
+    found = report(task, np.arange(4), np.zeros(4, int), answers_of(task.schema, config, outputs), losses)
     assert np.isnan(found.summary[["loss", "calibration_error", "brier"]].to_numpy()).all()
     assert found.calibration is not None
     assert found.calibration["rows"].sum() == 3

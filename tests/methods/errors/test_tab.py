@@ -71,7 +71,7 @@ def test_the_button_asks_for_trial_epoch_and_split(panel: ErrorsPanel, asked: li
     panel.start.click()
     panel.trial.value = 7
     panel.start.click()
-    assert asked == [(9, 0, "validation"), (9, 4, "train"), (7,), (7, 4, "train")]
+    assert asked == [(9, 0, "validation", 0), (9, 4, "train", 0), (7,), (7, 4, "train", 0)]
     assert [label for label, _ in panel.split.options] == ["validation", "training"]  # and no test
 
 
@@ -136,8 +136,10 @@ def test_of_many_classes_those_with_the_lowest_f1_are_listed() -> None:
 
 
 def test_the_call_leaves_out_what_is_at_its_default() -> None:
-    assert errors_call(7, 0, "validation") == "bench.errors(7)"
-    assert errors_call(7, 4, "train") == "bench.errors(7, 4, split='train')"
+    assert errors_call(FOUND) == "bench.errors(7)"
+    later = dataclasses.replace(FOUND, best=False, split="train")
+    assert errors_call(later) == "bench.errors(7, 4, split='train')"
+    assert errors_call(dataclasses.replace(FOUND, fold=2, folds=4)) == "bench.errors(7, fold=2)"
 
 
 # --- in a view ----------------------------------------------------------------------------------------------------------
@@ -169,7 +171,20 @@ def test_a_click_calls_the_public_method(bench: wb.Workbench) -> None:
     wait_for(bench, lambda: bool(panel.shown.value))
     found = bench.errors(panel.trial.value, 1, split="train")
     assert found.description[0].split(" on ")[1].split("'")[0] in panel.state.value
-    assert errors_call(panel.trial.value, 0 if found.best else 1, "train").replace("'", "&#x27;") in panel.state.value
+    assert errors_call(found).replace("'", "&#x27;") in panel.state.value
+
+
+def test_of_a_cross_validated_trial_all_folds_or_one_are_shown() -> None:
+    bench = wb.Workbench(wb.Task.load("iris", split=wb.Split.folds(3)))
+    bench.run(wb.Config(epochs=1, hidden_units=8))
+    panel = opened(bench).panel
+    assert [label for label, _ in panel.fold.options] == ["all", "1", "2", "3"]
+    for fold, words in ((0, "on out-of-fold rows of"), (2, "Fold 2 of trial 1")):
+        panel.fold.value, panel.shown.value = fold, ""
+        panel.start.click()
+        wait_for(bench, lambda: bool(panel.shown.value))
+        assert words in panel.state.value
+    assert "bench.errors(1, fold=2)" in panel.state.value
 
 
 def test_a_selected_trial_is_chosen(bench: wb.Workbench) -> None:

@@ -194,7 +194,8 @@ class Reads(TaskLog):
         kept = self.log.trash.outside(int(member["trial"]) for one in found for member in one.data["members"])
         for number, one in enumerate(found, 1):
             if one.task_fingerprint == self.task.fingerprint:
-                facts, members = one.data["facts"], one.data["members"]
+                facts = one.data["facts"]
+                members = [member for member in one.data["members"] if member["fold"] in (None, 1)]  # each trial once
                 trials = tuple(int(member["trial"]) for member in members)
                 row = {"ensemble": number, "name": facts["name"], "select": facts["select"], "trials": trials}
                 row |= {"votes": tuple(int(member["votes"]) for member in members)}

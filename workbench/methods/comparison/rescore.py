@@ -12,6 +12,7 @@ from workbench.core.registry import METRICS
 from workbench.log.rescored import KIND
 from workbench.metrics.evaluation import evaluate_metric, takes_weights
 from workbench.metrics.predictions import gives_probabilities
+from workbench.runs.measured import measured
 from workbench.runs.publisher import LogChanged
 from workbench.runs.restore import whole
 from workbench.runs.session import Session
@@ -68,11 +69,7 @@ def _scores(session: Session, trial: int, names: Sequence[str]) -> tuple[int, di
     """The best epoch, and the metrics of its model on the validation rows; the means over the folds where there are some."""
     task = session.task
     session.recall.refits.check_measured(trial, "a validation metric")
-    if task.folds is None:
-        pairs = [(session.recall.model(trial), task.validation)]
-    else:
-        members = enumerate(task.folds.members, 1)
-        pairs = [(session.recall.model(trial, fold=number), member.validation) for number, member in members]
+    pairs = [(model, rows) for model, rows, *_ in measured(session.recall, trial)]
     for model, _ in pairs:
         if model.mismatch:
             raise ModelError(f"trial {trial} cannot be measured again: {model.mismatch}")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from workbench.methods.data.overview import LABELS
 from workbench.ui.axes import literal, tidy
 from workbench.ui.figures import COLORS, NotebookFigure
 
@@ -14,11 +16,13 @@ __all__ = ["class_bars", "target_histograms"]
 
 CLASSES = 30
 TARGETS = 4
-LABELS = {"train": "training", "validation": "validation"}
+STYLES: tuple[dict[str, Any], ...] = (
+    {"color": COLORS[0], "alpha": 0.45, "fill": True}, {"color": COLORS[1], "linewidth": 1.5}
+)  # fmt: skip
 
 
 def class_bars(sizes: pd.DataFrame, counted: str = "rows") -> NotebookFigure:
-    """Rows of each class in the training and validation split, the classes in their order; of more than 30 the most frequent.
+    """Rows of each class, the classes in their order; of more than 30 the most frequent.
 
     sizes: as `overview.class_sizes`. counted: what was counted.
     """
@@ -29,7 +33,9 @@ def class_bars(sizes: pd.DataFrame, counted: str = "rows") -> NotebookFigure:
     figure = NotebookFigure(figsize=(7.0, height), layout="constrained", dpi=100)
     axes = figure.subplots()
     before = np.zeros(len(shown))
-    for split, color in (("train", COLORS[0]), ("validation", COLORS[4])):
+    for split, color in (("train", COLORS[0]), ("validation", COLORS[4]), ("open", COLORS[0])):
+        if split not in shown:
+            continue
         values = shown[split].to_numpy()
         if upright:
             axes.bar(places, values, width=0.7, bottom=before, color=color, label=LABELS[split])
@@ -54,7 +60,7 @@ def target_histograms(values: Mapping[str, pd.DataFrame]) -> NotebookFigure:
 
     values: as `overview.target_values`.
     """
-    names = list(values["train"].columns)[:TARGETS]
+    names = list(next(iter(values.values())).columns)[:TARGETS]
     columns = min(2, len(names))
     lines = -(-len(names) // columns)
     figure = NotebookFigure(figsize=(7.0 if columns > 1 else 5.4, 0.3 + 2.3 * lines), layout="constrained", dpi=100)
@@ -62,16 +68,14 @@ def target_histograms(values: Mapping[str, pd.DataFrame]) -> NotebookFigure:
     for axes in grid.flat[len(names) :]:
         axes.set_axis_off()
     for axes, name in zip(grid.flat, names, strict=False):
-        train, validation = values["train"][name].to_numpy(), values["validation"][name].to_numpy()
-        bins = min(40, max(8, round(2 * len(train) ** (1 / 3))))
-        edges = np.histogram_bin_edges(np.concatenate([train, validation]), bins=bins)
-        for split, own, style in (
-            ("train", train, {"color": COLORS[0], "alpha": 0.45, "fill": True}),
-            ("validation", validation, {"color": COLORS[1], "linewidth": 1.5}),
-        ):
-            shares = np.histogram(own, edges)[0] / max(1, len(own))
+        own = {split: frame[name].to_numpy() for split, frame in values.items()}
+        bins = min(40, max(8, round(2 * len(next(iter(own.values()))) ** (1 / 3))))
+        edges = np.histogram_bin_edges(np.concatenate([*own.values()]), bins=bins)
+        for (split, numbers), style in zip(own.items(), STYLES, strict=False):
+            shares = np.histogram(numbers, edges)[0] / max(1, len(numbers))
             axes.stairs(shares, edges, label=LABELS[split], **style)
-        axes.set_title(f"{literal(name)}: share of the rows of a split", fontsize=9, loc="left")
+        of = "of a split" if len(own) > 1 else LABELS[next(iter(own))]
+        axes.set_title(f"{literal(name)}: share of the rows {of}", fontsize=9, loc="left")
         axes.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
         tidy(axes, "y")
     figure.legend(*grid[0, 0].get_legend_handles_labels(), frameon=False, fontsize=8, loc="outside right upper")

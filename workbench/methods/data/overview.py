@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from workbench.tasks import Task
 
 __all__ = [
+    "LABELS",
     "class_sizes",
     "group_sizes",
     "imbalance",
@@ -27,6 +28,8 @@ __all__ = [
 ]
 
 OPEN = ("train", "validation")
+LABELS = {"train": "training", "validation": "validation", "open": "outside the test set"}
+"""What rows are counted, by the columns of these tables: those of each split, or with folds all that are not sealed."""
 SAMPLED, PICTURED = 8, 20
 SHOWN = 4
 """So many columns are named in a sentence."""
@@ -37,21 +40,33 @@ UNEVEN = 3.0
 def class_sizes(task: Task) -> pd.DataFrame | None:
     """Rows of each class (of a dense task positions) or with each label: train, validation, and the share in both together.
 
-    None for a task of numbers. The test rows are sealed: their classes are not counted.
+    Under a cross-validation: open, all rows outside the test set, and fewest, in the validation rows of the fold that has the
+    fewest of this class. None for a task of numbers. The test rows are sealed: their classes are not counted.
     """
-    names = task.classes
+    names, targets = task.classes, _targets(task)
     if task.kind == "multilabel":
         names = tuple(str(name) for name in task.sample.targets.columns)
-        counts = {split: getattr(task, split).target.numpy().sum(0).astype(int) for split in OPEN}
-        whole = len(task.train) + len(task.validation)
+
+        def count(targets: NDArray[Any]) -> NDArray[np.int64]:
+            found: NDArray[np.int64] = targets.sum(0).astype(np.int64)
+            return found
+
+        whole = sum(len(own) for own in targets.values())
     elif names is not None:
-        classes = {split: getattr(task, split).target.numpy().ravel() for split in OPEN}
-        counts = {split: np.bincount(own, minlength=len(names)) for split, own in classes.items()}
-        whole = sum(len(own) for own in classes.values())
+        classes = len(names)
+
+        def count(targets: NDArray[Any]) -> NDArray[np.int64]:
+            found: NDArray[np.int64] = np.bincount(targets.ravel(), minlength=classes)
+            return found
+
+        whole = sum(own.size for own in targets.values())
     else:
         return None
+    counts = {split: count(own) for split, own in targets.items()}
     frame = pd.DataFrame(counts, index=pd.Index(names, name="label" if task.kind == "multilabel" else "class"))
     frame["share"] = frame.sum(axis=1) / whole
+    if task.folds is not None:
+        frame["fewest"] = np.min([count(own.validation.target.numpy()) for own in task.folds.members], axis=0)
     return frame
 
 
@@ -74,9 +89,11 @@ def group_sizes(task: Task) -> pd.DataFrame | None:
     """
     if task.groups is None:
         return None
-    found = {}
-    for split in OPEN:
-        sizes = np.unique(task.groups[split], return_counts=True)[1]
+    found, groups = {}, task.groups
+    if task.folds is not None:  # a fold trains on the groups that it does not validate
+        groups = {"open": np.concatenate([groups[split] for split in OPEN])}
+    for split, own in groups.items():
+        sizes = np.unique(own, return_counts=True)[1]
         found[split] = {
             "rows": int(sizes.sum()), "groups": len(sizes), "smallest": int(sizes.min()), "median": float(np.median(sizes)),
             "largest": int(sizes.max()),
@@ -89,7 +106,7 @@ def target_values(task: Task) -> dict[str, pd.DataFrame] | None:
     if task.classes is not None or task.kind == "multilabel":
         return None
     names = list(task.sample.targets.columns)
-    return {split: pd.DataFrame(getattr(task, split).target.numpy(), columns=names) for split in OPEN}
+    return {split: pd.DataFrame(own, columns=names) for split, own in _targets(task).items()}
 
 
 def sample_table(task: Task) -> pd.DataFrame | None:
@@ -114,8 +131,7 @@ def sample_pictures(task: Task) -> tuple[NDArray[np.float64], list[str]] | None:
         said = [task.classes[index] for index in targets.numpy()[places]]
     else:
         places = np.arange(min(PICTURED, len(targets)))
-        values = target_values(task)
-        rows = [] if values is None else values["train"].to_numpy()[places]
+        rows: Any = targets.numpy()[places] if target_values(task) is not None else []
         said = [", ".join(f"{value:.4g}" for value in row) for row in rows]
     found = original_inputs(task.schema, task.train.x[places])
     return None if found is None or found.values is None else (found.values, said or [""] * len(places))
@@ -142,11 +158,21 @@ def preprocessing_words(task: Task) -> list[str]:
         found.append(f"Transformed by {fitted.unfitted!r}.")
     named = isinstance(schema.input_shape, Mapping) and schema.columns is None
     found += [f"{words if named else words[0].upper() + words[1:]}." for words in schema.scaling]
-    found.append("All of it is fitted on the training rows alone.")
+    of = "" if task.folds is None else ", separately for each fold"
+    found.append(f"All of it is fitted on the training rows alone{of}.")
     return found
 
 
 # ----------------------------------------------------------------------------------------------------------------------
+
+
+def _targets(task: Task) -> dict[str, NDArray[Any]]:
+    """The targets of each split; under a cross-validation those of all rows outside the test set, once each."""
+    if task.folds is None:
+        return {split: getattr(task, split).target.numpy() for split in OPEN}
+    parts = [(own.row_numbers[split], getattr(own, split).target) for own in task.folds.members for split in OPEN]
+    _, first = np.unique(np.concatenate([numbers for numbers, _ in parts]), return_index=True)
+    return {"open": np.concatenate([targets.numpy() for _, targets in parts])[first]}
 
 
 def _texts(frame: pd.DataFrame) -> list[str]:

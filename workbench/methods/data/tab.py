@@ -11,6 +11,7 @@ import pandas as pd
 from workbench.core.text import counted
 from workbench.methods.data.figure import class_bars, target_histograms
 from workbench.methods.data.overview import (
+    LABELS,
     class_sizes,
     group_sizes,
     imbalance,
@@ -92,9 +93,10 @@ def _targets(task: Task) -> str:
     if sizes is not None:
         counted_as = "positions" if task.kind == "dense" else "rows"
         png, title = class_bars(sizes, counted_as)._repr_png_(), "Labels" if task.kind == "multilabel" else "Classes"
-        alt = f"{counted_as.capitalize()} of each {sizes.index.name} in the training and validation split"
+        where = "in the training and validation split" if task.folds is None else "outside the test set"
+        alt = f"{counted_as.capitalize()} of each {sizes.index.name} {where}"
     elif values is not None:
-        png, title, alt = target_histograms(values)._repr_png_(), "Target", "Histograms of the targets by split"
+        png, title, alt = target_histograms(values)._repr_png_(), "Target", "Histograms of the targets"
     else:
         return ""
     uneven = imbalance(sizes) if sizes is not None and task.kind == "classification" else ""
@@ -107,13 +109,13 @@ def _sizes(task: Task) -> list[str]:
     sizes = class_sizes(task)
     if sizes is not None:
         shown = sizes.sort_values("share", ascending=False, kind="stable").head(CLASSES)
-        table = pd.DataFrame(
-            {
-                str(shown.index.name): shown.index.astype(str), "training": [f"{count:,}" for count in shown["train"]],
-                "validation": [f"{count:,}" for count in shown["validation"]],
-                "share": [f"{share:.1%}" for share in shown["share"]],
-            }
-        )  # fmt: skip
+        columns = {
+            label: [f"{count:,}" for count in shown[split]]
+            for split, label in {**LABELS, "fewest": "validation rows of the smallest fold"}.items()
+            if split in shown
+        }
+        shares = [f"{share:.1%}" for share in shown["share"]]
+        table = pd.DataFrame({str(shown.index.name): shown.index.astype(str), **columns, "share": shares})
         hidden = len(sizes) - len(shown)
         more = f'<div class="wb-hint">and {hidden:,} more</div>' if hidden else ""
         found.append(html_table(table) + more)
@@ -122,7 +124,7 @@ def _sizes(task: Task) -> list[str]:
         found.append(f'<div class="wb-hint">{html.escape(said)}</div>')
     groups = group_sizes(task)
     if groups is not None:
-        shown = groups.rename(index={"train": "training"}).reset_index(names="split")
+        shown = groups.rename(index=LABELS).reset_index(names="split")
         for name in ("smallest", "median", "largest"):
             shown[name] = [f"{count:g}" for count in shown[name]]
         shown = shown.rename(

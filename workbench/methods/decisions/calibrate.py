@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -34,8 +34,8 @@ class CalibrationResult:
 
     trial, epoch: whose model. calibration: as fitted. table: rows "before" and "after", columns log_loss, brier (score; for
     more than two classes the sum over the classes) and ece (expected calibration error, see `metrics.calibration`); on the
-    same `rows` validation rows that it was fitted on, so that "after" is optimistic. removed_threshold: whether the model had
-    a threshold, which would no longer decide the same.
+    same validation or out-of-fold rows that it was fitted on, so that "after" is optimistic. removed_threshold: whether the
+    model had a threshold, which would no longer decide the same.
     """
 
     trial: int
@@ -84,7 +84,7 @@ def calibrate(session: Session, trial: int, method: object) -> CalibrationResult
     if method is None:
         keep(session, trial, found.epoch, Decision())
         return None
-    calibration = fitted(found.probabilities, found.targets, str(method))
+    calibration = replace(fitted(found.probabilities, found.targets, str(method)), on=found.on)
     keep(session, trial, found.epoch, Decision(calibration))
     both = {"before": found.probabilities, "after": calibration.probabilities(found.probabilities)}
     table = pd.DataFrame({name: _measures(p, found.targets) for name, p in both.items()}).T

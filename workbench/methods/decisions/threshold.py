@@ -16,9 +16,8 @@ from sklearn.metrics import roc_curve
 
 from workbench.core.direction import Better, sign
 from workbench.core.errors import ConfigError, Problem, TaskError, did_you_mean
-from workbench.core.text import counted
 from workbench.methods.decisions.validation import keep, validation_of
-from workbench.runs.decision import Threshold
+from workbench.runs.decision import VALIDATION, Threshold
 from workbench.runs.session import Session
 
 __all__ = ["SCORES", "ChosenThreshold", "choose_threshold"]
@@ -52,12 +51,13 @@ COSTS = ("false_positive", "false_negative")
 
 @dataclass(frozen=True)
 class ChosenThreshold:
-    """The threshold of a trial's model, with what it changes on the validation rows.
+    """The threshold of a trial's model, with what it changes on the validation or out-of-fold rows.
 
     trial, epoch: whose model. threshold: on the probability of the positive class. positive: its label. by: the score, or the
     costs in words. before, after: that score for the most probable class (a threshold of 0.5) and with the threshold, on the same
     `rows` validation rows that it was chosen on, so that `after` is optimistic. For costs, the mean cost of a row, which is
-    lowest. table: one row a candidate, ascending: threshold, score, true_positive_rate, false_positive_rate, precision.
+    lowest. on: which rows, in words. table: one row a candidate, ascending: threshold, score, true_positive_rate,
+    false_positive_rate, precision.
     """
 
     trial: int
@@ -69,13 +69,14 @@ class ChosenThreshold:
     before: float
     after: float
     table: pd.DataFrame
+    on: str = VALIDATION
 
     @property
     def description(self) -> list[str]:
         """The choice in sentences."""
         return [
             f"Trial {self.trial} predicts {self.positive!r} from a probability of {self.threshold:.4g} on ({self.by}).",
-            f"On the {counted(self.rows, 'validation row')} that it was chosen on: {self.before:.4g} before (most probable "
+            f"On the {self.rows:,} {self.on} that it was chosen on: {self.before:.4g} before (most probable "
             f"class), {self.after:.4g} with the threshold. This score is optimistic; the one on the test set is not.",
         ]
 
@@ -118,12 +119,12 @@ def choose_threshold(
     best = np.flatnonzero(values >= values.max() - 1e-12)
     place = int(best[np.abs(table["threshold"].to_numpy()[best] - 0.5).argmin()])
     value = float(table["threshold"].iloc[place])
-    chosen = Threshold(value, index, found.classes[index], words, len(yes))
+    chosen = Threshold(value, index, found.classes[index], words, len(yes), found.on)
     keep(session, trial, found.epoch, replace(found.decision, threshold=chosen))
     before = _score_of(yes, probabilities.argmax(1) == index, score)
     after = _score_of(yes, scores >= value, score)
     return ChosenThreshold(
-        trial, found.epoch, value, found.classes[index], words, len(yes), before, after, table
+        trial, found.epoch, value, found.classes[index], words, len(yes), before, after, table, found.on
     )  # fmt: skip
 
 

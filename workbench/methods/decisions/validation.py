@@ -11,7 +11,8 @@ from workbench.core.errors import RunError, TaskError
 from workbench.core.events import ENDED
 from workbench.core.text import counted
 from workbench.metrics.predictions import check_probabilities
-from workbench.runs.decision import KIND, Decision
+from workbench.runs.decision import KIND, OUT_OF_FOLD, VALIDATION, Decision
+from workbench.runs.measured import measured
 from workbench.runs.publisher import LogChanged
 from workbench.runs.session import Session
 
@@ -19,10 +20,10 @@ __all__ = ["Validation", "keep", "validation_of"]
 
 
 class Validation(NamedTuple):
-    """A trial's best model on the validation rows.
+    """A trial's best model on the validation rows; of a cross-validated trial those of all folds, each by its fold's model.
 
     probabilities (rows, classes): uncalibrated. targets: class indices (rows,). classes: their names. decision: of the model so
-    far. epoch: of its weights.
+    far. epoch: of its weights. on: which rows these are, in words.
     """
 
     probabilities: NDArray[np.float64]
@@ -30,6 +31,7 @@ class Validation(NamedTuple):
     classes: tuple[str, ...]
     decision: Decision
     epoch: int
+    on: str
 
 
 def validation_of(session: Session, trial: int, call: str) -> Validation:
@@ -47,19 +49,21 @@ def validation_of(session: Session, trial: int, call: str) -> Validation:
     recall.refits.check_measured(trial, call)
     if state not in ENDED:
         raise RunError(f"trial {trial} is {state}; wait for its end, then choose {call}")
-    targets = task.validation.y.numpy()
+    parts = list(measured(recall, trial))
+    targets = np.concatenate([part.rows.y.numpy() for part in parts])
     missing = np.flatnonzero(np.bincount(targets, minlength=len(task.classes)) == 0)
     if len(missing):
         raise TaskError(
             f"the {counted(len(targets), 'validation row')} of {task.name!r} have no row of class "
             f"{task.classes[missing[0]]!r}, which {call} needs; make the task with more validation rows (split=)"
         )
-    model = recall.model(trial)
+    model = parts[0].model
     check_probabilities(task, model.config.loss)
-    found = task.schema.predictions(model.outputs(task.validation.x), model.config.loss).numpy()
+    found = np.concatenate([part.model.uncalibrated(part.rows.x).numpy() for part in parts])
     if not np.isfinite(found).all():
         raise RunError(f"trial {trial} has outputs that are not finite on the validation rows: nothing to decide on")
-    return Validation(found, targets, task.classes, model.decision, int(model.epoch or 0))
+    on = VALIDATION if task.folds is None else OUT_OF_FOLD
+    return Validation(found, targets, task.classes, model.decision, int(model.epoch or 0), on)
 
 
 def keep(session: Session, trial: int, epoch: int, decision: Decision) -> None:

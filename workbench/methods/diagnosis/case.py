@@ -103,7 +103,7 @@ class Case:
     return, whatever its weights; None where they have no bounds, or these are not known. unreachable: share of the training
     targets beyond those bounds, of a regression. chance: asks for the probability that predictions which know nothing rank the
     validation rows as well as the trial's (`relation.chance_of_ranking`), None where that is not known; asked only where the
-    score does not differ from the baseline's.
+    score does not differ from the baseline's. cross_validated: whether it has a model for each fold.
     """
 
     trial: int
@@ -130,6 +130,7 @@ class Case:
     output_bounds: OutputBounds | None = None
     unreachable: float = 0.0
     chance: Callable[[], float | None] = lambda: None
+    cross_validated: bool = False
 
     # --- the curve --------------------------------------------------------------------------------------------------
 

@@ -185,6 +185,7 @@ def case_of(session: Session, trial: int) -> tuple[Case, list[str]]:
         output_bounds=bounds,
         unreachable=0.0 if bounds is None else _share_beyond(task.train.y, bounds),
         chance=lambda: _chance(session, trial, config),
+        cross_validated=task.folds is not None,
     )
     return case, [*notes, *layers.notes]
 

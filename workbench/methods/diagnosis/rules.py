@@ -260,9 +260,12 @@ def plateau(case: Case) -> Finding | None:
         return None  # at rest: shorter steps would change nothing
     since = int(case.epoch[n // 2])
     evidence = f"{swinging(swing)}: at a constant rate the steps stay too long to come to rest"
+    falling = {"schedule": "cosine"}
     prescription = Prescription(
-        f"continue from epoch {since} with a falling rate: a cosine schedule", "branch", {"schedule": "cosine"}, since
+        f"continue from epoch {since} with a falling rate: a cosine schedule", "branch", falling, since
     )
+    if case.cross_validated:  # which has no single model to branch from
+        prescription = Prescription("train again with a falling rate: a cosine schedule", "new", falling)
     return Finding("plateau", f"plateau since epoch {since}", (evidence, stands(case)), prescription, 0.55, since)
 
 

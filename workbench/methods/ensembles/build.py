@@ -6,7 +6,8 @@ import json
 import math
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,10 +28,14 @@ from workbench.methods.ensembles.selection import (
     interval,
     top_configurations,
 )
+from workbench.runs.measured import measured
 from workbench.runs.publisher import LogChanged
 from workbench.runs.restore import whole
 from workbench.runs.session import Session
 from workbench.runs.trained_model import TrainedModel
+
+if TYPE_CHECKING:
+    from workbench.tasks import Task
 
 __all__ = ["SELECTIONS", "TOP", "assemble", "assembled", "nothing_to_choose"]
 
@@ -61,11 +66,10 @@ def assemble(
 
     See `Workbench.ensemble`. Nothing is logged when it raises.
     """
-    session.recall.check_one_model("an ensemble")
     if session.task.kind == "dense":
         raise RunError(
             f"{session.task.name!r} is a dense task: ensembles are for one answer a row; average the probabilities of "
-            "bench.model(trial).predict_proba(X) yourself"
+            "bench.model(trial).predict_proba(X) yourself (of a cross-validated trial with fold=)"
         )
     if select is not None and select not in SELECTIONS:
         message = f"select={select!r}: unknown{did_you_mean(select, SELECTIONS)}"
@@ -80,16 +84,7 @@ def assemble(
         pool, configurations = list(dict.fromkeys(given)), []
     crowd = _Crowd(session, pool)
     task = session.task
-    deviation = task.train.target.double().std(0, correction=0).reshape(-1).numpy()
-    weights = None if task.validation.weight is None else task.validation.weight.numpy()
-    scorer = Scorer(
-        task.validation.target.numpy(),
-        task.metric,
-        labels=task.kind == "multilabel",
-        deviation=deviation,
-        weights=weights,
-        groups=None if task.groups is None else task.groups["validation"],
-    )
+    scorer = _scorer(task)
     answers = crowd.answers()
     choose: Choice | None
     if select == "greedy":
@@ -109,15 +104,8 @@ def assemble(
         single_score=_plain(float(scorer.natural(scorer(answers[[single]], everyone)[0])[0, 0])), **_estimated(found),
     )  # fmt: skip
     chosen = [int(place) for place in np.argsort(-votes, kind="stable") if votes[place]]
-    models = [crowd.model(pool[place]) for place in chosen]
-    scores, lows, highs = interval(answers[chosen], scorer)
-    members = [
-        Member(
-            pool[place], int(model.epoch or 0), int(votes[place]), float(votes[place] / votes.sum()), model.config.model,
-            *(_plain(float(value)) for value in row),
-        )
-        for place, model, *row in zip(chosen, models, scores, lows, highs, strict=True)
-    ]  # fmt: skip
+    models = [model for place in chosen for model in crowd.models(pool[place])]
+    members = _members(task, [(pool[place], int(votes[place])) for place in chosen], models, answers[chosen], scorer)
     return Ensemble(models, members, facts, _enter(session, members, facts))
 
 
@@ -140,7 +128,9 @@ def assembled(session: Session, number: int) -> Ensemble:
         raise RunError(
             f"ensemble {number} cannot be rebuilt: {error}; a file of it written by bench.save can still be loaded"
         ) from None
-    return ensemble_of([session.recall.model(trial) for trial in trials], finding.data, number)
+    folds = [member["fold"] for member in finding.data["members"]]
+    models = [session.recall.model(trial, fold=fold) for trial, fold in zip(trials, folds, strict=True)]
+    return ensemble_of(models, finding.data, number)
 
 
 def nothing_to_choose(session: Session, otherwise: str) -> RunError:
@@ -204,27 +194,87 @@ def _given(session: Session, trials: Sequence[int]) -> list[int]:
     return numbers
 
 
+def _scorer(task: Task) -> Scorer:
+    """What ensembles on a task are measured by: on its validation rows, those of all folds if there are some."""
+    train, validation, folds, ends = task.train, task.validation, task.folds, [0]
+    if folds is not None:
+        train, validation = folds.train, folds.validation
+        ends = np.cumsum([0, *(len(own.validation) for own in folds.members)]).tolist()
+    return Scorer(
+        validation.target.numpy(),
+        task.metric,
+        labels=task.kind == "multilabel",
+        deviation=train.target.double().std(0, correction=0).reshape(-1).numpy(),
+        weights=None if validation.weight is None else validation.weight.numpy(),
+        folds=[slice(start, end) for start, end in pairwise(ends)],
+        groups=_groups(task),
+    )
+
+
+def _groups(task: Task) -> NDArray[Any] | None:
+    """What a bootstrap draws as one of those rows: its group, else under folds the row, which several folds may leave out."""
+    if task.folds is None:
+        return None if task.groups is None else task.groups["validation"]
+    known: dict[int, int] = {}
+    for split, numbers in task.row_numbers.items() if task.groups is not None else ():
+        known |= dict(zip(numbers.tolist(), task.groups[split].tolist(), strict=True))
+    rows = np.concatenate([own.row_numbers["validation"] for own in task.folds.members]).tolist()
+    return np.array([f"group {known[row]}" if row in known else f"row {row}" for row in rows])
+
+
+def _members(
+    task: Task,
+    votes: Sequence[tuple[int, int]],
+    models: Sequence[TrainedModel],
+    answers: NDArray[np.float64],
+    scorer: Scorer,
+) -> list[Member]:
+    """Who votes, a model each: trials, or the folds of trials, each with its score on its own rows. votes: (trial, votes)."""
+    total = sum(count for _, count in votes)
+    folds: list[int | None] = [None] if task.folds is None else [*range(1, len(task.folds) + 1)]
+    ends = np.cumsum([0] if task.folds is None else [0, *(len(own.validation) for own in task.folds.members)])
+    found: dict[tuple[int, int | None], Any] = {}
+    for fold in folds:
+        own = answers if fold is None else answers[:, ends[fold - 1] : ends[fold]]
+        scores = interval(own, scorer if fold is None else scorer.of_fold(fold - 1))
+        found |= {(trial, fold): row for (trial, _), *row in zip(votes, *scores, strict=True)}
+    who = [(trial, count, fold) for trial, count in votes for fold in folds]
+    members = []
+    for (trial, count, fold), model in zip(who, models, strict=True):
+        score, low, high = (_plain(float(value)) for value in found[trial, fold])
+        share = count / total / len(folds)
+        members.append(Member(trial, int(model.epoch or 0), count, share, model.config.model, score, low, high, fold))
+    return members
+
+
 class _Crowd:
-    """The candidates' models, which may be too large to be all in memory."""
+    """The candidates' models, of each one or one for each fold, which may be too large to be all in memory."""
 
     def __init__(self, session: Session, trials: Sequence[int]) -> None:
         self._session, self._trials = session, trials
-        self._kept: dict[int, TrainedModel] = {}
+        self._kept: dict[int, list[TrainedModel]] = {}
         self._bytes = 0
 
     def answers(self) -> NDArray[np.float64]:
-        """(candidates, rows, outputs) on the validation rows: probabilities, or numbers in the target's own unit."""
-        return np.stack([self._answer(self._session.recall.model(trial)) for trial in self._trials])
+        """(candidates, rows, outputs) on the validation rows, of each fold in turn, by the model that did not train on them:
+        probabilities, or numbers in the target's own unit."""
+        return np.stack([self._answer(trial) for trial in self._trials])
 
-    def model(self, trial: int) -> TrainedModel:
-        return self._kept[trial] if trial in self._kept else self._session.recall.model(trial)
+    def models(self, trial: int) -> list[TrainedModel]:
+        if trial in self._kept:
+            return self._kept[trial]
+        return [part.model for part in measured(self._session.recall, trial)]
 
-    def _answer(self, model: TrainedModel) -> NDArray[np.float64]:
-        found: NDArray[np.float64] = model.uncalibrated(self._session.task.validation.x).numpy()
-        size = sum(value.numel() * value.element_size() for value in model.state_dict().values())
-        if model.trial is not None and self._bytes + size <= IN_MEMORY:
-            self._kept[model.trial] = model
+    def _answer(self, trial: int) -> NDArray[np.float64]:
+        models, answers = [], []
+        for model, rows, *_ in measured(self._session.recall, trial):
+            models.append(model)
+            answers.append(model.uncalibrated(rows.x).numpy())
+        size = sum(value.numel() * value.element_size() for model in models for value in model.state_dict().values())
+        if self._bytes + size <= IN_MEMORY:
+            self._kept[trial] = models
             self._bytes += size
+        found: NDArray[np.float64] = np.concatenate(answers)
         return found
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from workbench.core import files
-from workbench.core.errors import CheckpointError
+from workbench.core.errors import CheckpointError, TaskError
 from workbench.core.registration import register_models
 from workbench.core.registry import METRICS, user_choices
 from workbench.core.text import counted, in_sentence, rounded
@@ -27,16 +27,20 @@ if TYPE_CHECKING:
     from workbench.tasks import TaskSchema
     from workbench.ui.figures import NotebookFigure
 
+Prepared = Inputs | Batch | Sequence[Inputs | Batch]
+"""Prepared rows; of cross-validated trials those of each fold."""
+
 __all__ = ["Ensemble", "EnsembleFacts", "Member", "ensemble_of", "ensemble_state", "load_model", "save_ensemble"]
 
 
 @dataclass(frozen=True)
 class Member:
-    """One trial's part in an ensemble.
+    """One model's part in an ensemble: a trial's, or that of one of its folds.
 
-    epoch: whose weights it votes with. votes: how often it was chosen. weight: its share of all votes. model: its architecture.
-    score: its validation metric, low and high the 95% percentile interval of it (bootstrap over the validation rows); None
-    where the metric is no number.
+    epoch: whose weights it votes with. votes: how often the trial was chosen. weight: its share of all votes. model: its
+    architecture. score: its validation metric, low and high the 95% percentile interval of it (bootstrap over the validation
+    rows); None where the metric is no number. fold: of a cross-validated trial, from 1: the score is then on its own validation
+    rows.
     """
 
     trial: int
@@ -47,6 +51,7 @@ class Member:
     score: float | None
     low: float | None
     high: float | None
+    fold: int | None = None
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,8 @@ class EnsembleFacts:
     """The facts of an ensemble besides its models, as plain values; None if unknown.
 
     how: in words, how the members were chosen. select: "top", "greedy" or "trials" (given one by one). candidates: trials that
-    it was chosen from. metric, score, loss: on the validation rows. corrected, optimism, low, high: see
+    it was chosen from. metric, score, loss: on the validation rows; of cross-validated trials the mean over the folds, where
+    only the models vote that did not train on the fold's validation rows (out-of-fold). corrected, optimism, low, high: see
     `selection.Estimate`; single, single_score: the best single candidate; gain, gain_low, gain_high: the lead over a
     best single trial chosen alike, on rows that neither was chosen on, positive when the ensemble is better. rows, draws:
     validation rows and draws of the bootstrap.
@@ -82,7 +88,7 @@ class EnsembleFacts:
 
 
 class Ensemble(nn.Module):
-    """Several models of one task that vote: predicts like one model.
+    """Several models of one task that vote, of trials or of the folds of cross-validated trials: predicts like one model.
 
     For classes the answer is the mean of the members' probabilities (a soft vote), for numbers the mean of their answers in the
     target's units; a member counts as often as it has votes. Made by `bench.ensemble()`, `bench.load_ensemble(number)` and
@@ -105,8 +111,14 @@ class Ensemble(nn.Module):
         return self._models[0].schema
 
     @property
+    def folds(self) -> int:
+        """How many folds its trials have; 0 if they were not cross-validated."""
+        return max(member.fold or 0 for member in self.members)
+
+    @property
     def val_metric(self) -> float:
-        """The task's metric on the validation rows: too good by about `optimism` where the members were chosen on them."""
+        """The task's metric on the validation rows: too good by about `optimism` where the members were chosen on them. Of
+        cross-validated trials the mean over the folds, out-of-fold: on new rows all models vote."""
         return _number(self.facts.score)
 
     @property
@@ -132,28 +144,33 @@ class Ensemble(nn.Module):
 
     # --- answers ----------------------------------------------------------------------------------------------------
 
-    def forward(self, x: Inputs | Batch) -> Tensor:
+    def forward(self, x: Prepared) -> Tensor:
         """Prepared rows (rows, *input_shape) to predictions, float64; see `predictions`. In the mode it is set to."""
-        return self._mean([self.schema.predictions(model(x), model.loss) for model in self._models])
+        pairs = zip(self._models, self._each(x), strict=True)
+        return self._mean([model.schema.predictions(model(own), model.loss) for model, own in pairs])
 
-    def predictions(self, x: Inputs | Batch) -> Tensor:
+    def predictions(self, x: Prepared) -> Tensor:
         """Prepared rows (rows, *input_shape) to the mean of the members' predictions, float64, on the CPU, in evaluation mode.
 
-        Probabilities of the classes or labels, or numbers in the target's own unit: (rows, outputs).
+        Of cross-validated trials a list with the rows as each fold prepares them. Probabilities of the classes or labels, or
+        numbers in the target's own unit: (rows, outputs). Raises: TaskError for another number of them.
         """
-        return self._mean([model.uncalibrated(x) for model in self._models])
+        pairs = zip(self._models, self._each(x), strict=True)
+        return self._mean([model.uncalibrated(own) for model, own in pairs])
 
-    def preprocess(self, X: Any) -> Batch:
-        """Raw rows, of the kind the task was made from, as `forward` takes them: (rows, *input_shape) float32, on the CPU.
+    def preprocess(self, X: Any) -> Batch | list[Batch]:
+        """Raw rows, of the kind the task was made from, as `forward` takes them: (rows, *input_shape) float32, on the CPU; of
+        cross-validated trials a list of these, one for each fold.
 
         Raises: TaskError if columns are missing or the shape is another.
         """
-        return self.schema.preprocess(X)
+        found = [schema.preprocess(X) for schema in self.schemas]
+        return found if self.folds else found[0]
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Raw rows to labels (rows,) of the target's own kind, or to numbers in its units: (rows,) if the target is, else
         (rows, outputs). Raises: as `preprocess`."""
-        return self.schema.answers(self.predictions(self.schema.store(X)))
+        return self.schema.answers(self._answered(X))
 
     def predict_proba(self, X: Any) -> NDArray[Any]:
         """Raw rows to the probability of each class (rows, classes), float64: the mean of the members'.
@@ -163,8 +180,30 @@ class Ensemble(nn.Module):
         """
         for model in self._models:
             check_probabilities(self.schema, model.config.loss, model.loss)
-        probabilities: NDArray[Any] = self.predictions(self.schema.store(X)).numpy()
+        probabilities: NDArray[Any] = self._answered(X).numpy()
         return probabilities
+
+    @property
+    def schemas(self) -> list[TaskSchema]:
+        """What is known of the task, with the preprocessing of each fold; a single one if the trials were not cross-validated."""
+        found = {id(model.schema): model.schema for model in self._models}
+        return list(found.values())
+
+    def _answered(self, X: Any) -> Tensor:
+        stored = [schema.store(X) for schema in self.schemas]
+        return self.predictions(stored if self.folds else stored[0])
+
+    def _each(self, x: Prepared) -> list[Any]:
+        """The rows that each model is given."""
+        schemas = self.schemas
+        given = list(x) if isinstance(x, (list, tuple)) else [x]
+        if len(given) != len(schemas):
+            raise TaskError(
+                f"the models have {counted(len(schemas), 'preprocessing')}, and rows were given for {len(given)}: each fold has "
+                "its own; give ensemble.preprocess(X), or call ensemble.predict(X)"
+            )
+        places = {id(schema): place for place, schema in enumerate(schemas)}
+        return [given[places[id(model.schema)]] for model in self._models]
 
     @property
     def _models(self) -> list[TrainedModel]:
@@ -184,13 +223,19 @@ class Ensemble(nn.Module):
         The ensemble's row "corrected" has the score to expect on new rows and its interval, if it is known.
         """
         rows: list[dict[str, Any]] = [
-            {"who": f"trial {m.trial}", "votes": m.votes, "weight": m.weight, "model": m.model, "epoch": m.epoch}
+            {
+                "who": f"trial {m.trial}" + ("" if m.fold is None else f", fold {m.fold}"),
+                "votes": m.votes,
+                "weight": m.weight,
+                "model": m.model,
+                "epoch": m.epoch,
+            }
             | {"score": _number(m.score), "low": _number(m.low), "high": _number(m.high)}
             for m in self.members
         ]
         known = math.isfinite(self.corrected)
         low, high = self.interval
-        own = {"votes": sum(m.votes for m in self.members), "weight": 1.0, "model": "ensemble", "epoch": pd.NA}
+        own = {"votes": sum(votes for _, votes in self._trials), "weight": 1.0, "model": "ensemble", "epoch": pd.NA}
         nothing = {"low": math.nan, "high": math.nan}
         rows.append(
             {"who": self._title, **own, "score": self.val_metric, **(nothing if known else {"low": low, "high": high})}
@@ -218,10 +263,15 @@ class Ensemble(nn.Module):
     def description(self) -> list[str]:
         """Its scores in sentences."""
         facts, label = self.facts, self._label
-        lines = [
-            f"{label} {self.val_metric:.4g}, loss {self.val_loss:.4g} on the {facts.rows} validation rows; {facts.how}."
-        ]
-        if len(self.members) == 1 and facts.select != "trials":
+        rows = f"on the {facts.rows} validation rows"
+        if self.folds:
+            rows = f"out-of-fold, the mean of {self.folds} folds ({facts.rows} rows)"
+        lines = [f"{label} {self.val_metric:.4g}, loss {self.val_loss:.4g} {rows}; {facts.how}."]
+        if self.folds:
+            lines.append(
+                "Each of these rows is answered by the models that did not train on it; new rows by those of all folds."
+            )
+        elif len(self.members) == 1 and facts.select != "trials":
             lines.append(f"Only trial {self.members[0].trial} votes: it predicts exactly like that trial.")
         low, high = self.interval
         if math.isfinite(self.corrected):
@@ -244,10 +294,20 @@ class Ensemble(nn.Module):
         return lines
 
     def __repr__(self) -> str:
-        count = len(self.members)
-        trials = ", ".join(f"{m.trial}" + (f" x{m.votes}" if m.votes > 1 else "") for m in self.members)
-        head = f"<Ensemble{'' if self.number is None else f' {self.number}'} of {counted(count, 'trial')} ({trials})"
-        return f"{head} on {self.schema.name!r}: {self._label} {rounded(self.val_metric)}, corrected {rounded(self.corrected)}>"
+        trials = ", ".join(f"{trial}" + (f" x{votes}" if votes > 1 else "") for trial, votes in self._trials)
+        of, how = counted(len(self._trials), "trial"), ""
+        if self.folds:
+            of, how = f"{self.folds} folds of {of}", ", out-of-fold"
+        head = f"<Ensemble{'' if self.number is None else f' {self.number}'} of {of} ({trials})"
+        score = f"{self._label} {rounded(self.val_metric)}{how}"
+        if math.isfinite(self.corrected):
+            score += f", corrected {rounded(self.corrected)}"
+        return f"{head} on {self.schema.name!r}: {score}>"
+
+    @property
+    def _trials(self) -> list[tuple[int, int]]:
+        """The trials with their votes, each once."""
+        return [(m.trial, m.votes) for m in self.members if m.fold in (None, 1)]
 
     def _repr_html_(self) -> str:
         table = self.table.to_html(index=False, escape=True, float_format=rounded, na_rep="")
@@ -291,7 +351,7 @@ def save_ensemble(ensemble: Ensemble, path: str | os.PathLike[str]) -> Path:
             **ensemble_state(ensemble.members, ensemble.facts),
             "models": [model_state(model) for model in ensemble._models],
             "number": ensemble.number,
-            "schema": ensemble.schema.to_state(),
+            "schemas": [schema.to_state() for schema in ensemble.schemas],
         }
         data = files.pack("ensemble", content)
     except CheckpointError as error:
@@ -323,11 +383,12 @@ def load_model(
 
 
 def _loaded(content: Mapping[str, Any], name: str, path: str, trusted: Sequence[str]) -> TrainedModel | Ensemble:
-    schema = schema_of(content, name, trusted)
     if "members" not in content:
-        return model_of(content, schema, name, path)
+        return model_of(content, schema_of(content, name, trusted), name, path)
     try:
-        loaded = [model_of(one, schema, name, path) for one in content["models"]]
+        schemas = [schema_of({"schema": state}, name, trusted) for state in content["schemas"]]
+        folds = [max((member["fold"] or 1) - 1, 0) for member in content["members"]]
+        loaded = [model_of(one, schemas[fold], name, path) for one, fold in zip(content["models"], folds, strict=True)]
         return ensemble_of(loaded, content, content["number"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, IndexError, TypeError, ValueError) as error:
         raise unreadable(name, error) from None

@@ -42,8 +42,9 @@ class Scorer:
     groups: (rows,) the group of each row, None where rows stand alone: a bootstrap draws whole groups.
     targets: (rows,) class indices, or (rows, outputs) numbers in their own unit, or 0 and 1 by label. metric: a name in the
     metrics table. labels: whether targets are 0 and 1 by label. deviation: (outputs,) of the training targets.
-    weights: (rows,), None for equal ones. The loss is the cross-entropy of the mean probabilities, or the mean squared error in
-    units of the deviation.
+    weights: (rows,), None for equal ones. folds: the places of the rows of each fold of a cross-validation: scores and losses
+    are the means over the folds, like those of trials. The loss is the cross-entropy of the mean probabilities, or the mean
+    squared error in units of the deviation.
     """
 
     def __init__(
@@ -55,13 +56,14 @@ class Scorer:
         labels: bool = False,
         deviation: NDArray[Any] | float = 1.0,
         weights: Array | None = None,
+        folds: Sequence[slice] = (),
     ) -> None:
         self.units = (
             np.arange(len(targets)) if groups is None else np.unique(groups, return_inverse=True)[1].reshape(-1)
         )
         self.metric, self.targets, self.labels = metric, targets, labels
         self.classes = targets.dtype.kind == "i"
-        self.weights = weights
+        self.weights, self._parts = weights, folds or (slice(None),)
         self.deviation = np.where(np.asarray(deviation) > 0, deviation, 1.0)
         self.sign = sign(better_of(metric))
         self._weighted = METRICS[metric].value.weighted
@@ -73,34 +75,47 @@ class Scorer:
         ModelError if a metric of the user's raises on all rows.
         """
         counts = counts if self.weights is None else counts * self.weights
-        with np.errstate(divide="ignore", invalid="ignore"):
-            if self.classes:
-                by_row = -np.log(np.maximum(answers[:, np.arange(len(self.targets)), self.targets], LOWEST))
-            elif self.labels:
-                by_row = -np.log(np.maximum(np.where(self.targets > 0, answers, 1 - answers), LOWEST)).mean(2)
-            else:
-                by_row = np.square((answers - self.targets) / self.deviation).mean(2)
-            losses = weighted_mean(by_row, counts)
-            if self._weighted is None:
-                scores = self._by_draw(answers, counts)
-            else:
-                scores = np.asarray(self._weighted(answers, self.targets, counts), np.float64)
-            scores = self.sign * scores
+        found = [self._on(answers[:, part], self.targets[part], counts[:, part]) for part in self._parts]
+        scores, losses = (np.mean(values, axis=0) for values in zip(*found, strict=True))
         return scores.round(DIGITS), losses.round(DIGITS)
 
     def natural(self, scores: Array) -> Array:
         """Scores turned back into the metric's own direction."""
         return self.sign * scores
 
-    def _by_draw(self, answers: Array, counts: Array) -> Array:
+    def of_fold(self, index: int) -> Scorer:
+        """That of the rows of one fold alone, by its index."""
+        part = self._parts[index]
+        weights = None if self.weights is None else self.weights[part]
+        return Scorer(
+            self.targets[part], self.metric, groups=self.units[part], labels=self.labels, deviation=self.deviation,
+            weights=weights,
+        )  # fmt: skip
+
+    def _on(self, answers: Array, targets: NDArray[Any], counts: Array) -> tuple[Array, Array]:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            if self.classes:
+                by_row = -np.log(np.maximum(answers[:, np.arange(len(targets)), targets], LOWEST))
+            elif self.labels:
+                by_row = -np.log(np.maximum(np.where(targets > 0, answers, 1 - answers), LOWEST)).mean(2)
+            else:
+                by_row = np.square((answers - targets) / self.deviation).mean(2)
+            losses = weighted_mean(by_row, counts)
+            if self._weighted is None:
+                scores = self._by_draw(answers, targets, counts)
+            else:
+                scores = np.asarray(self._weighted(answers, targets, counts), np.float64)
+        return self.sign * scores, losses
+
+    def _by_draw(self, answers: Array, own: NDArray[Any], counts: Array) -> Array:
         """A metric without a form for many draws: by weights where it takes some, else on repeated rows."""
-        outputs, targets = torch.from_numpy(answers), torch.from_numpy(self.targets)
+        outputs, targets = torch.from_numpy(answers), torch.from_numpy(own)
         found = np.full((len(counts), len(answers)), np.nan)
         if METRICS[self.metric].value.batched:
             everyone = targets.expand(len(answers), *targets.shape)
             for draw, count in enumerate(counts):
                 weights = torch.from_numpy(count).expand(len(answers), -1)
-                found[draw] = [own[self.metric] for own in evaluate([self.metric], outputs, everyone, weights)]
+                found[draw] = [one[self.metric] for one in evaluate([self.metric], outputs, everyone, weights)]
             return found
         weighted = self.weights is not None  # no whole numbers, by which rows could be repeated; the metric takes them
         for draw, count in enumerate(counts):

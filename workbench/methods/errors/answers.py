@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from workbench.core.config import Config
-    from workbench.tasks import Task
+    from workbench.tasks import TaskSchema
     from workbench.tasks.split_rows import Rows
 
 __all__ = ["Answers", "answers_of", "truth_of"]
@@ -31,9 +31,10 @@ class Answers:
     probabilities: NDArray[np.float64] | None = None
 
 
-def answers_of(task: Task, config: Config, outputs: Tensor) -> Answers:
-    """What a model's outputs (rows, ...) say. config: of its trial; its loss decides how they become predictions."""
-    return _ANSWERS[task.kind](task, config, outputs)
+def answers_of(schema: TaskSchema, config: Config, outputs: Tensor) -> Answers:
+    """What a model's outputs (rows, ...) say. schema: of its task. config: of its trial, whose loss decides how they become
+    predictions."""
+    return _ANSWERS[schema.kind](schema, config, outputs)
 
 
 def truth_of(rows: Rows) -> NDArray[Any]:
@@ -42,29 +43,29 @@ def truth_of(rows: Rows) -> NDArray[Any]:
     return truth
 
 
-def _classes(task: Task, config: Config, outputs: Tensor) -> Answers:
+def _classes(schema: TaskSchema, config: Config, outputs: Tensor) -> Answers:
     """Also of a dense task, (rows, classes, *positions), whose answers are (rows, *positions)."""
     likely = outputs.argmax(1).cpu().numpy()
-    return Answers(likely, _probabilities(task, config, outputs))
+    return Answers(likely, _probabilities(schema, config, outputs))
 
 
-def _labels(task: Task, config: Config, outputs: Tensor) -> Answers:
-    labels = np.asarray(task.decode(outputs, config.loss))
-    return Answers(labels, _probabilities(task, config, outputs))
+def _labels(schema: TaskSchema, config: Config, outputs: Tensor) -> Answers:
+    labels = np.asarray(schema.decode(outputs, config.loss))
+    return Answers(labels, _probabilities(schema, config, outputs))
 
 
-def _numbers(task: Task, config: Config, outputs: Tensor) -> Answers:
-    numbers = task.schema.predictions(outputs, config.loss).cpu().numpy()
+def _numbers(schema: TaskSchema, config: Config, outputs: Tensor) -> Answers:
+    numbers = schema.predictions(outputs, config.loss).cpu().numpy()
     return Answers(numbers.reshape(len(numbers), -1))
 
 
-def _probabilities(task: Task, config: Config, outputs: Tensor) -> NDArray[np.float64] | None:
-    if not gives_probabilities(task.kind, config.loss):
+def _probabilities(schema: TaskSchema, config: Config, outputs: Tensor) -> NDArray[np.float64] | None:
+    if not gives_probabilities(schema.kind, config.loss):
         return None
-    found: NDArray[np.float64] = task.schema.predictions(outputs, config.loss).cpu().numpy()
+    found: NDArray[np.float64] = schema.predictions(outputs, config.loss).cpu().numpy()
     return found
 
 
-_ANSWERS: dict[str, Callable[[Task, Config, Tensor], Answers]] = {
+_ANSWERS: dict[str, Callable[[TaskSchema, Config, Tensor], Answers]] = {
     "classification": _classes, "multilabel": _labels, "dense": _classes, "regression": _numbers, "count": _numbers,
 }  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,14 +12,16 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from workbench.core.errors import ConfigError, Problem, RunError, SealError, did_you_mean
-from workbench.methods.errors.answers import answers_of, truth_of
+from workbench.methods.errors.answers import Answers, answers_of, truth_of
 from workbench.methods.errors.report import report
 from workbench.metrics.predictions import loss_entry
-from workbench.tasks.inverse import original_inputs
+from workbench.runs.measured import Measured, measured
+from workbench.tasks.inverse import OriginalInputs, original_inputs
 from workbench.training import resolve_loss
 from workbench.training.losses import loss_of
 
 if TYPE_CHECKING:
+    from workbench.core.config import Config
     from workbench.runs.session import Session
     from workbench.ui.figures import NotebookFigure
 
@@ -34,6 +37,9 @@ class TrialErrors:
     """Where a trial's model is wrong, on the rows of one split.
 
     trial, epoch: whose weights; best: whether that is the trial's best epoch. split: "validation" or "train". kind: of task.
+    folds: of a cross-validated trial, how many it has, else 0; fold: the one that is looked at, None for all of them: each row is
+    then judged by the model of the fold that left it out (out-of-fold), with a column `fold`, and is listed once for each fold
+    whose validation rows it is among (a splitter may leave a row out several times, or never).
     rows: one row each row of the split (of several targets one for each of them), with `row`, its number in the data the task
     was made from, counted from 0 (validation rows given separately are counted on from the training rows); true; predicted
     (of a dense task how many of its positions are wrong); and for a classification `probability` of the predicted class and
@@ -68,6 +74,8 @@ class TrialErrors:
     inputs: NDArray[np.float64] | None
     inputs_exact: bool
     image: bool
+    fold: int | None = None
+    folds: int = 0
 
     def figure(self) -> NotebookFigure:
         """Confusion matrix and reliability, or residuals against predictions, as a matplotlib figure."""
@@ -90,8 +98,11 @@ class TrialErrors:
     def title(self) -> str:
         """Which model on which rows, in one sentence."""
         which = f"best epoch ({self.epoch})" if self.best else f"epoch {self.epoch}"
+        if self.folds and self.fold is None:
+            return f"Trial {self.trial} after its {which} on out-of-fold rows of {self.task!r}, {self.folds} folds"
         split = {"train": "training"}.get(self.split, self.split)
-        return f"Trial {self.trial} after its {which} on {split} rows of {self.task!r}"
+        whose = f"Trial {self.trial}" if self.fold is None else f"Fold {self.fold} of trial {self.trial}"
+        return f"{whose} after its {which} on {split} rows of {self.task!r}"
 
     @property
     def description(self) -> list[str]:
@@ -123,40 +134,85 @@ class TrialErrors:
         return self.worst[own].head(PRINTED_ROWS)
 
 
-def trial_errors(session: Session, trial: int, epoch: int | None, split: str, top: int) -> TrialErrors:
-    """The errors of a trial's model after an epoch, by default its best. top: rows in `worst`.
+def trial_errors(
+    session: Session, trial: int, epoch: int | None, split: str, top: int, fold: int | None = None
+) -> TrialErrors:
+    """The errors of a trial's model after an epoch, by default its best. top: rows in `worst`. fold: see `TrialErrors`.
 
-    Raises: SealError for the test split; ConfigError for any other that does not exist; TaskError for a kind of task whose
-    errors cannot be listed; RunError for a refit; as `Recall.model`.
+    Raises: SealError for the test split; ConfigError for any other that does not exist, or for the training rows of all folds;
+    TaskError for a kind of task whose errors cannot be listed; RunError for a refit; as `Recall.model`.
     """
     check_split(split, trial)
     task, recall = session.task, session.recall
     recall.refits.check_measured(trial, "a look at its errors")
-    model = recall.model(trial, epoch)
-    assert model.epoch is not None
-    rows = task.train if split == "train" else task.validation
-    config = resolve_loss(recall.config(trial, model.epoch), task.kind)
-    outputs = model.outputs(rows.x)
-    targets = rows.y if loss_entry(config.loss, task.kind).transformed else rows.target.to(rows.y.dtype)
-    losses = loss_of(config)[0](outputs, targets).detach().double().numpy()
-    found = report(task, task.row_numbers[split], truth_of(rows), answers_of(task, config, outputs), losses)
-    if rows.weight is not None:
-        found.rows["weight"] = rows.weight.numpy()[found.places]
+    folds = 0 if task.folds is None else len(task.folds)
+    if folds and fold is None and split == "train":
+        message = f"fold=None: the folds share their training rows; give fold=1 to {folds} for those of one"
+        raise ConfigError([Problem("fold", fold, message)])
+    parts = list(measured(recall, trial, epoch, fold=fold, split=split))
+    epoch_shown = parts[0].model.epoch
+    assert epoch_shown is not None
+    config = resolve_loss(recall.config(trial, epoch_shown), task.kind)
+    judged = [_judged(part, config) for part in parts]
+    chances = [answers.probabilities for answers, _ in judged if answers.probabilities is not None]
+    answers = Answers(
+        np.concatenate([answers.values for answers, _ in judged]), np.concatenate(chances) if chances else None
+    )
+    found = report(
+        task, np.concatenate([part.numbers for part in parts]), np.concatenate([truth_of(part.rows) for part in parts]),
+        answers, np.concatenate([losses for _, losses in judged]),
+    )  # fmt: skip
+    if folds and fold is None:
+        of = np.repeat([part.fold or 0 for part in parts], [len(part.rows) for part in parts])
+        found.rows.insert(1, "fold", of[found.places])
+    weights = [part.rows.weight.numpy() for part in parts if part.rows.weight is not None]
+    if weights:
+        found.rows["weight"] = np.concatenate(weights)[found.places]
     order = np.argsort(-np.where(np.isnan(found.badness), np.inf, found.badness), kind="stable")[:top]
-    original = original_inputs(task.schema, rows.x[found.places[order]])
+    original = _original(parts, found.places[order])
     worst = found.rows.iloc[order].reset_index(drop=True)
     if original is not None and original.table is not None:
         names = {name: f"input {name}" for name in original.table if name in worst}
         worst = pd.concat([worst, original.table.rename(columns=names)], axis=1)
-    best = epoch is None or model.epoch == _best_epoch(session, trial)
+    best = epoch is None or epoch_shown == _best_epoch(session, trial)
     return TrialErrors(
-        task=task.name, trial=trial, epoch=model.epoch, best=best,
+        task=task.name, trial=trial, epoch=epoch_shown, best=best,
         split=split, kind=task.kind, rows=found.rows, worst=worst, summary=found.summary, sentences=found.sentences,
         confusion=found.confusion,
         per_class=found.per_class, calibration=found.calibration,
         inputs=None if original is None else original.values, inputs_exact=original is not None and original.exact,
-        image=task.is_image,
+        image=task.is_image, fold=fold, folds=folds,
     )  # fmt: skip
+
+
+def _judged(part: Measured, config: Config) -> tuple[Answers, NDArray[np.float64]]:
+    """What a model answers on its rows, and the loss of each."""
+    rows, schema = part.rows, part.model.schema
+    outputs = part.model.outputs(rows.x)
+    targets = rows.y if loss_entry(config.loss, schema.kind).transformed else rows.target.to(rows.y.dtype)
+    losses: NDArray[np.float64] = loss_of(config)[0](outputs, targets).detach().double().numpy()
+    return answers_of(schema, config, outputs), losses
+
+
+def _original(parts: Sequence[Measured], places: NDArray[np.int64]) -> OriginalInputs | None:
+    """The inputs of some rows as the data had them, in this order. places: of the rows, counted on from part to part."""
+    ends = np.cumsum([len(part.rows) for part in parts])
+    of = np.searchsorted(ends, places, side="right")
+    found = []
+    for index in np.unique(of):
+        rows = parts[index].rows
+        own = original_inputs(parts[index].model.schema, rows.x[places[of == index] - (ends[index] - len(rows))])
+        if own is None:
+            return None
+        found.append(own)
+    back = np.argsort(np.argsort(of, kind="stable"))
+    values = [own.values for own in found if own.values is not None]
+    tables = [own.table for own in found if own.table is not None]
+    return OriginalInputs(
+        np.concatenate(values)[back] if values else None,
+        pd.concat(tables, ignore_index=True).iloc[back].reset_index(drop=True) if tables else None,
+        all(own.exact for own in found),
+    )
 
 
 def _best_epoch(session: Session, trial: int) -> int | None:

@@ -28,6 +28,8 @@ HINT = "Which rows does a model get wrong? Choose a trial and press Show errors.
 SPLITS = (("validation", "validation"), ("training", "train"))
 BEST = 0
 """The epoch that stands for the best one in the menu."""
+ALL = 0
+"""The fold that stands for all of them."""
 TRIALS = 50
 """So many of the newest trials are offered, besides the best and the one in view."""
 CLASSES, WORST, INPUTS, PICTURES = 15, 10, 5, 20
@@ -35,19 +37,27 @@ CLASSES, WORST, INPUTS, PICTURES = 15, 10, 5, 20
 
 
 class ErrorsPanel:
-    """look: called with trial, epoch (0 for the best) and split; trial_changed: with the trial. Both must only enqueue."""
+    """look: called with trial, epoch (0 for the best), split and fold (0 for all); trial_changed: with the trial. Both must only
+    enqueue. folds: of the task, 0 without a cross-validation."""
 
-    def __init__(self, look: Callable[[int, int, str], None], trial_changed: Callable[[int], None]) -> None:
+    def __init__(
+        self, look: Callable[[int, int, str, int], None], trial_changed: Callable[[int], None], folds: int = 0
+    ) -> None:
         self._look, self._trial_changed = look, trial_changed
         self.trial = make(widgets.Dropdown, options=[], tooltip="Whose errors")
         self.split = make(widgets.Dropdown, options=SPLITS, tooltip="On which rows; the test rows stay sealed")
         self.epoch = make(
             widgets.Dropdown, options=[("best", BEST)], tooltip="Weights after this epoch, one that has a checkpoint"
         )
+        numbers = [(str(number), number) for number in range(1, folds + 1)]
+        tooltip = "All: each row is judged by the model of the fold that did not train on it"
+        self.fold = make(widgets.Dropdown, options=[("all", ALL), *numbers], tooltip=tooltip)
         self.start = button("Show errors", "search", "List the errors of this model", classes="wb-train wb-wide")
         self.trial.observe(self._changed, "value")
         self.start.on_click(lambda _: self._press())
         controls = [labelled("trial", self.trial), labelled("rows", self.split), labelled("epoch", self.epoch)]
+        if folds:
+            controls.append(labelled("fold", self.fold))
         bar = make(widgets.Box, [*controls, make(widgets.Box, [self.start], classes="wb-buttons")], classes="wb-toprow")
         self.state = make(widgets.HTML, classes="wb-message")
         self.shown = make(widgets.HTML, classes="wb-board")
@@ -76,7 +86,7 @@ class ErrorsPanel:
     def show(self, found: TrialErrors, shown: str) -> None:
         """The errors of a model. shown: their HTML, as `errors_html` makes it."""
         lines = "".join(f"<div>{html.escape(line)}</div>" for line in found.description)
-        call = errors_call(found.trial, BEST if found.best else found.epoch, found.split)
+        call = errors_call(found)
         self._say(f'<div role="status">{lines}<code>{html.escape(call)}</code></div>')
         self.shown.value = shown
 
@@ -93,16 +103,19 @@ class ErrorsPanel:
 
     def _press(self) -> None:
         if self.trial.value is not None:
-            self._look(self.trial.value, self.epoch.value, self.split.value)
+            self._look(self.trial.value, self.epoch.value, self.split.value, self.fold.value)
 
     def _say(self, text: str) -> None:
         if self.state.value != text:
             self.state.value = text
 
 
-def errors_call(trial: int, epoch: int, split: str) -> str:
-    """The call of `bench.errors` as text; what is at its default is left out."""
-    given = [str(trial), *[str(epoch)] * (epoch != BEST), *[f"split={split!r}"] * (split != "validation")]
+def errors_call(found: TrialErrors) -> str:
+    """The call of `bench.errors` that finds the same, as text; what is at its default is left out."""
+    given = [str(found.trial), *[str(found.epoch)] * (not found.best)]
+    given += [f"split={found.split!r}"] * (found.split != "validation") + [f"fold={found.fold}"] * (
+        found.fold is not None
+    )
     return f"bench.errors({', '.join(given)})"
 
 
@@ -144,7 +157,7 @@ def _worst(found: TrialErrors) -> str:
     title = "Worst rows" + ("" if pale is None or not any(pale) else " (pale: right, but unsure)")
     more = ""
     if len(inputs) > INPUTS:
-        call = html.escape(errors_call(found.trial, BEST if found.best else found.epoch, found.split))
+        call = html.escape(errors_call(found))
         more = f'<div class="wb-hint">{len(inputs) - INPUTS:,} more inputs in {call}.worst</div>'
     return heading(title) + html_table(shown, pale) + more
 
@@ -166,7 +179,7 @@ def _pictures(found: TrialErrors, inputs: NDArray[Any]) -> str:
 class ErrorsBench(Bench, Protocol):
     """What the tab asks of a workbench."""
 
-    def errors(self, trial: int, epoch: int | None, *, split: str) -> TrialErrors: ...
+    def errors(self, trial: int, epoch: int | None, *, split: str, fold: int | None) -> TrialErrors: ...
 
 
 class ErrorsTab(TabBody):
@@ -175,10 +188,11 @@ class ErrorsTab(TabBody):
     def __init__(self, presenter: Presenter, bench: ErrorsBench) -> None:
         self._presenter, self._bench = presenter, bench
         self._in_view: int | None = None
-        ask = presenter.dispatch.ask
+        ask, folds = presenter.dispatch.ask, presenter.task.folds
         self.panel = ErrorsPanel(
-            lambda trial, epoch, split: ask(self.look, trial, epoch, split), lambda trial: ask(self.offer_epochs, trial)
-        )
+            lambda *wanted: ask(self.look, *wanted), lambda trial: ask(self.offer_epochs, trial),
+            0 if folds is None else len(folds),
+        )  # fmt: skip
         super().__init__(self.panel.widget)
 
     def refresh(self) -> None:
@@ -198,13 +212,15 @@ class ErrorsTab(TabBody):
         """Offer the epochs of a trial that have a checkpoint."""
         self.panel.offer_epochs(kept_epochs(self._presenter.session, trial))
 
-    def look(self, trial: int, epoch: int, split: str) -> None:
-        """Show the errors of a trial after an epoch, 0 for the best one."""
+    def look(self, trial: int, epoch: int, split: str, fold: int) -> None:
+        """Show the errors of a trial after an epoch, 0 for the best one, and of a fold, 0 for all of them."""
         dispatch, bench, panel = self._presenter.dispatch, self._bench, self.panel
         panel.busy(trial)
 
         def work() -> tuple[TrialErrors, str]:
-            found = bench.errors(trial, None if epoch == BEST else epoch, split=split)
+            found = bench.errors(
+                trial, None if epoch == BEST else epoch, split=split, fold=None if fold == ALL else fold
+            )
             return found, errors_html(found, found.figure()._repr_png_())
 
         def then(found: tuple[TrialErrors, str] | None, error: Exception | None) -> None:

@@ -193,6 +193,11 @@ def _source(session: Session, trial: int, target: Task) -> Source:
     session.recall.refits.check_measured(trial, "a fine-tuning")
     if state is TrialState.FAILED:
         raise RunError(f"trial {trial} failed, so there is no model to fine-tune; see bench.log.traceback({trial})")
+    if not log.history.folds(trial).empty:
+        raise RunError(
+            f"trial {trial} was cross-validated and has a model for each fold, and fine-tuning from a trial needs one; train "
+            f"bench.config({trial}) on a task without folds, such as split=(0.8, 0.2, 0), and fine-tune that trial"
+        )
     name = f"trial_{trial}_{log.identity}"
     known = source_of(name)
     if known is not None:
@@ -202,7 +207,6 @@ def _source(session: Session, trial: int, target: Task) -> Source:
     own = session.known(log.record(trial).task_fingerprint)
     if own is not None:
         _check_inputs(trial, own.task.input_shape, own.task.feature_names, target)
-        own.recall.check_one_model("fine-tuning from a trial")
         weights, _ = own.recall.weights(trial)
         own.recall.check_builder(trial, weights)
         facts: Any = own.task

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from workbench.core.config import Config
     from workbench.runs.trained_model import TrainedModel
     from workbench.tasks import Task
+    from workbench.tasks.fold_data import Fold
     from workbench.tasks.rows import Batch
     from workbench.ui.figures import NotebookFigure
 
@@ -72,6 +73,7 @@ class Layers:
     views: list[LayerView]
     plane: Plane | None = None
     answers: Boundary | None = None
+    fold: int | None = None
 
     @property
     def frame(self) -> pd.DataFrame:
@@ -91,7 +93,7 @@ class Layers:
 
     def figure(self) -> NotebookFigure:
         """Histograms, a line for each layer with weights: weights, outputs, after normalisation, after activation."""
-        return layer_histograms(self.blocks, f"trial {self.trial} after epoch {self.epoch}")
+        return layer_histograms(self.blocks, self._which)
 
     def decision_boundary(self) -> NotebookFigure:
         """The decision boundary with the training and validation points. Raises: RunError for a task without two inputs."""
@@ -99,30 +101,36 @@ class Layers:
             raise RunError(
                 f"{self.task!r} has not two inputs: a decision boundary is drawn over a plane; see bench.layers"
             )
-        title = f"trial {self.trial} after epoch {self.epoch} (dots: training, rings: validation)"
+        title = f"{self._which} (dots: training, rings: validation)"
         return decision_boundary(self.answers, self.plane, title)
 
     def __repr__(self) -> str:
-        return f"<Layers of trial {self.trial} after epoch {self.epoch} on {self.task!r}>\n{self._table().to_string()}"
+        return f"<Layers of {self._which} on {self.task!r}>\n{self._table().to_string()}"
 
     def _repr_html_(self) -> str:
-        title = html.escape(f"trial {self.trial} after epoch {self.epoch} on {self.task}")
+        title = html.escape(f"{self._which} on {self.task}")
         table: str = self._table().to_html(index=False, na_rep="")
         return f"<b>{title}</b>{table}"
+
+    @property
+    def _which(self) -> str:
+        fold = "" if self.fold is None else f"fold {self.fold} of "
+        return f"{fold}trial {self.trial} after epoch {self.epoch}"
 
     def _table(self) -> pd.DataFrame:
         return self.frame.round(4)
 
 
-def read_layers(model: TrainedModel, task: Task) -> Layers:
-    """The layers of a trained model, measured on the training rows of its task. The model is not changed."""
-    rows, plane = _rows(task), Plane.of(task)
+def read_layers(model: TrainedModel, task: Task, fold: int | None = None) -> Layers:
+    """The layers of a trained model, measured on the training rows of its task, or of its fold. The model is not changed."""
+    one = task if fold is None or task.folds is None else task.folds.members[fold - 1]
+    rows, plane = _rows(one), Plane.of(one)
     views = layer_views(inspect_layers(model.module, rows), rows)
     boundary = None if plane is None else plane.boundary(model.module)
-    return Layers(model.trial or 0, model.epoch or 0, task.name, views, plane, boundary)
+    return Layers(model.trial or 0, model.epoch or 0, task.name, views, plane, boundary, fold)
 
 
-def _rows(task: Task) -> Batch:
+def _rows(task: Task | Fold) -> Batch:
     x = task.train.x
     return ready(x[:: -(-len(x) // ROWS)])
 
@@ -330,7 +338,8 @@ class _Eye:
     def picture(self, module: nn.Module, caption: str) -> Picture:
         """module: in evaluation mode."""
         views = layer_views(inspect_layers(module, self._rows), self._rows, LIVE_VALUES)
-        text = f"{caption} · activations of {len(self._rows)} training rows, as the model predicts"
+        of = "" if self.task.folds is None else " of fold 1"  # whose weights are shown
+        text = f"{caption} · activations of {len(self._rows)} training rows{of}, as the model predicts"
         if self._plane is None:
             return Picture(text, layer_grid(blocks(views)))
         raster = plane_png(self._plane.boundary(module, self._grid), len(self._plane.classes or ()))

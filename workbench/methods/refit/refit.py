@@ -28,6 +28,7 @@ def refit(session: Session, trial: int, *, seeds: int, name: str, note: str, tag
     recall.check_code(trial)
     length, origin = recall.refits.length_until(trial, epoch), recall.origin(trial)
     changes, begin = recall.refits.changes_until(trial, epoch, config), recall.refits.origin_for(trial)
+    decision = recall.decision(trial, epoch)
     configs = [config.replace(seed=config.seed + index) for index in range(seeds)]
 
     def first_events(trials: Sequence[int]) -> Sequence[Event]:
@@ -36,6 +37,8 @@ def refit(session: Session, trial: int, *, seeds: int, name: str, note: str, tag
             f"a refit of trial {trial} on the {rows} of training and validation together, for {counted(epoch, 'epoch')}, "
             f"the best one of trial {trial}; it has no validation score"
         )
+        if decision:
+            message += f"; it decides as trial {trial} does: {decision.description}"
         if origin is not None:
             message += f"; epochs 1 to {origin[1]}, up to the branch, are trained first, without a record"
         return [*(Message(number, message) for number in trials), *scripted(trials, changes, None)]

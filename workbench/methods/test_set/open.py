@@ -28,7 +28,7 @@ from workbench.metrics.intervals import Interval, score_interval
 from workbench.runs.publisher import LogChanged
 from workbench.runs.restore import whole
 from workbench.runs.session import Session
-from workbench.tasks.test_split import open_seal
+from workbench.tasks.test_split import open_by_fold, open_seal
 from workbench.ui.figures import NotebookFigure
 
 if TYPE_CHECKING:
@@ -42,7 +42,8 @@ __all__ = ["TestResult", "Together", "history", "open_test_set"]
 
 
 class Together(Protocol):
-    """What of an ensemble is asked here. number: in the log, None if it is not recorded there. facts: its `EnsembleFacts`."""
+    """What of an ensemble is asked here. number: in the log, None if it is not recorded there. facts: its `EnsembleFacts`.
+    folds: 0 if there are none."""
 
     @property
     def number(self) -> int | None: ...
@@ -55,8 +56,10 @@ class Together(Protocol):
     @property
     def facts(self) -> Any: ...
     @property
+    def folds(self) -> int: ...
+    @property
     def val_metric(self) -> float: ...
-    def predictions(self, x: Inputs) -> Tensor: ...
+    def predictions(self, x: Any) -> Tensor: ...
 
 
 @dataclass(frozen=True)
@@ -179,7 +182,10 @@ def open_test_set(
 
     check(session.log.findings(KIND))  # before any row is read; again when it is recorded, for who was faster meanwhile
     metric = session.task.metric
-    interval: Interval = score_interval(metric, answers(test.x), test.target, test.weight, test.group)
+    inputs: Any = test.x
+    if not isinstance(what, int) and what.folds:
+        inputs = [x[new] if only_unseen else x for x in open_by_fold(session.task)]
+    interval: Interval = score_interval(metric, answers(inputs), test.target, test.weight, test.group)
     data |= {
         "task": session.task.name,
         "metric": metric,
@@ -247,6 +253,11 @@ def _model(session: Session, what: int | Together) -> tuple[Callable[[Inputs], T
         words = f"ensemble {what.number}" if what.number is not None else "an ensemble"
         about = {"trial": None, "ensemble": what.number, "epoch": None, "what": words, "decision": ""}
         same = what.facts.metric == session.task.metric
+        if what.folds and not same:
+            raise RunError(
+                f"{words} was scored out-of-fold by {what.facts.metric!r}, and the metric is {session.task.metric!r} now; "
+                "make it again with bench.ensemble(trials=...)"
+            )
         return what.predictions, about, what.val_metric if same else _validation_score(session, what.predictions)
     state = session.log.state(what)
     if state not in ENDED:
@@ -255,22 +266,25 @@ def _model(session: Session, what: int | Together) -> tuple[Callable[[Inputs], T
     refits = session.recall.refits
     if refits.includes(what) and state is not TrialState.COMPLETED:
         raise RunError(f"trial {what}, a refit, is {state}: it did not reach its last epoch; refit again, then open")
+    if not refits.includes(what):
+        session.recall.check_one_model(
+            "the test set",
+            f"bench.refit({what}) trains one model on all rows outside the test set; bench.ensemble(trials=[{what}]) averages "
+            "those of the folds",
+        )
     model = session.recall.model(what)
     _check_measured(model)
-    if refits.includes(what):
-        words = f"trial {what}, a refit of trial {session.log.record(what).parent}"
-        return (
-            model.predictions,
-            {"trial": what, "ensemble": None, "epoch": model.epoch, "what": words, "decision": ""},
-            None,
-        )
+    refit, metric = refits.includes(what), session.task.metric
+    words = f"trial {what}, a refit of trial {session.log.record(what).parent}" if refit else f"trial {what}"
     decision = model.decision.description
-    about = {"trial": what, "ensemble": None, "epoch": model.epoch, "what": f"trial {what}", "decision": decision}
-    if model.decision or session.log.record(what).metric != session.task.metric:
-        answers = partial(model.predictions, decided=not METRICS[session.task.metric].value.probabilities)
+    about = {"trial": what, "ensemble": None, "epoch": model.epoch, "what": words, "decision": decision}
+    answers = partial(model.predictions, decided=not METRICS[metric].value.probabilities)
+    if refit:
+        return answers, about, None
+    if model.decision or session.log.record(what).metric != metric:
         return answers, about, _validation_score(session, answers)
     curve = session.log.curves(what).set_index("epoch")
-    return model.predictions, about, float(curve.loc[model.epoch, "val_metric"])
+    return answers, about, float(curve.loc[model.epoch, "val_metric"])
 
 
 def _validation_score(session: Session, answers: Callable[[Inputs], Tensor]) -> float:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import ipywidgets as widgets
 import pandas as pd
 
-from workbench.core.text import counted, rounded
+from workbench.core.registry import METRICS
+from workbench.core.text import counted, in_sentence, rounded
 from workbench.methods.comparison.reads import Reads
 from workbench.methods.test_set.figure import opened_scores
 from workbench.ui.bench import Bench
@@ -241,7 +242,7 @@ class TestSetTab(TabBody):
         trials = [trial for trial in dict.fromkeys([*best[:1], chosen, *best]) if trial is not None]
         choices = [(f"trial {trial}" + ", the best" * (trial in best[:1]), ("trial", trial)) for trial in trials]
         choices += [(f"ensemble {number}", ("ensemble", int(number))) for number in reads.ensembles()["ensemble"]]
-        label = reads.metric_label.removeprefix("validation ")
+        label = in_sentence(METRICS[reads.task.metric].label)
         self.panel.refresh(
             self._bench.openings, choices, rows=reads.task.sizes["test"], unseen=reads.unseen_test_rows(),
             looked=reads.log.results.count_measured(reads.task.fingerprint), metric_label=label, metric=reads.task.metric,
