@@ -216,8 +216,8 @@ def _groups(task: Task) -> NDArray[Any] | None:
     if task.folds is None:
         return None if task.groups is None else task.groups["validation"]
     known: dict[int, int] = {}
-    for split, numbers in task.row_numbers.items() if task.groups is not None else ():
-        known |= dict(zip(numbers.tolist(), task.groups[split].tolist(), strict=True))
+    for split, groups in (task.groups or {}).items():
+        known |= dict(zip(task.row_numbers[split].tolist(), groups.tolist(), strict=True))
     rows = np.concatenate([own.row_numbers["validation"] for own in task.folds.members]).tolist()
     return np.array([f"group {known[row]}" if row in known else f"row {row}" for row in rows])
 
