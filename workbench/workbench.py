@@ -133,7 +133,7 @@ class Workbench(Scoped):
             checkpoints = a_place(checkpoints, "checkpoints", "to keep them next to the log")
             self.device = check_device(device)
             register_models(models)
-            self.control_limits = control_limits(controls, ranges, self.task.suggested_config(), self.task.kind)
+            self.control_limits = control_limits(controls, ranges, task.suggested_config(), task.kind)
             self._session = Session.of(task, log, checkpoints)
             self.task = _attached(self._session.task, task)
             self._presenter, self._reads = Presenter.of(self._session), Reads.of(self._session)
