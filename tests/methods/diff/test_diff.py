@@ -312,3 +312,12 @@ def test_text_out_of_the_log_is_escaped(canned: wb.Workbench) -> None:
     shown = canned.diff(record(canned), record(canned, config))._repr_html_()
     assert "&lt;b&gt;setosa" in shown
     assert "<b>setosa" not in shown
+
+
+def test_another_monitor_is_named_once(tmp_path: Path) -> None:
+    log = tmp_path / "log.db"
+    first = record(wb.Workbench(wb.Task.load("iris"), log))
+    bench = wb.Workbench(wb.Task.load("iris", monitor="accuracy"), log)
+    found = bench.diff(first, record(bench))
+    assert cells(found, "data") == {"monitor": ("loss", "accuracy")}
+    assert cells(found, "code") == {}

@@ -122,7 +122,7 @@ def _code(session: Session, records: Mapping[int, TrialRecord]) -> Iterator[Row]
     """The identities of the user's own builders, losses..., and of the weights of a backbone."""
     parts = [record.configuration.split()[1:] for record in records.values()]
     own = [dict(zip(one[::2], one[1::2], strict=True)) for one in parts]
-    for field in dict.fromkeys(field for one in own for field in one):
+    for field in dict.fromkeys(field for one in own for field in one if field != "monitor"):
         yield Row("code", field, [one.get(field, "") for one in own])
     weights = [read_source(session.log.builder_source(trial))[1] or "" for trial in records]
     yield Row("code", "backbone weights", weights)
