@@ -224,21 +224,23 @@ def _check_values(y: NDArray[Any], field: str, dense: bool) -> None:
         odd = next((value for value in y.flat if isinstance(value, (list, tuple, dict, set, np.ndarray))), None)
         if odd is not None:
             raise TaskError(f"{field} holds {type(odd).__name__}s, such as {odd!r}; give one target a row")
-        odd = next(
+        strange = next(
             (value for value in y.flat if isinstance(value, (bytes, pd.Period, datetime.date, datetime.time))), None
         )
-        if isinstance(odd, bytes):
-            raise TaskError(f"{field} holds bytes, such as {odd!r}; give text: [label.decode() for label in {field}]")
-        if odd is not None and odd is not pd.NaT:
+        if isinstance(strange, bytes):
+            raise TaskError(
+                f"{field} holds bytes, such as {strange!r}; give text: [label.decode() for label in {field}]"
+            )
+        if strange is not None and strange is not pd.NaT:
             what = (
                 "periods"
-                if isinstance(odd, pd.Period)
+                if isinstance(strange, pd.Period)
                 else "dates"
-                if isinstance(odd, datetime.date)
+                if isinstance(strange, datetime.date)
                 else "times of a day"
             )
             raise TaskError(
-                f"{field} holds {what}, such as {str(odd)!r}; turn them into numbers, or into text for labels"
+                f"{field} holds {what}, such as {str(strange)!r}; turn them into numbers, or into text for labels"
             )
         missing = int(pd.isna(pd.Series(list(y.flat), dtype=object)).sum())
         if missing:
