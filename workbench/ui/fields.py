@@ -19,6 +19,8 @@ from workbench.ui.parts import make, number_of, show
 
 __all__ = ["ChoiceField", "Field", "NumberField", "Throttle", "make_field", "shown"]
 
+MOST_TICKS = 7
+"""Steps between the labels under a slider."""
 WIDE = 1_000_000
 """A range with more whole numbers than this (a seed) gets a number field and no slider."""
 
@@ -67,7 +69,7 @@ class Field(Scoped):
         self.label = make(
             widgets.HTML,
             f'<span class="wb-label" title="{html.escape(self.tip)}"{scale}>{label} '
-            f'<i class="wb-symbol">{html.escape(hyperparameter.symbol)}</i>{badge}</span>',
+            f'<i class="wb-symbol">{html.escape(hyperparameter.symbol)}</i>{badge}</span>{self.ticks()}',
         )
         self.toggle = make(
             widgets.ToggleButton,
@@ -104,6 +106,10 @@ class Field(Scoped):
     def scale(self) -> dict[str, str]:
         """How the page reads the value of the slider out (frontend/src/names.ts); empty without a slider."""
         return {}
+
+    def ticks(self) -> str:
+        """The scale under the slider as HTML; empty without a slider."""
+        return ""
 
     def write(self, text: str) -> None:
         """Put text into the control as if it had been typed; only for numbers."""
@@ -179,6 +185,11 @@ class Field(Scoped):
             self.build()
         show(self.widget, visible)
 
+    def mark(self, changed: bool) -> None:
+        """Mark the label of a value that differs from what the controls began with."""
+        if changed != ("wb-changed" in self.widget._dom_classes):
+            (self.widget.add_class if changed else self.widget.remove_class)("wb-changed")
+
     def _notify(self, *_: object) -> None:
         if not self._quiet:
             self._changed(self.name)
@@ -200,6 +211,8 @@ class NumberField(Field):
         )
         self.text.observe(self._scoped(self._text_changed), "value")
         self.slider = self._make_slider()
+        if not isinstance(self.slider, widgets.HTML):
+            self.widget.add_class("wb-track")
         self.slider.observe(self._scoped(self._slider_moved), "value")
         self.switch: widgets.Checkbox | None = None
         row = [self.slider, self.text]
@@ -244,6 +257,24 @@ class NumberField(Field):
             if self.declaration.zero:
                 found["zero"] = repr(self._zero_below)
         return found
+
+    def ticks(self) -> str:
+        slider = self.slider
+        if isinstance(slider, widgets.HTML):
+            return ""
+        if isinstance(slider, widgets.FloatLogSlider):
+            first, last = math.ceil(slider.min - 1e-9), math.floor(slider.max + 1e-9)
+            every = -(-(last - first) // MOST_TICKS) or 1
+            # counted from the upper end, where 1 and 10 are
+            marks = [(exponent, slider.base**exponent) for exponent in range(last, first - 1, -every)]
+        else:
+            marks = [(value, value) for value in (slider.min, (slider.min + slider.max) / 2, slider.max)]
+        return '<span class="wb-ticks" aria-hidden="true">{}</span>'.format(
+            "".join(
+                f'<i style="left:{100 * (place - slider.min) / (slider.max - slider.min):.1f}%">{value:.4g}</i>'
+                for place, value in marks
+            )
+        )
 
     def write(self, text: str) -> None:
         self.text.value = text

@@ -58,9 +58,9 @@ class WorkbenchView:
         if bench.device in devices:
             self.panel.device.value = bench.device
         self.controls = Controls(
-            presenter.task.kind, changed=self.refresh_code, live=self._set_live, limits=bench.control_limits
-        )
-        self.controls.load(presenter.task.suggested_config())
+            presenter.task.kind, changed=self.refresh_code, live=self._set_live, limits=bench.control_limits,
+            start=presenter.task.suggested_config(),
+        )  # fmt: skip
         self.table = TrialTable(
             presenter.select,
             load=self._request(lambda trial: self.load(bench.config(trial))),
