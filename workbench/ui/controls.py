@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -91,8 +91,8 @@ class Controls(Scoped):
             raise self._shown(problems)
         return found
 
-    def load(self, config: Config) -> None:
-        """Show a configuration."""
+    def load(self, config: Config, leave: Collection[str] | None = None) -> None:
+        """Show a configuration. leave: the hyperparameters that are searched no longer, by default all."""
         self.clear_problems()
         self._loading = True
         try:
@@ -100,6 +100,8 @@ class Controls(Scoped):
             self._refresh()
             for name, value in config.model_dump().items():
                 self._fields[name].load(value)
+                if leave is None or name in leave:
+                    self._fields[name].leave_search()
         finally:
             self._loading = False
         self._refresh()

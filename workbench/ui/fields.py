@@ -136,6 +136,11 @@ class Field(Scoped):
         assert self.editor is not None
         self.editor.load(domain)
 
+    def leave_search(self) -> None:
+        """Use one value again."""
+        if self.searched:
+            self.toggle.value = False
+
     def _toggled(self, _: object) -> None:
         if self.searched and self.editor is None:
             self.editor = make_editor(self.declaration, self.menu(), self.raw, shown, self._notify)
