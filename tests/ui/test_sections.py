@@ -105,7 +105,7 @@ def test_the_best_trial_is_named_and_its_buttons_act_on_it(bench: wb.Workbench, 
     trial = record(bench, SHORT.replace(learning_rate=0.02))
     bench.presenter.tick()
     assert view.best.widget.layout.display != "none"
-    assert f"<b>trial {trial}</b>, accuracy 0.500 at epoch 3 (lowest validation loss)" in view.best.text.value
+    assert f"<b>trial {trial}</b>, accuracy 0.5000 at epoch 3 (lowest validation loss)" in view.best.text.value
     view.best.load.click()
     bench.presenter.tick()
     assert view.controls.read().learning_rate == 0.02
@@ -146,3 +146,11 @@ def test_trials_that_no_seed_repeats_are_rejected(bench: wb.Workbench) -> None:
         with pytest.raises(wb.WorkbenchError, match=words):
             bench.add_seeds(trials=trials)  # type: ignore[arg-type]
     assert len(bench.trials) == count
+
+
+def test_a_choice_that_is_off_says_so(controls: Controls) -> None:
+    field = controls.field("class_weight")
+    assert field.control.label == "off"  # type: ignore[attr-defined]
+    for value in ("balanced", None, '{"a": 2.0, "b": 1.0}', None):
+        field.load(value)
+        assert (field.raw, field.control.label) == (value, value or "off")  # type: ignore[attr-defined]

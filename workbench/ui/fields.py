@@ -19,6 +19,8 @@ from workbench.ui.parts import make, number_of, show
 
 __all__ = ["ChoiceField", "Field", "NumberField", "Throttle", "make_field", "shown"]
 
+NONE = ""
+"""Stands for None in a drop-down of ipywidgets, to which None is that nothing is chosen."""
 MOST_TICKS = 7
 """Steps between the labels under a slider."""
 WIDE = 1_000_000
@@ -276,7 +278,7 @@ class NumberField(Field):
             marks = [(value, value) for value in (slider.min, (slider.min + slider.max) / 2, slider.max)]
         return '<span class="wb-ticks" aria-hidden="true">{}</span>'.format(
             "".join(
-                f'<i style="left:{100 * (place - slider.min) / (slider.max - slider.min):.1f}%">{value:.4g}</i>'
+                f'<i style="left:{100 * (place - slider.min) / (slider.max - slider.min):.1f}%">{_short(value)}</i>'
                 for place, value in marks
             )
         )
@@ -351,6 +353,13 @@ class NumberField(Field):
         self._notify()
 
 
+def _short(value: float) -> str:
+    """A number under a slider: 1e-6, 0.001, 2048, 100k."""
+    if value >= 10_000:
+        return f"{value / 1000:.4g}k"
+    return f"{value:.4g}".replace("e-0", "e-")
+
+
 class ChoiceField(Field):
     """A drop-down, or a check box for off and on."""
 
@@ -361,7 +370,9 @@ class ChoiceField(Field):
                 widgets.Checkbox, self.declaration.default, indent=False, tooltip=self.tip
             )
         else:
-            self.control = make(widgets.Dropdown, options=self.menu(), value=self.declaration.default, tooltip=self.tip)
+            self.control = make(
+                widgets.Dropdown, options=self._options(), value=_of_menu(self.declaration.default), tooltip=self.tip
+            )
         self.control.observe(self._scoped(self._notify), "value")
         box = make(widgets.Box, [self.control], classes="wb-input")
         return [box]
@@ -376,13 +387,20 @@ class ChoiceField(Field):
         auto = [("Automatic", "auto")] if self.declaration.auto else []
         return [*auto, *((domain[name].label, name) for name in names)]
 
+    def _options(self) -> list[tuple[str, Any]]:
+        return [(label, _of_menu(value)) for label, value in self.menu()]
+
     def value(self) -> Any:
-        return self.control.value
+        return None if self.control.value == NONE else self.control.value
 
     def set_value(self, value: Any) -> None:
         if self.declaration.mapping and value not in (self.declaration.options or ()):
-            self.control.options = [*self.menu(), (str(value), value)]
-        self.control.value = value
+            self.control.options = [*self._options(), (str(value), value)]
+        self.control.value = _of_menu(value)
+
+
+def _of_menu(value: Any) -> Any:
+    return NONE if value is None else value
 
 
 def make_field(hyperparameter: Hyperparameter, changed: Callable[[str], None], kind: str) -> Field:
