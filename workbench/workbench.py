@@ -276,27 +276,41 @@ class Workbench(Scoped):
         comparison = start_comparison(self._session, request, field, some_values(values))
         return comparison.wait() if blocking else comparison
 
-    def add_seeds(self, top: int = 3, seeds: int = 5, *, device: str | None = None) -> Run:
+    def add_seeds(
+        self,
+        top: int = 3,
+        seeds: int = 5,
+        *,
+        trials: Sequence[int] | None = None,
+        device: str | None = None,
+    ) -> Run:
         """Train `seeds` more seeds of the configurations that cannot be distinguished from the best, among the `top` of the
         leaderboard.
 
-        Returns the run. Raises: RunError if no trial has ended, or none has a score.
+        trials: those whose configurations are trained instead. Returns the run. Raises: RunError if no trial has ended, or
+        none has a score; for a trial that was changed live, which no seed can repeat; for one that is of other data.
         """
         top = check_count("top", top)
         seeds = check_count("seeds", seeds, MAX_SEEDS)
-        board = self._reads.leaderboard(top)
-        contenders = board[
-            board["tied"] & ~board["trial"].isin(self._session.log.results.altered())
-        ]  # which no seed can repeat
-        if contenders.empty:
-            message = "there is no ended trial to add seeds to; train one with bench.run(wb.Config())"
-            raise nothing_to_choose(self._session, message)
-        used = self._reads.seeds_of(list(contenders["configuration"]))
-        configs = {}
-        for trial, configuration in zip(contenders["trial"], contenders["configuration"], strict=True):
-            config = self.config(int(trial))
-            free = (seed for seed in range(config.seed, 2**31) if seed not in used[configuration])
-            configs[int(trial)] = [prepare(self.task, config.replace(seed=next(free))) for _ in range(seeds)]
+        if trials is None:
+            board = self._reads.leaderboard(top)
+            # those that were changed live cannot be repeated by a seed
+            board = board[board["tied"] & ~board["trial"].isin(self._session.log.results.altered())]
+            if board.empty:
+                message = "there is no ended trial to add seeds to; train one with bench.run(wb.Config())"
+                raise nothing_to_choose(self._session, message)
+            chosen = [int(trial) for trial in board["trial"]]
+        else:
+            chosen = listed_trials(trials)
+            self._session.recall.check_repeatable(*chosen)
+        configs: dict[int, list[Config]] = {}
+        configurations = {trial: self._session.log.record(trial).configuration for trial in chosen}
+        taken = self._reads.seeds_of(list(configurations.values()))
+        for trial in chosen:
+            config, used = self.config(trial), taken[configurations[trial]]
+            free = (seed for seed in range(config.seed, 2**31) if seed not in used)
+            configs[trial] = [prepare(self.task, config.replace(seed=next(free))) for _ in range(seeds)]
+            used.update(one.seed for one in configs[trial])
         return self._session.replicate(configs, device=self._device(device))
 
     def lr_range_test(

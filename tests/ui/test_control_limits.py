@@ -50,7 +50,7 @@ def lesson_view() -> WorkbenchView:
 
 def test_only_the_controls_that_were_asked_for_are_shown(lesson: Controls) -> None:
     assert visible(lesson) == set(LESSON["controls"])
-    headings = {group for group, section in lesson._sections.items() if section.layout.display != "none"}
+    headings = {group for group, section in lesson.sections.items() if section.widget.layout.display != "none"}
     assert headings == {HYPERPARAMETERS[name].group for name in LESSON["controls"]}
     assert visible(controls()) > visible(lesson)
 

@@ -57,6 +57,8 @@ def test_a_control_is_made_when_it_is_first_shown() -> None:
     field = shown._fields["momentum"]
     assert (field.widget.children, field.raw, shown.read().momentum) == ((), 0.9, 0.9)
     shown._fields["optimizer"].control.value = "momentum"  # type: ignore[attr-defined]
+    assert field.widget.children == ()
+    shown.sections["optimizer"].open()
     assert len(field.widget.children) == 3
     assert shown._fields["gamma"].widget.children == ()
     shown.load(wb.Config(gamma=0.3))  # hidden, but not at its default: it has to be kept

@@ -32,7 +32,8 @@ class Hyperparameter:
 
     domain: the values it may take; for a choice out of a table, the `Registry` itself, so that what is registered later
     counts. live: may be changed while a trial runs. zero, optional: 0, or None, is allowed in addition to the domain, and means
-    `off`. group: the section of the user interface it stands in. branches: may differ between a trial and its branch,
+    `off`. group: the section of the user interface it stands in. essential: above 0, its place in the first section,
+    which is always open. branches: may differ between a trial and its branch,
     whatever the group; by default all may but those of the model, which are the architecture. mapping: a mapping from text to
     numbers from 0 on is allowed too; its value is that mapping as JSON text.
     """
@@ -49,6 +50,7 @@ class Hyperparameter:
     mapping: bool = False
     off: str = "off"
     branches: bool = False
+    essential: int = 0
     name: str = ""
     default: Any = None
 
@@ -135,7 +137,7 @@ class Config(BaseModel):
     # fmt: off
     model: Annotated[str, _H("f", MODELS, "The architecture that is trained.", "model")] = "mlp"
     hidden_layers: Annotated[int, _H("L", IntRange(0, 12), "Number of hidden layers; 0 makes a linear model.", "model", "layers")] = 2
-    hidden_units: Annotated[int, _H("H", IntRange(1, 2048, scale="power2"), "Units in each hidden layer: the model's width.", "model", "units")] = 64
+    hidden_units: Annotated[int, _H("H", IntRange(1, 2048, scale="power2"), "Units in each hidden layer: the model's width.", "model", "units", essential=4)] = 64
     activation: Annotated[str, _H("σ", ACTIVATIONS, "The non-linearity after each hidden layer.", "model")] = "relu"
     batch_norm: Annotated[bool, _H("BN", Choice(False, True), "Normalise each hidden layer's inputs over the batch before the activation.", "model")] = False
     dropout: Annotated[float, _H("p", Range(0.0, 0.95), "Share of hidden units silenced at random in each training step.", "model", branches=True)] = 0.0
@@ -149,8 +151,8 @@ class Config(BaseModel):
     l1: Annotated[float, _H("λ₁", LogRange(1e-8, 1.0), "Strength of the penalty λ₁Σ|w| on weights (not biases, not normalisation): makes zeros.", "loss", live=True, zero=True)] = 0.0
     l2: Annotated[float, _H("λ₂", LogRange(1e-8, 1.0), "Strength of the penalty λ₂Σw² on weights (not biases, not normalisation): shrinks.", "loss", live=True, zero=True)] = 0.0
 
-    optimizer: Annotated[str, _H("opt", OPTIMIZERS, "The rule that turns gradients into steps.", "optimizer")] = "adam"
-    learning_rate: Annotated[float, _H("η", LogRange(1e-6, 10.0), "Step size of the optimizer before the schedule's factor; set live, it is the rate of the next step.", "optimizer", "per step", live=True)] = 1e-3
+    optimizer: Annotated[str, _H("opt", OPTIMIZERS, "The rule that turns gradients into steps.", "optimizer", essential=2)] = "adam"
+    learning_rate: Annotated[float, _H("η", LogRange(1e-6, 10.0), "Step size of the optimizer before the schedule's factor; set live, it is the rate of the next step.", "optimizer", "per step", live=True, essential=1)] = 1e-3
     momentum: Annotated[float, _H("μ", Range(0.0, 0.999), "Share of the last step's velocity that is kept.", "optimizer", live=True)] = 0.9
     beta1: Annotated[float, _H("β₁", Range(0.0, 0.999), "Decay of Adam's running mean of gradients.", "optimizer", "per step")] = 0.9
     beta2: Annotated[float, _H("β₂", Range(0.0, 0.99999), "Decay of Adam's running mean of squared gradients.", "optimizer", "per step")] = 0.999
@@ -168,8 +170,8 @@ class Config(BaseModel):
     min_learning_rate: Annotated[float, _H("η₋", LogRange(1e-9, 1.0), "The rate that cosine and plateau schedules end at.", "schedule", "per step", zero=True)] = 0.0
     warmup: Annotated[int, _H("w", IntRange(0, 1000), "Epochs of linear warm-up from 0 before the schedule starts.", "schedule", "epochs")] = 0
 
-    batch_size: Annotated[int, _H("B", IntRange(1, 8192, scale="power2"), "Training rows per optimizer step.", "training", "rows")] = 32
-    epochs: Annotated[int, _H("E", IntRange(1, 100_000, scale="log"), "Passes over the training split.", "training", "epochs")] = 20
+    batch_size: Annotated[int, _H("B", IntRange(1, 8192, scale="power2"), "Training rows per optimizer step.", "training", "rows", essential=3)] = 32
+    epochs: Annotated[int, _H("E", IntRange(1, 100_000, scale="log"), "Passes over the training split.", "training", "epochs", essential=5)] = 20
     patience: Annotated[int | None, _H("pat", IntRange(1, 10_000, scale="log"), "Early stopping: epochs without a better value of the monitor (the validation loss by default) before the trial ends with its best weights.", "training", "epochs", optional=True)] = None
     min_delta: Annotated[float, _H("Δ", LogRange(1e-8, 1.0), "Smallest change of the monitor that counts as better for early stopping.", "training", zero=True)] = 0.0
     seed: Annotated[int, _H("seed", IntRange(0, 2**31 - 1), "Seed of the initial weights, the order of the data and dropout.", "training")] = 0
@@ -310,6 +312,7 @@ def _own_parameters(values: Mapping[str, Any]) -> dict[str, Hyperparameter]:
             domain,
             getattr(entry.value, "meanings", {}).get(name, f"Hyperparameter of {entry.label}."),
             "model",
+            essential=9 if entry.name in MODELS and MODELS[entry.name] is entry else 0,
             name=name,
             default=domain.start,
         )

@@ -204,6 +204,21 @@ class Recall:
                     f"metrics=({record.metric!r}, ...), monitor={record.monitor!r}"
                 )
 
+    def check_repeatable(self, *trials: int) -> None:
+        """For calls that train the configuration of trials with further seeds.
+
+        Raises: RunError for a trial of other data, in the trash, or altered while it trained; LogError for an unknown one.
+        """
+        altered = self.log.results.altered()
+        for trial in trials:
+            self.check_trial_task(trial)
+            if trial in altered:
+                raise RunError(
+                    f"trial {trial} is a branch or was changed while it trained, which no other seed repeats; start its last "
+                    f"configuration with bench.run(bench.config({trial}), seeds=5)"
+                )
+        self.check_outside_trash(*trials)
+
     def check_outside_trash(self, *trials: int) -> None:
         """For calls that begin work from trials; calls that only read them accept trials in the trash too.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -17,7 +17,8 @@ from workbench.core.text import counted
 from workbench.training import preview, resolve_loss, without_effect
 from workbench.ui.control_limits import ControlLimits
 from workbench.ui.fields import Field, Throttle, make_field, shown
-from workbench.ui.parts import make, show
+from workbench.ui.parts import make
+from workbench.ui.section import Section
 
 __all__ = ["Controls", "schedule_picture"]
 
@@ -26,7 +27,8 @@ class Controls(Scoped):
     """All hyperparameters as controls, or those that `limits` includes; the others keep the values that are loaded.
 
     kind: of the task; the menu of losses depends on it. changed: called after each change by the user. live: called with name
-    and value when a live hyperparameter has changed, at most ten times a second.
+    and value when a live hyperparameter has changed, at most ten times a second. start: what they begin with, by default the
+    defaults of `Config`.
     """
 
     def __init__(
@@ -36,24 +38,22 @@ class Controls(Scoped):
         changed: Callable[[], None],
         live: Callable[[str, float], None],
         limits: ControlLimits | None = None,
+        start: Config | None = None,
     ) -> None:
         self._kind, self.limits = kind, limits or ControlLimits()
+        self._start = start or Config()
         self._changed = changed
         self._live: dict[str, Throttle] = {}
         self._send_live = live
         self._fields: dict[str, Field] = {}
-        self._sections: dict[str, widgets.VBox] = {}
+        self.sections: dict[str, Section] = {}
         self._loading = False
         self.preview = make(widgets.HTML, classes="wb-preview")
-        groups: dict[str, list[widgets.Widget]] = {}
-        for hyperparameter in HYPERPARAMETERS.values():
-            groups.setdefault(hyperparameter.group, []).append(self._make(hyperparameter))
-        for group, controls in groups.items():
-            heading = make(widgets.HTML, f'<div class="wb-heading">{html.escape(group.capitalize())}</div>')
-            extra = [self.preview] if group == "schedule" else []
-            self._sections[group] = make(widgets.VBox, [heading, *controls, *extra], classes="wb-section")
-        self.widget = make(widgets.VBox, list(self._sections.values()), classes="wb-controls")
-        self._refresh()
+        self.widget = make(widgets.VBox, [], classes="wb-controls")
+        for hyperparameter in sorted(HYPERPARAMETERS.values(), key=lambda one: one.essential or 99):
+            self._add(hyperparameter)
+        self.sections["schedule"].end_with(self.preview)
+        self.load(self._start)
 
     def read(self) -> Config:
         """The configuration in the controls. Raises: ConfigError, after showing each message under its control."""
@@ -91,8 +91,8 @@ class Controls(Scoped):
             raise self._shown(problems)
         return found
 
-    def load(self, config: Config) -> None:
-        """Show a configuration."""
+    def load(self, config: Config, leave: Collection[str] | None = None) -> None:
+        """Show a configuration. leave: the hyperparameters that are searched no longer, by default all."""
         self.clear_problems()
         self._loading = True
         try:
@@ -100,6 +100,8 @@ class Controls(Scoped):
             self._refresh()
             for name, value in config.model_dump().items():
                 self._fields[name].load(value)
+                if leave is None or name in leave:
+                    self._fields[name].leave_search()
         finally:
             self._loading = False
         self._refresh()
@@ -117,6 +119,7 @@ class Controls(Scoped):
             if field is None or not self.limits.includes(problem.field):
                 others.append(problem)
             else:
+                self._section(field).open()
                 field.show_problem(problem.message)
                 field.show(True)
         return others
@@ -129,20 +132,50 @@ class Controls(Scoped):
         """The control of a hyperparameter. Raises: ConfigError if it has none here."""
         self.limits.check_included(name)
         field = self._fields[name]
+        self._section(field).open()
         field.build()
         return field
 
+    def reset(self, name: str) -> None:
+        """Give a control the value that it began with."""
+        field = self._fields[name]
+        if self.limits.includes(name) and not field.searched:
+            field.load(self._start.model_dump().get(name, field.declaration.default))
+            self._touched(name)
+
     # ----------------------------------------------------------------------------------------------------------------
 
-    def _make(self, hyperparameter: Hyperparameter) -> widgets.Widget:
+    def _add(self, hyperparameter: Hyperparameter) -> None:
+        """Put the control of a hyperparameter at the end of its section."""
+        name = "essentials" if hyperparameter.essential else hyperparameter.group
+        section = self.sections.get(name)
+        if section is None:
+            # of a few controls that were asked for, none is hidden
+            folds = name != "essentials" and self.limits.names is None
+            section = Section(name.capitalize(), self._scoped(self._turned), folds=folds)
+            self.sections[name] = section
+            self.widget.children = (*self.widget.children, section.widget)
         narrowed = self.limits.narrowed(hyperparameter)
         field = self._fields[hyperparameter.name] = make_field(narrowed, self._scoped(self._touched), self._kind)
-        return field.widget
+        section.add(field)
 
-    def _add(self, hyperparameter: Hyperparameter) -> None:
-        """Put the control of a hyperparameter of the user's model at the end of its section."""
-        section = self._sections[hyperparameter.group]
-        section.children = (*section.children, self._make(hyperparameter))
+    def _section(self, field: Field) -> Section:
+        return next(one for one in self.sections.values() if field in one.fields)
+
+    def _turned(self, _: object) -> None:
+        """A heading was clicked."""
+        if not self._loading:
+            self._refresh()
+
+    def _changed_fields(self) -> set[str]:
+        """The fields whose value is another than the controls began with."""
+        start = self._start.model_dump()
+        automatic = resolve_loss(self._start, self._kind).loss
+        return {
+            name
+            for name, field in self._fields.items()
+            if field.raw != start.get(name, field.declaration.default) and (name, field.raw) != ("loss", automatic)
+        }
 
     @property
     def _model(self) -> str:
@@ -190,13 +223,9 @@ class Controls(Scoped):
             if name not in self._fields:
                 self._add(hyperparameter)
         visible = {name for name in self._visible() if self.limits.includes(name)}
-        groups = set()
-        for name, field in self._fields.items():
-            field.show(name in visible)
-            if name in visible:
-                groups.add(field.declaration.group)
-        for group, section in self._sections.items():
-            show(section, group in groups)
+        changed = self._changed_fields()
+        for section in self.sections.values():
+            section.update(visible, changed)
         values = {}
         for name in {*HYPERPARAMETERS, *declared(self._model)}:
             try:

@@ -19,6 +19,10 @@ from workbench.ui.parts import make, number_of, show
 
 __all__ = ["ChoiceField", "Field", "NumberField", "Throttle", "make_field", "shown"]
 
+NONE = ""
+"""Stands for None in a drop-down of ipywidgets, to which None is that nothing is chosen."""
+MOST_TICKS = 7
+"""Steps between the labels under a slider."""
 WIDE = 1_000_000
 """A range with more whole numbers than this (a seed) gets a number field and no slider."""
 
@@ -67,7 +71,7 @@ class Field(Scoped):
         self.label = make(
             widgets.HTML,
             f'<span class="wb-label" title="{html.escape(self.tip)}"{scale}>{label} '
-            f'<i class="wb-symbol">{html.escape(hyperparameter.symbol)}</i>{badge}</span>',
+            f'<i class="wb-symbol">{html.escape(hyperparameter.symbol)}</i>{badge}</span>{self.ticks()}',
         )
         self.toggle = make(
             widgets.ToggleButton,
@@ -105,6 +109,10 @@ class Field(Scoped):
         """How the page reads the value of the slider out (frontend/src/names.ts); empty without a slider."""
         return {}
 
+    def ticks(self) -> str:
+        """The scale under the slider as HTML; empty without a slider."""
+        return ""
+
     def write(self, text: str) -> None:
         """Put text into the control as if it had been typed; only for numbers."""
         raise NotImplementedError
@@ -129,6 +137,11 @@ class Field(Scoped):
         self.toggle.value = True
         assert self.editor is not None
         self.editor.load(domain)
+
+    def leave_search(self) -> None:
+        """Use one value again."""
+        if self.searched:
+            self.toggle.value = False
 
     def _toggled(self, _: object) -> None:
         if self.searched and self.editor is None:
@@ -179,6 +192,11 @@ class Field(Scoped):
             self.build()
         show(self.widget, visible)
 
+    def mark(self, changed: bool) -> None:
+        """Mark the label of a value that differs from what the controls began with."""
+        if changed != ("wb-changed" in self.widget._dom_classes):
+            (self.widget.add_class if changed else self.widget.remove_class)("wb-changed")
+
     def _notify(self, *_: object) -> None:
         if not self._quiet:
             self._changed(self.name)
@@ -200,6 +218,8 @@ class NumberField(Field):
         )
         self.text.observe(self._scoped(self._text_changed), "value")
         self.slider = self._make_slider()
+        if not isinstance(self.slider, widgets.HTML):
+            self.widget.add_class("wb-track")
         self.slider.observe(self._scoped(self._slider_moved), "value")
         self.switch: widgets.Checkbox | None = None
         row = [self.slider, self.text]
@@ -244,6 +264,24 @@ class NumberField(Field):
             if self.declaration.zero:
                 found["zero"] = repr(self._zero_below)
         return found
+
+    def ticks(self) -> str:
+        slider = self.slider
+        if isinstance(slider, widgets.HTML):
+            return ""
+        if isinstance(slider, widgets.FloatLogSlider):
+            first, last = math.ceil(slider.min - 1e-9), math.floor(slider.max + 1e-9)
+            every = -(-(last - first) // MOST_TICKS) or 1
+            # counted from the upper end, where 1 and 10 are
+            marks = [(exponent, slider.base**exponent) for exponent in range(last, first - 1, -every)]
+        else:
+            marks = [(value, value) for value in (slider.min, (slider.min + slider.max) / 2, slider.max)]
+        return '<span class="wb-ticks" aria-hidden="true">{}</span>'.format(
+            "".join(
+                f'<i style="left:{100 * (place - slider.min) / (slider.max - slider.min):.1f}%">{_short(value)}</i>'
+                for place, value in marks
+            )
+        )
 
     def write(self, text: str) -> None:
         self.text.value = text
@@ -315,6 +353,13 @@ class NumberField(Field):
         self._notify()
 
 
+def _short(value: float) -> str:
+    """A number under a slider: 1e-6, 0.001, 2048, 100k."""
+    if value >= 10_000:
+        return f"{value / 1000:.4g}k"
+    return f"{value:.4g}".replace("e-0", "e-")
+
+
 class ChoiceField(Field):
     """A drop-down, or a check box for off and on."""
 
@@ -325,7 +370,9 @@ class ChoiceField(Field):
                 widgets.Checkbox, self.declaration.default, indent=False, tooltip=self.tip
             )
         else:
-            self.control = make(widgets.Dropdown, options=self.menu(), value=self.declaration.default, tooltip=self.tip)
+            self.control = make(
+                widgets.Dropdown, options=self._options(), value=_of_menu(self.declaration.default), tooltip=self.tip
+            )
         self.control.observe(self._scoped(self._notify), "value")
         box = make(widgets.Box, [self.control], classes="wb-input")
         return [box]
@@ -340,13 +387,20 @@ class ChoiceField(Field):
         auto = [("Automatic", "auto")] if self.declaration.auto else []
         return [*auto, *((domain[name].label, name) for name in names)]
 
+    def _options(self) -> list[tuple[str, Any]]:
+        return [(label, _of_menu(value)) for label, value in self.menu()]
+
     def value(self) -> Any:
-        return self.control.value
+        return None if self.control.value == NONE else self.control.value
 
     def set_value(self, value: Any) -> None:
         if self.declaration.mapping and value not in (self.declaration.options or ()):
-            self.control.options = [*self.menu(), (str(value), value)]
-        self.control.value = value
+            self.control.options = [*self._options(), (str(value), value)]
+        self.control.value = _of_menu(value)
+
+
+def _of_menu(value: Any) -> Any:
+    return NONE if value is None else value
 
 
 def make_field(hyperparameter: Hyperparameter, changed: Callable[[str], None], kind: str) -> Field:

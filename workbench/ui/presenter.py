@@ -268,6 +268,7 @@ class Presenter(Scoped):
                 self._newest = [int(trial) for trial in frame["trial"].tail(1)]
                 self.view.table.update(frame, self._known)
                 self.view.panel.show_left(*self._left())
+                self.view.best.update(*self.task_log.best())
                 cheap = self.view.in_front[1].cheap
                 self._look_due = self._look_due or not training or (cheap and now >= self._look_free)
             if self._look_due:

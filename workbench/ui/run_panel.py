@@ -8,6 +8,7 @@ from collections.abc import Callable
 import ipywidgets as widgets
 
 from workbench.core.text import counted, in_sentence, rounded
+from workbench.ui.best_bar import BestBar
 from workbench.ui.branch_bar import BranchBar
 from workbench.ui.parts import button, labelled, make
 from workbench.ui.status import Status, duration
@@ -21,10 +22,12 @@ HELD_UP = "A running cell blocks the kernel; buttons respond when it finishes. T
 class RunPanel:
     """Train, Pause/Resume, Stop; progress; below them messages that belong to no control, and the branch bar.
 
-    resume: called by the button of the banner; must only enqueue.
+    resume: called by the button of the banner; must only enqueue. best: the line of the best trial.
     """
 
-    def __init__(self, devices: list[str], bar: BranchBar, resume: Callable[[], object]) -> None:
+    def __init__(
+        self, devices: list[str], bar: BranchBar, resume: Callable[[], object], best: BestBar | None = None
+    ) -> None:
         self.train = button(
             "Train", "play", "Train a new trial with this configuration (T; ? lists all keys)", classes="wb-train"
         )
@@ -56,7 +59,8 @@ class RunPanel:
         top = make(widgets.Box, [buttons, options], classes="wb-toprow")
         self._bar = bar
         self._slot = make(widgets.VBox, [self.message], classes="wb-slot")
-        self._parts = (top, self.progress, self.line, self._slot)
+        line = [] if best is None else [best.widget]
+        self._parts = (top, self.progress, self.line, *line, self._slot)
         self.widget = make(widgets.VBox, self._parts, classes="wb-panel")
         self.resume = button("Resume", "play", "Continue the interrupted training", classes="wb-resume")
         self.resume.on_click(lambda _: resume())

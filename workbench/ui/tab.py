@@ -49,7 +49,7 @@ class Tab(Generic[W, B]):
     build: makes the body when the tab is first shown, given the presenter and the workbench (in `W`, a protocol, a tab
     declares which calls it makes). refresh: brings the body up to date when the tab comes to the front and when the log has
     changed. early: make the body with the view. follows_selection: refresh when other trials are selected. searches: show
-    the tab when a hyperparameter is to be searched in another range.
+    the tab when a hyperparameter is to be searched in another range. diagnoses: show it when a trial is to be diagnosed.
     """
 
     title: str
@@ -58,3 +58,4 @@ class Tab(Generic[W, B]):
     early: bool = False
     follows_selection: bool = False
     searches: bool = False
+    diagnoses: bool = False

@@ -90,9 +90,16 @@ class TaskLog:
         if not count:
             return "no trial yet"
         line = counted(count, "trial")
-        best = self.log.results.best(self.task.fingerprint, self.task.metric, self.better)
-        if best is not None:
-            line += f", best trial {best['trial']} "
-            line += f"with {self.metric_label} {rounded(best['best_val_metric'], 4)} at epoch {best['best_epoch']} "
-            line += f"({selected_by(self.task.monitor)})"
+        trial, score = self.best()
+        if trial is not None:
+            line += f", best trial {trial} with {score}"
         return line
+
+    def best(self) -> tuple[int | None, str]:
+        """The best ended trial on the task, None if there is none, and its score in words: "validation accuracy 0.967 at
+        epoch 6 (lowest validation loss)"."""
+        best = self.log.results.best(self.task.fingerprint, self.task.metric, self.better)
+        if best is None:
+            return None, ""
+        score = f"{self.metric_label} {rounded(best['best_val_metric'], 4)}"
+        return int(best["trial"]), f"{score} at epoch {best['best_epoch']} ({selected_by(self.task.monitor)})"

@@ -16,6 +16,7 @@ from workbench.runs.run import Run
 from workbench.training.devices import available_devices
 from workbench.ui.access import Access
 from workbench.ui.bench import Bench
+from workbench.ui.best_bar import BestBar
 from workbench.ui.branch_bar import BranchBar, Pick, branch_call
 from workbench.ui.code_tab import CodeTab, start_call
 from workbench.ui.controls import Controls
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["WorkbenchView"]
 
 STYLE = f"<style>{(Path(__file__).parent / 'style.css').read_text(encoding='utf-8')}</style>"
+MORE_SEEDS = 4
 MARKED = "Not started: see the marked controls."
 
 
@@ -53,14 +55,19 @@ class WorkbenchView:
         ask, devices = presenter.dispatch.ask, available_devices()
         self.code = CodeTab()
         self.bar = BranchBar(lambda: ask(self._branch), lambda: ask(self.close_bar))
-        self.panel = RunPanel(devices, self.bar, lambda: ask(self._resume))
+        self.best = BestBar(
+            load=lambda trial: ask(lambda: self.load(bench.config(trial))),
+            more_seeds=lambda trial: ask(lambda: bench.add_seeds(trials=[trial], seeds=MORE_SEEDS, **self.device())),
+            diagnose=lambda trial: ask(self._diagnose, trial),
+        )
+        self.panel = RunPanel(devices, self.bar, lambda: ask(self._resume), self.best)
         curves.on_pick(lambda trial, epoch: ask(presenter.pick, trial, int(epoch)))
         if bench.device in devices:
             self.panel.device.value = bench.device
         self.controls = Controls(
-            presenter.task.kind, changed=self.refresh_code, live=self._set_live, limits=bench.control_limits
-        )
-        self.controls.load(presenter.task.suggested_config())
+            presenter.task.kind, changed=self.refresh_code, live=self._set_live, limits=bench.control_limits,
+            start=presenter.task.suggested_config(),
+        )  # fmt: skip
         self.table = TrialTable(
             presenter.select,
             load=self._request(lambda trial: self.load(bench.config(trial))),
@@ -161,7 +168,8 @@ class WorkbenchView:
     def put(self, **values: Any) -> None:
         """Put some values into the controls; the others stay as they are. Raises: ConfigError, shown."""
         self.controls.limits.check_included(*values)
-        self.load(self.controls.read().replace(**values))
+        self.controls.load(self.controls.read().replace(**values), leave=values)
+        self.refresh_code()
 
     def open_bar(self, trial: int, epoch: int, before: Config) -> None:
         """Offer to branch from a point: its configuration goes into the controls. before: the configuration at that point."""
@@ -192,6 +200,10 @@ class WorkbenchView:
             self.code.show_script(trials[0], self._bench.code(trials[0]))
         except WorkbenchError as error:
             self.code.show_script(trials[0], error)
+
+    def device(self) -> dict[str, Any]:
+        """The device in the run panel, as the option of a call."""
+        return {"device": self.panel.device.value}
 
     def about(self) -> dict[str, Any]:
         """Name and device in the run panel, as the options of a call."""
@@ -265,6 +277,10 @@ class WorkbenchView:
             changes = pick.changes(self.controls.read())
             self._bench.branch(pick.trial, pick.epoch, seeds=self.panel.seeds.value, **self.about(), **changes)
             self.close_bar()
+
+    def _diagnose(self, trial: int) -> None:
+        self.select_trials([trial])
+        self.tabs.selected_index = next(place for place, tab in enumerate(self._tabs) if tab.diagnoses)
 
     def _resume(self) -> None:
         self.panel.clear_error()

@@ -220,4 +220,4 @@ class DiagnosisTab(TabBody):
         self._background.submit("try-it", lambda: bench.try_it(trial, rule), then)
 
 
-DIAGNOSE = Tab("Diagnose", DiagnosisTab, DiagnosisTab.refresh, follows_selection=True)
+DIAGNOSE = Tab("Diagnose", DiagnosisTab, DiagnosisTab.refresh, follows_selection=True, diagnoses=True)
