@@ -105,9 +105,7 @@ def test_the_best_trial_is_named_and_its_buttons_act_on_it(bench: wb.Workbench, 
     trial = record(bench, SHORT.replace(learning_rate=0.02))
     bench.presenter.tick()
     assert view.best.widget.layout.display != "none"
-    assert (
-        f"<b>trial {trial}</b>, validation accuracy 0.500 at epoch 3 (lowest validation loss)" in view.best.text.value
-    )
+    assert f"<b>trial {trial}</b>, accuracy 0.5000 at epoch 3 (lowest validation loss)" in view.best.text.value
     view.best.load.click()
     bench.presenter.tick()
     assert view.controls.read().learning_rate == 0.02

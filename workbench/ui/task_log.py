@@ -92,14 +92,14 @@ class TaskLog:
         line = counted(count, "trial")
         trial, score = self.best()
         if trial is not None:
-            line += f", best trial {trial} with {score}"
+            line += f", best trial {trial} with validation {score}"
         return line
 
     def best(self) -> tuple[int | None, str]:
-        """The best ended trial on the task, None if there is none, and its score in words: "validation accuracy 0.967 at
-        epoch 6 (lowest validation loss)"."""
+        """The best ended trial on the task, None if there is none, and its score in words: "accuracy 0.967 at epoch 6
+        (lowest validation loss)"."""
         best = self.log.results.best(self.task.fingerprint, self.task.metric, self.better)
         if best is None:
             return None, ""
-        score = f"{self.metric_label} {rounded(best['best_val_metric'], 4)}"
+        score = f"{self.metric_label.removeprefix('validation ')} {rounded(best['best_val_metric'])}"
         return int(best["trial"]), f"{score} at epoch {best['best_epoch']} ({selected_by(self.task.monitor)})"
