@@ -14,12 +14,15 @@ __all__ = ["BINS", "brier_score", "expected_calibration_error", "reliability"]
 BINS = 10
 
 
-def reliability(probabilities: NDArray[Any], happened: NDArray[Any], bins: int = BINS) -> pd.DataFrame:
+def reliability(
+    probabilities: NDArray[Any], happened: NDArray[Any], bins: int = BINS, weights: NDArray[Any] | None = None
+) -> pd.DataFrame:
     """Compare probabilities with frequencies, in bins of equal width from 0 to 1.
 
     probabilities: (rows,), each above the lower edge of its bin and up to its upper edge. happened: (rows,), whether the event
     occurred. For a classification these are the probability of the predicted class and whether the prediction is right
-    (DeGroot and Fienberg 1983; Guo et al. 2017). Rows whose probability is NaN are left out.
+    (DeGroot and Fienberg 1983; Guo et al. 2017). Rows whose probability is NaN are left out. weights: (rows,); `rows` is then
+    their sum, and means and shares are weighted.
 
     Returns one row a bin: low, high, rows, confidence (mean probability), accuracy (share in which the event occurred) and
     gap = accuracy - confidence; the last three are NaN in an empty bin.
@@ -28,10 +31,11 @@ def reliability(probabilities: NDArray[Any], happened: NDArray[Any], bins: int =
     chances, events = np.asarray(probabilities, np.float64)[known], np.asarray(happened, np.float64)[known]
     edges = np.linspace(0.0, 1.0, bins + 1)
     places = np.searchsorted(edges[1:-1], chances)
-    rows = np.bincount(places, minlength=bins)
+    each = np.ones(len(chances)) if weights is None else np.asarray(weights, np.float64)[known]
+    rows = np.bincount(places, None if weights is None else each, minlength=bins)
     counts = np.where(rows > 0, rows, np.nan)
-    confidence = np.bincount(places, chances, minlength=bins) / counts
-    accuracy = np.bincount(places, events, minlength=bins) / counts
+    confidence = np.bincount(places, each * chances, minlength=bins) / counts
+    accuracy = np.bincount(places, each * events, minlength=bins) / counts
     return pd.DataFrame(
         {
             "low": edges[:-1], "high": edges[1:], "rows": rows, "confidence": confidence, "accuracy": accuracy,

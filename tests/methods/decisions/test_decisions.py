@@ -100,7 +100,7 @@ def test_the_table_agrees_with_counting_on_random_scores_with_ties(seed: int) ->
     scores = np.round(random.random(60), 1) if seed else np.repeat([0.0, 0.5, 1.0], 20)
     yes = random.random(60) < 0.4
     for name, score in [(name, SCORES[name]) for name in SCORES] + [("costs", _measure(None, (2.0, 3.0))[2])]:
-        table = _candidates(yes, scores, score)
+        table = _candidates(yes, scores, np.ones(len(yes)), score)
         assert len(table) == len(np.unique(scores)) + 1
         assert table["threshold"].is_monotonic_increasing
         for row in table.to_dict("records"):
@@ -379,3 +379,52 @@ def test_a_class_without_a_validation_row_is_named(monkeypatch: pytest.MonkeyPat
         with pytest.raises(wb.TaskError, match="have no row of class 'yes'"):
             call(1)
     assert not bench.log.findings("decision")
+
+
+# --- weights of rows ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def weighted() -> wb.Workbench:
+    weights = np.random.default_rng(1).integers(0, 4, ROWS).astype(float)
+    bench = wb.Workbench(wb.Task.from_arrays(X, LABELS, weights=weights))
+    bench.run(QUICK)
+    return bench
+
+
+@pytest.mark.parametrize("by", list(SCORES))
+def test_of_weighted_rows_no_other_threshold_is_better(weighted: wb.Workbench, by: str) -> None:
+    weighted.calibrate(1, None)
+    p, y = validation(weighted)
+    rows = weighted.task.validation.weight.numpy().astype(int)  # type: ignore[union-attr]
+    score = {options.get("by"): score for options, score in BY}[by]
+
+    def at(threshold: float) -> float:
+        """The score of rows that stand there as often as they weigh."""
+        return float(score(y.repeat(rows), (p[:, 1] >= threshold).astype(int).repeat(rows)))
+
+    found = weighted.threshold(1, by=by)
+    assert found is not None
+    assert found.after == pytest.approx(at(found.threshold), abs=1e-12)
+    assert found.before == pytest.approx(at(0.5), abs=1e-12)
+    assert found.after == pytest.approx(max(at(threshold) for threshold in [*np.unique(p[:, 1]), 1.1]), abs=1e-12)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_calibration_takes_a_row_of_weight_two_for_two_rows(weighted: wb.Workbench, method: str) -> None:
+    weighted.threshold(1, by=None)
+    p, y = validation(weighted)
+    rows = weighted.task.validation.weight.numpy().astype(int)  # type: ignore[union-attr]
+    found = weighted.calibrate(1, method)
+    assert found is not None
+    repeated = fitted(p.repeat(rows, 0), y.repeat(rows), method).probabilities(p)
+    kept = rows > 0
+    assert found.calibration.probabilities(p)[kept] == pytest.approx(repeated[kept], abs=1e-5)
+    after = found.calibration.probabilities(p)
+    expected = log_loss(y.repeat(rows), after.repeat(rows, 0), labels=[0, 1])
+    assert found.table.loc["after", "log_loss"] == pytest.approx(expected, rel=1e-9)
+    right = (after.argmax(1) == y).astype(float)
+    sure = after.max(1)
+    places = np.minimum(np.ceil(sure * 10).astype(int) - 1, 9)
+    gaps = [abs(np.sum((right - sure)[places == place] * rows[places == place])) for place in range(10)]
+    assert found.table.loc["after", "ece"] == pytest.approx(sum(gaps) / rows.sum(), abs=1e-9)

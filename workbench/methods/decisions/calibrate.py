@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import warnings
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -84,18 +85,22 @@ def calibrate(session: Session, trial: int, method: object) -> CalibrationResult
     if method is None:
         keep(session, trial, found.epoch, Decision())
         return None
-    calibration = replace(fitted(found.probabilities, found.targets, str(method)), on=found.on)
+    calibration = replace(fitted(found.probabilities, found.targets, str(method), found.weights), on=found.on)
     keep(session, trial, found.epoch, Decision(calibration))
     both = {"before": found.probabilities, "after": calibration.probabilities(found.probabilities)}
-    table = pd.DataFrame({name: _measures(p, found.targets) for name, p in both.items()}).T
+    table = pd.DataFrame({name: _measures(p, found.targets, found.weights) for name, p in both.items()}).T
     return CalibrationResult(trial, found.epoch, calibration, table, found.decision.threshold is not None)
 
 
-def fitted(p: NDArray[np.float64], targets: NDArray[np.int64], method: str) -> Calibration:
-    """A calibration of probabilities (rows, classes) to the targets (rows,), by `CalibratedClassifierCV`."""
+def fitted(
+    p: NDArray[np.float64], targets: NDArray[np.int64], method: str, weights: NDArray[np.float64] | None = None
+) -> Calibration:
+    """A calibration of probabilities (rows, classes) to the targets (rows,), by `CalibratedClassifierCV`. weights: (rows,)."""
     rows = np.arange(len(targets))  # in one piece: there is nothing to fit but the calibration, which takes all rows
     model = CalibratedClassifierCV(FrozenEstimator(_Scores(p.shape[1], method)), method=method, cv=[(rows, rows)])
-    model.fit(p, targets)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Since FrozenEstimator does not")  # there is nothing else to fit
+        model.fit(p, targets, sample_weight=weights)
     parts = model.calibrated_classifiers_[0].calibrators
     parameters: dict[str, Any]
     if method == "temperature":
@@ -134,12 +139,14 @@ class _Scores(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return True
 
 
-def _measures(p: NDArray[np.float64], targets: NDArray[np.int64]) -> dict[str, float]:
+def _measures(
+    p: NDArray[np.float64], targets: NDArray[np.int64], weights: NDArray[np.float64] | None
+) -> dict[str, float]:
     classes = np.arange(p.shape[1])
-    two = p.shape[1] == 2
-    brier = brier_score_loss(targets, p[:, 1]) if two else brier_score_loss(targets, p, labels=classes)
+    scored = p[:, 1] if p.shape[1] == 2 else p
+    bins = reliability(p.max(1), p.argmax(1) == targets, weights=weights)
     return {
-        "log_loss": float(log_loss(targets, p, labels=classes)),
-        "brier": float(brier),
-        "ece": expected_calibration_error(reliability(p.max(1), p.argmax(1) == targets)),
+        "log_loss": float(log_loss(targets, p, labels=classes, sample_weight=weights)),
+        "brier": float(brier_score_loss(targets, scored, labels=classes, sample_weight=weights)),
+        "ece": expected_calibration_error(bins),
     }

@@ -25,33 +25,35 @@ __all__ = ["SCORES", "ChosenThreshold", "choose_threshold"]
 Counts = NDArray[np.float64]
 
 
-def _f1(tp: Counts, fp: Counts, positives: int, negatives: int) -> Counts:
+def _f1(tp: Counts, fp: Counts, positives: float, negatives: float) -> Counts:
     """2 TP / (2 TP + FP + FN), of the positive class; 0 where nothing is predicted positive."""
     return 2 * tp / (tp + fp + positives)
 
 
-def _balanced_accuracy(tp: Counts, fp: Counts, positives: int, negatives: int) -> Counts:
+def _balanced_accuracy(tp: Counts, fp: Counts, positives: float, negatives: float) -> Counts:
     """Mean of the recalls of the two classes."""
     return (tp / positives + 1 - fp / negatives) / 2
 
 
-def _youden(tp: Counts, fp: Counts, positives: int, negatives: int) -> Counts:
+def _youden(tp: Counts, fp: Counts, positives: float, negatives: float) -> Counts:
     """Sensitivity + specificity - 1 (Youden 1950)."""
     return tp / positives - fp / negatives
 
 
-SCORES: Mapping[str, Callable[[Counts, Counts, int, int], Counts]] = {
+SCORES: Mapping[str, Callable[[Counts, Counts, float, float], Counts]] = {
     "f1": _f1,
     "balanced_accuracy": _balanced_accuracy,
     "youden": _youden,
 }
-"""What a threshold can be chosen by: functions of the true and false positives, and of the rows of each class."""
+"""What a threshold can be chosen by: functions of the true and false positives, and of the rows of each class; weighted."""
 COSTS = ("false_positive", "false_negative")
 
 
 @dataclass(frozen=True)
 class ChosenThreshold:
     """The threshold of a trial's model, with what it changes on the validation or out-of-fold rows.
+
+    Rows count by their weights, if the task has some.
 
     trial, epoch: whose model. threshold: on the probability of the positive class. positive: its label. by: the score, or the
     costs in words. before, after: that score for the most probable class (a threshold of 0.5) and with the threshold, on the same
@@ -113,7 +115,8 @@ def choose_threshold(
     probabilities = found.decision.probabilities(found.probabilities)
     scores = probabilities[:, index]
     words, better, score = _measure(by, checked)
-    table = _candidates(yes, scores, score)
+    weights = np.ones(len(yes)) if found.weights is None else found.weights
+    table = _candidates(yes, scores, weights, score)
     values = sign(better) * table["score"].to_numpy()
     # of equally good ones that nearest to the threshold of the most probable class
     best = np.flatnonzero(values >= values.max() - 1e-12)
@@ -121,8 +124,8 @@ def choose_threshold(
     value = float(table["threshold"].iloc[place])
     chosen = Threshold(value, index, found.classes[index], words, len(yes), found.on)
     keep(session, trial, found.epoch, replace(found.decision, threshold=chosen))
-    before = _score_of(yes, probabilities.argmax(1) == index, score)
-    after = _score_of(yes, scores >= value, score)
+    before = _score_of(yes, probabilities.argmax(1) == index, weights, score)
+    after = _score_of(yes, scores >= value, weights, score)
     return ChosenThreshold(
         trial, found.epoch, value, found.classes[index], words, len(yes), before, after, table, found.on
     )  # fmt: skip
@@ -162,7 +165,7 @@ def _positive(classes: tuple[str, ...], labels: Any, positive: object) -> int:
     raise ConfigError([Problem("positive", positive, message)])
 
 
-Score = Callable[[Counts, Counts, int, int], Counts]
+Score = Callable[[Counts, Counts, float, float], Counts]
 
 
 def _measure(by: object, costs: tuple[float, float] | None) -> tuple[str, Better, Score]:
@@ -172,26 +175,28 @@ def _measure(by: object, costs: tuple[float, float] | None) -> tuple[str, Better
         return f"by {name.replace('_', ' ')}", "higher", SCORES[name]
     fp_cost, fn_cost = costs
 
-    def mean_cost(tp: Counts, fp: Counts, positives: int, negatives: int) -> Counts:
+    def mean_cost(tp: Counts, fp: Counts, positives: float, negatives: float) -> Counts:
         return (fp_cost * fp + fn_cost * (positives - tp)) / (positives + negatives)
 
     words = f"by cost, {fp_cost:g} for a false positive and {fn_cost:g} for a false negative"
     return words, "lower", mean_cost
 
 
-def _candidates(yes: NDArray[np.bool_], scores: NDArray[np.float64], score: Score) -> pd.DataFrame:
+def _candidates(
+    yes: NDArray[np.bool_], scores: NDArray[np.float64], weights: NDArray[np.float64], score: Score
+) -> pd.DataFrame:
     """One row a threshold that decides the rows differently, ascending; see `ChosenThreshold.table`.
 
     The rates are those of scikit-learn's ROC curve. A threshold lies midway between two probabilities that occur; the highest
     one is above 1 if a row has the probability 1, and predicts nothing positive.
     """
-    fpr, tpr, at = roc_curve(yes, scores, drop_intermediate=False)
+    fpr, tpr, at = roc_curve(yes, scores, sample_weight=weights, drop_intermediate=False)
     upper = np.append(at[1:], 0.0)  # the next lower probability that occurs
     top = (1.0 + at[1]) / 2 if at[1] < 1 else math.nextafter(1.0, 2.0)
     middle = (at + upper) / 2
     thresholds = np.where(np.isinf(at), top, np.where(middle > upper, middle, at))  # neighbours have no number between
-    positives, negatives = int(yes.sum()), int((~yes).sum())
-    tp, fp = np.round(tpr * positives), np.round(fpr * negatives)
+    positives, negatives = float(weights[yes].sum()), float(weights[~yes].sum())
+    tp, fp = tpr * positives, fpr * negatives
     with np.errstate(invalid="ignore"):
         table = {
             "threshold": thresholds,
@@ -203,6 +208,8 @@ def _candidates(yes: NDArray[np.bool_], scores: NDArray[np.float64], score: Scor
     return pd.DataFrame(table)[::-1].reset_index(drop=True)
 
 
-def _score_of(yes: NDArray[np.bool_], predicted: NDArray[np.bool_], score: Score) -> float:
-    tp, fp = np.array([(predicted & yes).sum()], float), np.array([(predicted & ~yes).sum()], float)
-    return float(score(tp, fp, int(yes.sum()), int((~yes).sum()))[0])
+def _score_of(
+    yes: NDArray[np.bool_], predicted: NDArray[np.bool_], weights: NDArray[np.float64], score: Score
+) -> float:
+    tp, fp = (np.array([weights[predicted & own].sum()]) for own in (yes, ~yes))
+    return float(score(tp, fp, float(weights[yes].sum()), float(weights[~yes].sum()))[0])

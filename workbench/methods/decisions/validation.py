@@ -23,7 +23,7 @@ class Validation(NamedTuple):
     """A trial's best model on the validation rows; of a cross-validated trial those of all folds, each by its fold's model.
 
     probabilities (rows, classes): uncalibrated. targets: class indices (rows,). classes: their names. decision: of the model so
-    far. epoch: of its weights. on: which rows these are, in words.
+    far. epoch: of its weights. on: which rows these are, in words. weights: of the rows (rows,), None for equal ones.
     """
 
     probabilities: NDArray[np.float64]
@@ -32,6 +32,7 @@ class Validation(NamedTuple):
     decision: Decision
     epoch: int
     on: str
+    weights: NDArray[np.float64] | None = None
 
 
 def validation_of(session: Session, trial: int, call: str) -> Validation:
@@ -51,11 +52,15 @@ def validation_of(session: Session, trial: int, call: str) -> Validation:
         raise RunError(f"trial {trial} is {state}; wait for its end, then choose {call}")
     parts = list(measured(recall, trial))
     targets = np.concatenate([part.rows.y.numpy() for part in parts])
-    missing = np.flatnonzero(np.bincount(targets, minlength=len(task.classes)) == 0)
+    weights = None
+    if task.train.weight is not None:
+        weights = np.concatenate([part.rows.weight.double().numpy() for part in parts if part.rows.weight is not None])
+    missing = np.flatnonzero(np.bincount(targets, weights, minlength=len(task.classes)) == 0)
     if len(missing):
+        heavy = "" if weights is None else " with a weight above 0"
         raise TaskError(
             f"the {counted(len(targets), 'validation row')} of {task.name!r} have no row of class "
-            f"{task.classes[missing[0]]!r}, which {call} needs; make the task with more validation rows (split=)"
+            f"{task.classes[missing[0]]!r}{heavy}, which {call} needs; make the task with more validation rows (split=)"
         )
     model = parts[0].model
     check_probabilities(task, model.config.loss)
@@ -63,7 +68,7 @@ def validation_of(session: Session, trial: int, call: str) -> Validation:
     if not np.isfinite(found).all():
         raise RunError(f"trial {trial} has outputs that are not finite on the validation rows: nothing to decide on")
     on = VALIDATION if task.folds is None else OUT_OF_FOLD
-    return Validation(found, targets, task.classes, model.decision, int(model.epoch or 0), on)
+    return Validation(found, targets, task.classes, model.decision, int(model.epoch or 0), on, weights)
 
 
 def keep(session: Session, trial: int, epoch: int, decision: Decision) -> None:
