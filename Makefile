@@ -6,8 +6,10 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 ARGS ?=
 BROWSER ?= yes
-# processes that share the unit tests and the notebooks
+# processes that share the unit tests and the notebooks, and that train in one thread each: with as many threads as cores
+# they wait for each other, and everything takes several times as long
 WORKERS ?= 2
+ALONE := OMP_NUM_THREADS=1
 # what `make quick` and `make lowest` run: the unit tests that train little and start no other process
 QUICK := tests/core tests/tasks tests/models tests/checkpoints tests/methods/comparison tests/test_packaging.py
 LOWEST := .venv-lowest
@@ -29,20 +31,20 @@ quick: $(VENV)/.installed-test
 
 # mypy and the contract share the cores with the tests
 quick-tests: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -m "not browser" -n $(WORKERS) --dist worksteal -q $(QUICK)
+	$(ALONE) $(BIN)/python -m pytest -m "not browser" -n $(WORKERS) --dist worksteal -q $(QUICK)
 
 # old releases warn of each other's newer ones, which is nothing of ours
 lowest: $(LOWEST)/.installed
-	$(LOWEST)/bin/python -m pytest -m "not browser" -W ignore::DeprecationWarning -n $(WORKERS) --dist worksteal -q $(QUICK)
+	$(ALONE) $(LOWEST)/bin/python -m pytest -m "not browser" -W ignore::DeprecationWarning -n $(WORKERS) --dist worksteal -q $(QUICK)
 
 mutants: $(VENV)/.installed-test
 	$(BIN)/python tools/mutants.py $(ARGS)
 
 unit: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -m "not browser" -n $(WORKERS) --dist worksteal tests
+	$(ALONE) $(BIN)/python -m pytest -m "not browser" -n $(WORKERS) --dist worksteal tests
 
 notebooks: $(VENV)/.installed-test
-	$(BIN)/python -m pytest --nbval --nbval-sanitize-with notebooks/nbval_sanitize.cfg \
+	$(ALONE) $(BIN)/python -m pytest --nbval --nbval-sanitize-with notebooks/nbval_sanitize.cfg \
 	  --nbval-cell-timeout 300 --timeout 600 -n $(WORKERS) --dist loadscope notebooks
 
 browser: $(VENV)/.installed-test
@@ -50,7 +52,7 @@ ifeq ($(BROWSER),no)
 	@echo "Browser tests are left out (BROWSER=no)."
 else
 	$(BIN)/python tools/chromium.py
-	$(BIN)/python -m pytest -m browser -n 2 --dist loadfile tests
+	$(ALONE) $(BIN)/python -m pytest -m browser -n 2 --dist loadfile tests
 endif
 
 # longer faults, bounded in time: some ten minutes
