@@ -86,19 +86,6 @@ __all__ = ["Workbench"]
 MAX_SEEDS = 1000
 
 
-def _attached(training: Task, given: Task) -> Task:
-    """The task of a training that goes on. A UserWarning if the one that was given has other metrics, or another monitor."""
-    under_way, wanted = ((task.metrics, task.monitor) for task in (training, given))
-    if under_way != wanted:
-        message = (
-            f"trials train on {training.name!r} in this log, with metrics={under_way[0]!r} and monitor={under_way[1]!r}: this "
-            f"Workbench attaches to them and keeps these; make it again after their end for metrics={wanted[0]!r} and "
-            f"monitor={wanted[1]!r}"
-        )
-        warnings.warn(message, UserWarning, stacklevel=callers_level())
-    return training
-
-
 class Workbench(Scoped):
     """Tune one task's model by hand and by search; display it as a cell's last value.
 
@@ -110,8 +97,8 @@ class Workbench(Scoped):
     the others keep their values. ranges: (low, high) by hyperparameter, for a control and a search that is set up by hand:
     `Workbench(task, controls=["learning_rate", "l2"], ranges={"learning_rate": (1e-4, 1)})`. Calls are not limited by them.
 
-    A Workbench that is made while another one trains on the same log and task (a cell that is run again) attaches to the
-    running training; nothing is started twice.
+    A Workbench that is made while another one trains on the same log and task, by the same metrics and monitor (a cell that is
+    run again), attaches to the running training; nothing is started twice.
     Raises: LogError if the log cannot be opened; ConfigError naming the argument that is wrong, or the task's metric.
     """
 
@@ -135,7 +122,7 @@ class Workbench(Scoped):
             register_models(models)
             self.control_limits = control_limits(controls, ranges, task.suggested_config(), task.kind)
             self._session = Session.of(task, log, checkpoints)
-            self.task = _attached(self._session.task, task)
+            self.task = self._session.task
             self._presenter, self._reads = Presenter.of(self._session), Reads.of(self._session)
 
     # --- training ---------------------------------------------------------------------------------------------------

@@ -113,7 +113,7 @@ def test_what_needs_one_model_says_which_there_are(bench: wb.Workbench, monkeypa
 
 def test_scores_are_said_to_be_means_of_the_folds(bench: wb.Workbench) -> None:
     best = bench.trials.iloc[0]
-    words = f"validation accuracy (mean of 4 folds) {best['best_val_metric']:.3f} at epoch {best['best_epoch']}"
+    words = f"validation accuracy (mean of 4 folds) {best['best_val_metric']:.4f} at epoch {best['best_epoch']}"
     assert words in repr(bench)
     view = bench.presenter.build(bench, TABS)
     charts = view.curves.charts

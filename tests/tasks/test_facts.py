@@ -51,7 +51,7 @@ def test_the_baseline_of_numbers_is_the_training_mean(columns: int) -> None:
     errors = task.validation.target.numpy() - task.train.target.numpy().mean(0)  # in the target's own unit
     assert rmse.baseline.metric == pytest.approx(np.sqrt((errors**2).mean(0)).mean(), rel=1e-9)
     assert rmse.baseline.loss == task.baseline.loss
-    assert fact(rmse).startswith(f"RMSE {rmse.baseline.metric:.3f}, loss ")
+    assert fact(rmse).startswith(f"RMSE {rmse.baseline.metric:.4g}, loss ")
 
 
 def test_the_baseline_is_measured_by_a_metric_of_the_users_own(own: Any) -> None:

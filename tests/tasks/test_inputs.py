@@ -176,7 +176,7 @@ def test_inputs_that_cannot_be_used(values: Any, message: str) -> None:
     ("y", "options", "message"),
     [
         (Y[:-1], {}, "X has 60 rows and y has 59 rows: give one target for each row"),
-        (3, {}, "y has one value: give one target for each row"),
+        (3, {}, "y=3: give an array or a list with one target for each row of X"),
         (np.zeros(60, int), {}, "y has only one class, '0'; a classification needs at least two"),
         (["same"] * 60, {}, "y has only one class, 'same'"),
         (np.full(60, 2.5), {}, r"y is 2.5 in every row: there is nothing to learn"),

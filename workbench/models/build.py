@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import textwrap
 from collections.abc import Callable, Mapping
@@ -158,11 +159,26 @@ def probe(module: nn.Module, task: DataShape, config: Config) -> None:
             f"model {config.model!r}: must return floating-point numbers, got {outputs.dtype}; return what the last layer "
             "gives"
         )
-    if not outputs.requires_grad and any(weights.requires_grad for weights in module.parameters()):
+    trains = any(weights.requires_grad for weights in module.parameters())
+    if trains and not outputs.requires_grad and not _has_gradient(module, task):
         raise ModelError(
             f"model {config.model!r}: its outputs have no gradient, so that nothing could be trained; leave out .detach(), "
             ".data, torch.no_grad() and NumPy in its forward pass"
         )
+
+
+def _has_gradient(module: nn.Module, task: DataShape) -> bool:
+    """Whether outputs in training mode have a gradient: those of evaluation may come from an average of the weights.
+
+    True for a module that raises; the pass that trains raises as well.
+    """
+    try:
+        copied = copy.deepcopy(module).train()
+        first = next(weights for weights in copied.parameters() if weights.requires_grad)
+        with torch.enable_grad():
+            return bool(call(copied, blank_inputs(task, 2, first)).requires_grad)
+    except Exception:
+        return True
 
 
 def _evaluated(module: nn.Module, task: DataShape, name: str, *, gradient: bool = False) -> Any:

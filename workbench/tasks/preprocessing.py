@@ -130,8 +130,8 @@ class Preprocessing:
         else:
             statistics = _statistics(self._clipped(X, rows), axes)
         mean, spread, least, largest = statistics
-        if self.standardize and not np.isfinite(spread).all():
-            column = int((~np.isfinite(spread.ravel())).argmax())
+        if self.standardize and np.any(np.isinf(spread) & np.isfinite(largest)):
+            column = int((np.isinf(spread) & np.isfinite(largest)).ravel().argmax())
             name = column if self.feature_names is None else repr(self.feature_names[column])
             raise TaskError(
                 f"input {name} has values up to {largest.ravel()[column]:.3g}, whose deviation no float64 holds; divide it, or "

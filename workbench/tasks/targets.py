@@ -131,7 +131,8 @@ def as_targets(values: Any, rows: int, kind: str, field: str = "y") -> Targets:
     if y.ndim == 0 or len(y) != rows:
         if y.ndim == 0:
             given = y.item()
-            shown = f"{field}=None" if given is None else f"{field} is a {type(given).__name__}"
+            plain = given is None or isinstance(given, (int, float, str))
+            shown = f"{field}={given!r}" if plain else f"{field} is a {type(given).__name__}"
             raise TaskError(f"{shown}: give an array or a list with one target for each row of X")
         count = counted(len(y), "row")
         raise TaskError(f"X has {counted(rows, 'row')} and {field} has {count}: give one target for each row")
