@@ -258,6 +258,10 @@ class Notebook:
         self.page.mouse.move(x + pixels, y, steps=8)
         self.page.mouse.up()
 
+    def unfold(self, section: str) -> None:
+        """Show the controls of a section that is folded."""
+        self.root.locator("button.wb-heading", has_text=re.compile(f"^{section}")).click()
+
     def search_over(self, name: str) -> None:
         """Switch a hyperparameter's control to a range or a set of choices."""
         self.field(name).locator(".wb-toggle").click()

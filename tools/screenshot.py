@@ -66,6 +66,7 @@ def train(notebook: Notebook) -> None:
     for index in (0, 1):
         notebook.rows.nth(index).locator("td").nth(1).click(modifiers=["Control"] if index else [])
     notebook.type_number("epochs", "400")
+    notebook.unfold("Loss")
     notebook.type_number("l2", "0.0001")
     notebook.press("Train")
     notebook.expect_status(r"Trial 4 running.*epoch 1\d\d/400")
@@ -83,6 +84,7 @@ def branch(notebook: Notebook) -> None:
     notebook.press("Branch")
     notebook.expect_status("Trial 2 completed")
     notebook.pick(12, 60)
+    notebook.unfold("Loss")
     notebook.type_number("l2", "0.001")
     notebook.type_number("learning_rate", "0.003")
     notebook.type_number("epochs", "120")
@@ -91,6 +93,7 @@ def branch(notebook: Notebook) -> None:
     notebook.press("Pause")
     notebook.expect_status("Trial 3 paused")
     notebook.pick(16, 120)
+    notebook.unfold("Model")
     notebook.type_number("dropout", "0.2")
     notebook.type_number("batch_size", "64")
     expect(notebook.root.locator(".wb-bar-text")).to_contain_text("batch size")
@@ -112,6 +115,7 @@ def history(notebook: Notebook) -> None:
 
 def search(notebook: Notebook) -> None:
     """A search that has ended, its best trials brushed in the parallel coordinates."""
+    notebook.unfold("Loss")
     for name in ("learning_rate", "l2", "optimizer"):
         notebook.search_over(name)
     notebook.open_tab("Search")

@@ -68,17 +68,17 @@ def test_trained_from_the_keyboard_alone(notebook: Notebook) -> None:
     keys.press("Enter")
     notebook.expect_status("Trial 1 completed")
 
-    # Enter trains from a field, with what was typed there; the first one is three Tabs from the first control
-    notebook.field("model").locator("select").focus()
+    # Enter trains from a field, with what was typed there; the first one is three Tabs from outside
+    focus_after_reset(notebook)
     for _ in range(3):
         keys.press("Tab")
-    expect(page.locator(":focus")).to_have_attribute("aria-label", "hidden layers")
+    expect(page.locator("input:focus")).to_have_attribute("aria-label", "learning rate")
     keys.press("Control+a")
-    keys.type("1")
+    keys.type("0.02")
     keys.press("Enter")
     notebook.expect_status("Trial 2 completed")
     notebook.open_tab("Code")
-    expect(notebook.root.locator(".wb-tabs")).to_contain_text("hidden_layers=1")
+    expect(notebook.root.locator(".wb-tabs")).to_contain_text("learning_rate=0.02")
     notebook.open_tab("Trials")
 
     # while a run is active, Enter applies a value and trains nothing else; T would
@@ -102,6 +102,8 @@ def test_trained_from_the_keyboard_alone(notebook: Notebook) -> None:
 def test_no_plain_key_reaches_the_notebook(notebook: Notebook) -> None:
     page, root = notebook.page, notebook.root
     mode = page.locator(".jp-Notebook.jp-mod-commandMode")
+    notebook.unfold("Model")
+    notebook.unfold("Loss")
     places: dict[str, tuple[Any, list[str]]] = {
         "button": (root.locator(".wb-panel .wb-train"), []),
         "slider": (notebook.field("dropout").locator("[role=slider]"), ON_CONTROLS),

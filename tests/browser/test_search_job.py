@@ -31,6 +31,7 @@ def test_search_by_hand(lab: Lab) -> None:
     expect(root.locator(".wb-space")).to_contain_text("next to a hyperparameter")
 
     # two controls become ranges; an impossible one is answered beside its control
+    notebook.unfold("Loss")
     for name in ("learning_rate", "l2"):
         notebook.search_over(name)
     low = notebook.field("learning_rate").locator(".wb-number input").first
