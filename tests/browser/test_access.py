@@ -68,9 +68,9 @@ def test_trained_from_the_keyboard_alone(notebook: Notebook) -> None:
     keys.press("Enter")
     notebook.expect_status("Trial 1 completed")
 
-    # Enter trains from a field, with what was typed there; the first one is three Tabs from outside
+    # Enter trains from a field, with what was typed there; the first one is five Tabs from outside
     focus_after_reset(notebook)
-    for _ in range(3):
+    for _ in range(5):
         keys.press("Tab")
     expect(page.locator("input:focus")).to_have_attribute("aria-label", "learning rate")
     keys.press("Control+a")
