@@ -146,10 +146,14 @@ def test_an_await_leaves_the_loop_free(bench: wb.Workbench) -> None:
 
 
 def test_the_kernels_interrupt_stops_the_run_and_keeps_its_epochs(bench: wb.Workbench) -> None:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background has it ignored
     run = bench.start(LONG)
     after_first_epoch(run, lambda: signal.raise_signal(signal.SIGINT))
-    with pytest.raises(RunInterrupted, match=r"trial 1: \d+ epochs kept"):
-        run.wait(60)
+    try:
+        with pytest.raises(RunInterrupted, match=r"trial 1: \d+ epochs kept"):
+            run.wait(60)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert bench.trials["state"].tolist() == ["stopped"]
     assert len(bench.curves(1)) == bench.trials["epochs_run"][0] > 0
 
