@@ -103,7 +103,7 @@ def plateau_drops(path: Iterable[tuple[Config, str, Iterable[float], Collection[
     """The epochs, from 1, after which the plateau schedule of a trial dropped.
 
     path: the configuration, the monitor, its value by epoch (lower is better), and the epochs in which the learning rate was set
-    live, from where the schedule counts anew (see `Row.rate_was_set`); of a branch, those of the trials that it came from first,
+    live, from where the schedule counts again (see `Row.rate_was_set`); of a branch, those of the trials that it came from first,
     up to the epoch at which the next one began.
     """
     found: list[int] = []

@@ -94,7 +94,7 @@ def _live_changes(session: Session, trials: Sequence[int]) -> list[Row]:
     rows = []
     for name in dict.fromkeys(change[0] for changes in made for change in changes):
         own = [[change for change in changes if change[0] == name] for changes in made]
-        if len({tuple(change[:2] for change in changes) for changes in own}) > 1:  # whoever made them
+        if len({tuple(change[:2] for change in changes) for changes in own}) > 1:  # made in the trial or in its parent
             rows.append(Row("live change", name, ["; ".join(text + whose for _, text, whose in one) for one in own]))
     return rows
 
